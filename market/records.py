@@ -1,0 +1,121 @@
+"""The records that travel through Kafka: typed, immutable, encoded as JSON by msgspec.
+
+What belongs here: the shape of a message and its encoding. What does not: whether a value makes sense;
+that is decided once, by the stream, so that a bad message is kept in quarantine with its reason and not lost
+in a producer.
+
+Times are UTC epoch microseconds (``ts``: when it happened at the venue). Prices are decimals with at most six
+places, in the instrument's currency; sizes are whole shares.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+PRICE_DECIMALS: Final = 6
+MAX_PRICE: Final = Decimal(10) ** 12
+"""Prices must be below this: NUMERIC(18, 6)."""
+MAX_SIZE_SHARES: Final = 10**12
+"""Sizes must not exceed this, so that no sum over a bar can overflow 64 bits."""
+MAX_SEQUENCE: Final = 2**37 - 1
+"""Sequences must not exceed this: together with the microsecond within the minute it orders trades in one 64-bit number."""
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="trade"):
+    """One trade.
+
+    Attributes
+    ----------
+    source
+        The feed that it came from, which decides how ``conditions`` are read.
+    symbol
+        Upper-case ticker.
+    ts
+        Execution time, UTC epoch microseconds.
+    price
+        Price per share, positive, at most six decimals.
+    size
+        Shares, positive.
+    trade_id
+        Unique per source and symbol; the same id again is the same trade.
+    sequence
+        The feed's order among trades with equal ``ts``. Without it the order is derived from ``trade_id``.
+    exchange
+        Venue code of the feed.
+    conditions
+        Sale conditions in the feed's own notation.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    price: Decimal
+    size: int
+    trade_id: str
+    sequence: int | None = None
+    exchange: str = ""
+    conditions: str = ""
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="quote"):
+    """One change of the best bid or offer; a side that did not change is ``None``.
+
+    ``bid`` and ``ask`` are prices per share, ``bid_size`` and ``ask_size`` are shares, ``ts`` is UTC epoch microseconds.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    quote_id: str
+    bid: Decimal | None = None
+    bid_size: int | None = None
+    ask: Decimal | None = None
+    ask_size: int | None = None
+    sequence: int | None = None
+    exchange: str = ""
+    conditions: str = ""
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="bar"):
+    """One bar as a vendor published it, unadjusted.
+
+    ``interval`` is one of :data:`INTERVALS`; ``ts`` is the start of the bar in UTC epoch microseconds: for daily bars
+    the open of the regular session.
+    """
+
+    source: str
+    symbol: str
+    interval: str
+    ts: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: int
+
+
+Record = Trade | Quote | Bar
+
+INTERVALS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
+"""Intraday bar intervals and their length in seconds."""
+DAILY: Final = "1d"
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """Return the record as the JSON that goes into Kafka."""
+    return _encoder.encode(record)
+
+
+def decode(value: bytes) -> Record:
+    """Return the record that ``value`` holds.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        If ``value`` is not JSON or not one of the records.
+    """
+    return _decoder.decode(value)

@@ -1,0 +1,149 @@
+"""Settings: the only place that reads the environment and ``.env``.
+
+Every address may be set; what is unset means the embedded engine, whose address is filled in once it runs
+(:meth:`Settings.with_addresses`).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from market.errors import SettingsError
+from market.instruments import parse_symbols
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+"""The folder of the checkout; relative settings are relative to it."""
+
+_PREFIX: Final = "TAPEHOUSE_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, typed; the environment wins over ``.env``."""
+
+    model_config = SettingsConfigDict(env_file=CHECKOUT / ".env", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        CHECKOUT / ".tapehouse", validation_alias="TAPEHOUSE_HOME", description="Data, logs and addresses."
+    )
+    kafka_bootstrap_servers: str | None = Field(None, validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    lake_uri: str | None = Field(None, validation_alias="LAKE_URI")
+    spark_master: str | None = Field(None, validation_alias="SPARK_MASTER")
+    symbols: str = Field("AAPL,AMZN,GOOG,IBM,JPM,MSFT,NVDA,SPY,TSLA,XOM", validation_alias="TAPEHOUSE_SYMBOLS")
+    seed: int = Field(1, validation_alias="TAPEHOUSE_SEED")
+    trades_per_day: int = Field(20_000, ge=1, validation_alias="TAPEHOUSE_TRADES_PER_DAY")
+    max_messages_per_batch: int = Field(500_000, ge=1, validation_alias="TAPEHOUSE_MAX_MESSAGES_PER_BATCH")
+    batch_interval_seconds: float = Field(1.0, ge=0, validation_alias="TAPEHOUSE_BATCH_INTERVAL_SECONDS")
+    spark_memory: str = Field("1500m", pattern=r"^\d+[mg]$", validation_alias="TAPEHOUSE_SPARK_MEMORY")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return (CHECKOUT / value.expanduser()).resolve()
+
+    @field_validator("kafka_bootstrap_servers", "database_url", "lake_uri", "spark_master", mode="before")
+    @classmethod
+    def _empty_means_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def symbol_list(self) -> tuple[str, ...]:
+        """The symbols of the simulated market."""
+        return parse_symbols(self.symbols)
+
+    @property
+    def lake(self) -> str:
+        """The root of the lake: a folder or an object-storage URI, without a trailing slash."""
+        return (self.lake_uri or str(self.home / "lake")).rstrip("/")
+
+    def require_kafka(self) -> str:
+        """Return the broker's address.
+
+        Raises
+        ------
+        SettingsError
+            If no broker is set and the embedded one is not running.
+        """
+        return self._require(self.kafka_bootstrap_servers, "Kafka", "KAFKA_BOOTSTRAP_SERVERS")
+
+    def require_database(self) -> str:
+        """Return the database's URL with its password: never log it.
+
+        Raises
+        ------
+        SettingsError
+            If no database is set and the embedded one is not running.
+        """
+        url = self.database_url.get_secret_value() if self.database_url else None
+        return self._require(url, "PostgreSQL", "DATABASE_URL")
+
+    def with_addresses(self, addresses: Mapping[str, str]) -> Self:
+        """Return a copy in which unset addresses are taken from ``addresses`` (named like the environment variables)."""
+        update: dict[str, object] = {}
+        if self.kafka_bootstrap_servers is None and "KAFKA_BOOTSTRAP_SERVERS" in addresses:
+            update["kafka_bootstrap_servers"] = addresses["KAFKA_BOOTSTRAP_SERVERS"]
+        if self.database_url is None and "DATABASE_URL" in addresses:
+            update["database_url"] = SecretStr(addresses["DATABASE_URL"])
+        return self.model_copy(update=update)
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings as environment variables for a child process, secrets included."""
+        values = {
+            "TAPEHOUSE_HOME": str(self.home),
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
+            "DATABASE_URL": self.database_url.get_secret_value() if self.database_url else None,
+            "LAKE_URI": self.lake_uri,
+            "SPARK_MASTER": self.spark_master,
+            "TAPEHOUSE_SYMBOLS": self.symbols,
+            "TAPEHOUSE_SEED": str(self.seed),
+            "TAPEHOUSE_TRADES_PER_DAY": str(self.trades_per_day),
+            "TAPEHOUSE_MAX_MESSAGES_PER_BATCH": str(self.max_messages_per_batch),
+            "TAPEHOUSE_BATCH_INTERVAL_SECONDS": str(self.batch_interval_seconds),
+            "TAPEHOUSE_SPARK_MEMORY": self.spark_memory,
+            "TAPEHOUSE_LOG_LEVEL": self.log_level,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    @staticmethod
+    def _require(value: str | None, engine: str, name: str) -> str:
+        if value is None:
+            msg = (
+                f"{engine} is not running here and {name} is not set. Start the platform with ./run up, or set {name}."
+            )
+            raise SettingsError(msg)
+        return value
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and ``.env``.
+
+    Raises
+    ------
+    SettingsError
+        If a value cannot be used, or a variable that starts with ``TAPEHOUSE_`` is not a setting.
+    """
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    given = {name for name in os.environ if name.startswith(_PREFIX)} | _names_in_env_file()
+    unknown = sorted(given - known)
+    if unknown:
+        msg = f"Unknown setting {unknown[0]}. The settings are: {', '.join(sorted(known))}. See .env.example."
+        raise SettingsError(msg)
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"The setting {first['loc'][0]} cannot be used: {first['msg']} (it is {first['input']!r}). See .env.example."
+        raise SettingsError(msg) from error
+
+
+def _names_in_env_file() -> set[str]:
+    path = CHECKOUT / ".env"
+    if not path.is_file():
+        return set()
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return {line.split("=", 1)[0].strip() for line in lines if "=" in line and not line.startswith("#")}

@@ -1,0 +1,328 @@
+"""Every table of the lake and of PostgreSQL, declared once.
+
+Spark schemas, PostgreSQL DDL, dbt sources, comments and the tests against drift derive from these declarations.
+What belongs here: names, grain, key, columns with unit and meaning, retention. What does not: how a table is filled.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Store(StrEnum):
+    """Where a table lives."""
+
+    LAKE = "lake"
+    POSTGRES = "postgres"
+
+
+class DataType(StrEnum):
+    """The types that both stores share."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BIGINT = "bigint"
+    PRICE = "price"
+    NOTIONAL = "notional"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    BOOLEAN = "boolean"
+    BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, type, meaning and whether it may be null. The unit is part of the description where one is."""
+
+    name: str
+    type: DataType
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table.
+
+    Attributes
+    ----------
+    store, layer, name
+        In the lake the path is ``layer/name``; in PostgreSQL ``layer`` is the schema.
+    grain
+        What one row is ("one row per …").
+    key
+        Columns that together are unique.
+    partition_by
+        The lake's partition column, or ``None``.
+    retention_days
+        How long rows are kept; ``None`` means for ever.
+    """
+
+    store: Store
+    layer: str
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partition_by: str | None = None
+    retention_days: int | None = None
+
+    @property
+    def path(self) -> str:
+        """The table's path below the lake's root."""
+        return f"{self.layer}/{self.name}"
+
+    @property
+    def qualified_name(self) -> str:
+        """The table's name with its layer, as in SQL."""
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of the columns in order."""
+        return tuple(column.name for column in self.columns)
+
+
+_LEDGER: Final = (
+    Column("topic", DataType.TEXT, "Kafka topic of the message."),
+    Column("partition", DataType.INTEGER, "Kafka partition of the message."),
+    Column("offset", DataType.BIGINT, "Kafka offset of the message."),
+    Column("ingested_at", DataType.TIMESTAMP, "When the batch that took the message in began; one value per batch."),
+)
+_INSTRUMENT: Final = (
+    Column("source", DataType.TEXT, "Feed that the record came from."),
+    Column("symbol", DataType.TEXT, "Ticker, upper case."),
+)
+_IN_SESSION: Final = (
+    Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+    Column("segment", DataType.TEXT, "Part of the session: pre, regular or post."),
+)
+
+MESSAGES: Final = Table(
+    store=Store.LAKE,
+    layer="bronze",
+    name="messages",
+    grain="one row per message that the broker acknowledged",
+    key=("topic", "partition", "offset"),
+    columns=(
+        *_LEDGER,
+        Column("kafka_at", DataType.TIMESTAMP, "The message's Kafka timestamp."),
+        Column("key", DataType.BINARY, "The message's key as it came.", nullable=True),
+        Column("value", DataType.BINARY, "The message as it came.", nullable=True),
+        Column("ingested_on", DataType.DATE, "UTC date of ingested_at."),
+    ),
+    partition_by="ingested_on",
+)
+QUARANTINE: Final = Table(
+    store=Store.LAKE,
+    layer="bronze",
+    name="quarantine",
+    grain="one row per message that was rejected",
+    key=("topic", "partition", "offset"),
+    columns=(
+        *_LEDGER,
+        Column("reason", DataType.TEXT, "Why it was rejected: a short code."),
+        Column("detail", DataType.TEXT, "The offending field and value, shortened.", nullable=True),
+    ),
+)
+DUPLICATES: Final = Table(
+    store=Store.LAKE,
+    layer="bronze",
+    name="duplicates",
+    grain="one row per message that repeated a record already taken in",
+    key=("topic", "partition", "offset"),
+    columns=(
+        *_LEDGER,
+        Column("record_id", DataType.TEXT, "Identity of the repeated record."),
+    ),
+)
+TRADES: Final = Table(
+    store=Store.LAKE,
+    layer="silver",
+    name="trades",
+    grain="one row per trade",
+    key=("source", "symbol", "trade_id"),
+    columns=(
+        *_INSTRUMENT,
+        Column("trade_id", DataType.TEXT, "Identity of the trade within source and symbol."),
+        Column("traded_at", DataType.TIMESTAMP, "Execution time, UTC, microseconds."),
+        Column("bar_at", DataType.TIMESTAMP, "Start of the minute that the trade falls into."),
+        *_IN_SESSION,
+        Column("price", DataType.PRICE, "Price per share."),
+        Column("size", DataType.BIGINT, "Shares."),
+        Column("sequence", DataType.BIGINT, "Order among trades with equal traded_at."),
+        Column("exchange", DataType.TEXT, "Venue code of the feed."),
+        Column("conditions", DataType.TEXT, "Sale conditions in the feed's notation."),
+        Column("counts_for_price", DataType.BOOLEAN, "Whether it may set open, high, low and close."),
+        Column("counts_for_volume", DataType.BOOLEAN, "Whether it counts for volume and vwap."),
+        Column("eligibility_version", DataType.INTEGER, "Version of the feed's eligibility rule that decided so."),
+        *_LEDGER,
+    ),
+    partition_by="session_date",
+)
+QUOTES: Final = Table(
+    store=Store.LAKE,
+    layer="silver",
+    name="quotes",
+    grain="one row per quote",
+    key=("source", "symbol", "quote_id"),
+    columns=(
+        *_INSTRUMENT,
+        Column("quote_id", DataType.TEXT, "Identity of the quote within source and symbol."),
+        Column("quoted_at", DataType.TIMESTAMP, "Time of the quote, UTC, microseconds."),
+        *_IN_SESSION,
+        Column("bid", DataType.PRICE, "Best bid per share; null where that side did not change.", nullable=True),
+        Column("bid_size", DataType.BIGINT, "Shares bid for.", nullable=True),
+        Column("ask", DataType.PRICE, "Best offer per share; null where that side did not change.", nullable=True),
+        Column("ask_size", DataType.BIGINT, "Shares offered.", nullable=True),
+        Column("sequence", DataType.BIGINT, "Order among quotes with equal quoted_at."),
+        Column("exchange", DataType.TEXT, "Venue code of the feed."),
+        Column("conditions", DataType.TEXT, "Quote conditions in the feed's notation."),
+        *_LEDGER,
+    ),
+    partition_by="session_date",
+    retention_days=90,
+)
+VENDOR_BARS: Final = Table(
+    store=Store.LAKE,
+    layer="silver",
+    name="vendor_bars",
+    grain="one row per version of a vendor's bar; the newest ledger entry of a bar is the bar",
+    key=("source", "symbol", "interval", "bar_at", "topic", "partition", "offset"),
+    columns=(
+        *_INSTRUMENT,
+        Column("interval", DataType.TEXT, "Length of the bar: 1d, 1h, 15m, 5m or 1m."),
+        Column("bar_at", DataType.TIMESTAMP, "Start of the bar, UTC."),
+        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+        Column("open", DataType.PRICE, "First price, unadjusted."),
+        Column("high", DataType.PRICE, "Highest price, unadjusted."),
+        Column("low", DataType.PRICE, "Lowest price, unadjusted."),
+        Column("close", DataType.PRICE, "Last price, unadjusted."),
+        Column("volume", DataType.BIGINT, "Shares traded."),
+        *_LEDGER,
+    ),
+)
+
+_BAR_VALUES: Final = (
+    Column("open", DataType.PRICE, "First price; null if no trade of the minute may set a price.", nullable=True),
+    Column("high", DataType.PRICE, "Highest price.", nullable=True),
+    Column("low", DataType.PRICE, "Lowest price.", nullable=True),
+    Column("close", DataType.PRICE, "Last price.", nullable=True),
+    Column("volume", DataType.BIGINT, "Shares traded, of the trades that count for volume."),
+    Column("notional", DataType.NOTIONAL, "Sum of price times size of the trades that count for volume."),
+    Column("vwap", DataType.PRICE, "notional / volume, rounded half up.", nullable=True),
+    Column("trade_count", DataType.BIGINT, "All trades of the minute."),
+    Column("excluded_trade_count", DataType.BIGINT, "Trades of the minute that may not set a price."),
+    Column("revision", DataType.INTEGER, "Number of batches that changed the bar; 1 is the first."),
+    Column("revised_at", DataType.TIMESTAMP, "ingested_at of the batch that last changed the bar."),
+)
+_BAR_COLUMNS: Final = (
+    *_INSTRUMENT,
+    Column("bar_at", DataType.TIMESTAMP, "Start of the minute, UTC."),
+    *_IN_SESSION,
+    *_BAR_VALUES,
+)
+BAR_REVISIONS: Final = Table(
+    store=Store.LAKE,
+    layer="gold",
+    name="bar_revisions_1m",
+    grain="one row per revision of a 1-minute bar; the highest revision is the bar",
+    key=("source", "symbol", "bar_at", "revision"),
+    columns=_BAR_COLUMNS,
+    partition_by="session_date",
+)
+
+PG_BARS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="bars_1m",
+    grain="one row per source, symbol and minute with trades: the newest revision of the bar",
+    key=("source", "symbol", "bar_at"),
+    columns=_BAR_COLUMNS,
+)
+PG_VENDOR_BARS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="vendor_bars",
+    grain="one row per source, symbol, interval and bar: the vendor's newest version",
+    key=("source", "symbol", "interval", "bar_at"),
+    columns=VENDOR_BARS.columns,
+)
+PG_LATEST_QUOTES: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="latest_quotes",
+    grain="one row per source and symbol: the last known bid and the last known ask",
+    key=("source", "symbol"),
+    columns=(
+        *_INSTRUMENT,
+        Column("quoted_at", DataType.TIMESTAMP, "Time of the newest quote, UTC."),
+        Column("bid", DataType.PRICE, "Last known best bid per share.", nullable=True),
+        Column("bid_size", DataType.BIGINT, "Shares bid for.", nullable=True),
+        Column("bid_at", DataType.TIMESTAMP, "Time of the quote that set the bid.", nullable=True),
+        Column("ask", DataType.PRICE, "Last known best offer per share.", nullable=True),
+        Column("ask_size", DataType.BIGINT, "Shares offered.", nullable=True),
+        Column("ask_at", DataType.TIMESTAMP, "Time of the quote that set the ask.", nullable=True),
+    ),
+)
+PG_SESSIONS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="sessions",
+    grain="one row per trading session of the exchange calendar",
+    key=("session_date",),
+    columns=(
+        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+        Column("pre_open_at", DataType.TIMESTAMP, "Start of the pre segment, UTC."),
+        Column("open_at", DataType.TIMESTAMP, "Start of the regular segment, UTC."),
+        Column("close_at", DataType.TIMESTAMP, "End of the regular segment, UTC."),
+        Column("post_close_at", DataType.TIMESTAMP, "End of the post segment, UTC."),
+        Column("is_half_day", DataType.BOOLEAN, "Whether the exchange closes early."),
+    ),
+)
+PG_STREAM_OFFSETS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="stream_offsets",
+    grain="one row per topic and partition",
+    key=("topic", "partition"),
+    columns=(
+        Column("topic", DataType.TEXT, "Kafka topic."),
+        Column("partition", DataType.INTEGER, "Kafka partition."),
+        Column("next_offset", DataType.BIGINT, "Everything below this offset is in the lake and in PostgreSQL."),
+    ),
+)
+PG_STREAM_BATCHES: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="stream_batches",
+    grain="one row per micro-batch that reached PostgreSQL",
+    key=("query_id", "batch_id"),
+    columns=(
+        Column("query_id", DataType.TEXT, "Identity of the stream's checkpoint."),
+        Column("batch_id", DataType.BIGINT, "Number of the micro-batch within the checkpoint."),
+        Column("ingested_at", DataType.TIMESTAMP, "When the batch began."),
+        Column("published_at", DataType.TIMESTAMP, "When its transaction in PostgreSQL began."),
+        Column("duration_ms", DataType.BIGINT, "Milliseconds from the start of the batch's work to published_at."),
+        Column("messages", DataType.BIGINT, "Messages taken in."),
+        Column("trades", DataType.BIGINT, "New trades."),
+        Column("quotes", DataType.BIGINT, "New quotes."),
+        Column("vendor_bars", DataType.BIGINT, "New versions of vendor bars."),
+        Column("quarantined", DataType.BIGINT, "Messages rejected."),
+        Column("duplicates", DataType.BIGINT, "Messages that repeated a record."),
+        Column("bars", DataType.BIGINT, "1-minute bars changed."),
+        Column("newest_event_at", DataType.TIMESTAMP, "Newest trade or quote time in the batch.", nullable=True),
+    ),
+    retention_days=30,
+)
+
+LAKE_TABLES: Final = (MESSAGES, QUARANTINE, DUPLICATES, TRADES, QUOTES, VENDOR_BARS, BAR_REVISIONS)
+POSTGRES_TABLES: Final = (
+    PG_BARS,
+    PG_VENDOR_BARS,
+    PG_LATEST_QUOTES,
+    PG_SESSIONS,
+    PG_STREAM_OFFSETS,
+    PG_STREAM_BATCHES,
+)
+TABLES: Final = LAKE_TABLES + POSTGRES_TABLES
