@@ -1,0 +1,362 @@
+"""The one wrapper of the Kafka producer: idempotent, keyed by symbol, delivery-checked.
+
+What belongs here: handing records to the broker and knowing what became of each. What does not: where records come
+from, or when they are due.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Event
+from types import TracebackType
+from typing import Any, Final, Self
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from market.errors import PublishError, ServiceError
+from market.records import Bar, Quote, Record, Trade, encode
+from market.topics import BARS, QUOTES, TRADES, Topic
+
+TOPIC_OF: Final[dict[type, Topic]] = {Trade: TRADES, Quote: QUOTES, Bar: BARS}
+"""The topic of each type of record."""
+
+LINGER_MS: Final = 30
+"""Messages wait this long for company: batches of a few messages cost several times as much to read."""
+QUEUE_MESSAGES: Final = 200_000
+"""Messages that may wait in this process before ``publish`` blocks."""
+POLL_EVERY: Final = 512
+"""Delivery reports are served after this many records."""
+FLUSH_SLICE_SECONDS: Final = 0.2
+"""A flush is cut into slices of this length, so that signals and stop events are seen in between."""
+
+_UNCERTAIN: Final = frozenset(
+    {
+        KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the client's own names of its local errors
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - it may have been sent before and be queued for a retry
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    }
+)
+"""Errors after which nobody can say whether the broker has the message."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSummary:
+    """What became of the records; ``sent == acknowledged + failed + unknown`` always.
+
+    Attributes
+    ----------
+    sent
+        Records handed in.
+    acknowledged
+        Records that every in-sync replica of the broker has.
+    failed
+        Records that the broker certainly does not have.
+    unknown
+        Records without an answer when the publisher gave up: the broker may have them or not. Publishing them again
+        is safe, because a record keeps its identity.
+    seconds
+        Time from opening to closing.
+    first_error
+        Cause of the first failed or unknown record.
+    """
+
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    unknown: int = 0
+    seconds: float = 0.0
+    first_error: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every record was acknowledged."""
+        return self.acknowledged == self.sent
+
+    def require_complete(self) -> None:
+        """Raise if a record was not acknowledged.
+
+        Raises
+        ------
+        PublishError
+            With the counts and the first cause.
+        """
+        if not self.is_complete:
+            msg = (
+                f"Of {self.sent:,} records {self.failed:,} failed and {self.unknown:,} are unknown; "
+                f"the first cause: {self.first_error}. Publish them again: what the broker has already is recognised."
+            )
+            raise PublishError(msg)
+
+
+class Publisher:
+    """Publishes records and accounts for each of them.
+
+    Every record goes to the topic of its type with its symbol as key, so records of one symbol keep their order.
+    Nothing connects before :meth:`open`. One thread uses a publisher.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        The broker's address.
+    connect_timeout_seconds
+        How long :meth:`open` waits for the broker's answer.
+    delivery_timeout_seconds
+        How long a record may wait for its acknowledgement, retries included, before it counts as unknown.
+    stall_seconds
+        How long :meth:`publish` waits for room while the broker acknowledges nothing.
+    stop_event
+        When set, waits end early and :meth:`publish_all` stops.
+
+    Examples
+    --------
+    >>> with Publisher("127.0.0.1:9092") as publisher:  # doctest: +SKIP
+    ...     publisher.publish_all(records)
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        connect_timeout_seconds: float = 15.0,
+        delivery_timeout_seconds: float = 120.0,
+        stall_seconds: float = 60.0,
+        stop_event: Event | None = None,
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._connect_timeout = connect_timeout_seconds
+        self._delivery_timeout = delivery_timeout_seconds
+        self._stall_seconds = stall_seconds
+        self._stop_event = stop_event or Event()
+        self._producer: Any = None
+        self._summary: PublishSummary | None = None
+        self._opened_at = 0.0
+        self._sent = self._acknowledged = self._failed = self._unknown = 0
+        self._first_error: str | None = None
+        self._is_down = False
+
+    def open(self) -> Self:
+        """Connect to the broker.
+
+        Raises
+        ------
+        ServiceError
+            If the broker does not answer in time.
+        """
+        producer = Producer(
+            {
+                "bootstrap.servers": self._bootstrap_servers,
+                "client.id": "tapehouse-publisher",
+                "acks": "all",
+                "enable.idempotence": True,
+                "compression.type": "lz4",
+                "linger.ms": LINGER_MS,
+                "partitioner": "murmur2",  # what Java clients use: a symbol has one partition, whoever publishes
+                "queue.buffering.max.messages": QUEUE_MESSAGES,
+                "delivery.timeout.ms": int(self._delivery_timeout * 1000),
+                "reconnect.backoff.max.ms": 1000,
+                "on_delivery": self._delivered,
+                "error_cb": self._broker_error,
+                "log_level": 2,  # what matters arrives by error_cb and by delivery reports
+            }
+        )
+        try:
+            producer.list_topics(timeout=self._connect_timeout)
+        except KafkaException as error:
+            msg = (
+                f"Kafka at {self._bootstrap_servers} did not answer within {self._connect_timeout:g} s "
+                f"({error.args[0].str()}). Is it running? ./run status shows what is."
+            )
+            raise ServiceError(msg) from error
+        self._producer = producer
+        self._opened_at = time.monotonic()
+        return self
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        summary = self.close()
+        if kind is None:
+            summary.require_complete()
+
+    @property
+    def in_flight(self) -> int:
+        """Records handed in whose fate is not known yet."""
+        return self._sent - self._acknowledged - self._failed - self._unknown
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether a record failed or became unknown so far."""
+        return bool(self._failed or self._unknown)
+
+    def publish(self, record: Record) -> None:
+        """Hand one record to the producer; wait for room if its queue is full.
+
+        Raises
+        ------
+        PublishError
+            If there was no room for too long, or the producer cannot go on.
+        """
+        self._produce(TOPIC_OF[type(record)].name, encode(record), record.symbol)
+        if self._sent % POLL_EVERY == 0:
+            self._producer.poll(0)
+
+    def publish_all(
+        self,
+        records: Iterable[Record],
+        total: int | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> int:
+        """Hand in all records, or as many as come before the stop event is set.
+
+        Parameters
+        ----------
+        records
+            What to publish, in order.
+        total
+            How many there will be, if known: only passed on to ``progress``.
+        progress
+            Called now and then, and at the end, with the number handed in by this call and ``total``.
+
+        Returns
+        -------
+        int
+            How many were handed in. They are settled after :meth:`flush` or :meth:`close`.
+
+        Raises
+        ------
+        PublishError
+            If a record was not delivered meanwhile, or as for :meth:`publish`.
+        """
+        names = {kind: topic.name for kind, topic in TOPIC_OF.items()}
+        produce, stopping = self._produce, self._stop_event.is_set
+        count = 0
+        for record in records:
+            produce(names[type(record)], encode(record), record.symbol)
+            count += 1
+            if count % POLL_EVERY == 0:
+                self._serve()
+                if progress is not None:
+                    progress(count, total)
+                if stopping():
+                    break
+        self._serve()
+        if progress is not None:
+            progress(count, total)
+        return count
+
+    def flush(self, timeout_seconds: float) -> int:
+        """Wait until everything is settled, at most ``timeout_seconds``, and return how many records are not."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.in_flight and (left := deadline - time.monotonic()) > 0:
+            self._producer.flush(min(left, FLUSH_SLICE_SECONDS))
+        return self.in_flight
+
+    def close(self, deadline_seconds: float = 30.0) -> PublishSummary:
+        """Wait for what is in flight, at most ``deadline_seconds``, give up the rest as unknown, and disconnect.
+
+        Closing twice is harmless.
+        """
+        if self._summary is None:
+            if self._producer is not None:
+                self._settle(deadline_seconds)
+            self._summary = self.summary()
+            self._producer = None
+        return self._summary
+
+    def summary(self) -> PublishSummary:
+        """Return the account so far; what is in flight counts as unknown."""
+        return PublishSummary(
+            sent=self._sent,
+            acknowledged=self._acknowledged,
+            failed=self._failed,
+            unknown=self._unknown + self.in_flight,
+            seconds=time.monotonic() - self._opened_at if self._opened_at else 0.0,
+            first_error=self._first_error,
+        )
+
+    def _settle(self, deadline_seconds: float) -> None:
+        if self.flush(deadline_seconds):
+            self._first_error = self._first_error or f"no acknowledgement within {deadline_seconds:g} s of the end"
+            self._producer.purge()
+            self.flush(2.0)
+
+    def _serve(self) -> None:
+        self._producer.poll(0)
+        if self.has_losses:
+            msg = (
+                f"Publishing stopped after {self._sent:,} records: {self._failed:,} failed and {self._unknown:,} are "
+                f"unknown; the first cause: {self._first_error}."
+            )
+            raise PublishError(msg)
+
+    def _produce(self, topic: str, value: bytes, key: str) -> None:
+        try:
+            self._producer.produce(topic, value, key)
+        except BufferError:
+            self._produce_when_there_is_room(topic, value, key)
+        except KafkaException as error:
+            self._rejected(error.args[0])
+        self._sent += 1
+
+    def _produce_when_there_is_room(self, topic: str, value: bytes, key: str) -> None:
+        settled, deadline = self._settled(), time.monotonic() + self._stall_seconds
+        while True:
+            self._producer.poll(0.05)
+            try:
+                self._producer.produce(topic, value, key)
+            except BufferError:
+                if self._settled() > settled:
+                    settled, deadline = self._settled(), time.monotonic() + self._stall_seconds
+                if time.monotonic() > deadline or self._stop_event.is_set():
+                    msg = (
+                        f"{self.in_flight:,} records wait for Kafka at {self._bootstrap_servers}, which has "
+                        f"acknowledged none for {self._stall_seconds:g} s. See ./run status."
+                    )
+                    raise PublishError(msg) from None
+            except KafkaException as error:
+                self._rejected(error.args[0])
+                return
+            else:
+                return
+
+    def _settled(self) -> int:
+        return self._acknowledged + self._failed + self._unknown
+
+    def _rejected(self, error: Any) -> None:  # noqa: ANN401 - the client library is untyped
+        """Count a record that the producer itself refused; a fatal error ends the publisher."""
+        if error.fatal():
+            msg = f"The Kafka producer cannot go on: {error.str()}. Publish again from the last record acknowledged."
+            raise PublishError(msg)
+        self._failed += 1
+        self._first_error = self._first_error or error.str()
+
+    def _delivered(self, error: Any, _message: Any) -> None:  # noqa: ANN401 - the client library is untyped
+        if error is None:
+            self._acknowledged += 1
+            if self._is_down:
+                self._is_down = False
+                _log.info("broker_back", bootstrap_servers=self._bootstrap_servers)
+            return
+        if error.code() in _UNCERTAIN:
+            self._unknown += 1
+        else:
+            self._failed += 1
+        if self._first_error is None:
+            self._first_error = error.str()
+            _log.error("record_not_delivered", cause=self._first_error, code=error.name())
+
+    def _broker_error(self, error: Any) -> None:  # noqa: ANN401 - the client library is untyped
+        """Log the loss of the broker once; the client keeps on trying by itself."""
+        if not self._is_down:
+            self._is_down = True
+            _log.warning("broker_unreachable", bootstrap_servers=self._bootstrap_servers, cause=error.str())
