@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
     lake_uri: str | None = Field(None, validation_alias="LAKE_URI")
     spark_master: str | None = Field(None, validation_alias="SPARK_MASTER")
+    java_home: Path | None = Field(None, validation_alias="JAVA_HOME")
     symbols: str = Field("AAPL,AMZN,GOOG,IBM,JPM,MSFT,NVDA,SPY,TSLA,XOM", validation_alias="TAPEHOUSE_SYMBOLS")
     seed: int = Field(1, validation_alias="TAPEHOUSE_SEED")
     trades_per_day: int = Field(20_000, ge=1, validation_alias="TAPEHOUSE_TRADES_PER_DAY")
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return (CHECKOUT / value.expanduser()).resolve()
 
-    @field_validator("kafka_bootstrap_servers", "database_url", "lake_uri", "spark_master", mode="before")
+    @field_validator("kafka_bootstrap_servers", "database_url", "lake_uri", "spark_master", "java_home", mode="before")
     @classmethod
     def _empty_means_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
             "DATABASE_URL": self.database_url.get_secret_value() if self.database_url else None,
             "LAKE_URI": self.lake_uri,
             "SPARK_MASTER": self.spark_master,
+            "JAVA_HOME": str(self.java_home) if self.java_home else None,
             "TAPEHOUSE_SYMBOLS": self.symbols,
             "TAPEHOUSE_SEED": str(self.seed),
             "TAPEHOUSE_TRADES_PER_DAY": str(self.trades_per_day),
@@ -109,6 +111,10 @@ class Settings(BaseSettings):
         }
         return {name: value for name, value in values.items() if value is not None}
 
+    def child_environment(self) -> dict[str, str]:
+        """Return the whole environment of a child process of the project: the present one, the settings, the import path."""
+        return inherited_environment() | {"PYTHONPATH": str(CHECKOUT), "PYTHONSAFEPATH": "1"} | self.environment()
+
     @staticmethod
     def _require(value: str | None, engine: str, name: str) -> str:
         if value is None:
@@ -117,6 +123,12 @@ class Settings(BaseSettings):
             )
             raise SettingsError(msg)
         return value
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return this process's environment without any setting: what a foreign program, such as an engine, starts with."""
+    settings = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    return {name: value for name, value in os.environ.items() if name not in settings}
 
 
 def load_settings() -> Settings:
