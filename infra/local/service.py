@@ -1,0 +1,45 @@
+"""What a service is to the supervisor: a command, what must be done before it, and how one sees that it is ready."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from infra.local.processes import Command
+
+START_SECONDS: Final = 60.0
+
+
+def nothing() -> None:
+    """Prepare nothing."""
+
+
+def as_soon_as_it_runs() -> bool:
+    """Be ready at once."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process that the supervisor starts, watches and stops.
+
+    Attributes
+    ----------
+    command
+        What runs, under which name.
+    prepare
+        Done before each start; may take a while, must be repeatable, raises a ``TapehouseError`` if it cannot be done.
+    is_ready
+        Whether the service now serves; asked again and again after a start.
+    ready_within_seconds
+        How long a start may take.
+    """
+
+    command: Command
+    prepare: Callable[[], None] = nothing
+    is_ready: Callable[[], bool] = as_soon_as_it_runs
+    ready_within_seconds: float = START_SECONDS
+
+    @property
+    def name(self) -> str:
+        """The service's name for users."""
+        return self.command.name

@@ -1,0 +1,75 @@
+"""The real engines for integration tests: started once per session on a home of their own, stopped at its end."""
+
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from infra.local.home import Home
+from infra.local.kafka import kafka_service
+from infra.local.postgres import postgres_service
+from infra.local.service import Service
+from infra.local.supervisor import Supervisor
+from market.settings import Settings, load_settings
+
+Engine = Callable[[Home, Settings], tuple[Service, str]]
+
+
+def run_engine(engine: Engine, folder: Path) -> Iterator[str]:
+    home = Home(folder)
+    with ExitStack() as stack:
+        stack.enter_context(home.lock("pytest"))
+        supervisor = Supervisor(home, warnings.warn)
+        stack.callback(supervisor.stop)
+        service, address = engine(home, load_settings())
+        supervisor.start([service])
+        yield address
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap servers of a real broker."""
+    yield from run_engine(kafka_service, tmp_path_factory.mktemp("kafka_home"))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server."""
+    yield from run_engine(postgres_service, tmp_path_factory.mktemp("postgres_home"))
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of an empty database of this module's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    yield urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="module")
+def settings_with_database(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of an empty home with an empty database of this module's own, and no broker."""
+    return load_settings().model_copy(
+        update={
+            "home": tmp_path_factory.mktemp("home"),
+            "database_url": SecretStr(database_url),
+            "kafka_bootstrap_servers": None,
+            "lake_uri": None,
+            "spark_master": None,
+        }
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty home."""
+    return Home(tmp_path / "home")
