@@ -1,0 +1,1 @@
+"""Real ticks from the data folder of the open-source engine LEAN."""

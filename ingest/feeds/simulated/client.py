@@ -1,0 +1,56 @@
+"""The simulated feed: which symbols and sessions of the model a request means."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from ingest.feeds.base import BOTH_KINDS, Feed, FeedRequest, Kind, requested_sessions, requested_symbols
+from ingest.feeds.simulated.model import generate_session
+from ingest.feeds.simulated.parse import tick_frame
+from ingest.feeds.ticks import Tape
+from market.records import Record
+from market.sessions import Session
+
+
+class SimulatedFeed(Feed):
+    """Trades and quotes of a market that is a function of the seed: any ticker, any session of the calendar.
+
+    Needs symbols and a range. A record depends on its symbol, its session, the seed and the trades per day only: not
+    on which other symbols or sessions are asked for. Its identity is ``yyyymmdd-number``, so two seeds do not mix in
+    one lake: use a home for each.
+    """
+
+    name = "simulated"
+
+    def check(self, request: FeedRequest) -> int:
+        """Return the number of ticks; there is nothing that could be missing."""
+        return sum(len(tape) for tape in _tapes(request))
+
+    def read(self, request: FeedRequest) -> Iterator[Record]:
+        """Return the ticks; holds one session in memory at a time."""
+        tapes = _tapes(request)
+        return (record for tape in tapes for record in tape.records())
+
+
+def session_tape(
+    symbols: tuple[str, ...],
+    session: Session,
+    *,
+    seed: int,
+    trades_per_day: int,
+    kinds: frozenset[Kind] = BOTH_KINDS,
+) -> Tape:
+    """Return the ticks of some symbols in one session."""
+    frames = [tick_frame(symbol, generate_session(symbol, session, seed, trades_per_day)) for symbol in symbols]
+    if kinds != BOTH_KINDS:
+        frames = [frame.filter(pl.col("is_quote") == (Kind.QUOTES in kinds)) for frame in frames]
+    return Tape(SimulatedFeed.name, session.session_date, frames)
+
+
+def _tapes(request: FeedRequest) -> Iterator[Tape]:
+    symbols = requested_symbols(SimulatedFeed.name, request)
+    sessions = requested_sessions(SimulatedFeed.name, request)
+    return (
+        session_tape(symbols, session, seed=request.seed, trades_per_day=request.trades_per_day, kinds=request.kinds)
+        for session in sessions
+    )

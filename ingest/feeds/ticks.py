@@ -1,0 +1,103 @@
+"""Ticks of one session as columns, and how they become records.
+
+What belongs here: the columnar form that tick feeds share, its order and the tight loop that builds the records.
+What does not: where ticks come from.
+
+A tick frame has the columns of :data:`TICK_SCHEMA`. Prices are integers in 1/10,000 of the currency. A trade has its
+price and size in ``bid`` and ``bid_size``; in a quote, 0 stands for a side that did not change.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+import polars as pl
+
+from market.records import Quote, Record, Trade
+
+TICK_SCHEMA: Final = {
+    "ts": pl.Int64,
+    "symbol": pl.String,
+    "is_quote": pl.Boolean,
+    "sequence": pl.Int64,
+    "bid": pl.Int64,
+    "bid_size": pl.Int64,
+    "ask": pl.Int64,
+    "ask_size": pl.Int64,
+    "exchange": pl.String,
+    "conditions": pl.String,
+}
+PRICE_SCALE: Final = 10_000
+CHUNK_ROWS: Final = 16_384
+"""Rows that become Python objects at a time: bounds memory, and a stop is seen soon."""
+
+
+class _Prices(dict[int, Decimal]):
+    """Decimals of scaled prices, made once each: a session has few distinct prices."""
+
+    def __missing__(self, scaled: int) -> Decimal:
+        price = Decimal(scaled) / PRICE_SCALE
+        self[scaled] = price
+        return price
+
+
+class Tape:
+    """The ticks of one session in order of event time, then symbol, trades before quotes, then sequence.
+
+    Parameters
+    ----------
+    source
+        Feed that the ticks come from.
+    session_date
+        The session; record identities are ``yyyymmdd-sequence``.
+    frames
+        Tick frames of any symbols and kinds.
+    """
+
+    def __init__(self, source: str, session_date: date, frames: Iterable[pl.DataFrame]) -> None:
+        self._source = source
+        self._prefix = f"{session_date:%Y%m%d}-"
+        self._frame = pl.concat(list(frames)).sort("ts", "symbol", "is_quote", "sequence", maintain_order=True)
+        self._prices = _Prices()
+
+    def __len__(self) -> int:
+        return self._frame.height
+
+    def count_through(self, ts: int) -> int:
+        """Return how many ticks have an event time of at most ``ts`` (UTC epoch microseconds)."""
+        return int(self._frame["ts"].search_sorted(ts, side="right"))
+
+    def time_of(self, position: int) -> int:
+        """Return the event time of the tick at ``position``, UTC epoch microseconds."""
+        return int(self._frame["ts"][position])
+
+    def records(self, start: int = 0, stop: int | None = None) -> Iterator[Record]:
+        """Yield the records from position ``start`` up to, not including, ``stop``."""
+        end = len(self) if stop is None else min(stop, len(self))
+        for offset in range(start, end, CHUNK_ROWS):
+            yield from self._chunk(offset, min(CHUNK_ROWS, end - offset))
+
+    def _chunk(self, offset: int, length: int) -> list[Record]:
+        source, prefix, prices = self._source, self._prefix, self._prices
+        columns = [self._frame[name].slice(offset, length).to_list() for name in TICK_SCHEMA]
+        return [
+            Quote(
+                source,
+                symbol,
+                ts,
+                f"{prefix}{sequence}",
+                prices[bid] if bid else None,
+                bid_size if bid else None,
+                prices[ask] if ask else None,
+                ask_size if ask else None,
+                sequence,
+                exchange,
+                conditions,
+            )
+            if is_quote
+            else Trade(source, symbol, ts, prices[bid], bid_size, f"{prefix}{sequence}", sequence, exchange, conditions)
+            for ts, symbol, is_quote, sequence, bid, bid_size, ask, ask_size, exchange, conditions in zip(
+                *columns, strict=True
+            )
+        ]
