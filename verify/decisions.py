@@ -1,0 +1,205 @@
+"""What must become of every message: decided again from bronze alone.
+
+What belongs here: where each message belongs (trades, quotes, vendor bars, duplicates, quarantine) and the rows that
+follow from it. What does not: what the stream made of it, which :mod:`verify.ledger` and :mod:`verify.bars` compare.
+
+Rows are spooled to a scratch folder by session, so that memory is bounded by the busiest session and about a hundred
+bytes a message.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Final, Self
+
+import polars as pl
+
+from market import tables, topics
+from verify.lake import Lake, schema_of
+from verify.messages import LEDGER, quotes_in, trades_in, vendor_bars_in
+
+ENTRY: Final = ("topic", "partition", "offset")
+"""The columns that name a message."""
+
+_ORDER: Final = ("ingested_at", *ENTRY)
+_TRADE_KEY: Final = ("source", "symbol", "trade_id")
+_TRADE_PAYLOAD: Final = ("ts", "price", "size", "sequence", "exchange", "conditions")
+_QUOTE_KEY: Final = ("source", "symbol", "quote_id")
+_QUOTE_PAYLOAD: Final = ("ts", "bid", "bid_size", "ask", "ask_size", "sequence", "exchange", "conditions")
+_BAR_KEY: Final = ("source", "symbol", "interval", "ts")
+_BAR_PAYLOAD: Final = ("open", "high", "low", "close", "volume")
+
+
+class Spool:
+    """Rows set aside on disk by session.
+
+    Parameters
+    ----------
+    folder
+        An empty folder to write to.
+    table
+        The table whose rows these are.
+    """
+
+    def __init__(self, folder: Path, table: tables.Table) -> None:
+        self._folder = folder
+        self._table = table
+        self._files = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Set rows aside."""
+        self._files += 1
+        for (session_date,), part in rows.partition_by("session_date", as_dict=True).items():
+            folder = self._folder / str(session_date)
+            folder.mkdir(parents=True, exist_ok=True)
+            part.write_parquet(folder / f"{self._files}.parquet", compression="lz4", statistics=False)
+
+    def sessions(self) -> set[date]:
+        """Return the sessions that have rows."""
+        return (
+            {date.fromisoformat(folder.name) for folder in self._folder.iterdir()} if self._folder.is_dir() else set()
+        )
+
+    def read(self, session_date: date, chosen: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a session whose ledger entries are in ``chosen``, as the table's columns."""
+        folder = self._folder / str(session_date)
+        if not folder.is_dir():
+            return pl.DataFrame(schema=schema_of(self._table))
+        rows = pl.read_parquet(folder / "*.parquet", hive_partitioning=False)
+        return rows.join(chosen, on=ENTRY, how="semi").select(self._table.column_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions(AbstractContextManager["Decisions"]):
+    """What must become of the messages; leaving the context removes the scratch folder.
+
+    Attributes
+    ----------
+    places
+        One row per message: :data:`ENTRY` and ``place``, the path of the table that it belongs in.
+    trades, quotes
+        The decoded rows by session; which of them are unique is in ``places``.
+    vendor_bars
+        The versions of vendor bars, with the columns of ``silver/vendor_bars``.
+    """
+
+    places: pl.DataFrame
+    trades: Spool
+    quotes: Spool
+    vendor_bars: pl.DataFrame
+    _scratch: ExitStack
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scratch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def placed_in(self, table: tables.Table) -> pl.DataFrame:
+        """Return the ledger entries of the messages that belong in a table."""
+        return self.places.filter(pl.col("place") == table.path).select(ENTRY)
+
+
+def decide(lake: Lake) -> Decisions:
+    """Read bronze and decide what must become of every message."""
+    with ExitStack() as scratch:
+        folder = Path(scratch.enter_context(TemporaryDirectory(prefix="tapehouse-verify-")))
+        trades = _Records(_TRADE_KEY, _TRADE_PAYLOAD, Spool(folder / "trades", tables.TRADES))
+        quotes = _Records(_QUOTE_KEY, _QUOTE_PAYLOAD, Spool(folder / "quotes", tables.QUOTES))
+        bars: list[pl.DataFrame] = []
+        everything: list[pl.DataFrame] = []
+        readers: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], Callable[[pl.DataFrame], None]]] = {
+            topics.TRADES.name: (trades_in, trades.add),
+            topics.QUOTES.name: (quotes_in, quotes.add),
+            topics.BARS.name: (vendor_bars_in, bars.append),
+        }
+        messages = lake.scan(tables.MESSAGES).select(*LEDGER, "value")
+        for chunk in lake.read_in_chunks(messages):
+            everything.append(chunk.select(ENTRY))
+            for topic, (decode, keep) in readers.items():
+                of_topic = chunk.filter(pl.col("topic") == topic)
+                if of_topic.height:
+                    keep(decode(of_topic))
+        vendor_bars = _versions(bars)
+        valid = pl.concat(
+            [trades.places(tables.TRADES), quotes.places(tables.QUOTES), vendor_bars.select(*ENTRY, "place")]
+        )
+        every = pl.concat([pl.DataFrame(schema=valid.select(ENTRY).schema), *everything])
+        rejected = every.join(valid, on=ENTRY, how="anti").with_columns(pl.lit(tables.QUARANTINE.path).alias("place"))
+        return Decisions(
+            places=pl.concat([valid, rejected]),
+            trades=trades.spool,
+            quotes=quotes.spool,
+            vendor_bars=vendor_bars.filter(pl.col("place") == tables.VENDOR_BARS.path).select(
+                tables.VENDOR_BARS.column_names
+            ),
+            _scratch=scratch.pop_all(),
+        )
+
+
+class _Records:
+    """Records of one kind: the rows go to the spool; identity and payload stay in memory as hashes, to find repeats."""
+
+    def __init__(self, key: tuple[str, ...], payload: tuple[str, ...], spool: Spool) -> None:
+        self.spool = spool
+        self._key = key
+        self._payload = payload
+        self._seen: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take in the valid rows of a chunk."""
+        self.spool.add(rows)
+        # Keys hold no control characters, so that a joined key is a key; texts of a payload may hold any.
+        key = pl.concat_str(self._key, separator="\x00")
+        texts = [pl.col(name) for name in self._payload if rows.schema[name] == pl.String]
+        payload = pl.concat_str(
+            [pl.col(name).cast(pl.String).fill_null("") for name in self._payload if rows.schema[name] != pl.String]
+            + [part for text in texts for part in (text.str.len_bytes().cast(pl.String), text)],
+            separator="\x00",
+        )
+        self._seen.append(
+            rows.select(
+                *_ORDER,
+                key.hash(seed=1).alias("key_high"),
+                key.hash(seed=2).alias("key_low"),
+                payload.hash(seed=3).alias("payload"),
+            )
+        )
+
+    def places(self, table: tables.Table) -> pl.DataFrame:
+        """Return where each record belongs: the first of an identity is the record, a later one repeats or conflicts."""
+        schema = {**{name: schema_of(table)[name] for name in ENTRY}, "place": pl.String()}
+        if not self._seen:
+            return pl.DataFrame(schema=schema)
+        seen = pl.concat(self._seen).sort(_ORDER)
+        nth = pl.int_range(pl.len()).over("key_high", "key_low")
+        same = pl.col("payload") == pl.col("payload").first().over("key_high", "key_low")
+        place = (
+            pl.when(nth == 0)
+            .then(pl.lit(table.path))
+            .when(same)
+            .then(pl.lit(tables.DUPLICATES.path))
+            .otherwise(pl.lit(tables.QUARANTINE.path))
+        )
+        return seen.select(*ENTRY, place.alias("place"))
+
+
+def _versions(chunks: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the valid bars in the ledger's order with ``place``: a bar that says the same as the one before repeats it."""
+    schema = {**schema_of(tables.VENDOR_BARS), "place": pl.String()}
+    if not chunks:
+        return pl.DataFrame(schema=schema)
+    bars = pl.concat(chunks).sort(_ORDER)
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1).over(_BAR_KEY) for name in _BAR_PAYLOAD)
+    place = (
+        pl.when(same.fill_null(value=False))
+        .then(pl.lit(tables.DUPLICATES.path))
+        .otherwise(pl.lit(tables.VENDOR_BARS.path))
+    )
+    return bars.with_columns(place.alias("place"))

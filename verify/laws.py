@@ -1,0 +1,96 @@
+"""The laws over one consistent view: PostgreSQL in a snapshot, the lake cut at the newest batch that is in it.
+
+While the stream runs, the lake is ahead of PostgreSQL by the batch in flight. It is left out of the comparisons and must
+arrive while the proof runs.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+import polars as pl
+
+from market.settings import Settings
+from market.tables import MESSAGES
+from verify import bars, ledger
+from verify.decisions import Decisions, decide
+from verify.lake import Lake
+from verify.published import Place, Published, open_snapshot
+from verify.results import LawResult
+
+_NOTHING_YET: Final = "Nothing has been taken in yet."
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def verify_all(
+    settings: Settings, broker_ends: Mapping[Place, int] | None = None, *, complete: bool = False
+) -> list[LawResult]:
+    """Prove every law that there is.
+
+    Parameters
+    ----------
+    settings
+        Says where the lake and PostgreSQL are.
+    broker_ends
+        The broker's next offset by topic and partition, if the broker could be asked.
+    complete
+        Whether everything that the broker acknowledged must be in by now; otherwise it is counted as lag.
+
+    Raises
+    ------
+    ServiceError
+        If the lake or PostgreSQL cannot be read.
+    SettingsError
+        If no PostgreSQL is set or running.
+    """
+    with _view(settings) as (lake, published, decisions):
+        results = [
+            ledger.prove_ledger(lake, published, decisions, broker_ends=broker_ends, complete=complete),
+            bars.prove_bars(lake, published, decisions),
+        ]
+        return [_remark(result, lake) for result in results]
+
+
+def verify_ledger(
+    settings: Settings, broker_ends: Mapping[Place, int] | None = None, *, complete: bool = False
+) -> LawResult:
+    """Prove law 1; see :func:`verify_all`."""
+    with _view(settings) as (lake, published, decisions):
+        proved = ledger.prove_ledger(lake, published, decisions, broker_ends=broker_ends, complete=complete)
+        return _remark(proved, lake)
+
+
+def verify_bars(settings: Settings) -> LawResult:
+    """Prove law 2; see :func:`verify_all`."""
+    with _view(settings) as (lake, published, decisions):
+        return _remark(bars.prove_bars(lake, published, decisions), lake)
+
+
+@contextmanager
+def _view(settings: Settings) -> Iterator[tuple[Lake, Published, Decisions]]:
+    with open_snapshot(settings) as published:
+        lake = open_lake(settings.lake, published)
+        with decide(lake) as decisions:
+            yield lake, published, decisions
+
+
+def _remark(result: LawResult, lake: Lake) -> LawResult:
+    return replace(result, note=f"{_NOTHING_YET} {result.note}".strip()) if lake.is_missing else result
+
+
+def open_lake(uri: str, published: Published) -> Lake:
+    """Open the lake and leave out the batches that are not in PostgreSQL yet."""
+    lake = Lake(uri)
+    next_offsets = published.next_offsets()
+    batches = lake.read(
+        lake.scan(MESSAGES).group_by("topic", "partition", "ingested_at").agg(pl.col("offset").max().alias("last"))
+    )
+    arrived = [
+        ingested_at
+        for topic, partition, ingested_at, last in batches.iter_rows()
+        if last < next_offsets.get((topic, partition), 0)
+    ]
+    lake.cut(max(arrived, default=_BEGINNING))
+    return lake

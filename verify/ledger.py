@@ -1,0 +1,185 @@
+"""Law 1: every message that the broker acknowledged is in bronze once, and once in one of the tables behind it.
+
+What belongs here: offsets and places. What does not: the values of rows, which are :mod:`verify.bars`.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from market import tables
+from verify.decisions import ENTRY, Decisions
+from verify.lake import Lake
+from verify.published import Place, Published
+from verify.results import SHOWN_OFFENCES, Findings, LawResult
+
+TITLE: Final = "Every message is in the lake exactly once"
+
+_PLACES: Final = (tables.TRADES, tables.QUOTES, tables.VENDOR_BARS, tables.DUPLICATES, tables.QUARANTINE)
+_POLL_SECONDS: Final = 0.25
+
+
+def prove_ledger(
+    lake: Lake,
+    published: Published,
+    decisions: Decisions,
+    *,
+    broker_ends: Mapping[Place, int] | None = None,
+    complete: bool = False,
+    patience_seconds: float = 15.0,
+) -> LawResult:
+    """Prove law 1.
+
+    Parameters
+    ----------
+    lake
+        The lake, cut at the newest batch that PostgreSQL has.
+    published
+        PostgreSQL.
+    decisions
+        Where each message belongs.
+    broker_ends
+        The broker's next offsets, if it is known: what lies below them was acknowledged.
+    complete
+        Whether everything that was acknowledged must be in already; otherwise it is counted as lag.
+    patience_seconds
+        How long a batch that is in the lake may take to reach PostgreSQL.
+    """
+    findings = Findings()
+    _check_offsets(findings, lake)
+    _check_places(findings, lake, decisions)
+    _check_progress(findings, lake, published, 0.0 if complete else patience_seconds)
+    if broker_ends is not None:
+        _check_broker(findings, lake, broker_ends, complete=complete)
+    return findings.result(1, TITLE)
+
+
+def _ranges(lake: Lake, *, whole: bool) -> pl.DataFrame:
+    """Return first, last and number of offsets by topic and partition; ``whole`` takes in what is in flight."""
+    rows = lake.scan_whole(tables.MESSAGES) if whole else lake.scan(tables.MESSAGES)
+    grouped = rows.group_by("topic", "partition").agg(
+        pl.col("offset").min().alias("first"), pl.col("offset").max().alias("last"), pl.len().alias("messages")
+    )
+    return lake.read(grouped.sort("topic", "partition"))
+
+
+def _check_offsets(findings: Findings, lake: Lake) -> None:
+    """Check that each partition's offsets, from the first that was taken in, are there once and without gaps."""
+    ranges = _ranges(lake, whole=False)
+    findings.count("messages", int(ranges["messages"].sum()))
+    findings.count("partitions", ranges.height)
+    for topic, partition, _first, _last, _count in ranges.iter_rows():
+        own = lake.scan(tables.MESSAGES).filter(pl.col("topic") == topic, pl.col("partition") == partition)
+        offsets = lake.read(own.select(pl.col("offset").sort())).get_column("offset")
+        step = offsets.diff()
+        gaps = pl.DataFrame({"after": offsets.shift(1), "before": offsets, "step": step}).filter(pl.col("step") > 1)
+        findings.break_law(
+            "messages are missing in bronze/messages",
+            (
+                {"topic": topic, "partition": partition, "offset": after + 1, "last_offset": before - 1}
+                for after, before, _ in gaps.head(SHOWN_OFFENCES).iter_rows()
+            ),
+            total=int((gaps["step"] - 1).sum()),
+        )
+        doubled = offsets.filter(step == 0)
+        findings.break_law(
+            "message is more than once in bronze/messages",
+            ({"topic": topic, "partition": partition, "offset": offset} for offset in doubled.head(SHOWN_OFFENCES)),
+            total=doubled.len(),
+        )
+
+
+def _check_places(findings: Findings, lake: Lake, decisions: Decisions) -> None:
+    """Check that each message is in one table behind bronze, once, and in the one where it belongs."""
+    found = pl.concat(
+        [
+            lake.read(lake.scan(table).select(*ENTRY, "ingested_at", pl.lit(table.path).alias("found_in")))
+            for table in _PLACES
+        ]
+    )
+    for table in _PLACES:
+        findings.count(table.name, found.filter(pl.col("found_in") == table.path).height)
+    doubled = found.filter(pl.struct(ENTRY).is_duplicated()).group_by(ENTRY).agg(pl.col("found_in").sort())
+    _record(findings, "message is in the tables behind bronze more than once", doubled.sort(ENTRY))
+    missing = decisions.places.join(found, on=ENTRY, how="anti").rename({"place": "belongs_in"})
+    _record(findings, "message is in none of the tables behind bronze", missing.sort(ENTRY))
+    unknown = found.join(decisions.places, on=ENTRY, how="anti").drop("ingested_at")
+    _record(findings, "row has no message in bronze/messages", unknown.sort(ENTRY))
+    both = found.join(decisions.places.rename({"place": "belongs_in"}), on=ENTRY, how="inner")
+    misplaced = both.filter(pl.col("found_in") != pl.col("belongs_in")).drop("ingested_at")
+    _record(findings, "message is in another table than it belongs in", misplaced.sort(ENTRY))
+    _check_ingest_times(findings, lake, found)
+
+
+def _check_ingest_times(findings: Findings, lake: Lake, found: pl.DataFrame) -> None:
+    bronze = lake.read(lake.scan(tables.MESSAGES).select(*ENTRY, pl.col("ingested_at").alias("taken_in_at")))
+    other = found.join(bronze, on=ENTRY, how="inner").filter(pl.col("ingested_at") != pl.col("taken_in_at"))
+    _record(findings, "row has another ingested_at than its message", other.sort(ENTRY))
+
+
+def _check_progress(findings: Findings, lake: Lake, published: Published, patience_seconds: float) -> None:
+    """Check that PostgreSQL's offsets are those of bronze; a batch in flight gets time to arrive."""
+    whole = {(topic, partition): last + 1 for topic, partition, _, last, _ in _ranges(lake, whole=True).iter_rows()}
+    seen = {(topic, partition): last + 1 for topic, partition, _, last, _ in _ranges(lake, whole=False).iter_rows()}
+    findings.count("in_flight", sum(end - seen.get(place, end) for place, end in whole.items()))
+    at_snapshot = published.next_offsets()
+    ahead = {place: end for place, end in at_snapshot.items() if end > whole.get(place, 0)}
+    findings.break_law(
+        "PostgreSQL is ahead of bronze/messages",
+        (
+            {**_named(place), "next_offset": end, "bronze_next": whole.get(place, 0)}
+            for place, end in sorted(ahead.items())
+        ),
+    )
+    deadline = time.monotonic() + patience_seconds
+    behind = _behind(whole, published)
+    while behind and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        behind = _behind(whole, published)
+    findings.break_law(
+        "PostgreSQL is behind bronze/messages",
+        (
+            {**_named(place), "next_offset": found, "bronze_next": whole[place]}
+            for place, found in sorted(behind.items())
+        ),
+    )
+
+
+def _behind(ends: Mapping[Place, int], published: Published) -> dict[Place, int]:
+    now = published.next_offsets_now()
+    return {place: now.get(place, 0) for place, end in ends.items() if now.get(place, 0) < end}
+
+
+def _check_broker(findings: Findings, lake: Lake, broker_ends: Mapping[Place, int], *, complete: bool) -> None:
+    """Check that what the broker acknowledged is in; unless ``complete``, what is not yet in is the lag."""
+    whole = {(topic, partition): last + 1 for topic, partition, _, last, _ in _ranges(lake, whole=True).iter_rows()}
+    lag = {place: end - whole.get(place, 0) for place, end in broker_ends.items() if end > whole.get(place, 0)}
+    findings.count("lag", sum(lag.values()))
+    if not complete:
+        return
+    findings.break_law(
+        "acknowledged messages are not in bronze/messages",
+        (
+            {**_named(place), "offset": whole.get(place, 0), "last_offset": broker_ends[place] - 1}
+            for place in sorted(lag)
+        ),
+        total=sum(lag.values()),
+    )
+    never_given = {place: end for place, end in whole.items() if end > broker_ends.get(place, 0)}
+    findings.break_law(
+        "bronze/messages has offsets that the broker never gave",
+        (
+            {**_named(place), "broker_next": broker_ends.get(place, 0), "bronze_next": end}
+            for place, end in sorted(never_given.items())
+        ),
+    )
+
+
+def _named(place: Place) -> dict[str, object]:
+    return {"topic": place[0], "partition": place[1]}
+
+
+def _record(findings: Findings, problem: str, rows: pl.DataFrame) -> None:
+    findings.break_law(problem, rows.head(SHOWN_OFFENCES).iter_rows(named=True), total=rows.height)

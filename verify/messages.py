@@ -1,0 +1,333 @@
+"""A decoder of its own: the bytes of messages to columns, leaving out the messages that must be rejected.
+
+What belongs here: the published rules of the wire format that a single message can be judged by. What does not: why a
+message is rejected (the stream says so in quarantine), and what needs other messages (repeats and conflicts).
+
+Frames that leave here hold valid rows only; prices are whole millionths.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+import polars as pl
+
+from market.eligibility import RULES
+from market.instruments import SYMBOL_PATTERN
+from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
+from verify.calendar import in_sessions
+
+LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
+
+_FUTURE_MICROS: Final = 5 * 60 * 1_000_000
+_MAX_TS: Final = 7_258_118_400 * 1_000_000
+_MAX_BAR_VOLUME: Final = 10**15
+_MAX_EXCHANGE_CHARACTERS: Final = 16
+_MAX_CONDITIONS_CHARACTERS: Final = 64
+_HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
+_SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
+_RECORD_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
+_PRICE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?")
+_WHOLE: Final = re.compile(rb"-?[0-9]{1,18}")
+
+_ABSENT: Final = msgspec.Raw(b"null")
+_INVALID: Final = -1
+"""Stands for a number that is there and wrong; every valid one is at least 0."""
+
+
+class _TradeMessage(msgspec.Struct, gc=False):
+    kind: str = ""
+    source: str = ""
+    symbol: str = ""
+    ts: msgspec.Raw = _ABSENT
+    trade_id: str = ""
+    price: msgspec.Raw = _ABSENT
+    size: msgspec.Raw = _ABSENT
+    sequence: msgspec.Raw = _ABSENT
+    exchange: str | None = None
+    conditions: str | None = None
+
+
+class _QuoteMessage(msgspec.Struct, gc=False):
+    kind: str = ""
+    source: str = ""
+    symbol: str = ""
+    ts: msgspec.Raw = _ABSENT
+    quote_id: str = ""
+    bid: msgspec.Raw = _ABSENT
+    bid_size: msgspec.Raw = _ABSENT
+    ask: msgspec.Raw = _ABSENT
+    ask_size: msgspec.Raw = _ABSENT
+    sequence: msgspec.Raw = _ABSENT
+    exchange: str | None = None
+    conditions: str | None = None
+
+
+class _BarMessage(msgspec.Struct, gc=False):
+    kind: str = ""
+    source: str = ""
+    symbol: str = ""
+    interval: str = ""
+    ts: msgspec.Raw = _ABSENT
+    open: msgspec.Raw = _ABSENT
+    high: msgspec.Raw = _ABSENT
+    low: msgspec.Raw = _ABSENT
+    close: msgspec.Raw = _ABSENT
+    volume: msgspec.Raw = _ABSENT
+
+
+_Message = TypeVar("_Message", _TradeMessage, _QuoteMessage, _BarMessage)
+
+
+def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the valid trades among ``messages`` (:data:`LEDGER` and ``value``) with the columns of ``silver/trades``."""
+    rows, found = _parse(messages["value"], _TradeMessage)
+    numbers = _Numbers()
+    frame = pl.DataFrame(
+        {
+            **_ledger_of(messages, rows),
+            "kind": _strings(trade.kind for trade in found),
+            "source": _strings(trade.source for trade in found),
+            "symbol": _strings(trade.symbol for trade in found),
+            "ts": _integers(_whole(bytes(trade.ts)) for trade in found),
+            "trade_id": _strings(trade.trade_id for trade in found),
+            "price": _integers(numbers.price(trade.price) for trade in found),
+            "size": _integers(numbers.whole(trade.size) for trade in found),
+            "sequence": _integers(numbers.sequence(trade.sequence, trade.trade_id) for trade in found),
+            "exchange": _strings(trade.exchange for trade in found),
+            "conditions": _strings(trade.conditions for trade in found),
+        }
+    )
+    valid = _in_session(
+        frame.filter(
+            pl.col("kind") == "trade",
+            *_common_rules(),
+            *_tape_rules("trade_id"),
+            pl.col("price") > 0,
+            pl.col("size").is_between(1, MAX_SIZE_SHARES),
+        )
+    )
+    minute = pl.col("ts") - pl.col("ts") % 60_000_000
+    return _judge_eligibility(valid).with_columns(
+        _moment(pl.col("ts")).alias("traded_at"),
+        _moment(minute).alias("bar_at"),
+    )
+
+
+def quotes_in(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the valid quotes among ``messages`` with the columns of ``silver/quotes``."""
+    rows, found = _parse(messages["value"], _QuoteMessage)
+    numbers = _Numbers()
+    frame = pl.DataFrame(
+        {
+            **_ledger_of(messages, rows),
+            "kind": _strings(quote.kind for quote in found),
+            "source": _strings(quote.source for quote in found),
+            "symbol": _strings(quote.symbol for quote in found),
+            "ts": _integers(_whole(bytes(quote.ts)) for quote in found),
+            "quote_id": _strings(quote.quote_id for quote in found),
+            "bid": _integers(numbers.price(quote.bid) for quote in found),
+            "bid_size": _integers(numbers.whole(quote.bid_size) for quote in found),
+            "ask": _integers(numbers.price(quote.ask) for quote in found),
+            "ask_size": _integers(numbers.whole(quote.ask_size) for quote in found),
+            "sequence": _integers(numbers.sequence(quote.sequence, quote.quote_id) for quote in found),
+            "exchange": _strings(quote.exchange for quote in found),
+            "conditions": _strings(quote.conditions for quote in found),
+        }
+    )
+    valid = frame.filter(
+        pl.col("kind") == "quote",
+        *_common_rules(),
+        *_tape_rules("quote_id"),
+        pl.col("bid").is_not_null() | pl.col("ask").is_not_null(),
+        *((pl.col(side) > 0).fill_null(value=True) for side in ("bid", "ask")),
+        *(pl.col(size).is_between(0, MAX_SIZE_SHARES).fill_null(value=True) for size in ("bid_size", "ask_size")),
+    )
+    return _in_session(valid).with_columns(_moment(pl.col("ts")).alias("quoted_at"))
+
+
+def vendor_bars_in(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the valid bars among ``messages`` with the columns of ``silver/vendor_bars``."""
+    rows, found = _parse(messages["value"], _BarMessage)
+    numbers = _Numbers()
+    prices = ("open", "high", "low", "close")
+    frame = pl.DataFrame(
+        {
+            **_ledger_of(messages, rows),
+            "kind": _strings(bar.kind for bar in found),
+            "source": _strings(bar.source for bar in found),
+            "symbol": _strings(bar.symbol for bar in found),
+            "interval": _strings(bar.interval for bar in found),
+            "ts": _integers(_whole(bytes(bar.ts)) for bar in found),
+            **{name: _integers(numbers.price(getattr(bar, name)) for bar in found) for name in prices},
+            "volume": _integers(numbers.whole(bar.volume) for bar in found),
+        }
+    )
+    valid = frame.filter(
+        pl.col("kind") == "bar",
+        *_common_rules(),
+        pl.col("interval").is_in([*INTERVALS, DAILY]),
+        *(pl.col(name) > 0 for name in prices),
+        pl.col("low") <= pl.min_horizontal("open", "close"),
+        pl.col("high") >= pl.max_horizontal("open", "close"),
+        pl.col("volume").is_between(0, _MAX_BAR_VOLUME),
+    )
+    return _in_session(valid).with_columns(_moment(pl.col("ts")).alias("bar_at"))
+
+
+class _Numbers:
+    """Reads the JSON tokens of numbers exactly, each distinct token once."""
+
+    def __init__(self) -> None:
+        self._prices: dict[bytes, int | None] = {}
+        self._wholes: dict[bytes, int | None] = {}
+
+    def price(self, token: msgspec.Raw) -> int | None:
+        text = bytes(token)
+        if text not in self._prices:
+            self._prices[text] = _price_micros(text)
+        return self._prices[text]
+
+    def whole(self, token: msgspec.Raw) -> int | None:
+        text = bytes(token)
+        if text not in self._wholes:
+            self._wholes[text] = _whole(text)
+        return self._wholes[text]
+
+    def sequence(self, token: msgspec.Raw, record_id: str) -> int:
+        """Return the sequence, or the CRC-32 of the record's id where it has none."""
+        given = _whole(bytes(token))
+        return zlib.crc32(record_id.encode(errors="replace")) if given is None else given
+
+
+def _price_micros(token: bytes) -> int | None:
+    """Return millionths; ``None`` where the field is absent or null, -1 where it is no price."""
+    if token == b"null":
+        return None
+    match = _PRICE.fullmatch(_text(token))
+    return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0")) if match else _INVALID
+
+
+def _whole(token: bytes) -> int | None:
+    """Return a whole number; ``None`` where the field is absent or null, -1 where it is none or below 0."""
+    if token == b"null":
+        return None
+    return max(int(token), _INVALID) if _WHOLE.fullmatch(token) else _INVALID
+
+
+def _text(token: bytes) -> str:
+    """Return the text that a JSON value stands for: a text's content; a number or an object stands for itself."""
+    if token.startswith(b'"'):
+        return msgspec.json.decode(token, type=str)
+    return msgspec.json.format(token, indent=-1).decode()
+
+
+def _parse(values: pl.Series, shape: type[_Message]) -> tuple[list[int], list[_Message]]:
+    """Return the row numbers of the values that are JSON objects, and what they hold."""
+    decoder = msgspec.json.Decoder(shape)
+    rows: list[int] = []
+    found: list[_Message] = []
+    for row, value in enumerate(values):
+        try:
+            message = decoder.decode(value or b"")
+        except msgspec.ValidationError:
+            loose = _parse_loosely(value, shape)
+            if loose is None:
+                continue
+            message = loose
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        rows.append(row)
+        found.append(message)
+    return rows, found
+
+
+def _parse_loosely(value: bytes, shape: type[_Message]) -> _Message | None:
+    """Parse an object in which a text is written as another JSON value, such as an id that is a number."""
+    try:
+        tokens = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        fields: dict[str, Any] = {}
+        for field in msgspec.structs.fields(shape):
+            token = tokens.get(field.name, _ABSENT)
+            if bytes(token) != b"null":
+                fields[field.name] = token if field.type is msgspec.Raw else _text(bytes(token))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return shape(**fields)
+
+
+def _ledger_of(messages: pl.DataFrame, rows: list[int]) -> dict[str, pl.Series]:
+    return {name: messages[name].gather(rows) for name in LEDGER}
+
+
+def _strings(values: Iterable[str | None]) -> pl.Series:
+    return pl.Series(list(values), dtype=pl.String)
+
+
+def _integers(values: Iterable[int | None]) -> pl.Series:
+    return pl.Series(list(values), dtype=pl.Int64)
+
+
+def _moment(micros: pl.Expr) -> pl.Expr:
+    return micros.cast(pl.Datetime("us", "UTC"))
+
+
+def _common_rules() -> tuple[pl.Expr, ...]:
+    return (
+        pl.col("source").str.contains(_SOURCE),
+        pl.col("symbol").str.contains(SYMBOL_PATTERN),
+        pl.col("ts").is_between(0, _MAX_TS),
+        pl.col("ts") <= pl.col("ingested_at").to_physical() + _FUTURE_MICROS,
+    )
+
+
+def _tape_rules(id_name: str) -> tuple[pl.Expr, ...]:
+    conditions = pl.col("conditions").fill_null("")
+    return (
+        pl.col(id_name).str.contains(_RECORD_ID),
+        pl.col("sequence").is_between(0, MAX_SEQUENCE),
+        pl.col("exchange").fill_null("").str.len_chars() <= _MAX_EXCHANGE_CHARACTERS,
+        conditions.str.len_chars() <= _MAX_CONDITIONS_CHARACTERS,
+        ~pl.col("source").is_in(list(RULES)) | conditions.str.contains(_HEX),
+    )
+
+
+def _in_session(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that lie in a session, with ``session_date`` and ``segment``; absent texts become empty."""
+    placed = frame.hstack(in_sessions(frame["ts"])).filter(pl.col("segment").is_not_null())
+    return placed.with_columns(
+        pl.col(name).fill_null("") for name in ("exchange", "conditions") if name in frame.columns
+    )
+
+
+def _judge_eligibility(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return the trades with what they count for, by the published masks of their feed."""
+    met = trades.select("source", "segment", "conditions").unique()
+    judged = [
+        {"source": source, "segment": segment, "conditions": conditions, **_eligibility(source, segment, conditions)}
+        for source, segment, conditions in met.iter_rows()
+    ]
+    schema = {
+        **met.schema,
+        "counts_for_price": pl.Boolean(),
+        "counts_for_volume": pl.Boolean(),
+        "eligibility_version": pl.Int32(),
+    }
+    return trades.join(pl.DataFrame(judged, schema=schema), on=["source", "segment", "conditions"], how="left")
+
+
+def _eligibility(source: str, segment: str, conditions: str) -> dict[str, object]:
+    rule = RULES.get(source)
+    if rule is None:
+        return {"counts_for_price": True, "counts_for_volume": True, "eligibility_version": 1}
+    bits = int(conditions or "0", 16)
+    regular = segment == "regular"
+    no_price = rule.no_price_regular if regular else rule.no_price_extended
+    no_volume = rule.no_volume_regular if regular else rule.no_volume_extended
+    return {
+        "counts_for_price": not bits & no_price,
+        "counts_for_volume": not bits & no_volume,
+        "eligibility_version": rule.version,
+    }

@@ -1,0 +1,130 @@
+"""What PostgreSQL holds of the lake, read in one snapshot.
+
+What belongs here: queries of the schemas ``lake`` and ``marts`` that the proofs need. What does not: what the rows ought
+to be.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from typing import Any, Protocol
+
+import polars as pl
+
+from market.settings import Settings
+from market.tables import PG_BARS, PG_STREAM_OFFSETS, PG_VENDOR_BARS, DataType, Table
+from verify.lake import schema_of
+from warehouse.connection import connect
+
+MART = "marts.intraday_ohlcv"
+MART_COLUMNS = ("symbol", "bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
+
+Place = tuple[str, int]
+
+
+class Published(Protocol):
+    """What the proofs ask of PostgreSQL."""
+
+    def next_offsets(self) -> Mapping[Place, int]:
+        """Return the stream's progress by topic and partition, as of the snapshot."""
+
+    def next_offsets_now(self) -> Mapping[Place, int]:
+        """Return the stream's progress as it is now."""
+
+    def bar_sessions(self) -> set[date]:
+        """Return the sessions that have 1-minute bars."""
+
+    def bars(self, session_date: date) -> pl.DataFrame:
+        """Return the 1-minute bars of a session in the types of :func:`verify.lake.schema_of`."""
+
+    def vendor_bars(self) -> pl.DataFrame:
+        """Return the vendor bars in the types of :func:`verify.lake.schema_of`."""
+
+    def mart_bars(self, session_date: date) -> pl.DataFrame | None:
+        """Return the mart's 1-minute bars of a session (:data:`MART_COLUMNS`), or ``None`` if there is no mart."""
+
+
+class PostgresSnapshot:
+    """PostgreSQL as of one moment: every query sees the same transactions. Made by :func:`open_snapshot`."""
+
+    def __init__(self, settings: Settings, connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only
+        self._settings = settings
+        self._connection = connection
+
+    def next_offsets(self) -> Mapping[Place, int]:
+        """Return the stream's progress by topic and partition, as of the snapshot."""
+        return _next_offsets(self._connection)
+
+    def next_offsets_now(self) -> Mapping[Place, int]:
+        """Return the stream's progress as it is now."""
+        with connect(self._settings, read_only=True) as connection:
+            return _next_offsets(connection)
+
+    def bar_sessions(self) -> set[date]:
+        """Return the sessions that have 1-minute bars."""
+        if not _exists(self._connection, PG_BARS.qualified_name):
+            return set()
+        query = f"select distinct session_date from {PG_BARS.qualified_name}"  # noqa: S608 - a declared name
+        return {row[0] for row in self._connection.execute(query)}
+
+    def bars(self, session_date: date) -> pl.DataFrame:
+        """Return the 1-minute bars of a session."""
+        return self._read(PG_BARS, " where session_date = %s", session_date)
+
+    def vendor_bars(self) -> pl.DataFrame:
+        """Return the vendor bars."""
+        return self._read(PG_VENDOR_BARS, "")
+
+    def mart_bars(self, session_date: date) -> pl.DataFrame | None:
+        """Return the mart's 1-minute bars of a session, or ``None`` if there is no mart."""
+        if not _exists(self._connection, MART):
+            return None
+        types = {column.name: column.type for column in PG_BARS.columns}
+        columns = ", ".join(_as_compared(name, types[name]) for name in MART_COLUMNS)
+        query = f"select {columns} from {MART} where interval = '1m' and session_date = %s"  # noqa: S608 - declared names
+        rows = self._connection.execute(query, (session_date,)).fetchall()
+        schema = schema_of(PG_BARS)
+        return pl.DataFrame(rows, schema={name: schema[name] for name in MART_COLUMNS}, orient="row")
+
+    def _read(self, table: Table, condition: str, *parameters: object) -> pl.DataFrame:
+        if not _exists(self._connection, table.qualified_name):
+            return pl.DataFrame(schema=schema_of(table))
+        columns = ", ".join(_as_compared(column.name, column.type) for column in table.columns)
+        query = f"select {columns} from {table.qualified_name}{condition}"  # noqa: S608 - declared names
+        rows = self._connection.execute(query, parameters).fetchall()
+        return pl.DataFrame(rows, schema=schema_of(table), orient="row")
+
+
+@contextmanager
+def open_snapshot(settings: Settings) -> Iterator[PostgresSnapshot]:
+    """Open a snapshot of PostgreSQL for the time of the context.
+
+    Raises
+    ------
+    SettingsError
+        If no database is set or running.
+    ServiceError
+        If it cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name="tapehouse verify") as connection:
+        connection.execute("set transaction isolation level repeatable read")
+        yield PostgresSnapshot(settings, connection)
+
+
+def _next_offsets(connection: Any) -> Mapping[Place, int]:  # noqa: ANN401 - psycopg is known to warehouse only
+    if not _exists(connection, PG_STREAM_OFFSETS.qualified_name):
+        return {}
+    query = f"select topic, partition, next_offset from {PG_STREAM_OFFSETS.qualified_name}"  # noqa: S608 - a declared name
+    return {(topic, partition): next_offset for topic, partition, next_offset in connection.execute(query)}
+
+
+def _exists(connection: Any, name: str) -> bool:  # noqa: ANN401 - psycopg is known to warehouse only
+    return bool(connection.execute("select to_regclass(%s) is not null", (name,)).fetchone()[0])
+
+
+def _as_compared(name: str, data_type: DataType) -> str:
+    if data_type is DataType.PRICE:
+        return f'("{name}" * 1000000)::bigint'
+    if data_type is DataType.NOTIONAL:
+        return f'("{name}" * 1000000)::numeric(38, 0)'
+    return f'"{name}"'
