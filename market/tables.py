@@ -246,7 +246,26 @@ PG_VENDOR_BARS: Final = Table(
     name="vendor_bars",
     grain="one row per source, symbol, interval and bar: the vendor's newest version",
     key=("source", "symbol", "interval", "bar_at"),
-    columns=VENDOR_BARS.columns,
+    columns=(
+        *VENDOR_BARS.columns,
+        Column("revision", DataType.INTEGER, "Number of versions with other prices or volume; 1 is the first."),
+    ),
+)
+PG_BAR_SESSIONS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="bar_sessions",
+    grain="one row per source, symbol and session that has or had 1-minute bars; kept by triggers on bars_1m",
+    key=("source", "symbol", "session_date"),
+    columns=(
+        *_INSTRUMENT,
+        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+        Column("bar_count", DataType.BIGINT, "1-minute bars of the session."),
+        Column("newest_bar_at", DataType.TIMESTAMP, "Start of the newest bar; null without bars.", nullable=True),
+        Column(
+            "change_number", DataType.BIGINT, "Another number after every change of a bar; compare for equality only."
+        ),
+    ),
 )
 PG_LATEST_QUOTES: Final = Table(
     store=Store.POSTGRES,
@@ -260,9 +279,11 @@ PG_LATEST_QUOTES: Final = Table(
         Column("bid", DataType.PRICE, "Last known best bid per share.", nullable=True),
         Column("bid_size", DataType.BIGINT, "Shares bid for.", nullable=True),
         Column("bid_at", DataType.TIMESTAMP, "Time of the quote that set the bid.", nullable=True),
+        Column("bid_sequence", DataType.BIGINT, "Order of that quote among those with equal bid_at.", nullable=True),
         Column("ask", DataType.PRICE, "Last known best offer per share.", nullable=True),
         Column("ask_size", DataType.BIGINT, "Shares offered.", nullable=True),
         Column("ask_at", DataType.TIMESTAMP, "Time of the quote that set the ask.", nullable=True),
+        Column("ask_sequence", DataType.BIGINT, "Order of that quote among those with equal ask_at.", nullable=True),
     ),
 )
 PG_SESSIONS: Final = Table(
@@ -319,6 +340,7 @@ PG_STREAM_BATCHES: Final = Table(
 LAKE_TABLES: Final = (MESSAGES, QUARANTINE, DUPLICATES, TRADES, QUOTES, VENDOR_BARS, BAR_REVISIONS)
 POSTGRES_TABLES: Final = (
     PG_BARS,
+    PG_BAR_SESSIONS,
     PG_VENDOR_BARS,
     PG_LATEST_QUOTES,
     PG_SESSIONS,

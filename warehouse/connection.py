@@ -1,0 +1,63 @@
+"""Connections to PostgreSQL: the one place that opens them."""
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from market.errors import ServiceError, SettingsError
+from market.settings import Settings
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+def connect(
+    settings: Settings, *, read_only: bool = False, application_name: str = "tapehouse"
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return a new connection: time zone UTC, transactions started by the first statement.
+
+    Parameters
+    ----------
+    settings
+        Says where the database is.
+    read_only
+        Whether every transaction of the connection refuses to write.
+    application_name
+        How the connection shows in ``pg_stat_activity``.
+
+    Raises
+    ------
+    SettingsError
+        If no database is set, or its URL cannot be read.
+    ServiceError
+        If the database cannot be reached or refuses the login. The text never holds the password.
+    """
+    url = settings.require_database()
+    try:
+        parameters = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        msg = "DATABASE_URL cannot be read. Write it as postgresql://user:password@host:port/database."
+        raise SettingsError(msg) from error
+    options = f"{parameters.get('options') or ''} -c timezone=UTC".strip()
+    if read_only:
+        options += " -c default_transaction_read_only=on"
+    parameters |= {"options": options, "application_name": application_name}
+    parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    try:
+        connection = psycopg.connect(make_conninfo("", **parameters))
+    except psycopg.OperationalError as error:
+        raise ServiceError(_explain(parameters, error)) from None
+    connection.read_only = read_only or None
+    return connection
+
+
+def _explain(parameters: dict[str, Any], error: psycopg.OperationalError) -> str:
+    where = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
+    password = str(parameters.get("password") or "")
+    reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no reason given"
+    if password:
+        reason = reason.replace(password, "********")
+    return (
+        f"PostgreSQL at {where} (database {parameters.get('dbname', '')!s}, user {parameters.get('user', '')!s}) cannot be used: "
+        f"{reason}. See ./run status, and start the platform with ./run up or check DATABASE_URL."
+    )

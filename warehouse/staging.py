@@ -1,0 +1,110 @@
+"""Arrow tables into PostgreSQL's temporary tables by COPY, and what is worked out in Arrow before that.
+
+Rows travel as CSV that Arrow writes column by column: no Python object per value, and decimals as their exact digits.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import Connection
+from pyarrow import csv
+
+from market.tables import PG_LATEST_QUOTES, QUOTES, Column, DataType
+from warehouse.ddl import COLUMN_TYPES, quote_name, quote_names
+
+ARROW_TYPES: Final = {
+    DataType.TEXT: pa.string(),
+    DataType.INTEGER: pa.int32(),
+    DataType.BIGINT: pa.int64(),
+    DataType.PRICE: pa.decimal128(18, 6),
+    DataType.NOTIONAL: pa.decimal128(38, 6),
+    DataType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    DataType.DATE: pa.date32(),
+    DataType.BOOLEAN: pa.bool_(),
+}
+"""The Arrow type of each declared type that can be staged."""
+
+QUOTE_COLUMNS: Final = ("source", "symbol", "quoted_at", "sequence", "bid", "bid_size", "ask", "ask_size")
+"""The columns of :data:`market.tables.QUOTES` that the latest quotes are worked out from."""
+
+LATEST_QUOTE_COLUMNS: Final = PG_LATEST_QUOTES.columns
+
+_COPY_CHUNK_BYTES: Final = 1 << 20
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """Return the Arrow schema of the declared columns."""
+    return pa.schema([pa.field(column.name, ARROW_TYPES[column.type], column.nullable) for column in columns])
+
+
+def conform(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
+    """Return ``rows`` with the declared columns in the declared order and types, without any loss.
+
+    Raises
+    ------
+    TypeError
+        If a column is missing, or a float would become a decimal.
+    pyarrow.ArrowInvalid
+        If a value does not fit its declared type exactly.
+    """
+    arrays = []
+    for column in columns:
+        if column.name not in rows.column_names:
+            msg = f"The rows lack the column {column.name}. They have: {', '.join(rows.column_names)}."
+            raise TypeError(msg)
+        array = rows.column(column.name)
+        if pa.types.is_floating(array.type):
+            msg = f"The column {column.name} is {array.type}; a {column.type} is never carried as a float."
+            raise TypeError(msg)
+        arrays.append(array.cast(ARROW_TYPES[column.type]))
+    return pa.table(arrays, names=[column.name for column in columns])
+
+
+def copy_in(connection: Connection[Any], name: str, columns: Sequence[Column], rows: pa.Table) -> None:
+    """Create the temporary table ``name``, which lives until the transaction's end, and copy the rows into it."""
+    body = ", ".join(f"{quote_name(column.name)} {COLUMN_TYPES[column.type]}" for column in columns)
+    connection.execute(f"create temporary table {quote_name(name)} ({body}) on commit drop")
+    buffer = pa.BufferOutputStream()
+    csv.write_csv(conform(rows, columns), buffer, csv.WriteOptions(include_header=False))
+    data = memoryview(buffer.getvalue())
+    names = quote_names(tuple(column.name for column in columns))
+    # Arrow writes null as nothing and the empty string as "": what COPY's csv format reads as null and ''.
+    with connection.cursor().copy(f"copy {quote_name(name)} ({names}) from stdin (format csv)") as copy:
+        for start in range(0, len(data), _COPY_CHUNK_BYTES):
+            copy.write(data[start : start + _COPY_CHUNK_BYTES])
+
+
+def latest_quotes(quotes: pa.Table) -> pa.Table:
+    """Return per source and symbol the newest bid and the newest ask among ``quotes``.
+
+    Parameters
+    ----------
+    quotes
+        Any quotes, with :data:`QUOTE_COLUMNS`; a null side did not change.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per source and symbol with :data:`LATEST_QUOTE_COLUMNS`. Of two quotes the one with the later
+        ``quoted_at`` is newer, then that with the higher ``sequence``, price and size.
+    """
+    declared = {column.name: column for column in QUOTES.columns}
+    quotes = conform(quotes, [declared[name] for name in QUOTE_COLUMNS])
+    key = ["source", "symbol"]
+    latest = quotes.group_by(key).aggregate([("quoted_at", "max")]).rename_columns([*key, "quoted_at"])
+    for side in ("bid", "ask"):
+        latest = latest.join(_newest_side(quotes, side), keys=key, join_type="left outer")
+    return latest.select([column.name for column in LATEST_QUOTE_COLUMNS])
+
+
+def _newest_side(quotes: pa.Table, side: str) -> pa.Table:
+    key, values = ["source", "symbol"], ["quoted_at", "sequence", side, f"{side}_size"]
+    changed = quotes.filter(pc.is_valid(quotes[side])).select([*key, *values])
+    # An unknown size sorts first, as it does in PostgreSQL when the side is compared with the stored one.
+    sized = changed.set_column(changed.num_columns - 1, f"{side}_size", pc.fill_null(changed[f"{side}_size"], -1))
+    ordered = changed.take(pc.sort_indices(sized, sort_keys=[(name, "ascending") for name in values]))
+    numbered = ordered.append_column("position", pa.array(range(ordered.num_rows), pa.int64()))
+    newest = ordered.take(numbered.group_by(key).aggregate([("position", "max")])["position_max"])
+    return newest.rename_columns([*key, f"{side}_at", f"{side}_sequence", side, f"{side}_size"])
