@@ -1,0 +1,1 @@
+"""The asset graph: from the Kafka topics over the lake and PostgreSQL to the marts."""

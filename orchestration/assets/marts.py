@@ -1,0 +1,79 @@
+"""The dbt models as assets, and their tests as asset checks."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+
+from market.errors import ServiceError
+from market.tables import POSTGRES_TABLES
+from orchestration.assets.keys import OWNER, Group, asset_key, table_key
+from orchestration.dbt import Dbt, Event
+from orchestration.freshness import POLICIES
+
+DBT_POOL: Final = "dbt"
+"""Runs that need this pool run one after the other."""
+
+_SOURCES: Final = {table.name: table_key(table) for table in POSTGRES_TABLES}
+
+
+class Translator(DagsterDbtTranslator):
+    """Names, groups and describes the models: a model's group is its first folder, a source is its PostgreSQL table."""
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_source_metadata=False))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Return the key: of a source, the key of its table; of a model, its group and its name."""
+        if dbt_resource_props["resource_type"] == "source":
+            return _SOURCES[dbt_resource_props["identifier"]]
+        return asset_key(Group(self.get_group_name(dbt_resource_props)), dbt_resource_props["name"])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return the model's first folder, which must be a group."""
+        if dbt_resource_props["resource_type"] == "source":
+            return Group.POSTGRES.value
+        return Group(dbt_resource_props["fqn"][1]).value
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: None) -> dg.AssetSpec:
+        """Return the model's spec with its freshness policy and owner."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        materialized = str(self.get_resource_props(manifest, unique_id).get("config", {}).get("materialized", "table"))
+        return spec.replace_attributes(
+            freshness_policy=POLICIES.get(spec.key),
+            owners=[OWNER],
+            kinds={"dbt", "postgres", "view" if materialized == "view" else "table"},
+        )
+
+
+def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """Return every model of the manifest as an asset; building some of them builds just those."""
+
+    @dbt_assets(manifest=manifest, name="dbt", dagster_dbt_translator=Translator(), pool=DBT_POOL)
+    def dbt_models(context: dg.AssetExecutionContext, dbt: dg.ResourceParam[Dbt]) -> Iterator[Any]:
+        chosen = get_updated_cli_invocation_params_for_context(context, manifest, Translator())
+        indirect = ["--indirect-selection", chosen.indirect_selection] if chosen.indirect_selection else []
+        events: list[Event] = []
+        failure: ServiceError | None = None
+        try:
+            dbt.build([*chosen.selection_args, *indirect], events.append)
+        except ServiceError as error:
+            failure = error
+        for event in events:  # what was built before a failure is built, so it is reported all the same
+            yield from asset_events(event, context, chosen.manifest, chosen.dagster_dbt_translator)
+        if failure is not None:
+            raise dg.Failure(str(failure)) from failure
+
+    return dbt_models
+
+
+def asset_events(
+    event: Event, context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: DagsterDbtTranslator
+) -> Iterator[Any]:
+    """Return what an event of dbt means to Dagster: a model was built, a test passed or failed, or nothing."""
+    if event.get("data", {}).get("node_info"):
+        message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
+        yield from message.to_default_asset_events(manifest, translator, context)

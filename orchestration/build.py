@@ -1,0 +1,48 @@
+"""The assembly: everything that Dagster knows, put together by one function."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from infra.local.home import connected_settings
+from market.settings import Settings, load_settings
+from orchestration.assets.history import sample_daily_bars
+from orchestration.assets.lake import stream_assets
+from orchestration.assets.marts import mart_assets
+from orchestration.dbt import Dbt
+from orchestration.jobs import build_jobs
+from orchestration.resources import default_resources
+from orchestration.schedules import intraday_marts, session_close
+from orchestration.sensors import lake_progress
+
+
+def build_definitions(
+    *, settings: Settings | None = None, resource_overrides: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """Return the definitions.
+
+    Parameters
+    ----------
+    settings
+        Where everything is; read from the environment, and from the platform that runs on this home, when absent.
+    resource_overrides
+        Resources that replace those of :func:`orchestration.resources.default_resources`, by name.
+
+    Raises
+    ------
+    SettingsError
+        If the settings cannot be read.
+    ServiceError
+        If the dbt project cannot be parsed.
+    """
+    settings = settings or connected_settings(load_settings())
+    marts = mart_assets(Dbt(settings).manifest())
+    return dg.Definitions(
+        assets=[*stream_assets(settings), sample_daily_bars, marts],
+        jobs=build_jobs(marts),
+        schedules=[session_close, intraday_marts],
+        sensors=[lake_progress],
+        resources={**default_resources(settings), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,153 @@
+"""dbt in this process: parsing the project into its manifest, and building models.
+
+dbt costs three seconds to import and a third of a second to run, and Dagster's translation of its models imports most of it
+anyway. So it runs inside the process, not as a child for each command.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from market.errors import ServiceError
+from market.settings import CHECKOUT, Settings
+from orchestration.locks import exclusive
+from warehouse.dbt import dbt_environment
+
+PROJECT: Final = CHECKOUT / "dbt_project"
+PARSE_SECONDS: Final = 120.0
+"""How long to wait for another process that parses the project."""
+BUILD_SECONDS: Final = 1800.0
+"""How long to wait for another process that builds models: one dbt at a time, or two write the same table."""
+
+_GENERATED: Final = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
+_QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors")
+_NO_DATABASE: Final[Mapping[str, str]] = MappingProxyType(
+    {f"DBT_TAPEHOUSE_{name}": "unset" for name in ("HOST", "USER", "PASSWORD", "DATABASE")}
+    | {"DBT_TAPEHOUSE_PORT": "5432"}
+)
+"""Enough for parsing, which connects to nothing."""
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dbt:
+    """The dbt project of this checkout, with its artifacts under the home of ``settings``."""
+
+    settings: Settings
+    project: Path = PROJECT
+
+    @property
+    def folder(self) -> Path:
+        """Where the artifacts are."""
+        return self.settings.home / "dbt"
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the parsed project, from the cache when neither the project nor the connection changed.
+
+        Raises
+        ------
+        ServiceError
+            If the project cannot be parsed.
+        """
+        path = self.folder / f"manifest-{self._digest()}.json"
+        cached = _read(path)
+        if cached is not None:
+            return cached
+        with exclusive(self.folder / "parse.lock", timeout_seconds=PARSE_SECONDS, purpose="parsing the dbt project"):
+            cached = _read(path)
+            return self._parse_to(path) if cached is None else cached
+
+    def build(self, arguments: Sequence[str], on_event: Callable[[Event], None]) -> None:
+        """Run ``dbt build`` with ``arguments``, passing on every event of dbt.
+
+        Raises
+        ------
+        ServiceError
+            If a model or a test failed, or dbt could not run.
+        """
+        with exclusive(self.folder / "build.lock", timeout_seconds=BUILD_SECONDS, purpose="building the marts"):
+            parsed = self.folder / "parse" / "partial_parse.msgpack"
+            reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
+            self._invoke(["build", "--exclude-resource-type", "unit_test", *reuse, *arguments], "target", on_event)
+
+    def _parse_to(self, path: Path) -> dict[str, Any]:
+        self._invoke(["parse", "--quiet"], "parse", lambda _event: None)
+        parsed = self.folder / "parse" / "manifest.json"
+        for outdated in self.folder.glob("manifest-*.json"):
+            outdated.unlink()
+        parsed.replace(path)
+        manifest = _read(path)
+        if manifest is None:
+            msg = f"dbt parsed {self.project} but left no manifest. Remove {self.folder} and try again."
+            raise ServiceError(msg)
+        return manifest
+
+    def _invoke(self, command: Sequence[str], target: str, on_event: Callable[[Event], None]) -> None:
+        from dbt.cli.main import dbtRunner
+        from dbt_common.events.functions import msg_to_dict
+
+        problems: list[str] = []
+
+        def receive(message: Any) -> None:  # noqa: ANN401 - dbt is untyped
+            event = msg_to_dict(message)
+            if event["info"]["level"] == "error":
+                problems.append(event["info"]["msg"].strip())
+            on_event(event)
+
+        arguments = [
+            *command,
+            *_QUIET,
+            *("--project-dir", str(self.project), "--profiles-dir", str(self.project)),
+            *("--target-path", str(self.folder / target), "--log-path", str(self.folder / "logs")),
+        ]
+        with _environment(self._environment()):
+            result = dbtRunner(callbacks=[receive]).invoke(arguments)
+        if not result.success:
+            cause = "; ".join(dict.fromkeys(problems)) or str(result.exception)
+            msg = f"dbt {command[0]} failed: {cause}. The whole log: {self.folder / 'logs' / 'dbt.log'}"
+            raise ServiceError(msg) from result.exception
+
+    def _environment(self) -> Mapping[str, str]:
+        return _NO_DATABASE if self.settings.database_url is None else dbt_environment(self.settings)
+
+    def _digest(self) -> str:
+        """Return a hash of all that a manifest depends on: dbt's version, the connection, every file of the project."""
+        digest = hashlib.sha256(importlib.metadata.version("dbt-core").encode())
+        digest.update(json.dumps(dict(self._environment()), sort_keys=True).encode())
+        for path in sorted(self.project.rglob("*")):
+            relative = path.relative_to(self.project)
+            if path.is_file() and _GENERATED.isdisjoint(relative.parts) and not path.name.startswith("."):
+                digest.update(f"\0{relative}\0".encode())
+                digest.update(path.read_bytes())
+        return digest.hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return manifest
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs: dbt reads its profile from nowhere else."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

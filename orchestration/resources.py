@@ -1,0 +1,86 @@
+"""What assets, sensors and schedules use of the other packages: one small object for each, replaceable in tests."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from ingest.feeds import FeedRequest, get_feed
+from ingest.publisher import Publisher, PublishSummary
+from ingest.topics import end_offsets
+from market.records import Record
+from market.sessions import EXCHANGE_ZONE
+from market.settings import Settings
+from market.topics import TOPICS, Topic
+from orchestration.dbt import Dbt
+from orchestration.progress import Advance, Batch, advance_after, newest_change
+from warehouse.progress import wait_for_offsets
+
+Offsets = Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The stream's progress."""
+
+    settings: Settings
+
+    def advance_after(self, batch: Batch | None) -> Advance | None:
+        """Return what the stream did after ``batch``; ``None`` if nothing."""
+        return advance_after(self.settings, batch)
+
+    def newest_change(self) -> Batch | None:
+        """Return the newest batch that changed what the marts are made from."""
+        return newest_change(self.settings)
+
+    def wait_for(
+        self, ends: Offsets, *, timeout_seconds: float, on_progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Wait until everything below ``ends`` is in the lake and in PostgreSQL; ``on_progress`` gets what remains."""
+        wait_for_offsets(self.settings, ends, timeout_seconds=timeout_seconds, on_progress=on_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Kafka: publishing records, and how far the topics reach."""
+
+    settings: Settings
+
+    def publish(self, records: list[Record]) -> PublishSummary:
+        """Publish the records; every one is acknowledged when this returns."""
+        with Publisher(self.settings.require_kafka()) as publisher:
+            publisher.publish_all(records)
+        return publisher.close()
+
+    def end_offsets(self, *topics: Topic) -> Offsets:
+        """Return the next offset of every partition of the topics, or of all topics."""
+        return end_offsets(self.settings.require_kafka(), topics=topics or TOPICS)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleHistory:
+    """The real daily bars that come with the package of the feed ``sample``."""
+
+    def read(self) -> list[Record]:
+        """Return all bars of all symbols."""
+        return list(get_feed("sample").read(FeedRequest()))
+
+
+def session_dates(records: list[Record]) -> tuple[date, date]:
+    """Return the first and the last session date of the records, of which there is one at least."""
+    stamps = [record.ts for record in records]
+    first, last = (
+        datetime.fromtimestamp(ts // 1_000_000, UTC).astimezone(EXCHANGE_ZONE).date()
+        for ts in (min(stamps), max(stamps))
+    )
+    return first, last
+
+
+def default_resources(settings: Settings) -> dict[str, Any]:
+    """Return the resources by the names under which assets, sensors and schedules ask for them."""
+    return {
+        "lake": Lake(settings),
+        "broker": Broker(settings),
+        "sample_history": SampleHistory(),
+        "dbt": Dbt(settings),
+    }

@@ -1,0 +1,153 @@
+"""``python -m orchestration.run JOB [JOB …]``: runs jobs here and now, with the instance of this home as their record.
+
+No server is needed, and the runs show in the UI like those that were started there.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from infra.local.home import connected_settings
+from market.errors import ServiceError, TapehouseError
+from market.settings import Settings, load_settings
+from orchestration.instance import LOCATION, instance_environment, write_instance_config
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from orchestration.resources import Lake
+
+JOBS: Final = ("history", "marts")
+"""The names of :mod:`orchestration.jobs`, which is slow to import, for the usage text."""
+DEFAULT_TIMEOUT_SECONDS: Final = 600.0
+
+_LINE_EVERY_SECONDS: Final = 2.0
+_REPOSITORY_TAGS: Final = {".dagster/repository": f"__repository__@{LOCATION}"}
+"""By this tag the UI lists a run under the jobs of the code location."""
+
+_log = structlog.get_logger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the jobs that the command line names, one after the other, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = connected_settings(load_settings())
+        _configure_logging(settings)
+        run_jobs(settings, options.jobs, wait_for_lake=options.wait_for_lake, timeout_seconds=options.timeout)
+    except TapehouseError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def run_jobs(settings: Settings, names: Sequence[str], *, wait_for_lake: bool, timeout_seconds: float) -> None:
+    """Run jobs in this process, each to its end.
+
+    Parameters
+    ----------
+    settings
+        Where everything is.
+    names
+        The jobs, of :data:`JOBS`, in order.
+    wait_for_lake
+        Whether ``marts`` waits until the lake has everything that the topics hold at that moment.
+    timeout_seconds
+        How long to wait for the lake at most.
+
+    Raises
+    ------
+    ServiceError
+        If a job failed, an engine cannot be reached, or the lake did not come so far in time.
+    """
+    write_instance_config(settings)
+    os.environ.update(instance_environment(settings))  # dagster.yaml refers to these
+
+    import dagster as dg
+
+    from orchestration.build import build_definitions
+    from orchestration.jobs import MARTS
+    from orchestration.resources import Broker, Lake
+    from orchestration.schedules import batch_tags
+
+    lake = Lake(settings)
+    definitions = build_definitions(settings=settings)
+    with dg.DagsterInstance.get() as instance:
+        for name in names:
+            if name != MARTS:
+                _execute(definitions, instance, name, {})
+                continue
+            if wait_for_lake:
+                _wait(lake, Broker(settings).end_offsets(), timeout_seconds)
+            _execute(definitions, instance, name, batch_tags(lake.newest_change()))
+
+
+def _execute(definitions: "dg.Definitions", instance: "dg.DagsterInstance", name: str, tags: Mapping[str, str]) -> None:
+    started = time.monotonic()
+    _log.info("job_started", job=name)
+    result = definitions.resolve_job_def(name).execute_in_process(
+        instance=instance,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={**tags, **_REPOSITORY_TAGS},
+        raise_on_error=False,
+    )
+    if not result.success:
+        failures = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+        cause = next((error.message.strip() for error in failures if error is not None), "no step said why")
+        msg = f"The job {name} failed (run {result.run_id}): {cause}"
+        raise ServiceError(msg)
+    _log.info("job_finished", job=name, run_id=result.run_id, seconds=round(time.monotonic() - started, 1))
+
+
+def _wait(lake: "Lake", ends: Mapping[tuple[str, int], int], timeout_seconds: float) -> None:
+    """Wait for the lake, with a line now and then that says how many messages it still lacks."""
+    lake.wait_for(ends, timeout_seconds=timeout_seconds, on_progress=_Progress())
+
+
+class _Progress:
+    """Logs what remains, at most every :data:`_LINE_EVERY_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._next_line_at = 0.0
+
+    def __call__(self, remaining: int) -> None:
+        now = time.monotonic()
+        if remaining and now >= self._next_line_at:
+            self._next_line_at = now + _LINE_EVERY_SECONDS
+            _log.info("waiting_for_lake", messages_remaining=remaining)
+
+
+def _configure_logging(settings: Settings) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration.run", description="Run Dagster jobs in this process."
+    )
+    parser.add_argument("jobs", nargs="+", choices=JOBS, metavar="JOB", help=f"one of: {', '.join(JOBS)}")
+    parser.add_argument(
+        "--wait-for-lake",
+        action="store_true",
+        help="before marts, wait until the lake has everything that the topics hold",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for the lake at most (default: %(default)g)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
