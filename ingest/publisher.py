@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Event
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -27,6 +27,7 @@ QUEUE_MESSAGES: Final = 200_000
 """Messages that may wait in this process before ``publish`` blocks."""
 POLL_EVERY: Final = 512
 """Delivery reports are served after this many records."""
+ROOM_POLL_SECONDS: Final = 0.05
 FLUSH_SLICE_SECONDS: Final = 0.2
 """A flush is cut into slices of this length, so that signals and stop events are seen in between."""
 
@@ -198,17 +199,23 @@ class Publisher:
         """Whether a record failed or became unknown so far."""
         return bool(self._failed or self._unknown)
 
-    def publish(self, record: Record) -> None:
+    def publish(self, record: Record) -> bool:
         """Hand one record to the producer; wait for room if its queue is full.
+
+        Returns
+        -------
+        bool
+            Whether the record was taken; it is not if the stop event is set while there is no room.
 
         Raises
         ------
         PublishError
             If there was no room for too long, or the producer cannot go on.
         """
-        self._produce(TOPIC_OF[type(record)].name, encode(record), record.symbol)
+        was_taken = self._produce(TOPIC_OF[type(record)].name, encode(record), record.symbol)
         if self._sent % POLL_EVERY == 0:
             self._producer.poll(0)
+        return was_taken
 
     def publish_all(
         self,
@@ -241,7 +248,8 @@ class Publisher:
         produce, stopping = self._produce, self._stop_event.is_set
         count = 0
         for record in records:
-            produce(names[type(record)], encode(record), record.symbol)
+            if not produce(names[type(record)], encode(record), record.symbol):
+                break
             count += 1
             if count % POLL_EVERY == 0:
                 self._serve()
@@ -299,46 +307,56 @@ class Publisher:
             )
             raise PublishError(msg)
 
-    def _produce(self, topic: str, value: bytes, key: str) -> None:
+    def _produce(self, topic: str, value: bytes, key: str) -> bool:
         try:
             self._producer.produce(topic, value, key)
         except BufferError:
-            self._produce_when_there_is_room(topic, value, key)
+            return self._produce_when_there_is_room(topic, value, key)
         except KafkaException as error:
-            self._rejected(error.args[0])
+            self._refused(error.args[0])
         self._sent += 1
+        return True
 
-    def _produce_when_there_is_room(self, topic: str, value: bytes, key: str) -> None:
-        settled, deadline = self._settled(), time.monotonic() + self._stall_seconds
-        while True:
-            self._producer.poll(0.05)
+    def _produce_when_there_is_room(self, topic: str, value: bytes, key: str) -> bool:
+        settled, deadline = self._settled, time.monotonic() + self._stall_seconds
+        while not self._stop_event.is_set():
+            self._producer.poll(ROOM_POLL_SECONDS)
+            if self._settled > settled:
+                settled, deadline = self._settled, time.monotonic() + self._stall_seconds
             try:
                 self._producer.produce(topic, value, key)
             except BufferError:
-                if self._settled() > settled:
-                    settled, deadline = self._settled(), time.monotonic() + self._stall_seconds
-                if time.monotonic() > deadline or self._stop_event.is_set():
-                    msg = (
+                if time.monotonic() > deadline:
+                    self._give_up(
                         f"{self.in_flight:,} records wait for Kafka at {self._bootstrap_servers}, which has "
                         f"acknowledged none for {self._stall_seconds:g} s. See ./run status."
                     )
-                    raise PublishError(msg) from None
             except KafkaException as error:
-                self._rejected(error.args[0])
-                return
+                self._refused(error.args[0])
+                self._sent += 1
+                return True
             else:
-                return
+                self._sent += 1
+                return True
+        return False
 
+    @property
     def _settled(self) -> int:
         return self._acknowledged + self._failed + self._unknown
 
-    def _rejected(self, error: Any) -> None:  # noqa: ANN401 - the client library is untyped
-        """Count a record that the producer itself refused; a fatal error ends the publisher."""
+    def _refused(self, error: Any) -> None:  # noqa: ANN401 - the client library is untyped
+        """Count a record that the producer itself refused, such as one that is too large; a fatal error ends it all."""
         if error.fatal():
-            msg = f"The Kafka producer cannot go on: {error.str()}. Publish again from the last record acknowledged."
-            raise PublishError(msg)
+            self._give_up(f"The Kafka producer cannot go on: {error.str()}. Publish again.")
         self._failed += 1
         self._first_error = self._first_error or error.str()
+
+    def _give_up(self, reason: str) -> NoReturn:
+        """Count the record at hand as failed and raise."""
+        self._sent += 1
+        self._failed += 1
+        self._first_error = self._first_error or reason
+        raise PublishError(reason)
 
     def _delivered(self, error: Any, _message: Any) -> None:  # noqa: ANN401 - the client library is untyped
         if error is None:

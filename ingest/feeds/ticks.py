@@ -72,6 +72,10 @@ class Tape:
         """Return the event time of the tick at ``position``, UTC epoch microseconds."""
         return int(self._frame["ts"][position])
 
+    def align(self, position: int) -> int:
+        """Return ``position``, moved on past the ticks with the same event time as the one before it."""
+        return self.count_through(self.time_of(position - 1)) if position else 0
+
     def records(self, start: int = 0, stop: int | None = None) -> Iterator[Record]:
         """Yield the records from position ``start`` up to, not including, ``stop``."""
         end = len(self) if stop is None else min(stop, len(self))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from ingest.feeds.base import BOTH_KINDS, Feed, FeedRequest, Kind, requested_sessions, requested_symbols
-from ingest.feeds.simulated.model import generate_session
+from ingest.feeds.simulated.model import count_events, generate_session
 from ingest.feeds.simulated.parse import tick_frame
 from ingest.feeds.ticks import Tape
 from market.records import Record
@@ -24,11 +24,23 @@ class SimulatedFeed(Feed):
 
     def check(self, request: FeedRequest) -> int:
         """Return the number of ticks; there is nothing that could be missing."""
-        return sum(len(tape) for tape in _tapes(request))
+        symbols, sessions = _scope(request)
+        total = 0
+        for session in sessions:
+            for symbol in symbols:
+                trades, quotes = count_events(symbol, session, request.seed, request.trades_per_day)
+                total += trades * (Kind.TRADES in request.kinds) + quotes * (Kind.QUOTES in request.kinds)
+        return total
 
     def read(self, request: FeedRequest) -> Iterator[Record]:
         """Return the ticks; holds one session in memory at a time."""
-        tapes = _tapes(request)
+        symbols, sessions = _scope(request)
+        tapes = (
+            session_tape(
+                symbols, session, seed=request.seed, trades_per_day=request.trades_per_day, kinds=request.kinds
+            )
+            for session in sessions
+        )
         return (record for tape in tapes for record in tape.records())
 
 
@@ -47,10 +59,5 @@ def session_tape(
     return Tape(SimulatedFeed.name, session.session_date, frames)
 
 
-def _tapes(request: FeedRequest) -> Iterator[Tape]:
-    symbols = requested_symbols(SimulatedFeed.name, request)
-    sessions = requested_sessions(SimulatedFeed.name, request)
-    return (
-        session_tape(symbols, session, seed=request.seed, trades_per_day=request.trades_per_day, kinds=request.kinds)
-        for session in sessions
-    )
+def _scope(request: FeedRequest) -> tuple[tuple[str, ...], tuple[Session, ...]]:
+    return requested_symbols(SimulatedFeed.name, request), requested_sessions(SimulatedFeed.name, request)

@@ -31,6 +31,8 @@ PRE_SHARE: Final = 0.02
 POST_SHARE: Final = 0.03
 """Trades of the pre and post segments, as a share of the regular ones."""
 QUOTES_PER_TRADE: Final = 0.8
+PRINTS: Final = 2
+"""Trades of every regular segment besides: the opening and the closing print."""
 MEAN_REVERSION: Final = 0.998
 REGULAR_MINUTES: Final = 390
 OVERNIGHT_VOLATILITY: Final = 0.4
@@ -142,11 +144,16 @@ def daily_closes(symbol: str, seed: int) -> Floats:
     return traits.base_price * np.exp(walk)
 
 
+def count_events(symbol: str, session: Session, seed: int, trades_per_day: int) -> tuple[int, int]:
+    """Return the numbers of trades and quotes in one symbol's session without generating them."""
+    _, counts = _drawn_counts(symbol, session, seed, trades_per_day)
+    return sum(trades for trades, _ in counts) + PRINTS, sum(quotes for _, quotes in counts)
+
+
 def generate_session(symbol: str, session: Session, seed: int, trades_per_day: int) -> SessionEvents:
     """Return the events of one symbol in one session."""
     traits = instrument(symbol, seed)
-    random = np.random.default_rng([*_entropy(symbol, seed), 2, session.session_date.toordinal()])
-    counts = _trade_counts(random, session, trades_per_day * traits.activity)
+    random, counts = _drawn_counts(symbol, session, seed, trades_per_day)
     ends = _segment_prices(random, daily_closes(symbol, seed), traits.daily_volatility, session)
     segments = [
         _segment_path(random, segment, count, prices, traits.daily_volatility)
@@ -176,11 +183,19 @@ def _bounds(session: Session) -> tuple[_Bounds, _Bounds, _Bounds]:
     )
 
 
-def _trade_counts(random: np.random.Generator, session: Session, per_day: float) -> list[int]:
-    """Return the trades of pre, regular and post; a half-day has fewer in proportion, and every day its own level."""
+def _drawn_counts(
+    symbol: str, session: Session, seed: int, trades_per_day: int
+) -> tuple[np.random.Generator, list[tuple[int, int]]]:
+    """Return the session's generator and, drawn first from it, the trades and quotes of pre, regular and post.
+
+    A half-day has fewer in proportion to its length, and every day its own level.
+    """
+    random = np.random.default_rng([*_entropy(symbol, seed), 2, session.session_date.toordinal()])
     minutes = (session.close_at - session.open_at).total_seconds() / 60
-    regular = per_day * minutes / REGULAR_MINUTES * random.lognormal(-0.005, 0.1)
-    return [int(random.poisson(regular * share)) for share in (PRE_SHARE, 1.0, POST_SHARE)]
+    level = trades_per_day * instrument(symbol, seed).activity * random.lognormal(-0.005, 0.1)
+    regular = level * minutes / REGULAR_MINUTES
+    trades = [int(random.poisson(regular * share)) for share in (PRE_SHARE, 1.0, POST_SHARE)]
+    return random, [(count, int(random.poisson(count * QUOTES_PER_TRADE))) for count in trades]
 
 
 def _segment_prices(
@@ -196,10 +211,14 @@ def _segment_prices(
 
 
 def _segment_path(
-    random: np.random.Generator, bounds: _Bounds, trades: int, ends: tuple[float, float], volatility: float
+    random: np.random.Generator,
+    bounds: _Bounds,
+    counts: tuple[int, int],
+    ends: tuple[float, float],
+    volatility: float,
 ) -> tuple[Ints, npt.NDArray[np.bool_], Floats]:
     """Return times, which events are quotes, and mid prices of one segment; the regular one begins and ends with a print."""
-    quotes = int(random.poisson(trades * QUOTES_PER_TRADE))
+    trades, quotes = counts
     is_regular = bounds.segment is Segment.REGULAR
     draw = _u_shaped if is_regular else functools.partial(_crowded, late=bounds.segment is Segment.PRE)
     times = np.sort(bounds.start + (draw(random, trades + quotes) * (bounds.end - bounds.start)).astype(np.int64))

@@ -1,0 +1,189 @@
+"""``./run replay``: publish a feed's records to the platform that runs."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ingest.feeds import FeedRequest
+    from ingest.publisher import PublishSummary
+    from ingest.replay import ReplayProgress
+    from market.settings import Settings
+
+LINE_EVERY_SECONDS = 5.0
+
+
+class Kinds(StrEnum):
+    """Which ticks to publish."""
+
+    TRADES = "trades"
+    QUOTES = "quotes"
+    BOTH = "both"
+
+
+def replay(
+    feed: Annotated[str, typer.Argument(help="lean, simulated or sample.")],
+    path: Annotated[Path | None, typer.Argument(help="Folder of the data, for lean.")] = None,
+    *,
+    symbols: Annotated[str, typer.Option(help="Comma-separated tickers.")] = "",
+    start: Annotated[str | None, typer.Option(help="First session, as 2013-10-07.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session; the first if not given.")] = None,
+    speed: Annotated[str, typer.Option(help="Times the pace of the market, or max.")] = "max",
+    kinds: Annotated[Kinds, typer.Option(help="Ticks to publish.")] = Kinds.BOTH,
+    seed: Annotated[int | None, typer.Option(help="Seed of the simulated market.")] = None,
+) -> None:
+    """Publish real ticks (lean), a simulated market (simulated) or daily history (sample).
+
+    Everything is checked before the first record is published. Publishing twice is harmless: records keep their
+    identity. Ctrl-C stops cleanly and says what became of every record.
+    """
+    from infra.local.home import connected_settings
+    from ingest.feeds import get_feed
+    from ingest.replay import replay as publish
+    from market.settings import load_settings
+
+    settings = connected_settings(load_settings())
+    source = get_feed(feed)
+    request = _request(settings, path=path, symbols=symbols, start=start, end=end, kinds=kinds, seed=seed)
+    times = parse_speed(speed)
+    stop_event = Event()
+    with _stopping(stop_event) as stopped_by, _progress() as on_progress:
+        summary = publish(
+            settings.require_kafka(), source, request, speed=times, on_progress=on_progress, stop_event=stop_event
+        )
+    show_summary(summary)
+    summary.require_complete()
+    if stopped_by:
+        typer.echo("Stopped before the end; what was published is acknowledged.", err=True)
+        raise typer.Exit(128 + stopped_by[0])
+
+
+def parse_speed(text: str) -> float | None:
+    """Return the factor, or ``None`` for ``max``.
+
+    Raises
+    ------
+    UsageError
+        If it is neither ``max`` nor a number above zero.
+    """
+    from market.errors import UsageError
+
+    if text == "max":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        msg = f"The speed {text!r} is neither max nor a number above zero. Try --speed 10."
+        raise UsageError(msg)
+    return factor
+
+
+def parse_day(text: str | None, option: str) -> date | None:
+    """Return the date of an option, if it is given.
+
+    Raises
+    ------
+    UsageError
+        If it is not a date.
+    """
+    from market.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        msg = f"{option} {text!r} is not a date. Write it as 2013-10-07."
+        raise UsageError(msg) from None
+
+
+def _request(
+    settings: "Settings",
+    *,
+    path: Path | None,
+    symbols: str,
+    start: str | None,
+    end: str | None,
+    kinds: Kinds,
+    seed: int | None,
+) -> "FeedRequest":
+    from ingest.feeds import BOTH_KINDS, FeedRequest, Kind
+    from market.instruments import parse_symbols
+
+    first = parse_day(start, "--start")
+    return FeedRequest(
+        symbols=parse_symbols(symbols) if symbols else (),
+        start=first,
+        end=parse_day(end, "--end") or first,
+        path=path,
+        kinds=BOTH_KINDS if kinds is Kinds.BOTH else frozenset({Kind(kinds.value)}),
+        seed=settings.seed if seed is None else seed,
+        trades_per_day=settings.trades_per_day,
+    )
+
+
+def show_summary(summary: "PublishSummary") -> None:
+    """Print what became of the records as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("sent", "acknowledged", "failed", "unknown", "seconds", "records/s")
+    counts = (summary.sent, summary.acknowledged, summary.failed, summary.unknown)
+    rate = summary.acknowledged / summary.seconds if summary.seconds else 0.0
+    table.add_row(*(f"{count:,}" for count in counts), f"{summary.seconds:.1f}", f"{rate:,.0f}")
+    Console().print(table)
+
+
+@contextmanager
+def _stopping(stop_event: Event) -> Iterator[list[int]]:
+    """Set the event on Ctrl-C and SIGTERM, and yield the list that the signal's number is put into."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        stop_event.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[ReplayProgress], None]]":
+    """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Publishing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("publish", total=None)
+        yield lambda progress: bar.update(task, completed=progress.published, total=progress.total)
+
+
+def _lines() -> "Callable[[ReplayProgress], None]":
+    next_line_at = time.monotonic() + LINE_EVERY_SECONDS
+
+    def show(progress: "ReplayProgress") -> None:
+        nonlocal next_line_at
+        if time.monotonic() >= next_line_at:
+            next_line_at = time.monotonic() + LINE_EVERY_SECONDS
+            typer.echo(f"published {progress.published:,} of {progress.total:,} records", err=True)
+
+    return show

@@ -1,0 +1,1 @@
+"""The simulated live market: ``python -m ingest.live`` publishes it until SIGTERM."""
