@@ -42,8 +42,8 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     for session_date in sorted(_sessions(lake, published, decisions)):
         quotes = decisions.quotes.read(session_date, chosen_quotes)
         trades = decisions.trades.read(session_date, chosen_trades)
-        _check_rows(findings, lake, tables.QUOTES, "quote", quotes, session_date)
-        _check_rows(findings, lake, tables.TRADES, "trade", trades, session_date)
+        _check_rows(findings, lake, tables.QUOTES, quotes, session_date)
+        _check_rows(findings, lake, tables.TRADES, trades, session_date)
         _check_bars(findings, lake, published, trades, session_date)
     _check_identities(findings, lake)
     _check_vendor_bars(findings, lake, published, decisions)
@@ -98,12 +98,12 @@ def _of_session(lake: Lake, table: tables.Table, session_date: date) -> pl.DataF
 
 
 def _check_rows(
-    findings: Findings, lake: Lake, table: tables.Table, what: str, expected: pl.DataFrame, session_date: date
+    findings: Findings, lake: Lake, table: tables.Table, expected: pl.DataFrame, session_date: date
 ) -> None:
     findings.count(table.name, expected.height)
     compare(
         findings,
-        what=what,
+        what=table.name.removesuffix("s"),
         where=table.path,
         expected=expected,
         found=_of_session(lake, table, session_date),

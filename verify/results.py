@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 SHOWN_OFFENCES: Final = 20
 """How many offending rows a result carries; all of them are counted."""
 
-Offence = dict[str, object]
+Offence = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,181 @@
+"""Every way to break law 2 is planted in a tiny lake and must be seen."""
+
+import copy
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from market import tables
+from tests.unit.verify.tiny_lake import TinyLake, problems
+
+TRADES = "market.trades.v1"
+CENT = Decimal("0.01")
+
+
+def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
+    _, bars = tiny_lake.prove()
+    assert bars.offending == []
+    assert bars.holds
+    assert bars.counts == {"trades": 4, "quotes": 1, "vendor_bars": 2, "bars": 2, "revisions": 3}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("open", Decimal("99.51")),
+        ("high", Decimal("100.02")),
+        ("low", Decimal("99.49")),
+        ("close", None),
+        ("volume", 601),
+        ("notional", Decimal("74903.000001")),
+        ("vwap", Decimal("124.838334")),
+        ("trade_count", 4),
+        ("excluded_trade_count", 0),
+        ("segment", "pre"),
+    ],
+)
+def test_a_bar_that_differs_in_gold_is_seen_by_its_column(tiny_lake: TinyLake, column: str, value: object) -> None:
+    tiny_lake.row(tables.BAR_REVISIONS, revision=2)[column] = value
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in gold/bar_revisions_1m"}
+    assert set(bars.offending[0]["differs"]) == {column}
+    assert bars.offending[0]["differs"][column]["found"] == value
+
+
+@pytest.mark.parametrize(("column", "value"), [("close", Decimal("100.02")), ("volume", 599), ("revision", 1)])
+def test_a_bar_that_differs_in_postgres_is_seen(tiny_lake: TinyLake, column: str, value: object) -> None:
+    tiny_lake.published.bar_rows[0][column] = value
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in lake.bars_1m"}
+    assert set(bars.offending[0]["differs"]) == {column}
+
+
+def test_a_stale_revision_in_postgres_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.published.bar_rows[0] = copy.deepcopy(tiny_lake.row(tables.BAR_REVISIONS, volume=400))
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in lake.bars_1m"}
+    assert bars.offending[0]["differs"]["revision"] == {"expected": 2, "found": 1}
+
+
+def test_a_revision_that_was_never_made_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.BAR_REVISIONS].remove(tiny_lake.row(tables.BAR_REVISIONS, revision=2))
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in gold/bar_revisions_1m"}
+
+
+def test_a_lost_first_revision_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.BAR_REVISIONS].remove(tiny_lake.row(tables.BAR_REVISIONS, volume=400))
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"revisions of a bar are not 1, 2, 3 … in gold/bar_revisions_1m"}
+
+
+def test_a_doubled_revision_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.BAR_REVISIONS].append(copy.deepcopy(tiny_lake.row(tables.BAR_REVISIONS, revision=2)))
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"revisions of a bar are not 1, 2, 3 … in gold/bar_revisions_1m"}
+
+
+def test_a_missing_bar_is_seen_in_gold_and_in_postgres(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.BAR_REVISIONS].remove(tiny_lake.row(tables.BAR_REVISIONS, volume=1))
+    tiny_lake.published.bar_rows.pop()
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar is missing in gold/bar_revisions_1m", "bar is missing in lake.bars_1m"}
+
+
+def test_a_bar_without_trades_is_seen(tiny_lake: TinyLake) -> None:
+    ghost = copy.deepcopy(tiny_lake.published.bar_rows[1])
+    tiny_lake.published.bar_rows.append({**ghost, "bar_at": ghost["bar_at"] + timedelta(minutes=5)})
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar should not be in lake.bars_1m"}
+
+
+def test_a_bar_of_another_session_is_seen(tiny_lake: TinyLake) -> None:
+    ghost = copy.deepcopy(tiny_lake.published.bar_rows[1])
+    week = timedelta(days=7)
+    tiny_lake.published.bar_rows.append(
+        {**ghost, "bar_at": ghost["bar_at"] + week, "session_date": ghost["session_date"] + week}
+    )
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar should not be in lake.bars_1m"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("price", Decimal("99.51")),
+        ("size", 201),
+        ("sequence", 2),
+        ("exchange", "Q"),
+        ("conditions", "1"),
+        ("counts_for_price", False),
+        ("counts_for_volume", False),
+        ("eligibility_version", 9),
+        ("segment", "post"),
+    ],
+)
+def test_a_trade_that_differs_from_its_message_is_seen(tiny_lake: TinyLake, column: str, value: object) -> None:
+    tiny_lake.row(tables.TRADES, trade_id="d")[column] = value
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"trade differs in silver/trades"}
+    assert set(bars.offending[0]["differs"]) == {column}
+
+
+def test_a_trade_lost_with_its_bars_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.TRADES].remove(tiny_lake.row(tables.TRADES, trade_id="c"))
+    tiny_lake[tables.BAR_REVISIONS].remove(tiny_lake.row(tables.BAR_REVISIONS, volume=1))
+    tiny_lake.published.bar_rows.pop()
+    _, bars = tiny_lake.prove()
+    assert "trade is missing in silver/trades" in problems(bars)
+
+
+def test_a_quote_that_differs_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.row(tables.QUOTES)["bid"] += CENT
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"quote differs in silver/quotes"}
+
+
+def test_a_vendor_bar_that_differs_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.row(tables.VENDOR_BARS, offset=1)["close"] += CENT
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"vendor bar differs in silver/vendor_bars"}
+
+
+def test_an_old_version_of_a_vendor_bar_in_postgres_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.published.vendor_rows = [copy.deepcopy(tiny_lake.row(tables.VENDOR_BARS, offset=0))]
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"vendor bar differs in lake.vendor_bars"}
+
+
+def test_a_mart_of_an_older_revision_is_behind_and_no_break(tiny_lake: TinyLake) -> None:
+    tiny_lake.published.mart_rows = [
+        copy.deepcopy(tiny_lake.row(tables.BAR_REVISIONS, volume=400)),
+        copy.deepcopy(tiny_lake.published.bar_rows[1]),
+    ]
+    _, bars = tiny_lake.prove()
+    assert bars.holds
+    assert bars.counts["mart_bars_behind"] == 1
+    assert "behind by 1" in bars.note
+
+
+def test_a_mart_that_differs_at_the_same_revision_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.published.mart_rows = copy.deepcopy(tiny_lake.published.bar_rows)
+    tiny_lake.published.mart_rows[0]["high"] += CENT
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in marts.intraday_ohlcv"}
+
+
+def test_one_identity_in_two_sessions_is_seen(tiny_lake: TinyLake) -> None:
+    original: dict[str, Any] = tiny_lake.row(tables.TRADES, trade_id="d")
+    day = timedelta(days=1)
+    value = tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=8)["value"]
+    later = value.replace(b"1381152601000000", b"1381239001000000")
+    assert later != value
+    entry = tiny_lake.message(TRADES, 11, later, original["ingested_at"])
+    moved = {name: original[name] + day for name in ("traded_at", "bar_at", "session_date")}
+    tiny_lake[tables.TRADES].append({**original, **moved, **entry})
+    tiny_lake.published.offsets[TRADES, 0] = 12
+    ledger, bars = tiny_lake.prove()
+    assert problems(ledger) == {"message is in another table than it belongs in"}
+    assert "key is not unique in silver/trades" in problems(bars)

@@ -1,0 +1,151 @@
+"""Every way to break law 1 is planted in a tiny lake and must be seen."""
+
+import copy
+from datetime import timedelta
+
+from market import tables
+from tests.unit.verify.tiny_lake import TinyLake, problems
+
+TRADES, QUOTES = "market.trades.v1", "market.quotes.v1"
+
+
+def test_a_whole_lake_keeps_the_law(tiny_lake: TinyLake) -> None:
+    ledger, _ = tiny_lake.prove()
+    assert ledger.offending == []
+    assert ledger.holds
+    assert ledger.counts == {
+        "messages": 9,
+        "partitions": 3,
+        "in_flight": 0,
+        "trades": 4,
+        "quotes": 1,
+        "vendor_bars": 2,
+        "duplicates": 1,
+        "quarantine": 1,
+    }
+
+
+def test_a_lake_without_tables_keeps_the_law(empty_lake: TinyLake) -> None:
+    ledger, bars = empty_lake.prove()
+    assert ledger.holds
+    assert bars.holds
+    assert ledger.counts["messages"] == 0
+
+
+def test_a_lost_lake_is_seen(empty_lake: TinyLake) -> None:
+    empty_lake.published.offsets = {(TRADES, 0): 3}
+    ledger, _ = empty_lake.prove()
+    assert problems(ledger) == {"PostgreSQL is ahead of bronze/messages"}
+
+
+def test_a_lost_offset_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.MESSAGES].remove(tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=7))
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"messages are missing in bronze/messages", "row has no message in bronze/messages"}
+    assert {"topic": TRADES, "partition": 0, "offset": 7, "last_offset": 7}.items() <= ledger.offending[0].items()
+
+
+def test_every_lost_offset_of_a_gap_is_counted(tiny_lake: TinyLake) -> None:
+    for offset in (6, 7, 8):
+        tiny_lake[tables.MESSAGES].remove(tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=offset))
+    ledger, _ = tiny_lake.prove()
+    gaps = [row for row in ledger.offending if row["problem"] == "messages are missing in bronze/messages"]
+    assert [(row["offset"], row["last_offset"]) for row in gaps] == [(6, 8)]
+    assert ledger.total_offending == 3 + 3
+
+
+def test_a_doubled_offset_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.MESSAGES].append(copy.deepcopy(tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=6)))
+    ledger, _ = tiny_lake.prove()
+    assert "message is more than once in bronze/messages" in problems(ledger)
+
+
+def test_a_message_that_vanished_behind_bronze_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake[tables.QUARANTINE].clear()
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"message is in none of the tables behind bronze"}
+    assert ledger.offending[0]["belongs_in"] == "bronze/quarantine"
+
+
+def test_a_message_in_two_tables_is_seen(tiny_lake: TinyLake) -> None:
+    entry = {name: tiny_lake[tables.DUPLICATES][0][name] for name in ("topic", "partition", "offset", "ingested_at")}
+    tiny_lake[tables.QUARANTINE].append({**entry, "reason": "bad_price", "detail": None})
+    ledger, _ = tiny_lake.prove()
+    assert "message is in the tables behind bronze more than once" in problems(ledger)
+
+
+def test_a_valid_trade_in_quarantine_is_seen(tiny_lake: TinyLake) -> None:
+    trade = tiny_lake.row(tables.TRADES, trade_id="c")
+    tiny_lake[tables.TRADES].remove(trade)
+    entry = {name: trade[name] for name in ("topic", "partition", "offset", "ingested_at")}
+    tiny_lake[tables.QUARANTINE].append({**entry, "reason": "bad_price", "detail": None})
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"message is in another table than it belongs in"}
+    assert ledger.offending[0]["belongs_in"] == "silver/trades"
+
+
+def test_a_repeat_that_became_a_trade_is_seen(tiny_lake: TinyLake) -> None:
+    repeat = tiny_lake[tables.DUPLICATES].pop()
+    original = tiny_lake.row(tables.TRADES, trade_id="a")
+    entry = {name: repeat[name] for name in ("topic", "partition", "offset", "ingested_at")}
+    tiny_lake[tables.TRADES].append({**original, **entry})
+    ledger, bars = tiny_lake.prove()
+    assert problems(ledger) == {"message is in another table than it belongs in"}
+    assert "key is not unique in silver/trades" in problems(bars)
+
+
+def test_another_trade_under_a_known_id_belongs_in_quarantine(tiny_lake: TinyLake) -> None:
+    tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=9)["value"] = tiny_lake.row(
+        tables.MESSAGES, topic=TRADES, offset=5
+    )["value"].replace(b"100.01", b"100.02")
+    ledger, _ = tiny_lake.prove()
+    assert ledger.offending[0]["belongs_in"] == "bronze/quarantine"
+
+
+def test_an_ingest_time_of_its_own_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.row(tables.QUOTES)["ingested_at"] -= timedelta(milliseconds=1)
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"row has another ingested_at than its message"}
+
+
+def test_postgres_behind_bronze_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.published.offsets[TRADES, 0] = 10
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"PostgreSQL is behind bronze/messages"}
+
+
+def test_postgres_ahead_of_bronze_is_seen(tiny_lake: TinyLake) -> None:
+    tiny_lake.published.offsets[QUOTES, 0] = 2
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"PostgreSQL is ahead of bronze/messages"}
+
+
+def test_a_batch_in_flight_is_left_out_and_may_arrive_later(tiny_lake: TinyLake) -> None:
+    tiny_lake.message(QUOTES, 1, b"not a quote", tiny_lake[tables.DUPLICATES][0]["ingested_at"] + timedelta(seconds=1))
+    tiny_lake.published.offsets_now = {**tiny_lake.published.offsets, (QUOTES, 0): 2}
+    ledger, bars = tiny_lake.prove()
+    assert ledger.offending == []
+    assert bars.holds
+    assert ledger.counts["in_flight"] == 1
+
+
+def test_lag_behind_the_broker_is_counted_and_no_break(tiny_lake: TinyLake) -> None:
+    ledger, _ = tiny_lake.prove(broker_ends={(TRADES, 0): 15, (QUOTES, 0): 1, ("market.bars.v1", 0): 2})
+    assert ledger.holds
+    assert ledger.counts["lag"] == 4
+
+
+def test_acknowledged_messages_that_never_came_break_a_complete_lake(tiny_lake: TinyLake) -> None:
+    ends = {(TRADES, 0): 15, (TRADES, 1): 2, (QUOTES, 0): 1, ("market.bars.v1", 0): 2}
+    ledger, _ = tiny_lake.prove(broker_ends=ends, complete=True)
+    assert problems(ledger) == {"acknowledged messages are not in bronze/messages"}
+    assert ledger.total_offending == 6
+
+
+def test_only_the_first_rows_are_shown_and_all_are_counted(tiny_lake: TinyLake) -> None:
+    for offset in range(11, 61):
+        tiny_lake.message(TRADES, offset, None)
+    tiny_lake.published.offsets[TRADES, 0] = 61
+    ledger, _ = tiny_lake.prove()
+    assert len(ledger.offending) == 20
+    assert ledger.total_offending == 50
