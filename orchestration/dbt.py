@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from market.errors import ServiceError
-from market.settings import CHECKOUT, Settings
+from market.settings import Settings
 from orchestration.locks import exclusive
-from warehouse.dbt import dbt_environment
+from warehouse.dbt import DBT_PROJECT, dbt_environment
 
-PROJECT: Final = CHECKOUT / "dbt_project"
 PARSE_SECONDS: Final = 120.0
 """How long to wait for another process that parses the project."""
 BUILD_SECONDS: Final = 1800.0
@@ -28,10 +26,7 @@ BUILD_SECONDS: Final = 1800.0
 
 _GENERATED: Final = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
 _QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors")
-_NO_DATABASE: Final[Mapping[str, str]] = MappingProxyType(
-    {f"DBT_TAPEHOUSE_{name}": "unset" for name in ("HOST", "USER", "PASSWORD", "DATABASE")}
-    | {"DBT_TAPEHOUSE_PORT": "5432"}
-)
+_NO_DATABASE: Final = "postgresql://nobody@127.0.0.1/tapehouse"
 """Enough for parsing, which connects to nothing."""
 
 Event = dict[str, Any]
@@ -42,7 +37,7 @@ class Dbt:
     """The dbt project of this checkout, with its artifacts under the home of ``settings``."""
 
     settings: Settings
-    project: Path = PROJECT
+    project: Path = DBT_PROJECT
 
     @property
     def folder(self) -> Path:
@@ -66,7 +61,7 @@ class Dbt:
             return self._parse_to(path) if cached is None else cached
 
     def build(self, arguments: Sequence[str], on_event: Callable[[Event], None]) -> None:
-        """Run ``dbt build`` with ``arguments``, passing on every event of dbt.
+        """Run ``dbt build`` with ``arguments``, passing on every event of dbt. The unit tests of models are left to ``dbt test``.
 
         Raises
         ------
@@ -116,7 +111,7 @@ class Dbt:
             raise ServiceError(msg) from result.exception
 
     def _environment(self) -> Mapping[str, str]:
-        return _NO_DATABASE if self.settings.database_url is None else dbt_environment(self.settings)
+        return dbt_environment(self.settings.with_addresses({"DATABASE_URL": _NO_DATABASE}))
 
     def _digest(self) -> str:
         """Return a hash of all that a manifest depends on: dbt's version, the connection, every file of the project."""

@@ -1,0 +1,149 @@
+"""The schedules' decisions at fixed moments. Expected closes come from the exchange's published calendar, not from the code."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+from orchestration.progress import Batch
+from orchestration.schedules import (
+    AFTER_CLOSE_CRON,
+    BATCH_TAG,
+    MAX_ATTEMPTS,
+    decide,
+    intraday_marts,
+    session_close,
+    session_closed_before,
+)
+
+NEW_YORK = ZoneInfo("America/New_York")
+BATCH = Batch(datetime(2026, 11, 20, 15, 0, tzinfo=UTC), "query", 7)
+
+
+def ticks_of(day: str) -> list[datetime]:
+    """Return the moments at which the schedule's cron fires on a weekday; asked for a weekend, as if it fired then too."""
+    assert AFTER_CLOSE_CRON == "15 13-16 * * 1-5"
+    return [datetime.fromisoformat(f"{day}T{hour}:15").replace(tzinfo=NEW_YORK) for hour in (13, 14, 15, 16)]
+
+
+def requested_at(day: str) -> list[str]:
+    """Return the UTC times of that day at which the schedule asks for a run."""
+    found = []
+    for tick in ticks_of(day):
+        with dg.DagsterInstance.ephemeral() as instance:
+            context = dg.build_schedule_context(instance=instance, scheduled_execution_time=tick)
+            answer = session_close(context)
+        if isinstance(answer, dg.RunRequest):
+            assert answer.run_key == day
+            assert answer.tags["tapehouse/session_date"] == day
+            found.append(tick.astimezone(UTC).strftime("%H:%M"))
+        else:
+            assert isinstance(answer, dg.SkipReason)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("day", "expected_utc"),
+    [
+        ("2026-11-25", ["21:15"]),  # an ordinary Wednesday in winter: close at 16:00 EST
+        ("2026-07-01", ["20:15"]),  # an ordinary Wednesday in summer: close at 16:00 EDT
+        ("2026-11-27", ["18:15"]),  # the day after Thanksgiving: close at 13:00 EST, once and not again at 16:15
+        ("2026-12-24", ["18:15"]),  # Christmas Eve: close at 13:00 EST
+        ("2026-11-26", []),  # Thanksgiving
+        ("2026-07-03", []),  # Independence Day, observed
+        ("2026-11-21", []),  # a Saturday
+        ("2026-11-22", []),  # a Sunday
+        ("2026-03-06", ["21:15"]),  # the last session before summer time
+        ("2026-03-09", ["20:15"]),  # the first session of summer time
+        ("2026-10-30", ["20:15"]),  # the last session of summer time
+        ("2026-11-02", ["21:15"]),  # the first session of winter time
+    ],
+)
+def test_one_run_is_requested_a_quarter_hour_after_the_close_of_each_session(day: str, expected_utc: list[str]) -> None:
+    assert requested_at(day) == expected_utc
+
+
+@pytest.mark.parametrize(
+    ("tick", "is_after_close"),
+    [
+        ("2026-11-25T20:59:59+00:00", False),
+        ("2026-11-25T21:00:00+00:00", True),
+        ("2026-11-25T21:59:59+00:00", True),
+        ("2026-11-25T22:00:00+00:00", False),
+    ],
+)
+def test_a_close_counts_for_the_hour_after_it(tick: str, is_after_close: bool) -> None:
+    assert (session_closed_before(datetime.fromisoformat(tick)) is not None) is is_after_close
+
+
+def test_a_change_of_the_lake_asks_for_a_run_tagged_with_its_batch() -> None:
+    request = decide(BATCH, [])
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_key == "query/7/1"
+    assert request.tags == {BATCH_TAG: "query/7"}
+
+
+def test_no_run_is_requested_when_the_marts_have_the_newest_batch() -> None:
+    assert isinstance(decide(BATCH, [dg.DagsterRunStatus.SUCCESS]), dg.SkipReason)
+
+
+def test_a_failed_run_is_repeated_a_few_times_and_no_more() -> None:
+    failed = [dg.DagsterRunStatus.FAILURE]
+    again = decide(BATCH, failed)
+    assert isinstance(again, dg.RunRequest)
+    assert again.run_key == "query/7/2"
+    assert isinstance(decide(BATCH, failed * MAX_ATTEMPTS), dg.SkipReason)
+
+
+class LakeAt:
+    """A lake whose newest change is given."""
+
+    def __init__(self, batch: Batch | None) -> None:
+        self.batch = batch
+
+    def newest_change(self) -> Batch | None:
+        return self.batch
+
+
+def evaluate(instance: dg.DagsterInstance, batch: Batch | None) -> dg.RunRequest | dg.SkipReason:
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime(2026, 11, 20, tzinfo=UTC))
+    answer = intraday_marts(context, lake=LakeAt(batch))
+    assert isinstance(answer, dg.RunRequest | dg.SkipReason)
+    return answer
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        yield local
+
+
+def test_an_empty_lake_asks_for_nothing(instance: dg.DagsterInstance) -> None:
+    assert isinstance(evaluate(instance, None), dg.SkipReason)
+
+
+def test_a_batch_that_a_run_has_seen_asks_for_nothing_and_the_next_one_does(instance: dg.DagsterInstance) -> None:
+    @dg.job(name="marts")
+    def marts() -> None:
+        pass
+
+    later = Batch(BATCH.published_at + timedelta(seconds=1), "query", 8)
+    first = evaluate(instance, BATCH)
+    assert isinstance(first, dg.RunRequest)
+    marts.execute_in_process(instance=instance, tags=first.tags)
+    assert isinstance(evaluate(instance, BATCH), dg.SkipReason)
+    assert isinstance(evaluate(instance, later), dg.RunRequest)
+
+
+def test_nothing_is_requested_while_a_run_is_under_way(instance: dg.DagsterInstance) -> None:
+    instance.add_run(dg.DagsterRun(job_name="marts", status=dg.DagsterRunStatus.STARTED))
+    assert isinstance(evaluate(instance, BATCH), dg.SkipReason)
+
+
+def test_both_schedules_run_unless_they_are_turned_off() -> None:
+    assert {schedule.default_status for schedule in (session_close, intraday_marts)} == {
+        dg.DefaultScheduleStatus.RUNNING
+    }
