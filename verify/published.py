@@ -17,7 +17,23 @@ from verify.lake import schema_of
 from warehouse.connection import connect
 
 MART = "marts.intraday_ohlcv"
-MART_COLUMNS = ("symbol", "bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision")
+MART_COLUMNS = (
+    "source",
+    "symbol",
+    "bar_at",
+    "session_date",
+    "segment",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "vwap",
+    "trade_count",
+    "revision",
+)
+"""What the mart shares with the bars of the lake; its source is called ``origin``."""
+
 
 Place = tuple[str, int]
 
@@ -80,7 +96,7 @@ class PostgresSnapshot:
         if not _exists(self._connection, MART):
             return None
         types = {column.name: column.type for column in PG_BARS.columns}
-        columns = ", ".join(_as_compared(name, types[name]) for name in MART_COLUMNS)
+        columns = ", ".join(_as_compared("origin" if name == "source" else name, types[name]) for name in MART_COLUMNS)
         query = f"select {columns} from {MART} where interval = '1m' and session_date = %s"  # noqa: S608 - declared names
         rows = self._connection.execute(query, (session_date,)).fetchall()
         schema = schema_of(PG_BARS)
