@@ -1,0 +1,1 @@
+"""Reading and writing: Kafka, Delta and their options."""

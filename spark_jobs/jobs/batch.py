@@ -1,0 +1,275 @@
+"""One micro-batch of one topic, from messages to PostgreSQL.
+
+Every write is idempotent by the batch's number, everything is derived from the batch's messages and from what earlier
+batches stored, and Spark counts the batch as done only after the last step. A batch that was cut anywhere is run again
+whole, with the same messages and the same ``ingested_at``.
+
+1. Append the messages as they are to bronze; parse and check them, and keep the result for the steps below.
+2. Count them, and find the offsets and the moments that they touch.
+3. Find out which records are new, by what earlier batches stored around those moments.
+4. Append the rejected, the repeated and the new records to their tables.
+5. Trades only: recompute every touched bar from all of its trades; append the bars as revisions.
+6. When all of that is written: publish what changed, the offsets and the batch's number to PostgreSQL in one transaction.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, TypeVar
+
+import pyarrow as pa
+import structlog
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as f
+
+from market import tables
+from market.tables import Table
+from spark_jobs.io.delta import Lake, OffsetRanges, Windows, outside, within
+from spark_jobs.transforms import silver, unique
+from spark_jobs.transforms.bars import build_bars
+from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH
+from warehouse.batch import BatchOutput
+from warehouse.staging import QUOTE_COLUMNS
+
+log = structlog.get_logger()
+
+_WRITERS: Final = 3
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_Bound = TypeVar("_Bound", int, datetime)
+Publish = Callable[[BatchOutput], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What step 2 finds out: counts, offsets, and the first and last moment of valid records by session."""
+
+    messages: int
+    valid: int
+    ranges: OffsetRanges
+    windows: Windows
+    ingested_at: datetime
+
+    @property
+    def newest_event_at(self) -> datetime | None:
+        """The newest moment of a valid record."""
+        return max((last for _, last in self.windows.values()), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The valid records of a batch by what they are: the new ones, and those that had to be judged (``verdict``)."""
+
+    fresh: DataFrame
+    counts: Mapping[str, int]
+    judged: DataFrame | None = None
+
+    def having(self, verdict: str) -> DataFrame | None:
+        """Return the judged rows with that verdict, or ``None`` if there are none."""
+        return (
+            self.judged.where(f.col("verdict") == verdict) if self.judged is not None and self.counts[verdict] else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProcessor:
+    """Processes the micro-batches of one topic; called again by Spark for a batch that was cut.
+
+    Attributes
+    ----------
+    kind
+        What the topic carries.
+    lake
+        The tables, already created.
+    sessions
+        The calendar, see :func:`spark_jobs.transforms.decode.place_in_session`.
+    publish
+        Writes a batch to PostgreSQL in one transaction; returns whether it was new there.
+    """
+
+    kind: RecordKind
+    lake: Lake
+    sessions: DataFrame
+    publish: Publish
+
+    def process(self, messages: DataFrame, batch_id: int, query_id: str) -> None:
+        """Run the steps of the module's docstring for one batch."""
+        with ThreadPoolExecutor(max_workers=_WRITERS, thread_name_prefix="write") as pool:
+            _Batch(self, messages, batch_id, query_id, pool).run()
+
+
+class _Batch:
+    """One batch on its way: what its steps share, what it holds in memory, what is being written."""
+
+    def __init__(
+        self, job: BatchProcessor, messages: DataFrame, batch_id: int, query_id: str, pool: ThreadPoolExecutor
+    ) -> None:
+        self._kind = job.kind
+        self._lake = job.lake
+        self._sessions = job.sessions
+        self._publish = job.publish
+        self._messages = messages
+        self._batch_id = batch_id
+        self._query_id = query_id
+        self._pool = pool
+        self._held: list[DataFrame] = []
+        self._writes: list[Future[None]] = []
+
+    def run(self) -> None:
+        started = time.monotonic()
+        try:
+            self._append(tables.MESSAGES, self._messages.withColumn("ingested_on", f.to_date("ingested_at")))
+            decoded = self._hold(self._kind.decode(self._messages, self._sessions))
+            summary = summarise(decoded)
+            if summary is None:
+                return
+            split = self._split(decoded, summary)
+            self._append_rejected(decoded, summary, split)
+            if split.counts[FRESH]:
+                self._append(self._kind.table, split.fresh)
+            bars = self._rebuild_bars(split, summary)
+            output = self._output(summary, split, bars, started)
+            for write in self._writes:
+                write.result()
+            self._publish(output)
+            log.info(
+                "batch",
+                topic=self._kind.topic.name,
+                batch_id=self._batch_id,
+                messages=summary.messages,
+                quarantined=output.quarantined,
+                duplicates=output.duplicates,
+                bars=output.bars,
+                ms=round((time.monotonic() - started) * 1000),
+            )
+        finally:
+            for write in self._writes:
+                write.cancel() or write.exception()
+            for frame in self._held:
+                frame.unpersist()
+
+    def _hold(self, frame: DataFrame) -> DataFrame:
+        held = frame.persist(StorageLevel.MEMORY_AND_DISK)
+        self._held.append(held)
+        return held
+
+    def _append(self, table: Table, rows: DataFrame) -> None:
+        append = functools.partial(self._lake.append, writer_id=self._query_id, batch_id=self._batch_id)
+        self._writes.append(self._pool.submit(append, table, rows))
+
+    def _stored(self, summary: Summary) -> DataFrame:
+        """Return what earlier batches stored around the batch's moments."""
+        return self._lake.read(self._kind.table).where(
+            within(summary.windows, self._kind.moment) & outside(summary.ranges)
+        )
+
+    def _split(self, decoded: DataFrame, summary: Summary) -> Split:
+        """Step 3; only records whose key occurs more than once have to be judged."""
+        identity = self._kind.identity
+        new = self._kind.to_rows(decoded.where("valid"))
+        all_new = Split(new, {FRESH: summary.valid, DUPLICATE: 0, CONFLICT: 0})
+        if not summary.valid:
+            return all_new
+        stored = self._stored(summary).withColumn("is_new", f.lit(False))  # noqa: FBT003
+        both = new.withColumn("is_new", f.lit(True)).unionByName(stored)  # noqa: FBT003
+        again = self._hold(unique.repeated(both, identity))
+        if again.isEmpty():
+            return all_new
+        suspects = both.withColumn("key_hash", identity.hash()).join(again, "key_hash", "left_semi")
+        judge = unique.judge_versions if self._kind.restated else unique.judge
+        judged = self._hold(judge(suspects, identity))
+        counts = {row["verdict"]: row["count"] for row in judged.groupBy("verdict").count().collect()}
+        duplicates, conflicts = counts.get(DUPLICATE, 0), counts.get(CONFLICT, 0)
+        others = new.withColumn("key_hash", identity.hash()).join(again, "key_hash", "left_anti")
+        fresh = others.select(*new.columns).unionByName(judged.where(f.col("verdict") == FRESH).select(*new.columns))
+        fresh_count = summary.valid - duplicates - conflicts
+        return Split(fresh, {FRESH: fresh_count, DUPLICATE: duplicates, CONFLICT: conflicts}, judged)
+
+    def _append_rejected(self, decoded: DataFrame, summary: Summary, split: Split) -> None:
+        quarantine = [self._kind.quarantine(decoded)] if summary.valid < summary.messages else []
+        conflicting = split.having(CONFLICT)
+        if conflicting is not None:
+            quarantine.append(silver.conflicts_to_quarantine(conflicting, self._kind.identity))
+        if quarantine:
+            self._append(tables.QUARANTINE, functools.reduce(DataFrame.unionByName, quarantine))
+        repeating = split.having(DUPLICATE)
+        if repeating is not None:
+            self._append(tables.DUPLICATES, repeating.withColumn("record_id", unique.record_id(self._kind.identity)))
+
+    def _rebuild_bars(self, split: Split, summary: Summary) -> pa.Table | None:
+        """Step 5: a touched bar is one whose newest trade came with this batch."""
+        if self._kind is not TRADES or not split.counts[FRESH]:
+            return None
+        every_trade = split.fresh.unionByName(self._stored(summary))
+        bars = build_bars(every_trade).where(f.col("revised_at") == f.lit(summary.ingested_at)).toArrow()
+        self._append(tables.BAR_REVISIONS, self._lake.spark.createDataFrame(bars).coalesce(1))
+        return bars
+
+    def _output(self, summary: Summary, split: Split, bars: pa.Table | None, started: float) -> BatchOutput:
+        fresh = split.counts[FRESH]
+        return BatchOutput(
+            query_id=self._query_id,
+            batch_id=self._batch_id,
+            ingested_at=summary.ingested_at,
+            started_monotonic=started,
+            messages=summary.messages,
+            trades=fresh if self._kind is TRADES else 0,
+            quotes=fresh if self._kind is QUOTES else 0,
+            vendor_bars=fresh if self._kind is VENDOR_BARS else 0,
+            quarantined=summary.messages - summary.valid + split.counts[CONFLICT],
+            duplicates=split.counts[DUPLICATE],
+            bars=bars.num_rows if bars is not None else 0,
+            newest_event_at=summary.newest_event_at,
+            bar_rows=bars,
+            vendor_bar_rows=split.fresh.toArrow() if self._kind is VENDOR_BARS and fresh else None,
+            quote_rows=split.fresh.select(*QUOTE_COLUMNS).toArrow() if self._kind is QUOTES and fresh else None,
+            next_offsets={place: last + 1 for place, (_, last) in summary.ranges.items()},
+        )
+
+
+def summarise(decoded: DataFrame) -> Summary | None:
+    """Return what the batch touches, or ``None`` if it holds no message."""
+    rows = (
+        decoded.groupBy(
+            "topic", "partition", "valid", f.when(f.col("valid"), f.col("session_date")).alias("session_date")
+        )
+        .agg(
+            f.count("*").alias("messages"),
+            f.min("offset").alias("first_offset"),
+            f.max("offset").alias("last_offset"),
+            f.min("bar_ts").alias("first_ts"),
+            f.max("ts").alias("last_ts"),
+            f.max(f.unix_micros("ingested_at")).alias("ingested_us"),
+        )
+        .collect()
+    )
+    if not rows:
+        return None
+    ranges: dict[tuple[str, int], tuple[int, int]] = {}
+    windows: dict[date, tuple[datetime, datetime]] = {}
+    for row in rows:
+        place = (row["topic"], row["partition"])
+        ranges[place] = _spanning(ranges.get(place), (row["first_offset"], row["last_offset"]))
+        if row["valid"]:
+            moments = (_moment(row["first_ts"]), _moment(row["last_ts"]))
+            windows[row["session_date"]] = _spanning(windows.get(row["session_date"]), moments)
+    return Summary(
+        messages=sum(row["messages"] for row in rows),
+        valid=sum(row["messages"] for row in rows if row["valid"]),
+        ranges=ranges,
+        windows=windows,
+        ingested_at=_moment(rows[0]["ingested_us"]),
+    )
+
+
+def _spanning(known: tuple[_Bound, _Bound] | None, span: tuple[_Bound, _Bound]) -> tuple[_Bound, _Bound]:
+    return span if known is None else (min(known[0], span[0]), max(known[1], span[1]))
+
+
+def _moment(epoch_microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=epoch_microseconds)

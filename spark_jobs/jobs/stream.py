@@ -1,0 +1,220 @@
+"""The stream as a process: ``python -m spark_jobs.jobs.stream [--to-the-end]``.
+
+Runs until SIGTERM or SIGINT, then finishes the batch at hand and exits with 0. With ``--to-the-end`` it takes in what the
+topics hold and exits.
+"""
+
+import argparse
+import fcntl
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import pyarrow as pa
+import structlog
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from market import tables
+from market.errors import CheckpointError, HomeBusyError, ServiceError, TapehouseError
+from market.sessions import all_sessions
+from market.settings import Settings, load_settings
+from spark_jobs.io.delta import Lake
+from spark_jobs.io.kafka import read_messages
+from spark_jobs.jobs.batch import BatchProcessor
+from spark_jobs.session import build_session
+from spark_jobs.transforms.kinds import KINDS, RecordKind
+from warehouse.batch import BatchOutput
+from warehouse.publisher import publish_when_reachable
+
+log = structlog.get_logger()
+
+CHECKPOINT_VERSION: Final = 1
+"""Raised when a change of the query's plan makes older checkpoints unusable."""
+
+_POLL_SECONDS: Final = 0.2
+
+
+class StopRequested(Exception):  # noqa: N818
+    """Raised inside a batch that has not begun its work, to end the query between two batches."""
+
+
+def sessions_frame(spark: SparkSession) -> DataFrame:
+    """Return the calendar as ``session_day`` (days since 1970), ``session_date`` and the segments' bounds in microseconds."""
+    sessions = all_sessions()
+    columns: dict[str, pa.Array] = {
+        "session_day": pa.array([s.session_date for s in sessions], pa.date32()).cast(pa.int32()),
+        "session_date": pa.array([s.session_date for s in sessions], pa.date32()),
+    }
+    for name in ("pre_open", "open", "close", "post_close"):
+        moments = pa.array([getattr(s, f"{name}_at") for s in sessions], pa.timestamp("us", tz="UTC"))
+        columns[f"{name}_ts"] = moments.cast(pa.int64())
+    return spark.createDataFrame(pa.table(columns))
+
+
+class Stream:
+    """The queries, one per topic, and the way to stop them between two batches."""
+
+    def __init__(self, settings: Settings, spark: SparkSession) -> None:
+        self._settings = settings
+        self._spark = spark
+        self._lake = Lake(spark, settings.lake)
+        self._checkpoints = f"{settings.lake}/_checkpoints/v{CHECKPOINT_VERSION}"
+        self._stop = threading.Event()
+        self._failure: Exception | None = None
+
+    def request_stop(self) -> None:
+        """Ask the queries to end after the batches at hand."""
+        self._stop.set()
+
+    def run(self, *, to_the_end: bool = False) -> None:
+        """Run the queries until they are asked to stop, or to the end of the topics.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoints and the lake do not belong together.
+        ServiceError
+            If a query failed.
+        """
+        self._check_checkpoints()
+        for table in tables.LAKE_TABLES:
+            self._lake.create(table)
+        sessions = sessions_frame(self._spark).cache()
+        queries = [self._start(kind, sessions, to_the_end=to_the_end) for kind in KINDS]
+        log.info("stream_started", lake=self._settings.lake)
+        try:
+            while running := [query for query in queries if query.isActive]:
+                running[0].awaitTermination(_POLL_SECONDS)
+                self._end_idle(running)
+            for query in queries:
+                query.awaitTermination()  # raises what ended the query
+        except StreamingQueryException as error:
+            cause = self._failure or error
+            if not isinstance(cause, StopRequested):
+                msg = f"The stream failed: {_first_line(cause)}. Nothing is lost: started again, it goes on with this batch."
+                raise ServiceError(msg) from cause
+        log.info("stream_stopped")
+
+    def _end_idle(self, queries: Sequence[StreamingQuery]) -> None:
+        """Stop the queries that are between two batches, if a stop is requested or another query has failed."""
+        if self._failure is not None:
+            self._stop.set()
+        if self._stop.is_set():
+            for query in queries:
+                if not query.status["isTriggerActive"]:
+                    query.stop()
+
+    def _start(self, kind: RecordKind, sessions: DataFrame, *, to_the_end: bool) -> StreamingQuery:
+        messages = read_messages(
+            self._spark,
+            self._settings.require_kafka(),
+            kind.topic,
+            max_messages_per_batch=self._settings.max_messages_per_batch,
+        )
+        processor = BatchProcessor(kind, self._lake, sessions, self._publish)
+        query_id: Future[str] = Future()
+
+        def process(batch: DataFrame, batch_id: int) -> None:
+            try:
+                if self._stop.is_set():
+                    raise StopRequested  # noqa: TRY301 - it has to end the query like any other failure
+                processor.process(batch, batch_id, query_id.result())
+            except Exception as error:
+                self._failure = self._failure or error
+                raise
+
+        checkpoint = f"{self._checkpoints}/{kind.topic.name}"
+        writer = messages.writeStream.foreachBatch(process).option("checkpointLocation", checkpoint)
+        interval = f"{round(self._settings.batch_interval_seconds * 1000)} milliseconds"
+        writer = writer.trigger(availableNow=True) if to_the_end else writer.trigger(processingTime=interval)
+        query = writer.queryName(kind.topic.name).start()
+        query_id.set_result(query.id)
+        return query
+
+    def _publish(self, batch: BatchOutput) -> bool:
+        return publish_when_reachable(self._settings, batch, self._stop)
+
+    def _check_checkpoints(self) -> None:
+        """Refuse a lake without its checkpoints and the reverse: either way data would be doubled or lost."""
+        has_lake = self._lake.exists(tables.MESSAGES) and not self._lake.read(tables.MESSAGES).isEmpty()
+        path = self._spark._jvm.org.apache.hadoop.fs.Path(self._checkpoints)  # noqa: SLF001
+        files = path.getFileSystem(self._spark._jsc.hadoopConfiguration())  # noqa: SLF001
+        batches = files.globStatus(self._spark._jvm.org.apache.hadoop.fs.Path(path, "*/offsets/*"))  # noqa: SLF001
+        has_checkpoint = batches is not None and len(batches) > 0
+        if has_lake and not has_checkpoint:
+            msg = (
+                f"The lake {self._settings.lake} holds data but its checkpoints {self._checkpoints} are missing. Put them "
+                f"back, or move the lake away: the stream then rebuilds it from what Kafka holds."
+            )
+            raise CheckpointError(msg)
+        if has_checkpoint and not self._lake.exists(tables.MESSAGES):
+            msg = (
+                f"The checkpoints {self._checkpoints} belong to a lake that is missing from {self._settings.lake}. Put the "
+                f"lake back, or delete the checkpoints: the stream then rebuilds the lake from what Kafka holds."
+            )
+            raise CheckpointError(msg)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:500] if lines else type(error).__name__
+
+
+@contextmanager
+def single_writer(settings: Settings) -> Iterator[None]:
+    """Hold the lock of the home's stream: one writer per checkpoint.
+
+    Raises
+    ------
+    HomeBusyError
+        If another stream of this home is running.
+    """
+    path = settings.home / "run" / "stream.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Path.open(path, "a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"Another stream already writes the lake of {settings.home}. Stop it with ./run down."
+            raise HomeBusyError(msg) from error
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the stream; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m spark_jobs.jobs.stream", description=__doc__)
+    parser.add_argument("--to-the-end", action="store_true", help="take in what the topics hold, then exit")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        settings.require_kafka()
+        settings.require_database()
+        with single_writer(settings):
+            spark = build_session(settings, "tapehouse-stream")
+            stream = Stream(settings, spark)
+
+            def on_signal(_number: int, _frame: FrameType | None) -> None:
+                stream.request_stop()
+
+            signal.signal(signal.SIGTERM, on_signal)
+            signal.signal(signal.SIGINT, on_signal)
+            try:
+                stream.run(to_the_end=options.to_the_end)
+            finally:
+                spark.stop()
+    except TapehouseError as error:
+        log.error("stream_failed", error=str(error))  # noqa: TRY400 - the text is the explanation, a traceback adds nothing
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Pure transforms: DataFrame to DataFrame, no reading, no writing, no state."""
