@@ -47,6 +47,22 @@ _UNCERTAIN: Final = frozenset(
 _log = structlog.get_logger(__name__)
 
 
+def producer_settings(bootstrap_servers: str) -> dict[str, Any]:
+    """Return the producer's settings that matter for speed and safety."""
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "client.id": "tapehouse-publisher",
+        "acks": "all",
+        "enable.idempotence": True,
+        "compression.type": "lz4",
+        "linger.ms": LINGER_MS,
+        "partitioner": "murmur2",  # what Java clients use: a symbol has one partition, whoever publishes
+        "queue.buffering.max.messages": QUEUE_MESSAGES,
+        "reconnect.backoff.max.ms": 1000,
+        "log_level": 2,  # what matters arrives as errors and delivery reports
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class PublishSummary:
     """What became of the records; ``sent == acknowledged + failed + unknown`` always.
@@ -138,7 +154,7 @@ class Publisher:
         self._producer: Any = None
         self._summary: PublishSummary | None = None
         self._opened_at = 0.0
-        self._sent = self._acknowledged = self._failed = self._unknown = 0
+        self._sent = self._failed = self._unknown = 0
         self._first_error: str | None = None
         self._is_down = False
 
@@ -152,19 +168,11 @@ class Publisher:
         """
         producer = Producer(
             {
-                "bootstrap.servers": self._bootstrap_servers,
-                "client.id": "tapehouse-publisher",
-                "acks": "all",
-                "enable.idempotence": True,
-                "compression.type": "lz4",
-                "linger.ms": LINGER_MS,
-                "partitioner": "murmur2",  # what Java clients use: a symbol has one partition, whoever publishes
-                "queue.buffering.max.messages": QUEUE_MESSAGES,
+                **producer_settings(self._bootstrap_servers),
                 "delivery.timeout.ms": int(self._delivery_timeout * 1000),
-                "reconnect.backoff.max.ms": 1000,
-                "on_delivery": self._delivered,
+                "on_delivery": self._not_delivered,
+                "delivery.report.only.error": True,
                 "error_cb": self._broker_error,
-                "log_level": 2,  # what matters arrives by error_cb and by delivery reports
             }
         )
         try:
@@ -191,8 +199,14 @@ class Publisher:
 
     @property
     def in_flight(self) -> int:
-        """Records handed in whose fate is not known yet."""
-        return self._sent - self._acknowledged - self._failed - self._unknown
+        """Records handed in whose fate is not known yet.
+
+        The client counts a message until its report was served, and reports waiting to be served besides, so this is
+        never too low: a record is not taken for acknowledged before it is.
+        """
+        if self._producer is None:
+            return 0
+        return min(len(self._producer), self._sent - self._failed - self._unknown)
 
     @property
     def has_losses(self) -> bool:
@@ -212,10 +226,7 @@ class Publisher:
         PublishError
             If there was no room for too long, or the producer cannot go on.
         """
-        was_taken = self._produce(TOPIC_OF[type(record)].name, encode(record), record.symbol)
-        if self._sent % POLL_EVERY == 0:
-            self._producer.poll(0)
-        return was_taken
+        return self.publish_all((record,)) == 1
 
     def publish_all(
         self,
@@ -245,11 +256,18 @@ class Publisher:
             If a record was not delivered meanwhile, or as for :meth:`publish`.
         """
         names = {kind: topic.name for kind, topic in TOPIC_OF.items()}
-        produce, stopping = self._produce, self._stop_event.is_set
+        produce, stopping = self._producer.produce, self._stop_event.is_set
         count = 0
         for record in records:
-            if not produce(names[type(record)], encode(record), record.symbol):
-                break
+            topic, value, key = names[type(record)], encode(record), record.symbol
+            try:
+                produce(topic, value, key)
+            except BufferError:
+                if not self._produce_when_there_is_room(topic, value, key):
+                    break
+            except KafkaException as error:
+                self._refused(error.args[0])
+            self._sent += 1
             count += 1
             if count % POLL_EVERY == 0:
                 self._serve()
@@ -267,6 +285,9 @@ class Publisher:
         deadline = time.monotonic() + timeout_seconds
         while self.in_flight and (left := deadline - time.monotonic()) > 0:
             self._producer.flush(min(left, FLUSH_SLICE_SECONDS))
+        if self._is_down and not self.in_flight and not self.has_losses:
+            self._is_down = False
+            _log.info("broker_back", bootstrap_servers=self._bootstrap_servers)
         return self.in_flight
 
     def close(self, deadline_seconds: float = 30.0) -> PublishSummary:
@@ -283,11 +304,14 @@ class Publisher:
 
     def summary(self) -> PublishSummary:
         """Return the account so far; what is in flight counts as unknown."""
+        if self._summary is not None:
+            return self._summary
+        unknown = self._unknown + self.in_flight
         return PublishSummary(
             sent=self._sent,
-            acknowledged=self._acknowledged,
+            acknowledged=self._sent - self._failed - unknown,
             failed=self._failed,
-            unknown=self._unknown + self.in_flight,
+            unknown=unknown,
             seconds=time.monotonic() - self._opened_at if self._opened_at else 0.0,
             first_error=self._first_error,
         )
@@ -307,22 +331,13 @@ class Publisher:
             )
             raise PublishError(msg)
 
-    def _produce(self, topic: str, value: bytes, key: str) -> bool:
-        try:
-            self._producer.produce(topic, value, key)
-        except BufferError:
-            return self._produce_when_there_is_room(topic, value, key)
-        except KafkaException as error:
-            self._refused(error.args[0])
-        self._sent += 1
-        return True
-
     def _produce_when_there_is_room(self, topic: str, value: bytes, key: str) -> bool:
-        settled, deadline = self._settled, time.monotonic() + self._stall_seconds
+        """Wait for room in the queue; return whether the record was taken before the stop event."""
+        waiting, deadline = self.in_flight, time.monotonic() + self._stall_seconds
         while not self._stop_event.is_set():
             self._producer.poll(ROOM_POLL_SECONDS)
-            if self._settled > settled:
-                settled, deadline = self._settled, time.monotonic() + self._stall_seconds
+            if self.in_flight < waiting:
+                waiting, deadline = self.in_flight, time.monotonic() + self._stall_seconds
             try:
                 self._producer.produce(topic, value, key)
             except BufferError:
@@ -333,16 +348,10 @@ class Publisher:
                     )
             except KafkaException as error:
                 self._refused(error.args[0])
-                self._sent += 1
                 return True
             else:
-                self._sent += 1
                 return True
         return False
-
-    @property
-    def _settled(self) -> int:
-        return self._acknowledged + self._failed + self._unknown
 
     def _refused(self, error: Any) -> None:  # noqa: ANN401 - the client library is untyped
         """Count a record that the producer itself refused, such as one that is too large; a fatal error ends it all."""
@@ -358,13 +367,8 @@ class Publisher:
         self._first_error = self._first_error or reason
         raise PublishError(reason)
 
-    def _delivered(self, error: Any, _message: Any) -> None:  # noqa: ANN401 - the client library is untyped
-        if error is None:
-            self._acknowledged += 1
-            if self._is_down:
-                self._is_down = False
-                _log.info("broker_back", bootstrap_servers=self._bootstrap_servers)
-            return
+    def _not_delivered(self, error: Any, _message: Any) -> None:  # noqa: ANN401 - the client library is untyped
+        """Count a record by the client's report; reports of success are not passed on (``delivery.report.only.error``)."""
         if error.code() in _UNCERTAIN:
             self._unknown += 1
         else:

@@ -1,0 +1,43 @@
+"""What a benchmark yields."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure.
+
+    Attributes
+    ----------
+    figure
+        What was measured, in a few words.
+    value, unit
+        Median over the repeats.
+    peer, peer_value
+        What it is measured against in the same run, and its median in the same unit; ``None`` without a peer.
+    ratio
+        ``value / peer_value``; ``None`` without a peer.
+    goal
+        The goal as a sentence, such as ``ratio >= 0.5``.
+    holds
+        Whether the goal was reached.
+    spread
+        Noise of the machine: (largest - smallest) / median of the repeats.
+    """
+
+    figure: str
+    value: float
+    unit: str
+    peer: str | None
+    peer_value: float | None
+    ratio: float | None
+    goal: str
+    holds: bool
+    spread: float
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return (largest - smallest) / median."""
+    return (max(values) - min(values)) / median(values)
