@@ -1,0 +1,89 @@
+with
+
+vendor_bars as (
+
+    select * from {{ ref('int_vendor_daily_bars') }}
+
+),
+
+symbol_sessions as (
+
+    select * from {{ ref('int_symbol_sessions') }}
+
+),
+
+sessions as (
+
+    select
+        session_date,
+        open_at
+    from {{ ref('stg_sessions') }}
+
+),
+
+from_vendors as (
+
+    select
+        vendor_bars.symbol,
+        vendor_bars.session_date,
+        vendor_bars.source,
+        true as is_vendor_bar,
+        null::timestamp with time zone as tape_at,
+        concat_ws(
+            '/',
+            'vendor',
+            vendor_bars.source,
+            vendor_bars.open,
+            vendor_bars.high,
+            vendor_bars.low,
+            vendor_bars.close,
+            vendor_bars.volume,
+            vendor_bars.revision,
+            extract(epoch from vendor_bars.ingested_at)
+        ) as fingerprint
+    from vendor_bars
+
+),
+
+from_minutes as (
+
+    select
+        symbol_sessions.symbol,
+        symbol_sessions.session_date,
+        symbol_sessions.source,
+        false as is_vendor_bar,
+        symbol_sessions.tape_at,
+        symbol_sessions.fingerprint
+    from symbol_sessions
+    left join vendor_bars
+        on symbol_sessions.symbol = vendor_bars.symbol
+        and symbol_sessions.session_date = vendor_bars.session_date
+    where vendor_bars.symbol is null
+
+),
+
+daily_sessions as (
+
+    select * from from_vendors
+    union all
+    select * from from_minutes
+
+),
+
+final as (
+
+    select
+        daily_sessions.symbol,
+        daily_sessions.session_date,
+        daily_sessions.source,
+        daily_sessions.is_vendor_bar,
+        daily_sessions.tape_at,
+        sessions.open_at,
+        concat_ws('/', daily_sessions.fingerprint, extract(epoch from sessions.open_at)) as fingerprint
+    from daily_sessions
+    inner join sessions
+        on daily_sessions.session_date = sessions.session_date
+
+)
+
+select * from final
