@@ -56,7 +56,7 @@ def replay(
     request = _request(settings, path=path, symbols=symbols, start=start, end=end, kinds=kinds, seed=seed)
     times = parse_speed(speed)
     stop_event = Event()
-    with _stopping(stop_event) as stopped_by, _progress() as on_progress:
+    with _stopping(stop_event) as stopped_by, publishing_progress() as on_progress:
         summary = publish(
             settings.require_kafka(), source, request, speed=times, on_progress=on_progress, stop_event=stop_event
         )
@@ -163,7 +163,7 @@ def _stopping(stop_event: Event) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _progress() -> "Iterator[Callable[[ReplayProgress], None]]":
+def publishing_progress() -> "Iterator[Callable[[ReplayProgress], None]]":
     """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
     if not sys.stderr.isatty():
         yield _lines()

@@ -32,12 +32,15 @@ class Service:
         Whether the service now serves; asked again and again after a start.
     ready_within_seconds
         How long a start may take.
+    is_task
+        Whether it is done when it ends with exit code 0, instead of running for ever.
     """
 
     command: Command
     prepare: Callable[[], None] = nothing
     is_ready: Callable[[], bool] = as_soon_as_it_runs
     ready_within_seconds: float = START_SECONDS
+    is_task: bool = False
 
     @property
     def name(self) -> str:

@@ -38,6 +38,7 @@ class _Watched:
     group: int
     running_since: float
     ready: bool = False
+    done: bool = False
     failures: int = 0
     start_again_at: float | None = None
 
@@ -102,12 +103,22 @@ class Supervisor:
             if watched.start_again_at is not None:
                 if time.monotonic() >= watched.start_again_at:
                     self._start_again(watched)
+            elif watched.done:
+                continue
             elif (status := watched.child.exit_status()) is not None:
-                self._ended(watched, describe_exit(status))
+                if watched.service.is_task and status == 0:
+                    watched.done = watched.ready = True
+                    self._report(f"{watched.service.name} is done.")
+                else:
+                    self._ended(watched, describe_exit(status))
             elif not watched.ready and watched.service.is_ready():
                 watched.ready = True
                 if watched.failures:
                     self._report(f"{watched.service.name} is up again.")
+
+    def is_done(self, name: str) -> bool:
+        """Return whether the task ``name`` ended well."""
+        return any(watched.done for watched in self._watched if watched.service.name == name)
 
     def processes(self) -> dict[str, int]:
         """Return the pids of the running services by name."""

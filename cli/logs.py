@@ -1,0 +1,20 @@
+"""Where the log events of a command go: to standard error, so that its answer on standard output stays clean."""
+
+import sys
+
+import structlog
+
+from market.errors import SettingsError
+from market.settings import load_settings
+
+
+def configure_logging() -> None:
+    """Send events to standard error; a command tells its own story, so events below warnings show only when debugging."""
+    try:
+        level = load_settings().log_level
+    except SettingsError:
+        level = "info"  # the command itself reports the bad setting
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning" if level == "info" else level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

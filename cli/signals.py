@@ -1,0 +1,47 @@
+"""Ctrl-C and its kin for the commands that run the platform: the first asks to stop, the second hurries."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """How often the user asked to stop.
+
+    The first signal raises :class:`KeyboardInterrupt` in the main thread, wherever it is; later ones are only counted, so that
+    a clean stop is never broken off half-way but can ask :meth:`is_in_a_hurry`.
+    """
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._stopping = False
+
+    def is_in_a_hurry(self) -> bool:
+        """Return whether the user asked again after the stop had begun."""
+        return self._received > 1
+
+    def stopping(self) -> None:
+        """Say that the stop has begun for another reason: from now on signals are only counted, the first one hurries."""
+        if not self._stopping:
+            self._stopping = True
+            self._received = max(self._received, 1)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals while the block runs."""
+        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._received += 1
+        if not self._stopping:
+            self._stopping = True
+            raise KeyboardInterrupt
