@@ -26,6 +26,20 @@ symbol_sessions as (
 
 ),
 
+{% if is_incremental() %}
+
+    built_bars as (
+
+        select
+            symbol,
+            session_date,
+            built_from
+        from {{ this }}
+
+    ),
+
+{% endif %}
+
 changed_sessions as (
 
     -- Every row of a symbol's session is built in one statement, so one of them tells what they all were built from.
@@ -38,11 +52,12 @@ changed_sessions as (
     from symbol_sessions
     {% if is_incremental() %}
         left join lateral (
-            select rows_so_far.built_from
-            from {{ this }} as rows_so_far
-            where rows_so_far.symbol = symbol_sessions.symbol
-                and rows_so_far.session_date = symbol_sessions.session_date
-            limit 1 -- noqa: AM09
+            select built_bars.built_from
+            from built_bars
+            where
+                built_bars.symbol = symbol_sessions.symbol
+                and built_bars.session_date = symbol_sessions.session_date
+            limit 1
         ) as built on true
         where built.built_from is distinct from symbol_sessions.built_from
     {% endif %}
