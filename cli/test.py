@@ -1,0 +1,56 @@
+"""``./run test``: the tests, tier by tier, in one run of pytest."""
+
+import os
+import subprocess
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from market.errors import UsageError
+from market.settings import CHECKOUT
+
+TIERS: Final = ("unit", "spark", "integration", "faults")
+"""In the order in which they run: the fast ones first. Each is a folder of ``tests``."""
+
+CONTEXT_SETTINGS: Final = {"ignore_unknown_options": True}
+"""Options are pytest's."""
+
+
+def test(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TIER] [PYTEST ARGUMENT]…", help=f"{', '.join(TIERS)}, and arguments of pytest."),
+    ] = None,  # noqa: PT028 - a command, not a test
+) -> None:
+    """Run the tests: all tiers, or the ones named; exits 1 if one fails."""
+    command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments or [])]
+    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, env=_environment(), check=False).returncode)
+
+
+def pytest_arguments(arguments: list[str]) -> list[str]:
+    """Return what pytest is called with: the folders of the tiers in order, then the other arguments.
+
+    Raises
+    ------
+    UsageError
+        If a tier that was named has no tests.
+    """
+    named = [tier for tier in TIERS if tier in arguments]
+    others = [argument for argument in arguments if argument not in TIERS]
+    for tier in named:
+        if not (CHECKOUT / "tests" / tier).is_dir():
+            msg = f"There are no tests in the tier {tier!r}."
+            raise UsageError(msg)
+    if not named and any((CHECKOUT / other.split("::", maxsplit=1)[0]).exists() for other in others):
+        return others
+    folders = [f"tests/{tier}" for tier in named or TIERS if (CHECKOUT / "tests" / tier).is_dir()]
+    return [*folders, *others]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without the settings of a platform that may be in use: tests have their own."""
+    from market.settings import Settings
+
+    settings = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    return {name: value for name, value in os.environ.items() if name not in settings}
