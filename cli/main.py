@@ -43,9 +43,14 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name not in self.commands:
-            function = getattr(importlib.import_module(f"cli.{cmd_name}"), cmd_name)
+            module = importlib.import_module(f"cli.{cmd_name}")
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            single.command(name=cmd_name, short_help=COMMANDS[cmd_name])(function)
+            command = single.command(
+                name=cmd_name,
+                short_help=COMMANDS[cmd_name],
+                context_settings=getattr(module, "CONTEXT_SETTINGS", None),
+            )
+            command(getattr(module, cmd_name))
             self.commands[cmd_name] = typer.main.get_command(single)
         return self.commands[cmd_name]
 

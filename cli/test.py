@@ -13,8 +13,10 @@ from market.settings import CHECKOUT
 TIERS: Final = ("unit", "spark", "integration", "faults")
 """In the order in which they run: the fast ones first. Each is a folder of ``tests``."""
 
+_PYTEST_USAGE_ERROR: Final = 4
+
 CONTEXT_SETTINGS: Final = {"ignore_unknown_options": True}
-"""Options are pytest's."""
+"""For the command line: options that are not known here are pytest's."""
 
 
 def test(
@@ -25,7 +27,8 @@ def test(
 ) -> None:
     """Run the tests: all tiers, or the ones named; exits 1 if one fails."""
     command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments or [])]
-    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, env=_environment(), check=False).returncode)
+    code = subprocess.run(command, cwd=CHECKOUT, env=_environment(), check=False).returncode
+    raise typer.Exit(UsageError.exit_code if code == _PYTEST_USAGE_ERROR else code)
 
 
 def pytest_arguments(arguments: list[str]) -> list[str]:
