@@ -65,9 +65,12 @@ class Dbt:
 
         Raises
         ------
+        SettingsError
+            If no database is set.
         ServiceError
             If a model or a test failed, or dbt could not run.
         """
+        self.settings.require_database()
         with exclusive(self.folder / "build.lock", timeout_seconds=BUILD_SECONDS, purpose="building the marts"):
             parsed = self.folder / "parse" / "partial_parse.msgpack"
             reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
@@ -94,7 +97,7 @@ class Dbt:
         def receive(message: Any) -> None:  # noqa: ANN401 - dbt is untyped
             event = msg_to_dict(message)
             if event["info"]["level"] == "error":
-                problems.append(event["info"]["msg"].strip())
+                problems.append(" ".join(event["info"]["msg"].split()))
             on_event(event)
 
         arguments = [
@@ -106,7 +109,7 @@ class Dbt:
         with _environment(self._environment()):
             result = dbtRunner(callbacks=[receive]).invoke(arguments)
         if not result.success:
-            cause = "; ".join(dict.fromkeys(problems)) or str(result.exception)
+            cause = "; ".join(dict.fromkeys(filter(None, problems))) or str(result.exception)
             msg = f"dbt {command[0]} failed: {cause}. The whole log: {self.folder / 'logs' / 'dbt.log'}"
             raise ServiceError(msg) from result.exception
 

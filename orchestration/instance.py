@@ -148,7 +148,13 @@ def service_commands(settings: Settings, *, webserver_port: int, code_server_por
 
 def _instance_config(home: Path) -> dict[str, Any]:
     return {
-        "storage": {"postgres": {"postgres_url": {"env": STORAGE_URL_VARIABLE}}},
+        "storage": {
+            "custom": {
+                "module": "orchestration.storage",
+                "class": "PooledPostgresStorage",
+                "config": {"postgres_url": {"env": STORAGE_URL_VARIABLE}},
+            }
+        },
         "local_artifact_storage": {
             "module": "dagster.core.storage.root",
             "class": "LocalArtifactStorage",

@@ -40,7 +40,7 @@ def tick(lake: PlayedLake, cursor: str | None) -> dg.SensorResult | dg.SkipReaso
 def reported(result: dg.SensorResult | dg.SkipReason) -> dict[str, int]:
     """Return the rows that a tick reported, by table."""
     assert isinstance(result, dg.SensorResult)
-    return {event.asset_key.to_user_string(): int(event.metadata["rows"].value) for event in result.asset_events}  # type: ignore[union-attr, arg-type]
+    return {event.asset_key.to_user_string(): int(event.metadata["rows"].value) for event in result.asset_events}  # type: ignore[arg-type]
 
 
 def test_an_empty_stream_reports_nothing() -> None:

@@ -1,0 +1,161 @@
+"""The asset graph: what is in it, what comes from what, and that it loads without any engine."""
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+
+from market.tables import LAKE_TABLES, TABLES, Store
+from market.topics import TOPICS
+from orchestration.assets.keys import OWNER, table_key, topic_key
+from orchestration.freshness import POLICIES
+
+MARTS = ["marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
+STREAM_KEYS = [
+    "kafka/market_bars_v1",
+    "kafka/market_quotes_v1",
+    "kafka/market_trades_v1",
+    "lake/bar_revisions_1m",
+    "lake/bronze_messages",
+    "lake/duplicates",
+    "lake/quarantine",
+    "lake/quotes",
+    "lake/trades",
+    "lake/vendor_bars",
+    "postgres/bar_sessions",
+    "postgres/bars_1m",
+    "postgres/latest_quotes",
+    "postgres/sessions",
+    "postgres/stream_batches",
+    "postgres/stream_offsets",
+    "postgres/vendor_bars",
+]
+
+
+@pytest.fixture(scope="session")
+def graph(definitions: dg.Definitions) -> AssetGraph:
+    return definitions.resolve_asset_graph()
+
+
+def key(text: str) -> dg.AssetKey:
+    return dg.AssetKey.from_user_string(text)
+
+
+def ancestors(graph: AssetGraph, text: str) -> set[str]:
+    return {ancestor.to_user_string() for ancestor in graph.get_ancestor_asset_keys(key(text))}
+
+
+def test_the_definitions_load_without_an_engine(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "history",
+        "marts",
+    ]
+    assert {
+        schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in repository.schedule_defs
+    } == {
+        "intraday_marts": ("*/2 * * * *", None),
+        "session_close": ("15 13-16 * * 1-5", "America/New_York"),
+    }
+    assert [sensor.name for sensor in repository.sensor_defs] == ["lake_progress"]
+
+
+def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
+    external = sorted(node.to_user_string() for node in graph.external_asset_keys)
+    assert external == STREAM_KEYS
+    assert sorted(node.to_user_string() for node in graph.get_all_asset_keys() if node.path[0] == "history") == [
+        "history/sample_daily_bars"
+    ]
+
+
+def test_every_declared_table_and_topic_is_an_asset(graph: AssetGraph) -> None:
+    declared = {table_key(table) for table in TABLES} | {topic_key(topic) for topic in TOPICS}
+    assert declared == graph.external_asset_keys
+    assert len(declared) == len(TABLES) + len(TOPICS)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.qualified_name)
+def test_a_table_says_its_grain_and_its_columns(graph: AssetGraph, table) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - a parameter of pytest
+    node = graph.get(table_key(table))
+    assert node.metadata["grain"] == table.grain
+    schema = node.metadata["dagster/column_schema"]
+    assert [column.name for column in schema.columns] == list(table.column_names)
+    assert all(column.description for column in schema.columns)
+    assert node.group_name == ("lake" if table.store is Store.LAKE else "postgres")
+    assert table.grain[1:] in (node.description or "")
+
+
+def test_a_lake_table_says_where_it_is(graph: AssetGraph) -> None:
+    for table in LAKE_TABLES:
+        assert graph.get(table_key(table)).metadata["dagster/uri"] == f"s3://bucket/lake/{table.path}"
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_lineage_reaches_from_the_topics_to_every_mart(graph: AssetGraph, mart: str) -> None:
+    behind = ancestors(graph, mart)
+    assert {
+        "kafka/market_trades_v1",
+        "lake/bronze_messages",
+        "lake/trades",
+        "lake/bar_revisions_1m",
+        "postgres/bars_1m",
+    } <= behind
+
+
+def test_history_reaches_the_daily_mart_through_kafka_and_the_lake(graph: AssetGraph) -> None:
+    behind = ancestors(graph, "marts/historical_ohlcv")
+    assert {
+        "history/sample_daily_bars",
+        "kafka/market_bars_v1",
+        "lake/bronze_messages",
+        "lake/vendor_bars",
+        "postgres/vendor_bars",
+    } <= behind
+    assert graph.get(key("kafka/market_bars_v1")).parent_keys == {key("history/sample_daily_bars")}
+
+
+def test_nothing_but_topics_and_the_calendar_comes_from_nowhere(graph: AssetGraph) -> None:
+    roots = {node.to_user_string() for node in graph.get_all_asset_keys() if not graph.get(node).parent_keys}
+    assert roots == {
+        "history/sample_daily_bars",
+        "kafka/market_quotes_v1",
+        "kafka/market_trades_v1",
+        "postgres/sessions",
+    }
+
+
+def test_every_model_is_in_the_group_of_its_folder(graph: AssetGraph) -> None:
+    models = [graph.get(node) for node in graph.executable_asset_keys if "dbt" in graph.get(node).kinds]
+    assert {model.key.path[0] for model in models} == {"staging", "intermediate", "marts"}
+    assert all(model.group_name == model.key.path[0] for model in models)
+    assert set(MARTS) <= {model.key.to_user_string() for model in models}
+
+
+def test_every_asset_is_described_and_owned(graph: AssetGraph) -> None:
+    for node_key in graph.get_all_asset_keys():
+        node = graph.get(node_key)
+        assert node.description, node_key
+        assert node.owners == [OWNER]
+        assert node.kinds
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_the_tests_of_a_mart_are_its_checks(graph: AssetGraph, mart: str) -> None:
+    names = {check.name for check in graph.asset_check_keys if check.asset_key == key(mart)}
+    assert any(name.startswith("not_null") for name in names)
+
+
+def test_every_freshness_policy_is_on_an_asset(graph: AssetGraph) -> None:
+    fresh = {node for node in graph.get_all_asset_keys() if graph.get(node).freshness_policy is not None}
+    assert fresh == set(POLICIES)
+
+
+def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    history = definitions.resolve_job_def("history").asset_layer.executable_asset_keys
+    marts = definitions.resolve_job_def("marts").asset_layer.executable_asset_keys
+    assert {node.to_user_string() for node in history} == {"history/sample_daily_bars"}
+    assert marts == set(graph.executable_asset_keys) - set(history)
