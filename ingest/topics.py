@@ -22,6 +22,15 @@ READY_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.2
 
 _BROKER_DEFAULT: Final = -1
+_ELECTING: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
+"""Errors of a partition that has just been created or is changing its leader: they pass by themselves."""
 
 _log = structlog.get_logger(__name__)
 
@@ -186,17 +195,26 @@ def _offsets(
     spec: Any,  # noqa: ANN401 - the client library is untyped
 ) -> Offsets:
     admin = _admin(bootstrap_servers)
-    try:
-        metadata = admin.list_topics(timeout=REQUEST_SECONDS).topics
-        absent = [topic.name for topic in topics if topic.name not in metadata]
-        if absent:
-            msg = f"Kafka at {bootstrap_servers} has no topic {absent[0]}. Start the platform once with ./run up."
-            raise ServiceError(msg)
-        wanted = {
-            TopicPartition(topic.name, number): spec for topic in topics for number in metadata[topic.name].partitions
-        }
-        futures: dict[Any, Future[Any]] = admin.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
-        return {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
-    except KafkaException as error:
-        msg = f"Kafka at {bootstrap_servers} did not say how far its topics reach: {error.args[0].str()}. See ./run status."
-        raise ServiceError(msg) from error
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while True:
+        try:
+            return _ask_offsets(admin, topics, spec)
+        except KafkaException as error:
+            cause = error.args[0]
+            if time.monotonic() > deadline or cause.code() not in _ELECTING:
+                msg = f"Kafka at {bootstrap_servers} did not say how far its topics reach: {cause.str()}. See ./run status."
+                raise ServiceError(msg) from error
+            time.sleep(RETRY_SECONDS)
+
+
+def _ask_offsets(admin: Any, topics: Sequence[Topic], spec: Any) -> Offsets:  # noqa: ANN401 - the client library is untyped
+    metadata = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    absent = [topic.name for topic in topics if topic.name not in metadata]
+    if absent:
+        msg = f"Kafka has no topic {absent[0]}. Start the platform once with ./run up: it creates the topics."
+        raise ServiceError(msg)
+    wanted = {
+        TopicPartition(topic.name, number): spec for topic in topics for number in metadata[topic.name].partitions
+    }
+    futures: dict[Any, Future[Any]] = admin.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
+    return {(part.topic, part.partition): future.result().offset for part, future in futures.items()}

@@ -122,6 +122,7 @@ class LiveMarket:
                 self._clock.wait(TICK_SECONDS)
         except PublishError as error:
             _log.warning("live_publishes_again", from_time=self._shown_through.isoformat(), cause=str(error))
+            self._clock.wait(RECONNECT_SECONDS)
         summary = outlet.close(STOP_DEADLINE_SECONDS)
         if summary.is_complete:
             self._acknowledged = self._next
