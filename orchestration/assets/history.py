@@ -8,8 +8,8 @@ from market.topics import BARS
 from orchestration.assets.keys import OWNER, SAMPLE_DAILY_BARS, Group
 from orchestration.resources import Broker, Lake, SampleHistory, session_dates
 
-WAIT_SECONDS: Final = 300.0
-"""How long the lake may take to have the bars."""
+WAIT_SECONDS: Final = 1800.0
+"""How long the lake may take to have the bars: they share its batches with everything that is being replayed."""
 
 
 @dg.asset(
