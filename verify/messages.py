@@ -9,6 +9,7 @@ Frames that leave here hold valid rows only; prices are whole millionths.
 import re
 import zlib
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ import polars as pl
 
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
+from market.records import DAILY, INTERVALS, MAX_PRICE, MAX_SEQUENCE, MAX_SIZE_SHARES, PRICE_DECIMALS
 from verify.calendar import in_sessions
 
 LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
@@ -29,7 +30,8 @@ _MAX_CONDITIONS_CHARACTERS: Final = 64
 _HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
 _SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
 _RECORD_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
-_PRICE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MILLIONTH: Final = Decimal(1).scaleb(-PRICE_DECIMALS)
 _WHOLE: Final = re.compile(rb"-?[0-9]{1,18}")
 
 _ABSENT: Final = msgspec.Raw(b"null")
@@ -203,11 +205,19 @@ class _Numbers:
 
 
 def _price_micros(token: bytes) -> int | None:
-    """Return millionths; ``None`` where the field is absent or null, -1 where it is no price."""
+    """Return millionths; ``None`` where the field is absent or null, -1 where it is no price.
+
+    A price is a JSON number, or a text that is one, in any notation; its value has at most six decimals.
+    """
     if token == b"null":
         return None
-    match = _PRICE.fullmatch(_text(token))
-    return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0")) if match else _INVALID
+    try:
+        text = _text(token)
+        value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(_INVALID)
+        is_price = 0 < value < MAX_PRICE and value == value.quantize(_MILLIONTH)
+    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidOperation):
+        return _INVALID
+    return int(value.scaleb(PRICE_DECIMALS)) if is_price else _INVALID
 
 
 def _whole(token: bytes) -> int | None:
