@@ -81,9 +81,9 @@ def run_once(settings: "Settings", options: OnceOptions) -> bool:
     if total == 0:
         msg = f"The feed {feed.name} has no record for this request. Choose other symbols or days."
         raise FeedError(msg)
-    say(f"Taking {total:,} records of the feed {feed.name} to the end of every stage.")
     engines_started = time.monotonic()
     with running_platform(settings, COMMAND, most_failures=MOST_FAILURES) as platform:
+        say(f"Taking {total:,} records of the feed {feed.name} to the end of every stage …")
         stages.seconds["start of the engines"] = time.monotonic() - engines_started
         summary = _publish(platform, feed, request, stages)
         ends = _wait_for_lake(platform, stages)

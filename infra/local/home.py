@@ -39,13 +39,16 @@ class Owner:
         return process_is_alive(self.pid, self.started_at)
 
 
+def is_same_moment(one: float, other: float) -> bool:
+    """Return whether two start times of processes (epoch seconds) are the same but for their resolution."""
+    return abs(one - other) < _SAME_MOMENT_SECONDS
+
+
 def process_is_alive(pid: int, started_at: float) -> bool:
     """Return whether the process ``pid`` that started at ``started_at`` (epoch seconds) still runs."""
     try:
         process = psutil.Process(pid)
-        return (
-            abs(process.create_time() - started_at) < _SAME_MOMENT_SECONDS and process.status() != psutil.STATUS_ZOMBIE
-        )
+        return is_same_moment(process.create_time(), started_at) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -18,7 +18,7 @@ from typing import Final
 import psutil
 
 from infra.local.disk import disk_errors
-from infra.local.home import process_is_alive
+from infra.local.home import is_same_moment, process_is_alive
 from market.errors import ServiceError
 
 _MAX_LOG_BYTES: Final = 20_000_000
@@ -100,6 +100,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_WAIT_SECONDS)
+        _wait_until_gone(self.pid)
 
     def fresh_log(self) -> str:
         """Return the last lines that it wrote since its start."""
@@ -197,24 +198,51 @@ def stop_children(children: Sequence[Child], *, hurry: Callable[[], bool]) -> li
 
 
 def stop_process(pid: int, started_at: float, stop_signal: signal.Signals, grace_seconds: float) -> bool:
-    """Stop a process that is not our child, if it is still the one that started at ``started_at``.
+    """Stop a session leader that is not our child, if it is still the one that started at ``started_at``, and its session.
 
     Returns
     -------
     bool
-        Whether there was one to stop.
+        Whether there was something to stop.
     """
-    if not process_is_alive(pid, started_at):
-        return False
-    with suppress(ProcessLookupError):
-        os.kill(pid, stop_signal)
-    deadline = time.monotonic() + grace_seconds
-    while process_is_alive(pid, started_at) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-    if process_is_alive(pid, started_at):
+    was_running = process_is_alive(pid, started_at)
+    if was_running:
         with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-    return True
+            os.kill(pid, stop_signal)
+        deadline = time.monotonic() + grace_seconds
+        while process_is_alive(pid, started_at) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+    left_behind = [] if _is_another(pid, started_at) else _living_members(pid)
+    for process in left_behind:
+        with suppress(psutil.Error):
+            process.kill()
+    _wait_until_gone(pid)
+    return was_running or bool(left_behind)
+
+
+def _is_another(pid: int, started_at: float) -> bool:
+    """Return whether ``pid`` now belongs to a process that started at another time."""
+    try:
+        return not is_same_moment(psutil.Process(pid).create_time(), started_at)
+    except psutil.Error:
+        return False
+
+
+def _living_members(group: int) -> list[psutil.Process]:
+    """Return the living processes of a process group; it keeps its number while one member is there."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+    return members
+
+
+def _wait_until_gone(group: int) -> None:
+    """Wait until the killed members of a process group have let go of their ports and locks."""
+    deadline = time.monotonic() + _KILL_WAIT_SECONDS
+    while _living_members(group) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def _dies_with_parent(stop_signal: signal.Signals) -> list[str]:

@@ -108,6 +108,7 @@ class Supervisor:
             elif (status := watched.child.exit_status()) is not None:
                 if watched.service.is_task and status == 0:
                     watched.done = watched.ready = True
+                    self._record()
                     self._report(f"{watched.service.name} is done.")
                 else:
                     self._ended(watched, describe_exit(status))
@@ -185,6 +186,7 @@ class Supervisor:
                     "stop_signal": int(watched.service.command.stop_signal),
                 }
                 for watched in self._watched
+                if not watched.done
             },
         )
 

@@ -1,0 +1,173 @@
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from cli.addresses import shown_addresses, without_password
+from cli.checkup import Verdict, examine
+from cli.figures import Figures, gather
+from cli.main import main
+from cli.signals import StopSignals
+from infra.local.home import Home, write_json
+from market.errors import ServiceError
+from market.settings import Settings, load_settings
+
+URL = "postgresql://tapehouse:very-secret@127.0.0.1:5432/tapehouse?sslmode=disable"
+ENDS = {("market.trades.v1", 0): 70, ("market.trades.v1", 1): 30, ("market.quotes.v1", 0): 5}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def settings(home: Home) -> Settings:
+    values = {"home": home.path, "kafka_bootstrap_servers": "127.0.0.1:9", "database_url": SecretStr(URL)}
+    return load_settings().model_copy(update=values)
+
+
+def stream_status(next_offsets: dict[tuple[str, int], int]) -> SimpleNamespace:
+    began = datetime.now(UTC) - timedelta(seconds=30)
+    batch = SimpleNamespace(ingested_at=began, published_at=began, duration_ms=1500, newest_event_at=None)
+    return SimpleNamespace(
+        next_offsets=next_offsets,
+        last_batch=batch,
+        newest_bar_at=datetime(2013, 10, 7, 19, 59, tzinfo=UTC),
+        bars=780,
+        vendor_bars=2,
+        quoted_symbols=1,
+        marts={"intraday_ohlcv": 9},
+    )
+
+
+def figures_of(
+    monkeypatch: pytest.MonkeyPatch, home: Home, settings: Settings, next_offsets: dict[tuple[str, int], int]
+) -> Figures:
+    monkeypatch.setattr("warehouse.progress.stream_status", lambda _: stream_status(next_offsets))
+    monkeypatch.setattr("ingest.topics.end_offsets", lambda _: ENDS)
+    return gather(home, settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (URL, "postgresql://tapehouse:********@127.0.0.1:5432/tapehouse"),
+        ("postgresql://someone@host/db", "postgresql://someone@host/db"),
+        ("host=db password=very-secret", "********"),
+        ("postgresql://u:very-secret@host:port/db", "********"),
+    ],
+)
+def test_a_shown_url_never_holds_the_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_addresses_tell_what_is_not_running(settings: Settings) -> None:
+    bare = settings.model_copy(update={"kafka_bootstrap_servers": None, "database_url": None})
+    shown = shown_addresses(bare, {})
+    assert {shown[name] for name in ("Kafka", "PostgreSQL", "Dagster")} == {"not running"}
+
+
+def test_lag_is_counted_per_topic_and_aged_by_the_last_batch(
+    monkeypatch: pytest.MonkeyPatch, home: Home, settings: Settings
+) -> None:
+    figures = figures_of(monkeypatch, home, settings, {("market.trades.v1", 0): 70, ("market.trades.v1", 1): 10})
+    assert {topic.topic: topic.lag for topic in figures.topics} == {"market.trades.v1": 20, "market.quotes.v1": 5}
+    assert figures.lag_messages == 25
+    assert figures.lag_seconds == pytest.approx(30, abs=5)
+
+
+def test_nothing_missing_is_no_lag_however_old_the_last_batch_is(
+    monkeypatch: pytest.MonkeyPatch, home: Home, settings: Settings
+) -> None:
+    figures = figures_of(monkeypatch, home, settings, dict(ENDS))
+    assert (figures.lag_messages, figures.lag_seconds) == (0, 0.0)
+
+
+def test_an_engine_that_cannot_be_asked_is_a_problem_and_the_rest_is_shown(
+    monkeypatch: pytest.MonkeyPatch, home: Home, settings: Settings
+) -> None:
+    def refuse(_: object) -> None:
+        msg = "Kafka at 127.0.0.1:9 did not say how far its topics reach."
+        raise ServiceError(msg)
+
+    monkeypatch.setattr("warehouse.progress.stream_status", lambda _: stream_status({}))
+    monkeypatch.setattr("ingest.topics.end_offsets", refuse)
+    figures = gather(home, settings)
+    assert figures.problems == ["Kafka at 127.0.0.1:9 did not say how far its topics reach."]
+    assert figures.rows["lake.bars_1m"] == 780
+    assert figures.lag_messages is None
+
+
+def test_processes_are_told_apart_from_those_that_ended(
+    monkeypatch: pytest.MonkeyPatch, home: Home, settings: Settings
+) -> None:
+    home.create()
+    me = {"pid": os.getpid(), "started_at": psutil.Process().create_time(), "stop_signal": 15}
+    write_json(home.pids_file, {"kafka": me, "stream": {**me, "started_at": 1000.0}})
+    figures = figures_of(monkeypatch, home, settings, dict(ENDS))
+    assert {process.name: process.state for process in figures.processes} == {"kafka": "running", "stream": "stopped"}
+    assert figures.processes[0].memory_mib > 10
+
+
+def test_status_as_json_is_one_object_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("market.settings.load_settings", lambda: settings)
+    monkeypatch.setattr("cli.logs.load_settings", lambda: settings)
+    monkeypatch.setattr("warehouse.progress.stream_status", lambda _: stream_status(dict(ENDS)))
+    monkeypatch.setattr("ingest.topics.end_offsets", lambda _: ENDS)
+    monkeypatch.setattr(sys, "argv", ["./run", "status", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    text = capsys.readouterr().out
+    shown = json.loads(text)
+    assert "very-secret" not in text
+    assert shown["running"] is False
+    assert shown["newest_bar_at"] == "2013-10-07T19:59:00+00:00"
+    assert shown["topics"][0] == {"topic": "market.quotes.v1", "end": 5, "taken_in": 5, "lag": 0}
+
+
+def test_the_doctor_finds_secrets_that_others_can_read(monkeypatch: pytest.MonkeyPatch, home: Home) -> None:
+    monkeypatch.setenv("TAPEHOUSE_HOME", str(home.path))
+    home.create()
+    home.postgres.mkdir()
+    password = home.postgres / "password"
+    password.write_text("very-secret")
+    password.chmod(0o644)
+    (finding,) = [finding for finding in examine() if finding.subject == "permissions"]
+    assert finding.verdict is Verdict.FAIL
+    assert finding.remedy == f"chmod 600 {password}"
+
+
+def test_the_doctor_reports_a_bad_setting_instead_of_failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPEHOUSE_SEED", "seven")
+    finding = examine()[-1]
+    assert (finding.subject, finding.verdict) == ("settings", Verdict.FAIL)
+    assert "TAPEHOUSE_SEED" in finding.found
+
+
+def test_the_first_signal_stops_and_the_second_hurries() -> None:
+    signals = StopSignals()
+    with signals.installed():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), 15)
+        assert not signals.is_in_a_hurry()
+        os.kill(os.getpid(), 2)
+        assert signals.is_in_a_hurry()
+
+
+def test_a_stop_for_another_reason_is_hurried_by_the_first_signal() -> None:
+    signals = StopSignals()
+    with signals.installed():
+        signals.stopping()
+        assert not signals.is_in_a_hurry()
+        os.kill(os.getpid(), 2)
+        assert signals.is_in_a_hurry()
