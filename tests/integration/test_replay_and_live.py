@@ -88,3 +88,29 @@ def _wait_for_change(path: Path, last: float | None, process: subprocess.Popen[b
             return path.stat().st_mtime
         time.sleep(0.05)
     pytest.fail(f"{path} was not written within a minute")
+
+
+def test_the_replay_command_stops_on_sigterm_with_an_account_that_adds_up(topics: str, tmp_path: Path) -> None:
+    before = total(topics)
+    settings = load_settings().model_copy(update={"home": tmp_path, "kafka_bootstrap_servers": topics})
+    options = ["--symbols", "SPY", "--start", DAY.isoformat(), "--speed", "60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "replay", "simulated", *options],
+        env={**os.environ, **settings.environment()},
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while total(topics) == before:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=40)
+    assert process.returncode == 128 + signal.SIGTERM
+    row = next(line for line in output.splitlines() if line.startswith("│"))
+    sent, acknowledged, failed, unknown = (int(cell.replace(",", "")) for cell in row.split("│")[1:5])
+    assert sent == acknowledged == total(topics) - before
+    assert failed == unknown == 0
