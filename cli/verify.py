@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from verify.results import LawResult
 
 _BROKEN: Final = 1
+Offsets = Mapping[tuple[str, int], int]
 
 
 def verify(
@@ -44,7 +45,8 @@ def run_verify(settings: "Settings", *, json_output: bool = False, complete: boo
     """
     from verify.laws import verify_all
 
-    results = verify_all(settings, _broker_ends(settings, required=complete), complete=complete)
+    starts, ends = _broker_range(settings, required=complete)
+    results = verify_all(settings, ends, broker_starts=starts, complete=complete)
     if json_output:
         for result in results:
             typer.echo(json.dumps(_as_json(result), default=_plain))
@@ -53,20 +55,21 @@ def run_verify(settings: "Settings", *, json_output: bool = False, complete: boo
     return all(result.holds for result in results)
 
 
-def _broker_ends(settings: "Settings", *, required: bool) -> Mapping[tuple[str, int], int] | None:
-    """Return the broker's next offsets; without a broker ``None``, unless it is required."""
-    from ingest.topics import end_offsets
+def _broker_range(settings: "Settings", *, required: bool) -> "tuple[Offsets | None, Offsets | None]":
+    """Return the broker's first and next offsets; without a broker nothing, unless it is required."""
+    from ingest.topics import beginning_offsets, end_offsets
     from market.errors import TapehouseError
 
     if settings.kafka_bootstrap_servers is None and not required:
-        return None
+        return None, None
     try:
-        return end_offsets(settings.require_kafka())
+        servers = settings.require_kafka()
+        return beginning_offsets(servers), end_offsets(servers)
     except TapehouseError as error:
         if required:
             raise
-        typer.echo(f"The broker was not asked for its newest offsets: {error}", err=True)
-        return None
+        typer.echo(f"The broker was not asked for its offsets: {error}", err=True)
+        return None, None
 
 
 def _as_json(result: "LawResult") -> dict[str, Any]:

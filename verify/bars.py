@@ -198,8 +198,14 @@ def _check_vendor_bars(findings: Findings, lake: Lake, published: Published, dec
         findings,
         what="vendor bar",
         where=tables.PG_VENDOR_BARS.qualified_name,
-        expected=expected.sort("ingested_at", *_LEDGER).unique(key, keep="last", maintain_order=True),
+        expected=_newest_versions(expected, key),
         found=published.vendor_bars(),
         table=tables.PG_VENDOR_BARS,
         key=key,
     )
+
+
+def _newest_versions(versions: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Return the newest version of each vendor bar, with the number of its versions as ``revision``."""
+    ordered = versions.sort("ingested_at", *_LEDGER).with_columns(pl.len().over(key).cast(pl.Int32).alias("revision"))
+    return ordered.unique(key, keep="last", maintain_order=True)

@@ -25,7 +25,11 @@ _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def verify_all(
-    settings: Settings, broker_ends: Mapping[Place, int] | None = None, *, complete: bool = False
+    settings: Settings,
+    broker_ends: Mapping[Place, int] | None = None,
+    *,
+    broker_starts: Mapping[Place, int] | None = None,
+    complete: bool = False,
 ) -> list[LawResult]:
     """Prove every law that there is.
 
@@ -35,6 +39,8 @@ def verify_all(
         Says where the lake and PostgreSQL are.
     broker_ends
         The broker's next offset by topic and partition, if the broker could be asked.
+    broker_starts
+        The first offset that the broker still holds, likewise.
     complete
         Whether everything that the broker acknowledged must be in by now; otherwise it is counted as lag.
 
@@ -47,7 +53,9 @@ def verify_all(
     """
     with _view(settings) as (lake, published, decisions):
         results = [
-            ledger.prove_ledger(lake, published, decisions, broker_ends=broker_ends, complete=complete),
+            ledger.prove_ledger(
+                lake, published, decisions, broker_ends=broker_ends, broker_starts=broker_starts, complete=complete
+            ),
             bars.prove_bars(lake, published, decisions),
         ]
         return [_remark(result, lake) for result in results]

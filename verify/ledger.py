@@ -27,6 +27,7 @@ def prove_ledger(
     decisions: Decisions,
     *,
     broker_ends: Mapping[Place, int] | None = None,
+    broker_starts: Mapping[Place, int] | None = None,
     complete: bool = False,
     patience_seconds: float = 15.0,
 ) -> LawResult:
@@ -42,6 +43,8 @@ def prove_ledger(
         Where each message belongs.
     broker_ends
         The broker's next offsets, if it is known: what lies below them was acknowledged.
+    broker_starts
+        The first offsets that the broker still holds, if they are known.
     complete
         Whether everything that was acknowledged must be in already; otherwise it is counted as lag.
     patience_seconds
@@ -53,6 +56,7 @@ def prove_ledger(
     _check_progress(findings, lake, published, 0.0 if complete else patience_seconds)
     if broker_ends is not None:
         _check_broker(findings, lake, broker_ends, complete=complete)
+    _check_beginning(findings, lake, broker_starts or {})
     return findings.result(1, TITLE)
 
 
@@ -174,6 +178,20 @@ def _check_broker(findings: Findings, lake: Lake, broker_ends: Mapping[Place, in
             {**_named(place), "broker_next": broker_ends.get(place, 0), "bronze_next": end}
             for place, end in sorted(never_given.items())
         ),
+    )
+
+
+def _check_beginning(findings: Findings, lake: Lake, broker_starts: Mapping[Place, int]) -> None:
+    """Check that nothing that the broker still holds lies before the first message that was taken in."""
+    firsts = {(topic, partition): first for topic, partition, first, _, _ in _ranges(lake, whole=True).iter_rows()}
+    skipped = {place: start for place, start in broker_starts.items() if start < firsts.get(place, start)}
+    findings.break_law(
+        "messages before the first of bronze/messages were never taken in",
+        (
+            {**_named(place), "offset": start, "last_offset": firsts[place] - 1}
+            for place, start in sorted(skipped.items())
+        ),
+        total=sum(firsts[place] - start for place, start in skipped.items()),
     )
 
 

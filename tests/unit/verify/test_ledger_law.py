@@ -149,3 +149,9 @@ def test_only_the_first_rows_are_shown_and_all_are_counted(tiny_lake: TinyLake) 
     ledger, _ = tiny_lake.prove()
     assert len(ledger.offending) == 20
     assert ledger.total_offending == 50
+
+
+def test_messages_that_were_skipped_at_the_beginning_are_seen(tiny_lake: TinyLake) -> None:
+    ledger, _ = tiny_lake.prove(broker_starts={(TRADES, 0): 3, (QUOTES, 0): 0, ("market.bars.v1", 0): 1})
+    assert problems(ledger) == {"messages before the first of bronze/messages were never taken in"}
+    assert ledger.total_offending == 2

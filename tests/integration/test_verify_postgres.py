@@ -1,0 +1,109 @@
+"""The laws over a lake written by hand and a real PostgreSQL, and the command's answer."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.verify import run_verify
+from market.settings import Settings
+from market.tables import PG_BARS, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
+from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
+from verify.laws import verify_all, verify_bars, verify_ledger
+from warehouse.connection import connect
+from warehouse.schema import migrate
+
+pytestmark = pytest.mark.integration
+
+
+def insert(settings: Settings, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    columns = ", ".join(f'"{name}"' for name in table.column_names)
+    values = ", ".join(f"%({name})s" for name in table.column_names)
+    with connect(settings) as connection, connection.cursor() as cursor:
+        cursor.executemany(f"insert into {table.qualified_name} ({columns}) values ({values})".encode(), rows)
+
+
+def change(settings: Settings, statement: str) -> None:
+    with connect(settings) as connection:
+        connection.execute(statement.encode())
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def settings(settings_with_database: Settings) -> Settings:
+    """Settings of a lake and a PostgreSQL in which both laws hold."""
+    migrate(settings_with_database)
+    lake = TinyLake(Path(settings_with_database.lake))
+    fill_trades(lake)
+    fill_bars(lake)
+    fill_others(lake)
+    lake.write()
+    insert(settings_with_database, PG_BARS, lake.published.bar_rows)
+    insert(settings_with_database, PG_VENDOR_BARS, lake.published.vendor_rows)
+    ends = {"market.trades.v1": 11, "market.quotes.v1": 1, "market.bars.v1": 2}
+    offsets = [{"topic": topic, "partition": 0, "next_offset": end} for topic, end in ends.items()]
+    insert(settings_with_database, PG_STREAM_OFFSETS, offsets)
+    return settings_with_database
+
+
+def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, database_url: str, tmp_path: Path) -> None:
+    del database_url
+    empty = settings.model_copy(update={"home": tmp_path})
+    change(settings, "create table kept as select * from lake.stream_offsets")
+    change(settings, "delete from lake.stream_offsets")
+    change(settings, "alter table lake.bars_1m rename to bars_elsewhere")
+    change(settings, "alter table lake.vendor_bars rename to vendor_bars_elsewhere")
+    try:
+        results = verify_all(empty)
+    finally:
+        change(settings, "alter table lake.bars_elsewhere rename to bars_1m")
+        change(settings, "alter table lake.vendor_bars_elsewhere rename to vendor_bars")
+        change(settings, "insert into lake.stream_offsets select * from kept")
+    assert all(result.holds for result in results)
+    assert {result.note for result in results} == {"Nothing has been taken in yet."}
+
+
+def test_the_laws_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verify(settings, json_output=True)
+    ledger, bars = answer(capsys)
+    assert (ledger["law"], ledger["holds"], ledger["counts"]["messages"]) == (1, True, 9)
+    assert (bars["law"], bars["holds"], bars["counts"]["bars"]) == (2, True, 2)
+
+
+def test_each_law_can_be_proved_alone(settings: Settings) -> None:
+    assert verify_ledger(settings).holds
+    assert verify_bars(settings).holds
+
+
+def test_a_cent_in_postgres_is_seen(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    change(settings, "update lake.bars_1m set close = close + 0.01 where volume = 600")
+    try:
+        assert not run_verify(settings, json_output=True)
+        _, bars = answer(capsys)
+        assert not run_verify(settings)
+        shown = capsys.readouterr().out
+    finally:
+        change(settings, "update lake.bars_1m set close = close - 0.01 where volume = 600")
+    assert bars["offending"][0]["differs"] == {"close": {"expected": "100.01", "found": "100.02"}}
+    assert "broken" in shown
+
+
+def test_a_mart_that_lacks_a_revision_is_behind(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    change(settings, "create schema if not exists marts")
+    change(
+        settings,
+        "create table marts.intraday_ohlcv as select *, source as origin, '1m' as interval from lake.bars_1m where volume = 1",
+    )
+    try:
+        assert run_verify(settings, json_output=True)
+        _, bars = answer(capsys)
+        change(settings, "update marts.intraday_ohlcv set volume = 2")
+        assert not run_verify(settings, json_output=True)
+    finally:
+        change(settings, "drop table marts.intraday_ohlcv")
+    assert bars["counts"]["mart_bars_behind"] == 1
