@@ -13,6 +13,7 @@ from orchestration.assets.marts import mart_assets
 from orchestration.dbt import Dbt
 from orchestration.jobs import build_jobs
 from orchestration.resources import default_resources
+from orchestration.retention import nightly_retention, run_retention
 from orchestration.schedules import intraday_marts, session_close
 from orchestration.sensors import lake_progress
 
@@ -40,8 +41,8 @@ def build_definitions(
     marts = mart_assets(Dbt(settings).manifest())
     return dg.Definitions(
         assets=[*stream_assets(settings), sample_daily_bars, marts],
-        jobs=build_jobs(marts),
-        schedules=[session_close, intraday_marts],
+        jobs=[*build_jobs(marts), run_retention],
+        schedules=[session_close, intraday_marts, nightly_retention],
         sensors=[lake_progress],
         resources={**default_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,

@@ -8,6 +8,7 @@ from orchestration.assets.keys import Group
 
 HISTORY: Final = "history"
 MARTS: Final = "marts"
+RUN_RETENTION: Final = "run_retention"
 
 
 def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:

@@ -86,6 +86,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert {"history", "marts"} <= {job["name"] for job in repository["jobs"]}
     assert {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]} == {
         "intraday_marts": "RUNNING",
+        "nightly_retention": "RUNNING",
         "session_close": "RUNNING",
     }
     assert [(one["name"], one["sensorState"]["status"]) for one in repository["sensors"]] == [

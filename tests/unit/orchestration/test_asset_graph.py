@@ -53,11 +53,13 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "history",
         "marts",
+        "run_retention",
     ]
     assert {
         schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in repository.schedule_defs
     } == {
         "intraday_marts": ("*/2 * * * *", None),
+        "nightly_retention": ("30 3 * * *", None),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
     }
     assert [sensor.name for sensor in repository.sensor_defs] == ["lake_progress"]

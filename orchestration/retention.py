@@ -1,0 +1,50 @@
+"""How long Dagster remembers the runs of the marts: there are hundreds a day, each with hundreds of events."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from orchestration.jobs import MARTS, RUN_RETENTION
+
+KEEP: Final = timedelta(days=7)
+CRON: Final = "30 3 * * *"
+
+_FINISHED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+_AT_ONCE: Final = 500
+
+
+@dg.op(description="Deletes the finished runs of the marts that are older than a week, with their events.")
+def delete_old_runs(context: dg.OpExecutionContext) -> None:
+    """Delete what is older than :data:`KEEP`."""
+    deleted = delete_runs_before(context.instance, datetime.now(UTC) - KEEP)
+    context.log.info(f"{deleted:,} runs deleted.")
+
+
+@dg.job(name=RUN_RETENTION, executor_def=dg.in_process_executor, description="Keeps the record of runs small.")
+def run_retention() -> None:
+    """Delete old runs."""
+    delete_old_runs()
+
+
+nightly_retention = dg.ScheduleDefinition(
+    name="nightly_retention",
+    job=run_retention,
+    cron_schedule=CRON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Deletes old runs of the marts once a day.",
+)
+
+
+def delete_runs_before(instance: dg.DagsterInstance, moment: datetime) -> int:
+    """Delete the finished runs of the marts that were created before ``moment``, and return how many there were.
+
+    What they built stays, and so does the record of when an asset was last built.
+    """
+    deleted = 0
+    old = dg.RunsFilter(job_name=MARTS, statuses=_FINISHED, created_before=moment)
+    while runs := instance.get_runs(old, limit=_AT_ONCE):
+        for run in runs:
+            instance.delete_run(run.run_id)
+        deleted += len(runs)
+    return deleted
