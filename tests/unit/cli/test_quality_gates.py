@@ -1,0 +1,169 @@
+"""The commands check, test and bench: what they run, and that they never pass by not looking."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+
+from benchmarks.figures import Figure
+from cli import bench as bench_command
+from cli import check as check_command
+from cli.bench import HEADER, as_line, bench, benchmark_names
+from cli.check import STEPS, Step, check, run_program
+from cli.test import TIERS, pytest_arguments
+from market.errors import UsageError
+from market.settings import CHECKOUT, Settings
+
+
+def steps(*outcomes: bool) -> tuple[tuple[Step, ...], list[str]]:
+    """Return steps with these outcomes, and the list in which each writes its name when it runs."""
+    ran: list[str] = []
+
+    def run(name: str, *, passes: bool) -> bool:
+        ran.append(name)
+        return passes
+
+    made = [
+        Step(f"step{number}", "a test", lambda number=number, passes=passes: run(f"step{number}", passes=passes))  # type: ignore[misc]
+        for number, passes in enumerate(outcomes)
+    ]
+    return tuple(made), ran
+
+
+def test_every_check_runs_even_after_one_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, ran = steps(True, False, True)
+    monkeypatch.setattr(check_command, "STEPS", made)
+    with pytest.raises(typer.Exit) as caught:
+        check()
+    assert caught.value.exit_code == 1
+    assert ran == ["step0", "step1", "step2"]
+    assert "1 of 3 checks failed: step1" in capsys.readouterr().out
+
+
+def test_checks_that_all_pass_end_without_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, _ = steps(True, True)
+    monkeypatch.setattr(check_command, "STEPS", made)
+    check()
+    assert "all 2 checks passed" in capsys.readouterr().out
+
+
+def test_single_checks_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, ran = steps(True, False, True)
+    monkeypatch.setattr(check_command, "STEPS", made)
+    check(["step2"])
+    assert ran == ["step2"]
+
+
+def test_an_unknown_check_is_refused_with_the_names() -> None:
+    with pytest.raises(UsageError, match=r"'spelling' is not a check.*format, lint, types"):
+        check(["spelling"])
+
+
+def test_a_missing_tool_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not run_program([str(CHECKOUT / ".venv" / "bin" / "no-such-tool")])
+    assert "no-such-tool is missing" in capsys.readouterr().err
+
+
+def test_the_commit_hooks_run_only_checks_that_exist() -> None:
+    lines = (CHECKOUT / ".pre-commit-config.yaml").read_text().splitlines()
+    entries = [line.split("./run check ", maxsplit=1)[1].split() for line in lines if "entry: ./run check " in line]
+    named = {name for entry in entries for name in entry}
+    assert named == {step.name for step in STEPS}
+
+
+def test_all_tiers_run_in_order_fastest_first() -> None:
+    present = [f"tests/{tier}" for tier in TIERS if (CHECKOUT / "tests" / tier).is_dir()]
+    assert pytest_arguments([]) == present
+    assert present[0] == "tests/unit"
+
+
+def test_a_tier_and_arguments_of_pytest_are_passed_on() -> None:
+    assert pytest_arguments(["unit", "-k", "bars", "-x"]) == ["tests/unit", "-k", "bars", "-x"]
+
+
+def test_tiers_run_in_their_own_order_whatever_order_they_are_named_in() -> None:
+    assert pytest_arguments(["integration", "unit"]) == ["tests/unit", "tests/integration"]
+
+
+def test_a_file_or_a_test_stands_for_itself() -> None:
+    one = "tests/unit/test_architecture.py::test_imports_keep_the_declared_direction"
+    assert pytest_arguments([one, "-v"]) == [one, "-v"]
+
+
+def test_a_tier_without_tests_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("cli.test.CHECKOUT", tmp_path)
+    with pytest.raises(UsageError, match="faults"):
+        pytest_arguments(["faults"])
+
+
+FIGURE = Figure(
+    figure="publisher, encoding included",
+    value=123456.7,
+    unit="messages/s",
+    peer="bare loop, ready bytes",
+    peer_value=200000.0,
+    ratio=0.617283,
+    goal="ratio >= 0.5",
+    holds=True,
+    spread=0.0312,
+)
+ALONE = Figure("wall time", 91.25, "s", None, None, None, "< 90 s", holds=False, spread=0.0)
+
+
+def test_a_figure_is_one_line_with_the_fields_of_the_header() -> None:
+    line = as_line(FIGURE)
+    expected = "publisher; encoding included, 123457, messages/s, bare loop; ready bytes, 200000, 0.6173, ratio >= 0.5, yes, 3.1%"
+    assert line == expected
+    assert len(line.split(", ")) == len(HEADER.split(", "))
+
+
+def test_a_figure_without_a_peer_that_does_not_hold_is_a_line_like_the_others() -> None:
+    assert as_line(ALONE) == "wall time, 91.25, s, -, -, -, < 90 s, no, 0.0%"
+
+
+@pytest.fixture
+def one_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A benchmark ``fake`` that yields two figures, on a home where nothing runs."""
+    module = ModuleType("benchmarks.fake")
+
+    def run(settings: Settings) -> Iterator[Figure]:
+        assert settings.home == tmp_path
+        yield FIGURE
+        yield ALONE
+
+    vars(module)["run"] = run
+    monkeypatch.setenv("TAPEHOUSE_HOME", str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "benchmarks.fake", module)
+    monkeypatch.setattr(bench_command, "benchmark_names", lambda: ["fake"])
+
+
+@pytest.mark.usefixtures("one_benchmark")
+def test_bench_prints_a_line_for_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    bench()
+    assert capsys.readouterr().out.splitlines() == [HEADER, as_line(FIGURE), as_line(ALONE)]
+
+
+@pytest.mark.usefixtures("one_benchmark")
+def test_bench_prints_a_json_object_for_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    bench("fake", json_output=True)
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["peer_value"] == 200000.0
+    assert second["ratio"] is None
+    assert second["holds"] is False
+
+
+def test_an_unknown_benchmark_is_refused_with_the_names() -> None:
+    with pytest.raises(UsageError, match=r"'nothing' is not a benchmark.*publisher"):
+        bench("nothing")
+
+
+def test_the_benchmarks_are_the_modules_that_measure() -> None:
+    assert "publisher" in benchmark_names()
+    assert "figures" not in benchmark_names()
