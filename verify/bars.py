@@ -31,7 +31,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     Parameters
     ----------
     lake
-        The lake, cut at the newest batch that PostgreSQL has.
+        The lake, cut at the newest batches that PostgreSQL has.
     published
         PostgreSQL.
     decisions

@@ -4,8 +4,8 @@ What belongs here: opening and scanning Delta tables. What does not: what their 
 exist yet reads as an empty one. Options of object storage come from the environment, as delta-rs reads them.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
@@ -14,10 +14,12 @@ from deltalake.exceptions import DeltaError
 
 from market.errors import ServiceError
 from market.tables import BAR_REVISIONS, LAKE_TABLES, MESSAGES, DataType, Table
+from market.topics import TRADES
 
 MICROS: Final = 1_000_000
 """Prices and notionals are compared as whole millionths, never as floats."""
 
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS_A_CHUNK: Final = 250_000
 _TYPES: Final[dict[DataType, pl.DataType]] = {
     DataType.TEXT: pl.String(),
@@ -54,15 +56,15 @@ class Lake:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._tables = {table.path: _open(f"{uri}/{table.path}") for table in LAKE_TABLES}
-        self._until: datetime | None = None
+        self._until: Mapping[str, datetime] | None = None
 
     @property
     def is_missing(self) -> bool:
         """Whether nothing was ever taken in."""
         return self._tables[MESSAGES.path] is None
 
-    def cut(self, until: datetime) -> None:
-        """Leave out what batches that began after ``until`` wrote."""
+    def cut(self, until: Mapping[str, datetime]) -> None:
+        """Leave out what batches wrote that began after ``until``, by topic; each topic has batches of its own."""
         self._until = until
 
     def scan(self, table: Table) -> pl.LazyFrame:
@@ -70,7 +72,17 @@ class Lake:
         rows = self.scan_whole(table)
         if self._until is None:
             return rows
-        return rows.filter(pl.col("revised_at" if table is BAR_REVISIONS else "ingested_at") <= self._until)
+        if table is BAR_REVISIONS:
+            return rows.filter(pl.col("revised_at") <= self._until.get(TRADES.name, _BEGINNING))
+        return rows.filter(
+            pl.any_horizontal(
+                pl.lit(value=False),
+                *(
+                    (pl.col("topic") == topic) & (pl.col("ingested_at") <= until)
+                    for topic, until in self._until.items()
+                ),
+            )
+        )
 
     def scan_whole(self, table: Table) -> pl.LazyFrame:
         """Return all rows of a table, in the types of :func:`schema_of`."""

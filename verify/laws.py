@@ -1,13 +1,13 @@
-"""The laws over one consistent view: PostgreSQL in a snapshot, the lake cut at the newest batch that is in it.
+"""The laws over one consistent view: PostgreSQL in a snapshot, the lake cut at each topic's newest batch that is in it.
 
-While the stream runs, the lake is ahead of PostgreSQL by the batch in flight. It is left out of the comparisons and must
-arrive while the proof runs.
+While the stream runs, the lake is ahead of PostgreSQL by the batches in flight. They are left out of the comparisons and
+must arrive while the proof runs.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -21,7 +21,6 @@ from verify.published import Place, Published, open_snapshot
 from verify.results import LawResult
 
 _NOTHING_YET: Final = "Nothing has been taken in yet."
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def verify_all(
@@ -95,10 +94,9 @@ def open_lake(uri: str, published: Published) -> Lake:
     batches = lake.read(
         lake.scan(MESSAGES).group_by("topic", "partition", "ingested_at").agg(pl.col("offset").max().alias("last"))
     )
-    arrived = [
-        ingested_at
-        for topic, partition, ingested_at, last in batches.iter_rows()
-        if last < next_offsets.get((topic, partition), 0)
-    ]
-    lake.cut(max(arrived, default=_BEGINNING))
+    until: dict[str, datetime] = {}
+    for topic, partition, ingested_at, last in batches.iter_rows():
+        if last < next_offsets.get((topic, partition), 0):
+            until[topic] = max(ingested_at, until.get(topic, ingested_at))
+    lake.cut(until)
     return lake

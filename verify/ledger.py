@@ -29,14 +29,14 @@ def prove_ledger(
     broker_ends: Mapping[Place, int] | None = None,
     broker_starts: Mapping[Place, int] | None = None,
     complete: bool = False,
-    patience_seconds: float = 15.0,
+    patience_seconds: float = 30.0,
 ) -> LawResult:
     """Prove law 1.
 
     Parameters
     ----------
     lake
-        The lake, cut at the newest batch that PostgreSQL has.
+        The lake, cut at the newest batches that PostgreSQL has.
     published
         PostgreSQL.
     decisions

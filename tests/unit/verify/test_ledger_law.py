@@ -129,6 +129,20 @@ def test_a_batch_in_flight_is_left_out_and_may_arrive_later(tiny_lake: TinyLake)
     assert ledger.counts["in_flight"] == 1
 
 
+def test_a_batch_in_flight_is_left_out_although_another_topic_went_on(tiny_lake: TinyLake) -> None:
+    began = tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=10)["ingested_at"]
+    late = tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=7)["value"].replace(b'"c"', b'"e"')
+    tiny_lake.message(TRADES, 11, late, began + timedelta(seconds=1))
+    quarantined = tiny_lake.message(QUOTES, 1, b"not a quote", began + timedelta(seconds=2))
+    tiny_lake[tables.QUARANTINE].append({**quarantined, "reason": "not_json", "detail": None})
+    tiny_lake.published.offsets[QUOTES, 0] = 2
+    tiny_lake.published.offsets_now = {**tiny_lake.published.offsets, (TRADES, 0): 12}
+    ledger, bars = tiny_lake.prove()
+    assert ledger.offending == []
+    assert bars.offending == []
+    assert ledger.counts["in_flight"] == 1
+
+
 def test_lag_behind_the_broker_is_counted_and_no_break(tiny_lake: TinyLake) -> None:
     ledger, _ = tiny_lake.prove(broker_ends={(TRADES, 0): 15, (QUOTES, 0): 1, ("market.bars.v1", 0): 2})
     assert ledger.holds
