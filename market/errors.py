@@ -45,3 +45,7 @@ class SchemaDriftError(TapehouseError):
 
 class CheckpointError(TapehouseError):
     """The stream's checkpoint is missing, damaged or does not fit the lake."""
+
+
+class QueryError(TapehouseError):
+    """PostgreSQL refused a question, or it took too long."""
