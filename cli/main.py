@@ -28,7 +28,7 @@ COMMANDS: Final[dict[str, str]] = {
     "test": "Run the tests.",
     "bench": "Measure, against named peers.",
 }
-"""Each command is the function of that name in the module of that name."""
+"""Each command is the function of that name in the module of that name, called with the module's CONTEXT_SETTINGS, if any."""
 
 
 class LazyGroup(TyperGroup):

@@ -7,6 +7,7 @@ how a process is started or watched; that is :mod:`infra.local`.
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -26,6 +27,7 @@ STREAM: Final = "stream"
 FEED: Final = "feed"
 STREAM_GRACE_SECONDS: Final = 90.0
 """A stream that is asked to stop finishes its batch first."""
+STREAM_START_SECONDS: Final = 240.0
 DAGSTER_START_SECONDS: Final = 180.0
 DAGSTER_PORT: Final = 3000
 _HTTP_SECONDS: Final = 3.0
@@ -70,7 +72,9 @@ def prepare_stores(settings: Settings) -> None:
 
 def stream_service(home: Home, settings: Settings) -> Service:
     """Return the stream: from Kafka to the lake and PostgreSQL."""
-    return _python_service(home, settings, STREAM, ["-m", "spark_jobs.jobs.stream"], grace_seconds=STREAM_GRACE_SECONDS)
+    arguments = ["-m", "spark_jobs.jobs.stream"]
+    service = _python_service(home, settings, STREAM, arguments, grace_seconds=STREAM_GRACE_SECONDS)
+    return replace(service, ready_text="stream_started", ready_within_seconds=STREAM_START_SECONDS)
 
 
 def feed_service(home: Home, settings: Settings, *, symbols: str | None, speed: float | None) -> Service:

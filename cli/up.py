@@ -116,6 +116,7 @@ def _start_services(
     code_server, others, url = services.dagster_services(home, settings, port)
     supervisor.start(code_server)
     supervisor.start(others)
+    supervisor.wait_ready()
     platform.publish_address("DAGSTER_URL", url)
     if _needs_history(platform):
         arguments = ["history", "marts", "--wait-for-lake"]

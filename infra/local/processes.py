@@ -102,6 +102,15 @@ class Child:
             self._process.wait(_KILL_WAIT_SECONDS)
         _wait_until_gone(self.pid)
 
+    def has_written(self, text: str) -> bool:
+        """Return whether ``text`` is in its log since its start."""
+        try:
+            with self.command.log_file.open("rb") as file:
+                file.seek(self.log_start)
+                return text.encode() in file.read()
+        except OSError:
+            return False
+
     def fresh_log(self) -> str:
         """Return the last lines that it wrote since its start."""
         return log_tail(self.command.log_file, since=self.log_start)

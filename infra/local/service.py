@@ -30,6 +30,8 @@ class Service:
         Done before each start; may take a while, must be repeatable, raises a ``TapehouseError`` if it cannot be done.
     is_ready
         Whether the service now serves; asked again and again after a start.
+    ready_text
+        What it writes to its log once it is ready; ``None`` if nothing tells.
     ready_within_seconds
         How long a start may take.
     is_task
@@ -39,6 +41,7 @@ class Service:
     command: Command
     prepare: Callable[[], None] = nothing
     is_ready: Callable[[], bool] = as_soon_as_it_runs
+    ready_text: str | None = None
     ready_within_seconds: float = START_SECONDS
     is_task: bool = False
 

@@ -112,7 +112,7 @@ class Supervisor:
                     self._report(f"{watched.service.name} is done.")
                 else:
                     self._ended(watched, describe_exit(status))
-            elif not watched.ready and watched.service.is_ready():
+            elif not watched.ready and _is_ready(watched):
                 watched.ready = True
                 if watched.failures:
                     self._report(f"{watched.service.name} is up again.")
@@ -144,7 +144,7 @@ class Supervisor:
                 if status is not None or late:
                     message = failure_message(watched.service.command, status, watched.child.fresh_log())
                     raise ServiceError(space_message(self._home.path) or message)
-                watched.ready = watched.service.is_ready()
+                watched.ready = _is_ready(watched)
             time.sleep(_POLL_SECONDS)
 
     def _ended(self, watched: _Watched, how: str) -> None:
@@ -189,6 +189,11 @@ class Supervisor:
                 if not watched.done
             },
         )
+
+
+def _is_ready(watched: _Watched) -> bool:
+    text = watched.service.ready_text
+    return watched.service.is_ready() and (text is None or watched.child.has_written(text))
 
 
 def recorded_processes(home: Home) -> dict[str, dict[str, float]]:

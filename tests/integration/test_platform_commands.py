@@ -1,0 +1,173 @@
+"""The commands that run the platform, as a user calls them, on a small market."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from infra.local.home import Home
+from infra.local.supervisor import recorded_processes
+from market.settings import CHECKOUT, Settings, inherited_environment
+
+pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(600)]
+
+SETTINGS = {"TAPEHOUSE_TRADES_PER_DAY": "2000", "TAPEHOUSE_SYMBOLS": "IBM,SPY", "TAPEHOUSE_SPARK_MEMORY": "1000m"}
+SESSION = ["--start", "2024-02-05"]
+START_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("platform") / "a home")
+
+
+@pytest.fixture(scope="module")
+def environment(home: Home) -> dict[str, str]:
+    paths = {"PYTHONPATH": str(CHECKOUT), "PYTHONSAFEPATH": "1", "TAPEHOUSE_HOME": str(home.path)}
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    assert set(SETTINGS) <= known
+    return inherited_environment() | paths | SETTINGS
+
+
+@pytest.fixture(scope="module")
+def call(environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    def run(*arguments: str, seconds: float = START_SECONDS) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "cli", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def after_once(call: Callable[..., "subprocess.CompletedProcess[str]"]) -> "subprocess.CompletedProcess[str]":
+    """The home after a bounded input went the whole way."""
+    return call("up", "--once", *SESSION)
+
+
+@pytest.fixture(scope="module")
+def running(
+    environment: dict[str, str],
+    home: Home,
+    tmp_path_factory: pytest.TempPathFactory,
+    after_once: "subprocess.CompletedProcess[str]",
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The platform, running on that home."""
+    assert after_once.returncode == 0, after_once.stdout + after_once.stderr
+    output = tmp_path_factory.mktemp("output") / "up.txt"
+    command = [sys.executable, "-m", "cli", "up", "--dagster-port", str(free_port()), "--speed", "60"]
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: "DAGSTER_URL" in home.addresses() or process.poll() is not None, START_SECONDS)
+        assert process.poll() is None, output.read_text()
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(120)
+
+
+def free_port() -> int:
+    from infra.local.ports import free_port as find
+
+    return find()
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.2)
+
+
+def living(home: Home) -> set[str]:
+    entries = recorded_processes(home).items()
+    return {name for name, entry in entries if psutil.pid_exists(int(entry["pid"]))}
+
+
+def test_once_takes_a_session_to_the_end_of_every_stage_and_stops_everything(
+    after_once: "subprocess.CompletedProcess[str]", home: Home
+) -> None:
+    assert after_once.returncode == 0, after_once.stdout + after_once.stderr
+    assert "Every law holds." in after_once.stdout
+    assert home.owner() is None
+    assert not home.pids_file.exists()
+    assert not home.addresses_file.exists()
+
+
+def test_what_once_brought_is_there_when_the_platform_runs(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    assert running.poll() is None
+    bars = "marts.intraday_ohlcv where session_date = '2024-02-05' and interval = '1m' and segment = 'regular'"
+    answer = call("sql", f"select count(*) from {bars}", "--csv")
+    assert answer.stdout.splitlines()[-1] == str(2 * 390), answer.stderr
+
+
+def test_every_process_is_well_and_dagster_answers(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"], home: Home
+) -> None:
+    shown: dict[str, Any] = json.loads(call("status", "--json").stdout)
+    states = {process["name"]: process["state"] for process in shown["processes"]}
+    names = {"supervisor", "kafka", "postgres", "stream", "feed", "dagster-code", "dagster-webserver", "dagster-daemon"}
+    assert names <= set(states)
+    assert set(states.values()) == {"running"}
+    assert shown["command"] == "./run up"
+    with urlopen(f"{home.addresses()['DAGSTER_URL']}/server_info", timeout=10) as answer:
+        assert answer.status == 200
+    assert sum(process["memory_mib"] for process in shown["processes"]) < 6 * 1024
+    assert running.poll() is None
+
+
+def test_nothing_listens_beyond_this_machine(running: "subprocess.Popen[bytes]") -> None:
+    family = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
+    sockets = [connection for process in family for connection in process.net_connections()]
+    hosts = {connection.laddr.ip.removeprefix("::ffff:") for connection in sockets if connection.status == "LISTEN"}
+    assert hosts == {"127.0.0.1"}
+
+
+def test_a_second_platform_on_the_same_home_is_refused_with_the_pid_of_the_first(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    for command in (["up"], ["up", "--once", *SESSION]):
+        second = call(*command)
+        assert second.returncode == 1
+        assert f"in use by `./run up` (pid {running.pid})" in second.stderr
+        assert "Traceback" not in second.stderr
+
+
+def test_the_live_market_reaches_postgres_even_though_the_stream_was_killed(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"], home: Home
+) -> None:
+    before = int(recorded_processes(home)["stream"]["pid"])
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: recorded_processes(home)["stream"]["pid"] != before, 30)
+
+    def newest_bar() -> str:
+        return str(json.loads(call("status", "--json").stdout)["newest_bar_at"])
+
+    seen = newest_bar()
+    wait_until(lambda: newest_bar() > max(seen, "2024-02-06"), 180)
+    assert running.poll() is None
+
+
+def test_down_stops_everything_and_says_so(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"], home: Home
+) -> None:
+    pids = [int(entry["pid"]) for entry in recorded_processes(home).values()]
+    stopped = call("down")
+    assert stopped.returncode == 0
+    assert f"Stopped `./run up` (pid {running.pid})" in stopped.stdout
+    assert running.wait(10) == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert living(home) == set()
+    status = json.loads(call("status", "--json").stdout)
+    assert (status["running"], status["processes"]) == (False, [])
