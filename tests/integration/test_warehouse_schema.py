@@ -1,0 +1,184 @@
+"""The database is brought to the declared state, and drift is refused with nothing changed."""
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from market.errors import SchemaDriftError
+from market.settings import Settings
+from market.tables import PG_BARS, PG_SESSIONS, POSTGRES_TABLES, Column, DataType
+from warehouse.connection import connect
+from warehouse.schema import MIGRATIONS_FOLDER, migrate
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def connection(settings_with_database: Settings) -> Iterator[psycopg.Connection[Any]]:
+    migrate(settings_with_database)
+    with connect(settings_with_database) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+def rows(connection: psycopg.Connection[Any], query: str) -> list[tuple[Any, ...]]:
+    return connection.execute(query.encode()).fetchall()
+
+
+def test_two_processes_may_migrate_an_empty_database_at_once(settings_with_database: Settings) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(migrate, [settings_with_database] * 2))
+    with connect(settings_with_database) as connection:
+        assert rows(connection, "select count(*) from app.schema_migrations") == [(1,)]
+
+
+def test_tables_have_the_declared_columns_and_meanings(connection: psycopg.Connection[Any]) -> None:
+    stored = rows(
+        connection,
+        "select table_schema || '.' || table_name, column_name, col_description((table_schema || '.' || table_name)::regclass, "
+        "ordinal_position), is_nullable = 'YES' from information_schema.columns where table_schema = 'lake' "
+        "order by 1, ordinal_position",
+    )
+    declared = [
+        (table.qualified_name, column.name, column.description, column.nullable)
+        for table in sorted(POSTGRES_TABLES, key=lambda table: table.qualified_name)
+        for column in table.columns
+    ]
+    assert stored == declared
+    schemas = {name for (name,) in rows(connection, "select nspname from pg_namespace")}
+    assert schemas >= {"lake", "marts", "staging", "app", "dagster"}
+
+
+def test_sessions_are_those_of_the_exchange(connection: psycopg.Connection[Any]) -> None:
+    def utc(hour: int, minute: int = 0) -> datetime:
+        return datetime(2013, 11, 29, hour, minute, tzinfo=UTC)
+
+    assert rows(connection, "select * from lake.sessions where session_date between '2013-11-28' and '2013-11-30'") == [
+        (date(2013, 11, 29), utc(9), utc(14, 30), utc(18), utc(22), True)
+    ]
+
+
+def test_a_wrong_stale_or_missing_session_is_mended_and_the_others_left_alone(
+    connection: psycopg.Connection[Any], settings_with_database: Settings
+) -> None:
+    before = rows(connection, "select * from lake.sessions order by 1")
+    connection.execute(
+        "update lake.sessions set close_at = close_at - interval '1 hour' where session_date = '2013-10-07'"
+    )
+    connection.execute("delete from lake.sessions where session_date = '2013-10-08'")
+    connection.execute(
+        "insert into lake.sessions select '2013-10-06', pre_open_at, open_at, close_at, post_close_at, false "
+        "from lake.sessions where session_date = '2013-10-07'"
+    )
+    untouched = rows(connection, "select xmin, session_date from lake.sessions where session_date = '2013-10-09'")
+    migrate(settings_with_database)
+    assert rows(connection, "select * from lake.sessions order by 1") == before
+    assert (
+        rows(connection, "select xmin, session_date from lake.sessions where session_date = '2013-10-09'") == untouched
+    )
+
+
+def test_a_new_column_is_added_beside_the_rows(
+    connection: psycopg.Connection[Any], settings_with_database: Settings
+) -> None:
+    note = Column("note", DataType.TEXT, "A new field.", nullable=True)
+    table = replace(PG_SESSIONS, columns=(*PG_SESSIONS.columns, note))
+    migrate(settings_with_database, tables=[table])
+    assert rows(connection, "select count(*), count(note) from lake.sessions")[0][1] == 0
+    connection.execute("alter table lake.sessions drop column note")
+    migrate(settings_with_database)
+
+
+def test_drift_is_refused_and_nothing_is_changed(
+    connection: psycopg.Connection[Any], settings_with_database: Settings
+) -> None:
+    connection.execute("alter table lake.bars_1m alter column open type double precision")
+    connection.execute("alter table lake.vendor_bars drop column revision")
+    with pytest.raises(
+        SchemaDriftError, match=r"lake\.bars_1m\.open is declared numeric\(18,6\), found double precision"
+    ):
+        migrate(settings_with_database)
+    assert rows(connection, "select column_name from information_schema.columns where column_name = 'revision'") == [
+        ("revision",)
+    ], "of bars_1m alone: the transaction that would have added the other was rolled back"
+    connection.execute("alter table lake.bars_1m alter column open type numeric(18, 6)")
+    migrate(settings_with_database)
+
+
+def test_a_changed_or_missing_applied_migration_is_refused(
+    connection: psycopg.Connection[Any], settings_with_database: Settings, tmp_path: Path
+) -> None:
+    assert rows(connection, "select number from app.schema_migrations") == [(1,)]
+    with pytest.raises(
+        SchemaDriftError, match="0001_create_schemas was applied to this database, but its file is missing"
+    ):
+        migrate(settings_with_database, migrations_folder=tmp_path)
+    original = (MIGRATIONS_FOLDER / "0001_create_schemas.sql").read_text()
+    (tmp_path / "0001_create_schemas.sql").write_text(original + "-- changed\n")
+    with pytest.raises(SchemaDriftError, match="0001_create_schemas was changed after it was applied"):
+        migrate(settings_with_database, migrations_folder=tmp_path)
+
+
+def test_a_failing_migration_leaves_no_trace(
+    connection: psycopg.Connection[Any], settings_with_database: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "0001_create_schemas.sql").write_text((MIGRATIONS_FOLDER / "0001_create_schemas.sql").read_text())
+    (tmp_path / "0002_half.sql").write_text("create table app.half (n integer); select 1 / 0;")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(settings_with_database, migrations_folder=tmp_path)
+    assert rows(connection, "select to_regclass('app.half')::text") == [(None,)]
+
+
+def test_bar_sessions_stay_true_whoever_changes_the_bars(connection: psycopg.Connection[Any]) -> None:
+    seed = 7
+    chance = random.Random(seed)
+    columns = ", ".join(PG_BARS.column_names)
+    seen: set[int] = set()
+    for step in range(40):
+        symbol, minute = chance.choice(["IBM", "SPY"]), chance.randrange(30)
+        before = dict(rows(connection, "select (symbol, session_date)::text, change_number from lake.bar_sessions"))
+        action = chance.choice(["insert", "insert", "update", "delete", "truncate" if step == 20 else "update"])
+        if action == "insert":
+            connection.execute(
+                f"insert into lake.bars_1m ({columns}) select 'lean', %s, t, t::date, 'regular', 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, "
+                "now() from generate_series(%s::timestamptz, %s::timestamptz, '1 minute') t "
+                "on conflict (source, symbol, bar_at) do update set revision = bars_1m.revision + 1",
+                [symbol, f"2013-10-07 23:{minute:02}+00", "2013-10-08 00:05+00"],
+            )
+        elif action == "update":
+            connection.execute("update lake.bars_1m set revision = revision + 1 where symbol = %s", [symbol])
+        elif action == "delete":
+            connection.execute("delete from lake.bars_1m where symbol = %s and bar_at::date = '2013-10-08'", [symbol])
+        else:
+            connection.execute("truncate lake.bars_1m")
+        actual = rows(
+            connection,
+            "select source, symbol, session_date, count(*), max(bar_at) from lake.bars_1m group by 1, 2, 3 order by 1, 2, 3",
+        )
+        noted = rows(
+            connection,
+            "select source, symbol, session_date, bar_count, newest_bar_at from lake.bar_sessions where bar_count > 0 "
+            "order by 1, 2, 3",
+        )
+        assert noted == actual, f"seed {seed}, step {step}, {action}"
+        after = dict(rows(connection, "select (symbol, session_date)::text, change_number from lake.bar_sessions"))
+        changed = {number for key, number in after.items() if before.get(key) != number}
+        assert not changed & seen, "a change number came twice"
+        seen |= changed
+
+
+def test_a_bar_cannot_be_moved_to_another_minute(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("truncate lake.bars_1m")
+    connection.execute(
+        f"insert into lake.bars_1m ({', '.join(PG_BARS.column_names)}) "
+        "values ('lean', 'IBM', now(), now()::date, 'regular', 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, now())"
+    )
+    with pytest.raises(psycopg.errors.RaiseException, match="keeps its source"):
+        connection.execute("update lake.bars_1m set bar_at = bar_at + interval '1 minute'")

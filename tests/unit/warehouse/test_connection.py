@@ -1,0 +1,35 @@
+"""What is said when PostgreSQL cannot be reached."""
+
+import socket
+
+import pytest
+from pydantic import SecretStr
+
+from market.errors import ServiceError, SettingsError
+from market.settings import Settings, load_settings
+from warehouse.connection import connect
+
+SECRET = "correct-horse"
+
+
+def settings_for(url: str) -> Settings:
+    return load_settings().model_copy(update={"database_url": SecretStr(url)})
+
+
+def test_an_unreachable_server_is_named_without_the_password() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(ServiceError) as caught:
+            connect(settings_for(f"postgresql://tape:{SECRET}@127.0.0.1:{port}/market"))
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert "./run" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_url_that_cannot_be_read_is_refused_without_showing_it() -> None:
+    with pytest.raises(SettingsError) as caught:
+        connect(settings_for(f"postgresql://tape:{SECRET}@[bad/market"))
+    assert "DATABASE_URL cannot be read" in str(caught.value)
+    assert SECRET not in str(caught.value)
