@@ -40,14 +40,13 @@ def _stop(owner: "Owner", *, force: bool) -> None:
     from market.errors import ServiceError
 
     typer.echo(f"Stopping `{owner.command}` (pid {owner.pid}); the stream finishes its batch first …")
-    with suppress(ProcessLookupError):
-        os.kill(owner.pid, signal.SIGTERM)
-        if force:
-            os.kill(
-                owner.pid, signal.SIGINT
-            )  # a second signal hurries; of another number, for equal ones may become one
+    signals_left = 2 if force else 1  # the second one hurries
     deadline = time.monotonic() + DEADLINE_SECONDS
     while owner.is_alive() and time.monotonic() < deadline:
+        if signals_left:
+            signals_left -= 1
+            with suppress(ProcessLookupError):
+                os.kill(owner.pid, signal.SIGTERM)
         time.sleep(_POLL_SECONDS)
     if owner.is_alive():
         if not force:

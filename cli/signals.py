@@ -32,8 +32,9 @@ class StopSignals:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle the signals while the block runs."""
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        """Handle the signals while the block runs, but for those that whoever started this process had ignored (nohup)."""
+        handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in handled}
         try:
             yield
         finally:

@@ -17,7 +17,7 @@ from typing import Final
 import psutil
 
 from infra.local.disk import disk_errors
-from market.errors import HomeBusyError
+from market.errors import HomeBusyError, ServiceError
 from market.settings import Settings
 
 PRIVATE_FILE: Final = 0o600
@@ -187,11 +187,20 @@ def generated_secret(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the object in ``path``; empty if the file is absent or was cut short."""
+    """Return the object in ``path``; empty if the file is absent or was cut short.
+
+    Raises
+    ------
+    ServiceError
+        If the file may not be read.
+    """
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return {}
+    except PermissionError as error:
+        msg = f"{path} belongs to another user. Act as that user, or choose another home by TAPEHOUSE_HOME."
+        raise ServiceError(msg) from error
     return content if isinstance(content, dict) else {}
 
 

@@ -6,7 +6,8 @@ from typing import Final
 
 from infra.local.processes import Command
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
+"""PostgreSQL and Kafka first go through what they had not finished when they were killed."""
 
 
 def nothing() -> None:
