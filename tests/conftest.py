@@ -1,0 +1,20 @@
+"""For every tier: what a run of the tests reports beside pytest's own lines."""
+
+from collections import Counter, defaultdict
+from pathlib import PurePath
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests each tier ran and how long they took, set-up and tear-down included."""
+    tests: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                tier = PurePath(report.nodeid.split("::", maxsplit=1)[0]).parts[1]
+                tests[tier] += report.when == "call"
+                seconds[tier] += report.duration
+    for tier, number in tests.items():
+        terminalreporter.write_line(f"tier {tier}: {number} tests in {seconds[tier]:.1f} s")
