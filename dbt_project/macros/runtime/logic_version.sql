@@ -1,21 +1,37 @@
 {#-
-  A digest of the SQL of this model and of every model above it, with the variables: when one of them changes, what was
-  built by the old logic counts as not built, and the next run builds it again without a full refresh.
+  A SQL expression: a digest of what this model computes with. When it changes, what was built by the old logic counts as
+  not built, and the next run builds it again without a full refresh.
+
+  The views above the model are read as they stand in the database, not as they are written in the project: where only
+  this model is run after an edit, it does not claim the logic of a view that was not yet replaced.
 -#}
 {% macro logic_version() -%}
     {%- if execute -%}
-        {%- set texts = [] -%}
-        {%- do collect_logic(model.unique_id, [], texts) -%}
-        {{- local_md5((texts | join('\n')) ~ var('source_priority')) -}}
+        {%- set views = [] -%}
+        {%- do collect_views(model.unique_id, [], views) -%}
+        (
+            select md5(concat_ws(
+                '/',
+                '{{ local_md5(model.raw_code ~ longer_bar("minutes") ~ vwap("notional", "volume")) }}'
+                {%- for view in views | sort %},
+                pg_get_viewdef(to_regclass('{{ view }}'))
+                {%- endfor %}
+            ))
+        )
+    {%- else -%}
+        null
     {%- endif -%}
 {%- endmacro %}
 
-{% macro collect_logic(unique_id, seen, texts) -%}
+{% macro collect_views(unique_id, seen, views) -%}
     {%- if unique_id in graph.nodes and unique_id not in seen -%}
+        {%- set node = graph.nodes[unique_id] -%}
         {%- do seen.append(unique_id) -%}
-        {%- do texts.append(graph.nodes[unique_id].raw_code) -%}
-        {%- for parent in graph.nodes[unique_id].depends_on.nodes -%}
-            {%- do collect_logic(parent, seen, texts) -%}
+        {%- if node.config.materialized == 'view' -%}
+            {%- do views.append(node.schema ~ '.' ~ node.alias) -%}
+        {%- endif -%}
+        {%- for parent in node.depends_on.nodes -%}
+            {%- do collect_views(parent, seen, views) -%}
         {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

@@ -23,7 +23,7 @@ daily_sessions as (
         is_vendor_bar,
         tape_at,
         open_at,
-        md5(concat_ws('/', fingerprint, '{{ logic_version() }}'))::uuid as built_from
+        md5(concat_ws('/', fingerprint, {{ logic_version() }}))::uuid as built_from
     from {{ ref('int_daily_sessions') }}
 
 ),

@@ -21,7 +21,7 @@ symbol_sessions as (
         session_date,
         source,
         tape_at,
-        md5(concat_ws('/', fingerprint, '{{ logic_version() }}'))::uuid as built_from
+        md5(concat_ws('/', fingerprint, {{ logic_version() }}))::uuid as built_from
     from {{ ref('int_symbol_sessions') }}
 
 ),
