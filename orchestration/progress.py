@@ -1,118 +1,172 @@
-"""How far the stream has come, as Dagster needs it: which batches are new, and which of them changed the marts' sources."""
+"""How far the stream has come, as Dagster needs it: which batches are new, and which changed what the marts are made from.
+
+The stream has one query for each topic, and the queries commit side by side: a batch that began earlier may show later. So
+batches are told apart by query and number, and the time of publishing only limits how far back one looks.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from market.settings import Settings
-from market.tables import PG_STREAM_BATCHES
 from warehouse.connection import connect
 
 COUNTS: Final = ("messages", "trades", "quotes", "vendor_bars", "quarantined", "duplicates", "bars")
 """The counts of :data:`market.tables.PG_STREAM_BATCHES`."""
+LONGEST_TRANSACTION: Final = timedelta(minutes=10)
+"""A batch shows at most so long after its publishing began."""
 
-_TABLE: Final = PG_STREAM_BATCHES.qualified_name
-_NEWEST_FIRST: Final = "order by published_at desc, query_id desc, batch_id desc limit 1"
+_APPLICATION: Final = "tapehouse dagster"
+_NEW_BATCHES: Final = """
+select query_id, max(batch_id), max(published_at), count(*), max(newest_event_at), max(duration_ms),
+    sum(messages)::bigint, sum(trades)::bigint, sum(quotes)::bigint, sum(vendor_bars)::bigint,
+    sum(quarantined)::bigint, sum(duplicates)::bigint, sum(bars)::bigint
+from lake.stream_batches
+where published_at >= coalesce(%(since)s, '-infinity'::timestamptz)
+    and batch_id > coalesce((%(seen)s::jsonb ->> query_id)::bigint, -1)
+group by query_id
+"""
+"""The sums are in the order of :data:`COUNTS`."""
+_OFFSETS: Final = "select topic, sum(next_offset)::bigint from lake.stream_offsets group by topic"
+_CHANGES: Final = """
+with changes as not materialized (
+    select query_id, batch_id, published_at
+    from lake.stream_batches
+    where bars > 0 or quotes > 0 or vendor_bars > 0
+)
+select query_id, max(batch_id)
+from changes
+where published_at >= (select published_at from changes order by published_at desc limit 1) - %(margin)s
+group by query_id
+"""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Batch:
-    """One micro-batch of the stream. Batches are in the order in which they reached PostgreSQL: there is one writer."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What has been seen of the stream.
 
+    Attributes
+    ----------
+    batches
+        Number of the newest batch of each query.
+    published_at
+        Newest time of publishing.
+    messages
+        For each topic the sum of the offsets that were reached.
+    """
+
+    batches: Mapping[str, int]
     published_at: datetime
-    query_id: str
-    batch_id: int
-
-    @property
-    def name(self) -> str:
-        """The batch as one text."""
-        return f"{self.query_id}/{self.batch_id}"
+    messages: Mapping[str, int]
 
     def to_cursor(self) -> str:
-        """Return the batch as the text that a sensor keeps between its ticks."""
-        return json.dumps([self.published_at.isoformat(), self.query_id, self.batch_id])
+        """Return the mark as the text that a sensor keeps between its ticks."""
+        return json.dumps([self.batches, self.published_at.isoformat(), self.messages])
 
     @classmethod
     def from_cursor(cls, cursor: str) -> Self:
-        """Return the batch of a sensor's text."""
-        published_at, query_id, batch_id = json.loads(cursor)
-        return cls(datetime.fromisoformat(published_at), query_id, batch_id)
+        """Return the mark of a sensor's text."""
+        batches, published_at, messages = json.loads(cursor)
+        return cls(batches, datetime.fromisoformat(published_at), messages)
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What the stream did after a batch.
+    """What the stream did after a mark.
 
     Attributes
     ----------
-    newest
-        The newest batch.
-    batches
-        Number of batches.
+    mark
+        All that has been seen now.
+    new_batches
+        The newest of the new batches, as text.
+    batch_count
+        Number of new batches.
     rows
-        Sum of each of :data:`COUNTS`.
+        Sum of each of :data:`COUNTS` over the new batches.
+    messages
+        For each topic the messages that were taken in.
     newest_event_at
-        Newest trade or quote time in them.
+        Newest trade or quote time in the new batches.
     longest_batch_ms
-        Milliseconds that the longest took.
+        Milliseconds that the longest of them took.
     """
 
-    newest: Batch
-    batches: int
+    mark: Mark
+    new_batches: str
+    batch_count: int
     rows: Mapping[str, int]
+    messages: Mapping[str, int]
     newest_event_at: datetime | None
     longest_batch_ms: int
 
 
-def advance_after(settings: Settings, batch: Batch | None) -> Advance | None:
-    """Return what the stream did after ``batch``, or since ever; ``None`` if nothing.
+def advance_after(settings: Settings, mark: Mark | None) -> Advance | None:
+    """Return what the stream did after ``mark``, or since ever; ``None`` if nothing.
 
     Raises
     ------
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    sums = ", ".join(f"sum({name})::bigint" for name in COUNTS)
-    where, values = _after(batch)
-    with connect(settings, read_only=True, application_name="tapehouse-dagster") as connection:
+    values: dict[str, Any] = {"since": None, "seen": "{}"}
+    if mark is not None:
+        values = {"since": mark.published_at - LONGEST_TRANSACTION, "seen": json.dumps(dict(mark.batches))}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         connection.execute("set transaction isolation level repeatable read")
-        newest = connection.execute(
-            f"select published_at, query_id, batch_id from {_TABLE} where {where} {_NEWEST_FIRST}",  # noqa: S608 - constants only
-            values,
-        ).fetchone()
-        if newest is None:
-            return None
-        totals = connection.execute(
-            f"select count(*), max(newest_event_at), max(duration_ms), {sums} from {_TABLE} where {where}",  # noqa: S608
-            values,
-        ).fetchone()
-    assert totals is not None, "an aggregate without group by has one row"
-    count, newest_event_at, longest_ms, *rows = totals
-    return Advance(Batch(*newest), count, dict(zip(COUNTS, rows, strict=True)), newest_event_at, longest_ms)
+        queries = connection.execute(_NEW_BATCHES, values).fetchall()
+        offsets = connection.execute(_OFFSETS).fetchall()
+    return summarize(mark, queries, dict(offsets)) if queries else None
 
 
-def newest_change(settings: Settings) -> Batch | None:
-    """Return the newest batch that changed a table the marts are made from, or ``None`` if there is none.
+def summarize(mark: Mark | None, queries: list[tuple[Any, ...]], offsets: Mapping[str, int]) -> Advance:
+    """Return the advance from ``mark`` by new batches.
+
+    Parameters
+    ----------
+    mark
+        What had been seen.
+    queries
+        For each query with new batches: its id, the newest batch, the newest time of publishing, the number of batches, the
+        newest event, the longest duration, and the sum of each of :data:`COUNTS`. There is one at least.
+    offsets
+        For each topic the sum of the offsets reached now.
+    """
+    ids, batches, published, counts, events, durations, *sums = zip(*queries, strict=True)
+    newest = dict(zip(ids, batches, strict=True))
+    before = mark.messages if mark is not None else {}
+    return Advance(
+        mark=Mark(
+            batches={**(mark.batches if mark is not None else {}), **newest},
+            published_at=max(published) if mark is None else max(mark.published_at, *published),
+            messages=dict(offsets),
+        ),
+        new_batches=_names(newest),
+        batch_count=sum(counts),
+        rows={name: sum(values) for name, values in zip(COUNTS, sums, strict=True)},
+        messages={topic: reached - before.get(topic, 0) for topic, reached in offsets.items()},
+        newest_event_at=max((event for event in events if event is not None), default=None),
+        longest_batch_ms=max(durations),
+    )
+
+
+def newest_changes(settings: Settings) -> str | None:
+    """Return the newest batches that changed what the marts are made from, as one text, or ``None`` if there are none.
+
+    Every later change shows as another text, whichever query it is of.
 
     Raises
     ------
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    with connect(settings, read_only=True, application_name="tapehouse-dagster") as connection:
-        row = connection.execute(
-            f"select published_at, query_id, batch_id from {_TABLE} "  # noqa: S608 - constants only
-            f"where bars > 0 or quotes > 0 or vendor_bars > 0 {_NEWEST_FIRST}"
-        ).fetchone()
-    return None if row is None else Batch(*row)
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        newest = connection.execute(_CHANGES, {"margin": LONGEST_TRANSACTION}).fetchall()
+    return _names(dict(newest)) if newest else None
 
 
-def _after(batch: Batch | None) -> tuple[str, dict[str, Any]]:
-    if batch is None:
-        return "true", {}
-    return (
-        "(published_at, query_id, batch_id) > (%(published_at)s, %(query_id)s, %(batch_id)s)",
-        {"published_at": batch.published_at, "query_id": batch.query_id, "batch_id": batch.batch_id},
-    )
+def _names(batches: Mapping[str, int]) -> str:
+    """Return batches as text: the first letters of their query, which tell it apart, and their number."""
+    return " ".join(f"{query_id[:8]}/{number}" for query_id, number in sorted(batches.items()))

@@ -13,7 +13,7 @@ from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
-from orchestration.progress import Advance, Batch, advance_after, newest_change
+from orchestration.progress import Advance, Mark, advance_after, newest_changes
 from warehouse.progress import wait_for_offsets
 
 Offsets = Mapping[tuple[str, int], int]
@@ -25,13 +25,13 @@ class Lake:
 
     settings: Settings
 
-    def advance_after(self, batch: Batch | None) -> Advance | None:
-        """Return what the stream did after ``batch``; ``None`` if nothing."""
-        return advance_after(self.settings, batch)
+    def advance_after(self, mark: Mark | None) -> Advance | None:
+        """Return what the stream did after ``mark``; ``None`` if nothing."""
+        return advance_after(self.settings, mark)
 
-    def newest_change(self) -> Batch | None:
-        """Return the newest batch that changed what the marts are made from."""
-        return newest_change(self.settings)
+    def newest_changes(self) -> str | None:
+        """Return the newest batches that changed what the marts are made from, as one text."""
+        return newest_changes(self.settings)
 
     def wait_for(
         self, ends: Offsets, *, timeout_seconds: float, on_progress: Callable[[int], None] | None = None

@@ -84,7 +84,7 @@ def run_jobs(settings: Settings, names: Sequence[str], *, wait_for_lake: bool, t
                 continue
             if wait_for_lake:
                 _wait(lake, Broker(settings).end_offsets(), timeout_seconds)
-            _execute(definitions, instance, name, batch_tags(lake.newest_change()))
+            _execute(definitions, instance, name, batch_tags(lake.newest_changes()))
 
 
 def _execute(definitions: "dg.Definitions", instance: "dg.DagsterInstance", name: str, tags: Mapping[str, str]) -> None:

@@ -8,7 +8,6 @@ import dagster as dg
 
 from market.sessions import EXCHANGE_ZONE, Session, find_session
 from orchestration.jobs import MARTS
-from orchestration.progress import Batch
 from orchestration.resources import Lake
 
 AFTER_CLOSE_CRON: Final = "15 13-16 * * 1-5"
@@ -24,10 +23,10 @@ UNDER_WAY: Final = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-BATCH_TAG: Final = "tapehouse/batch"
-"""The tag of a run that says up to which batch of the stream the run was sure to see."""
+BATCHES_TAG: Final = "tapehouse/batches"
+"""The tag of a run that says up to which batches of the stream the run was sure to see."""
 MAX_ATTEMPTS: Final = 3
-"""Runs for one batch, when they fail: more would only repeat the failure."""
+"""Runs for the same batches, when they fail: more would only repeat the failure."""
 
 
 @dg.schedule(
@@ -58,13 +57,13 @@ def intraday_marts(
     context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
 ) -> dg.RunRequest | dg.SkipReason:
     """Request a run if the lake has changed since the last one."""
-    newest = lake.newest_change()
+    newest = lake.newest_changes()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
     under_way = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, statuses=UNDER_WAY), limit=1)
     if under_way:
         return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")
-    earlier = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, tags={BATCH_TAG: newest.name}))
+    earlier = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, tags={BATCHES_TAG: newest}))
     return decide(newest, [run.status for run in earlier])
 
 
@@ -79,15 +78,15 @@ def session_closed_before(tick: datetime) -> Session | None:
     return None
 
 
-def decide(newest: Batch, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest | dg.SkipReason:
-    """Return a request for a run that sees ``newest``, or why none is needed, given the runs that saw it."""
+def decide(newest: str, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest | dg.SkipReason:
+    """Return a request for a run that sees the batches ``newest``, or why none is needed, given the runs that saw them."""
     if dg.DagsterRunStatus.SUCCESS in earlier:
-        return dg.SkipReason(f"No bar changed since batch {newest.name}, which the marts have.")
+        return dg.SkipReason(f"Nothing changed since batch {newest}, which the marts have.")
     if len(earlier) >= MAX_ATTEMPTS:
-        return dg.SkipReason(f"{len(earlier)} runs for batch {newest.name} failed. The next change starts another.")
-    return dg.RunRequest(run_key=f"{newest.name}/{len(earlier) + 1}", tags=batch_tags(newest))
+        return dg.SkipReason(f"{len(earlier)} runs for batch {newest} failed. The next change starts another.")
+    return dg.RunRequest(run_key=f"{newest} #{len(earlier) + 1}", tags=batch_tags(newest))
 
 
-def batch_tags(newest: Batch | None) -> dict[str, str]:
-    """Return the tags of a run that starts when ``newest`` is the newest batch with changes."""
-    return {} if newest is None else {BATCH_TAG: newest.name}
+def batch_tags(newest: str | None) -> dict[str, str]:
+    """Return the tags of a run that starts when ``newest`` are the newest batches with changes."""
+    return {} if newest is None else {BATCHES_TAG: newest}

@@ -22,8 +22,9 @@ from market.tables import (
     VENDOR_BARS,
     Table,
 )
-from orchestration.assets.keys import table_key
-from orchestration.progress import Advance, Batch
+from market.topics import TOPICS
+from orchestration.assets.keys import table_key, topic_key
+from orchestration.progress import Advance, Mark
 from orchestration.resources import Lake
 
 INTERVAL_SECONDS: Final = 60
@@ -56,30 +57,32 @@ ROWS_OF: Final[Mapping[Table, str]] = MappingProxyType(
     description="Reports what the stream has written to the lake and to PostgreSQL since the last look.",
 )
 def lake_progress(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.SensorResult | dg.SkipReason:
-    """Report the batches after the cursor as one materialization a table. A tick only reads: Dagster keeps its result."""
-    seen = Batch.from_cursor(context.cursor) if context.cursor else None
+    """Report the batches after the cursor as one materialization an asset. A tick only reads: Dagster keeps its result."""
+    seen = Mark.from_cursor(context.cursor) if context.cursor else None
     advance = lake.advance_after(seen)
     if advance is None:
-        return dg.SkipReason(f"No batch since {seen.name}." if seen else "The stream has not written a batch yet.")
-    return dg.SensorResult(asset_events=materializations(advance), cursor=advance.newest.to_cursor())
+        return dg.SkipReason("No new batch." if seen else "The stream has not written a batch yet.")
+    return dg.SensorResult(asset_events=materializations(advance), cursor=advance.mark.to_cursor())
 
 
 def materializations(advance: Advance) -> list[dg.AssetMaterialization]:
-    """Return one materialization for each table that the batches wrote to."""
+    """Return one materialization for each topic that was read and each table that was written to."""
     shared: dict[str, dg.MetadataValue] = {
-        "batches": dg.MetadataValue.int(advance.batches),
-        "newest_batch": dg.MetadataValue.text(advance.newest.name),
-        "published_at": dg.MetadataValue.timestamp(advance.newest.published_at),
+        "batches": dg.MetadataValue.int(advance.batch_count),
+        "newest_batches": dg.MetadataValue.text(advance.new_batches),
+        "published_at": dg.MetadataValue.timestamp(advance.mark.published_at),
         "longest_batch_ms": dg.MetadataValue.int(advance.longest_batch_ms),
     }
     if advance.newest_event_at is not None:
         shared["newest_event_at"] = dg.MetadataValue.timestamp(advance.newest_event_at)
+    read = {topic_key(topic): ("messages", advance.messages.get(topic.name, 0)) for topic in TOPICS}
+    written = {table_key(table): ("rows", advance.rows[count]) for table, count in ROWS_OF.items()}
     return [
         dg.AssetMaterialization(
-            asset_key=table_key(table),
-            description=f"{advance.batches:,} batches of the stream",
-            metadata={**shared, "rows": dg.MetadataValue.int(advance.rows[count])},
+            asset_key=key,
+            description=f"{advance.batch_count:,} batches of the stream",
+            metadata={**shared, unit: dg.MetadataValue.int(number)},
         )
-        for table, count in ROWS_OF.items()
-        if advance.rows[count] > 0
+        for key, (unit, number) in {**read, **written}.items()
+        if number > 0
     ]

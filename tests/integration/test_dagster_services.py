@@ -127,7 +127,7 @@ def test_a_batch_of_the_stream_shows_on_its_tables(ask: Ask) -> None:
 
     entries = {entry["label"]: entry for entry in eventually(materialized)["metadataEntries"]}
     assert entries["rows"]["intValue"] == 5
-    assert entries["newest_batch"]["text"] == "query/1"
+    assert entries["newest_batches"]["text"] == "query/1"
 
 
 def test_runs_and_events_are_in_postgresql_in_a_schema_of_their_own(ask: Ask, settings: Settings) -> None:

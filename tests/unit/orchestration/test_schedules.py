@@ -1,17 +1,16 @@
 """The schedules' decisions at fixed moments. Expected closes come from the exchange's published calendar, not from the code."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
-from orchestration.progress import Batch
 from orchestration.schedules import (
     AFTER_CLOSE_CRON,
-    BATCH_TAG,
+    BATCHES_TAG,
     MAX_ATTEMPTS,
     decide,
     intraday_marts,
@@ -20,7 +19,7 @@ from orchestration.schedules import (
 )
 
 NEW_YORK = ZoneInfo("America/New_York")
-BATCH = Batch(datetime(2026, 11, 20, 15, 0, tzinfo=UTC), "query", 7)
+BATCHES = "aaaaaaaa/7 bbbbbbbb/3"
 
 
 def ticks_of(day: str) -> list[datetime]:
@@ -79,38 +78,38 @@ def test_a_close_counts_for_the_hour_after_it(tick: str, is_after_close: bool) -
     assert (session_closed_before(datetime.fromisoformat(tick)) is not None) is is_after_close
 
 
-def test_a_change_of_the_lake_asks_for_a_run_tagged_with_its_batch() -> None:
-    request = decide(BATCH, [])
+def test_a_change_of_the_lake_asks_for_a_run_tagged_with_its_batches() -> None:
+    request = decide(BATCHES, [])
     assert isinstance(request, dg.RunRequest)
-    assert request.run_key == "query/7/1"
-    assert request.tags == {BATCH_TAG: "query/7"}
+    assert request.run_key == f"{BATCHES} #1"
+    assert request.tags == {BATCHES_TAG: BATCHES}
 
 
 def test_no_run_is_requested_when_the_marts_have_the_newest_batch() -> None:
-    assert isinstance(decide(BATCH, [dg.DagsterRunStatus.SUCCESS]), dg.SkipReason)
+    assert isinstance(decide(BATCHES, [dg.DagsterRunStatus.SUCCESS]), dg.SkipReason)
 
 
 def test_a_failed_run_is_repeated_a_few_times_and_no_more() -> None:
     failed = [dg.DagsterRunStatus.FAILURE]
-    again = decide(BATCH, failed)
+    again = decide(BATCHES, failed)
     assert isinstance(again, dg.RunRequest)
-    assert again.run_key == "query/7/2"
-    assert isinstance(decide(BATCH, failed * MAX_ATTEMPTS), dg.SkipReason)
+    assert again.run_key == f"{BATCHES} #2"
+    assert isinstance(decide(BATCHES, failed * MAX_ATTEMPTS), dg.SkipReason)
 
 
 class LakeAt:
-    """A lake whose newest change is given."""
+    """A lake whose newest changes are given."""
 
-    def __init__(self, batch: Batch | None) -> None:
-        self.batch = batch
+    def __init__(self, batches: str | None) -> None:
+        self.batches = batches
 
-    def newest_change(self) -> Batch | None:
-        return self.batch
+    def newest_changes(self) -> str | None:
+        return self.batches
 
 
-def evaluate(instance: dg.DagsterInstance, batch: Batch | None) -> dg.RunRequest | dg.SkipReason:
+def evaluate(instance: dg.DagsterInstance, batches: str | None) -> dg.RunRequest | dg.SkipReason:
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime(2026, 11, 20, tzinfo=UTC))
-    answer = intraday_marts(context, lake=LakeAt(batch))
+    answer = intraday_marts(context, lake=LakeAt(batches))
     assert isinstance(answer, dg.RunRequest | dg.SkipReason)
     return answer
 
@@ -130,17 +129,17 @@ def test_a_batch_that_a_run_has_seen_asks_for_nothing_and_the_next_one_does(inst
     def marts() -> None:
         pass
 
-    later = Batch(BATCH.published_at + timedelta(seconds=1), "query", 8)
-    first = evaluate(instance, BATCH)
+    later = "aaaaaaaa/7 bbbbbbbb/4"
+    first = evaluate(instance, BATCHES)
     assert isinstance(first, dg.RunRequest)
     marts.execute_in_process(instance=instance, tags=first.tags)
-    assert isinstance(evaluate(instance, BATCH), dg.SkipReason)
+    assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
     assert isinstance(evaluate(instance, later), dg.RunRequest)
 
 
 def test_nothing_is_requested_while_a_run_is_under_way(instance: dg.DagsterInstance) -> None:
     instance.add_run(dg.DagsterRun(job_name="marts", status=dg.DagsterRunStatus.STARTED))
-    assert isinstance(evaluate(instance, BATCH), dg.SkipReason)
+    assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
 
 
 def test_both_schedules_run_unless_they_are_turned_off() -> None:

@@ -1,0 +1,116 @@
+"""What Dagster reads of the stream's progress, from a real PostgreSQL that the test fills like the stream does."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from market.settings import Settings
+from orchestration.progress import _CHANGES, LONGEST_TRANSACTION, advance_after, newest_changes
+from warehouse.schema import migrate
+
+pytestmark = pytest.mark.integration
+
+NOON = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)
+TRADES_QUERY, QUOTES_QUERY = "aaaaaaaa-0000", "bbbbbbbb-0000"
+INSERT = """
+insert into lake.stream_batches
+(query_id, batch_id, ingested_at, published_at, duration_ms, messages, trades, quotes, vendor_bars, quarantined, duplicates, bars)
+values (%s, %s, %s, %s, %s, %s, %s, %s, 0, 0, 0, %s)
+"""
+
+
+@pytest.fixture(scope="module")
+def migrated(settings_with_database: Settings) -> Settings:
+    migrate(settings_with_database)
+    return settings_with_database
+
+
+@pytest.fixture
+def connection(migrated: Settings) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    with psycopg.connect(migrated.require_database(), autocommit=True) as opened:
+        opened.execute("truncate lake.stream_batches, lake.stream_offsets")
+        yield opened
+
+
+def publish_trades(connection: psycopg.Connection[tuple[Any, ...]], number: int, at: datetime, bars: int = 1) -> None:
+    connection.execute(INSERT, [TRADES_QUERY, number, at, at, 700, 10, 10, 0, bars])
+
+
+def publish_quotes(connection: psycopg.Connection[tuple[Any, ...]], number: int, at: datetime) -> None:
+    connection.execute(INSERT, [QUOTES_QUERY, number, at, at, 900, 4, 0, 4, 0])
+
+
+def test_an_empty_lake_has_no_progress(migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    assert connection.execute("select 1").fetchone() == (1,)
+    assert advance_after(migrated, None) is None
+    assert newest_changes(migrated) is None
+
+
+def test_each_batch_counts_once_even_if_it_shows_after_a_later_one(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    publish_trades(connection, 0, NOON)
+    publish_trades(connection, 1, NOON + timedelta(seconds=1))
+    connection.execute("insert into lake.stream_offsets values ('market.trades.v1', 0, 15), ('market.trades.v1', 1, 5)")
+    first = advance_after(migrated, None)
+    assert first is not None
+    assert (first.batch_count, first.rows["trades"], first.longest_batch_ms) == (2, 20, 700)
+    assert first.messages == {"market.trades.v1": 20}
+    assert first.new_batches == "aaaaaaaa/1"
+    assert advance_after(migrated, first.mark) is None
+
+    publish_quotes(connection, 0, NOON - timedelta(seconds=5))  # began before, committed after
+    connection.execute("insert into lake.stream_offsets values ('market.quotes.v1', 0, 4)")
+    second = advance_after(migrated, first.mark)
+    assert second is not None
+    assert (second.batch_count, second.rows["quotes"], second.rows["trades"]) == (1, 4, 0)
+    assert second.messages == {"market.quotes.v1": 4, "market.trades.v1": 0}
+    assert second.mark.published_at == NOON + timedelta(seconds=1)
+    assert advance_after(migrated, second.mark) is None
+
+
+def test_a_new_checkpoint_starts_its_numbers_again_and_is_counted(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    publish_trades(connection, 50, NOON)
+    first = advance_after(migrated, None)
+    assert first is not None
+    connection.execute(INSERT, ["cccccccc-0000", 0, NOON, NOON, 500, 3, 3, 0, 1])
+    second = advance_after(migrated, first.mark)
+    assert second is not None
+    assert second.rows["trades"] == 3
+    assert dict(second.mark.batches) == {TRADES_QUERY: 50, "cccccccc-0000": 0}
+
+
+def test_every_change_of_what_the_marts_read_shows_and_nothing_else(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    publish_trades(connection, 0, NOON)
+    assert newest_changes(migrated) == "aaaaaaaa/0"
+
+    publish_trades(connection, 1, NOON + timedelta(seconds=1), bars=0)
+    assert newest_changes(migrated) == "aaaaaaaa/0"
+
+    publish_quotes(connection, 0, NOON - timedelta(seconds=5))
+    assert newest_changes(migrated) == "aaaaaaaa/0 bbbbbbbb/0"
+
+    publish_trades(connection, 2, NOON + timedelta(seconds=2))
+    assert newest_changes(migrated) == "aaaaaaaa/2 bbbbbbbb/0"
+
+
+def test_the_newest_changes_are_found_without_reading_all_batches(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    connection.execute(
+        "insert into lake.stream_batches (query_id, batch_id, ingested_at, published_at, duration_ms, "
+        "messages, trades, quotes, vendor_bars, quarantined, duplicates, bars) "
+        "select %s, n, %s, %s + n * interval '1 second', 1, 1, 1, 0, 0, 0, 0, 1 from generate_series(1, 100000) as n",
+        [TRADES_QUERY, NOON, NOON],
+    )
+    connection.execute("analyze lake.stream_batches")
+    plan = connection.execute(f"explain {_CHANGES}", {"margin": LONGEST_TRANSACTION}).fetchall()
+    assert not any("Seq Scan" in line for (line,) in plan), plan
+    assert newest_changes(migrated) == "aaaaaaaa/100000"
