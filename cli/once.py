@@ -1,7 +1,7 @@
 """``./run up --once``: a bounded input, taken to the end of every stage and proved."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -86,12 +86,12 @@ def run_once(settings: "Settings", options: OnceOptions) -> bool:
         say(f"Taking {total:,} records of the feed {feed.name} to the end of every stage …")
         stages.seconds["start of the engines"] = time.monotonic() - engines_started
         summary = _publish(platform, feed, request, stages)
-        ends = _wait_for_lake(platform, stages)
-        with stages.timed("marts, after the lake"):
-            platform.wait_for_task("marts")
+        _wait_for_lake(platform, stages)
+        with stages.timed("history and marts, after the lake"):
+            platform.wait_for_task(services.JOBS)
         with stages.timed("proof of the laws"):
             holds = platform.while_supervised(lambda: _laws_hold(platform))
-        _show(platform, summary, stages, messages=sum(ends.values()))
+        _show(platform, summary, stages)
         stop_started = time.monotonic()
     say(f"Stopped in {time.monotonic() - stop_started:.1f} s. Everything is kept: ./run up shows it.")
     say(f"{'Every law holds' if holds else 'A law is broken'}. Wall time {_wall_seconds():.1f} s.")
@@ -118,12 +118,11 @@ def _request(settings: "Settings", options: OnceOptions) -> tuple[Feed, FeedRequ
 
 
 def _publish(platform: Platform, feed: Feed, request: FeedRequest, stages: Stages) -> "PublishSummary":
-    """Publish everything while the stream starts and history is loaded; then start the marts, which wait for the lake."""
+    """Publish everything while the stream starts; then start history and the marts, which wait for the lake."""
     from ingest.replay import replay
 
     home, settings, supervisor = platform.home, platform.settings, platform.supervisor
-    history = services.jobs_task(home, settings, "history", ["history"])
-    supervisor.start([services.stream_service(home, settings), history], wait=False)
+    supervisor.start([services.stream_service(home, settings)], wait=False)
     stop = Event()
     try:
         with stages.timed("publishing"), publishing_progress() as on_progress:
@@ -133,15 +132,13 @@ def _publish(platform: Platform, feed: Feed, request: FeedRequest, stages: Stage
     finally:
         stop.set()
     summary.require_complete()
-    with stages.timed("history, after publishing"):
-        platform.wait_for_task("history")
-    marts = ["marts", "--wait-for-lake", "--timeout", f"{WAIT_SECONDS:g}"]
-    supervisor.start([services.jobs_task(home, settings, "marts", marts)], wait=False)
+    # Not before: the marts wait for what the topics hold when they are asked for, and that must be everything.
+    supervisor.start([services.jobs_task(home, settings, timeout_seconds=WAIT_SECONDS)], wait=False)
     return summary
 
 
-def _wait_for_lake(platform: Platform, stages: Stages) -> Mapping[tuple[str, int], int]:
-    """Wait until everything on the broker is in the lake and in PostgreSQL; return the offsets waited for."""
+def _wait_for_lake(platform: Platform, stages: Stages) -> None:
+    """Wait until everything that is on the broker now is in the lake and in PostgreSQL."""
     from ingest.topics import end_offsets
     from warehouse.progress import wait_for_offsets
 
@@ -149,21 +146,19 @@ def _wait_for_lake(platform: Platform, stages: Stages) -> Mapping[tuple[str, int
     deadline = time.monotonic() + WAIT_SECONDS
     tell = _Remaining()
 
-    def wait() -> Mapping[tuple[str, int], int]:
+    def wait() -> None:
         while True:
             try:
                 ends = end_offsets(settings.require_kafka())
                 left = max(0.0, deadline - time.monotonic())
-                wait_for_offsets(settings, ends, timeout_seconds=left, on_progress=tell)
+                return wait_for_offsets(settings, ends, timeout_seconds=left, on_progress=tell)
             except ServiceError:  # an engine that crashed is started again meanwhile
                 if time.monotonic() + _RETRY_SECONDS >= deadline:
                     raise
                 time.sleep(_RETRY_SECONDS)
-            else:
-                return ends
 
     with stages.timed("lake and PostgreSQL, after publishing"):
-        return platform.while_supervised(wait)
+        platform.while_supervised(wait)
 
 
 class _Remaining:
@@ -184,7 +179,7 @@ def _laws_hold(platform: Platform) -> bool:
     return run_verify(platform.settings, complete=True)
 
 
-def _show(platform: Platform, summary: "PublishSummary", stages: Stages, *, messages: int) -> None:
+def _show(platform: Platform, summary: "PublishSummary", stages: Stages) -> None:
     """Print what was published, what every table holds, and how long each stage took."""
     from cli.replay import show_summary
     from warehouse.progress import stream_status
@@ -195,7 +190,7 @@ def _show(platform: Platform, summary: "PublishSummary", stages: Stages, *, mess
     rows = Table("what", "rows", title="Now there are")
     rows.columns[1].justify = "right"
     counts = {
-        "messages on the broker": messages,
+        "messages taken in": sum(status.next_offsets.values()),
         "lake.bars_1m": status.bars,
         "lake.vendor_bars": status.vendor_bars,
         "lake.latest_quotes": status.quoted_symbols,

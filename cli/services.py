@@ -25,6 +25,7 @@ from market.settings import CHECKOUT, Settings
 
 STREAM: Final = "stream"
 FEED: Final = "feed"
+JOBS: Final = "history-and-marts"
 STREAM_GRACE_SECONDS: Final = 90.0
 """A stream that is asked to stop finishes its batch first."""
 STREAM_START_SECONDS: Final = 240.0
@@ -87,9 +88,10 @@ def feed_service(home: Home, settings: Settings, *, symbols: str | None, speed: 
     return _python_service(home, settings, FEED, arguments)
 
 
-def jobs_task(home: Home, settings: Settings, name: str, arguments: Sequence[str]) -> Service:
-    """Return Dagster jobs that run once, here, as a task called ``name``."""
-    return _python_service(home, settings, name, ["-m", "orchestration.run", *arguments], is_task=True)
+def jobs_task(home: Home, settings: Settings, *, timeout_seconds: float) -> Service:
+    """Return the Dagster jobs history and marts, run once and here; the marts wait for the lake, at most so long."""
+    arguments = ["-m", "orchestration.run", "history", "marts", "--wait-for-lake", "--timeout", f"{timeout_seconds:g}"]
+    return _python_service(home, settings, JOBS, arguments, is_task=True)
 
 
 def choose_dagster_port(home: Home, wanted: int | None) -> int:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from cli.running import Platform
 
-HISTORY_TASK: Final = "history"
+JOBS_SECONDS: Final = 3600.0
 _FEED_HELP: Final = (
     "simulated or none; with --once: lean, simulated or sample (a simulated session of the symbols if not given)."
 )
@@ -119,8 +119,7 @@ def _start_services(
     supervisor.wait_ready()
     platform.publish_address("DAGSTER_URL", url)
     if _needs_history(platform):
-        arguments = ["history", "marts", "--wait-for-lake"]
-        supervisor.start([services.jobs_task(home, settings, HISTORY_TASK, arguments)], wait=False)
+        supervisor.start([services.jobs_task(home, settings, timeout_seconds=JOBS_SECONDS)], wait=False)
         say("Loading daily history and building the marts in the background …")
 
 

@@ -17,16 +17,16 @@ from infra.local.home import Home
 from infra.local.supervisor import recorded_processes
 from market.settings import CHECKOUT, Settings, inherited_environment
 
-pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(1200)]
 
 SETTINGS = {"TAPEHOUSE_TRADES_PER_DAY": "2000", "TAPEHOUSE_SYMBOLS": "IBM,SPY", "TAPEHOUSE_SPARK_MEMORY": "1000m"}
 SESSION = ["--start", "2024-02-05"]
-START_SECONDS = 240
+START_SECONDS = 480
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(tmp_path_factory.mktemp("platform") / "a home")
+    return Home(tmp_path_factory.mktemp("platform") / "home")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def running(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(120)
+        process.wait(180)
 
 
 def free_port() -> int:
