@@ -9,6 +9,8 @@ from market.tables import DataType, Table
 
 PRICE: Final = t.DecimalType(18, 6)
 NOTIONAL: Final = t.DecimalType(38, 6)
+WIRE_PRICE: Final = t.DecimalType(38, 26)
+"""What prices are read as: more digits than a price may have, so that one with too many is seen and not rounded."""
 
 _TYPES: Final[Mapping[DataType, t.DataType]] = {
     DataType.TEXT: t.StringType(),

@@ -70,7 +70,9 @@ def build_session(settings: Settings, name: str) -> SparkSession:
         .config("spark.databricks.delta.snapshotPartitions", "2")
         .config("spark.databricks.delta.schema.autoMerge.enabled", "false")
         .config("spark.sql.streaming.checkpoint.fileChecksum.enabled", "false")
-        .config("spark.sql.debug.maxToStringFields", "200")
+        .config("spark.sql.maxPlanStringLength", "2000")
+        # A batch needs about 100 pieces of generated code, as many as the default keeps: each batch compiled all anew.
+        .config("spark.sql.codegen.cache.maxEntries", "2000")
         .config("spark.sql.streaming.noDataMicroBatches.enabled", "false")
     )
     if settings.spark_master is None:

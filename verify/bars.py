@@ -64,7 +64,7 @@ def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
     may_set = price.filter(pl.col("counts_for_price"))
     notional = price.cast(pl.Int128) * pl.col("size").cast(pl.Int128)
     bars = (
-        trades.sort("traded_at", "sequence", "trade_id")
+        trades.sort("traded_at", "sequence", "price")
         .group_by(*_KEY, "session_date", "segment", maintain_order=True)
         .agg(
             may_set.first().alias("open"),

@@ -13,13 +13,12 @@ from market.errors import SchemaDriftError
 from market.tables import Table
 from spark_jobs.schemas import spark_schema
 
-OffsetRanges = Mapping[tuple[str, int], tuple[int, int]]
-"""First and last offset of a batch, by topic and partition."""
-
 Windows = Mapping[date, tuple[datetime, datetime]]
 """First and last moment of a batch, by session."""
 
+_LOOKED_UP: Final = ("partition", "offset", "ingested_at", "symbol", "bar_at", "traded_at", "quoted_at")
 _MOST_WINDOWS: Final = 32
+_ROUNDED_MINUTES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,9 @@ class Lake:
         declared = spark_schema(table)
         if not self.exists(table):
             builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).addColumns(declared)
-            builder = builder.comment(table.grain)
+            # Statistics cost time in every write: only the columns by which rows are looked up again need them.
+            looked_up = ",".join(name for name in _LOOKED_UP if name in table.column_names)
+            builder = builder.comment(table.grain).property("delta.dataSkippingStatsColumns", looked_up)
             (builder.partitionedBy(table.partition_by) if table.partition_by else builder).execute()
             return
         stored = {field.name: field.dataType for field in self.read(table).schema}
@@ -84,27 +85,20 @@ class Lake:
         )
 
 
-def outside(ranges: OffsetRanges) -> Column:
-    """Return the condition that a row does not come from the given offsets.
+def around(windows: Windows, moment: str) -> Column:
+    """Return a condition that holds for every row of the windows' sessions whose ``moment`` is not before them.
 
-    What a batch finds stored must not depend on whether an earlier attempt at the same batch got as far as storing.
-    """
-    inside = f.lit(False)  # noqa: FBT003
-    for (topic, partition), (first, last) in ranges.items():
-        place = (f.col("topic") == topic) & (f.col("partition") == partition)
-        inside = inside | (place & f.col("offset").between(first, last))
-    return ~inside
-
-
-def within(windows: Windows, moment: str) -> Column:
-    """Return the condition that a row's ``moment`` lies in one of the windows, both ends included.
-
-    Many windows are taken as one that spans them: the condition only has to include what may matter, cheaply.
+    It only has to leave out what cannot matter, by files. Its constants are rounded, because Spark compiles a query anew
+    for each constant that it has not met: a stream would compile in every batch.
     """
     if len(windows) > _MOST_WINDOWS:
-        span = (min(first for first, _ in windows.values()), max(last for _, last in windows.values()))
-        return f.col("session_date").between(min(windows), max(windows)) & f.col(moment).between(*span)
+        first_moment = min(first for first, _ in windows.values())
+        return f.col("session_date").between(min(windows), max(windows)) & (f.col(moment) >= _rounded(first_moment))
     condition = f.lit(False)  # noqa: FBT003
-    for session_date, (first, last) in windows.items():
-        condition = condition | ((f.col("session_date") == session_date) & f.col(moment).between(first, last))
+    for session_date, (first, _) in sorted(windows.items()):
+        condition = condition | ((f.col("session_date") == session_date) & (f.col(moment) >= _rounded(first)))
     return condition
+
+
+def _rounded(moment: datetime) -> datetime:
+    return moment.replace(minute=moment.minute - moment.minute % _ROUNDED_MINUTES, second=0, microsecond=0)

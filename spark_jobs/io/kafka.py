@@ -9,9 +9,8 @@ from market.topics import Topic
 def read_messages(
     spark: SparkSession, bootstrap_servers: str, topic: Topic, *, max_messages_per_batch: int
 ) -> DataFrame:
-    """Return the topic as a stream: ``topic, partition, offset, kafka_at, key, value, ingested_at``.
+    """Return the topic as a stream: ``topic, partition, offset, kafka_at, key, value``.
 
-    ``ingested_at`` is the start of the batch as Spark logged it, so a batch that is run again carries the same one.
     A gap in the log (messages that the broker dropped before they were read) fails the query.
     """
     stream = (
@@ -33,5 +32,4 @@ def read_messages(
         f.col("timestamp").alias("kafka_at"),
         "key",
         "value",
-        f.current_timestamp().alias("ingested_at"),
     )

@@ -21,6 +21,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -28,7 +29,7 @@ from pyspark.sql import functions as f
 
 from market import tables
 from market.tables import Table
-from spark_jobs.io.delta import Lake, OffsetRanges, Windows, outside, within
+from spark_jobs.io.delta import Lake, Windows, around
 from spark_jobs.transforms import silver, unique
 from spark_jobs.transforms.bars import build_bars
 from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
@@ -39,10 +40,28 @@ from warehouse.staging import QUOTE_COLUMNS
 log = structlog.get_logger()
 
 _WRITERS: Final = 3
+_MOMENT: Final = pa.timestamp("us", tz="UTC")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Bound = TypeVar("_Bound", int, datetime)
 Publish = Callable[[BatchOutput], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchIdentity:
+    """Which batch it is: the same however often it is run.
+
+    Attributes
+    ----------
+    query_id, batch_id
+        The checkpoint and the number of the batch in it.
+    ingested_at
+        When Spark planned the batch, as it logged it; no two batches of a topic share it.
+    """
+
+    query_id: str
+    batch_id: int
+    ingested_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +70,8 @@ class Summary:
 
     messages: int
     valid: int
-    ranges: OffsetRanges
+    ranges: Mapping[tuple[str, int], tuple[int, int]]
     windows: Windows
-    ingested_at: datetime
 
     @property
     def newest_event_at(self) -> datetime | None:
@@ -97,42 +115,45 @@ class BatchProcessor:
     sessions: DataFrame
     publish: Publish
 
-    def process(self, messages: DataFrame, batch_id: int, query_id: str) -> None:
+    def process(self, messages: DataFrame, batch: BatchIdentity) -> None:
         """Run the steps of the module's docstring for one batch."""
         with ThreadPoolExecutor(max_workers=_WRITERS, thread_name_prefix="write") as pool:
-            _Batch(self, messages, batch_id, query_id, pool).run()
+            _Batch(self, messages, batch, pool).run()
 
 
 class _Batch:
     """One batch on its way: what its steps share, what it holds in memory, what is being written."""
 
     def __init__(
-        self, job: BatchProcessor, messages: DataFrame, batch_id: int, query_id: str, pool: ThreadPoolExecutor
+        self, job: BatchProcessor, messages: DataFrame, identity: BatchIdentity, pool: ThreadPoolExecutor
     ) -> None:
         self._kind = job.kind
         self._lake = job.lake
         self._sessions = job.sessions
         self._publish = job.publish
-        self._messages = messages
-        self._batch_id = batch_id
-        self._query_id = query_id
+        self._identity = identity
+        # As data, not as a constant of the query: Spark would compile every query anew for each batch's constant.
+        stamp = self._lake.spark.createDataFrame(pa.table({"ingested_at": pa.array([identity.ingested_at], _MOMENT)}))
+        self._stamp = f.broadcast(stamp)
+        self._messages = messages.crossJoin(self._stamp)
         self._pool = pool
-        self._held: list[DataFrame] = []
+        self._kept: list[DataFrame] = []
         self._writes: list[Future[None]] = []
 
     def run(self) -> None:
         started = time.monotonic()
         try:
             self._append(tables.MESSAGES, self._messages.withColumn("ingested_on", f.to_date("ingested_at")))
-            decoded = self._hold(self._kind.decode(self._messages, self._sessions))
+            decoded = self._cut(self._kind.decode(self._messages, self._sessions))
             summary = summarise(decoded)
             if summary is None:
                 return
-            split = self._split(decoded, summary)
+            stored = self._stored(summary)
+            split = self._split(decoded, stored, summary)
             self._append_rejected(decoded, summary, split)
             if split.counts[FRESH]:
                 self._append(self._kind.table, split.fresh)
-            bars = self._rebuild_bars(split, summary)
+            bars = self._rebuild_bars(split, stored)
             output = self._output(summary, split, bars, started)
             for write in self._writes:
                 write.result()
@@ -140,7 +161,7 @@ class _Batch:
             log.info(
                 "batch",
                 topic=self._kind.topic.name,
-                batch_id=self._batch_id,
+                batch_id=self._identity.batch_id,
                 messages=summary.messages,
                 quarantined=output.quarantined,
                 duplicates=output.duplicates,
@@ -150,39 +171,42 @@ class _Batch:
         finally:
             for write in self._writes:
                 write.cancel() or write.exception()
-            for frame in self._held:
-                frame.unpersist()
+            for frame in self._kept:
+                frame._jdf.queryExecution().logical().rdd().unpersist(False)  # noqa: SLF001, FBT003
 
-    def _hold(self, frame: DataFrame) -> DataFrame:
-        held = frame.persist(StorageLevel.MEMORY_AND_DISK)
-        self._held.append(held)
-        return held
+    def _cut(self, frame: DataFrame) -> DataFrame:
+        """Keep the rows once they are computed, and forget how: Spark would plan the whole way again in every query."""
+        kept = frame.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK)
+        self._kept.append(kept)
+        return kept
 
     def _append(self, table: Table, rows: DataFrame) -> None:
-        append = functools.partial(self._lake.append, writer_id=self._query_id, batch_id=self._batch_id)
+        append = functools.partial(
+            self._lake.append, writer_id=self._identity.query_id, batch_id=self._identity.batch_id
+        )
         self._writes.append(self._pool.submit(append, table, rows))
 
     def _stored(self, summary: Summary) -> DataFrame:
-        """Return what earlier batches stored around the batch's moments."""
-        return self._lake.read(self._kind.table).where(
-            within(summary.windows, self._kind.moment) & outside(summary.ranges)
-        )
+        """Return what earlier batches stored around the batch's moments; not what an earlier attempt at this one did."""
+        table = self._kind.table
+        nearby = self._lake.read(table).where(around(summary.windows, self._kind.moment))
+        earlier = nearby.join(self._stamp.withColumnRenamed("ingested_at", "now"), f.col("ingested_at") < f.col("now"))
+        return self._cut(earlier.select(*table.column_names))
 
-    def _split(self, decoded: DataFrame, summary: Summary) -> Split:
+    def _split(self, decoded: DataFrame, stored: DataFrame, summary: Summary) -> Split:
         """Step 3; only records whose key occurs more than once have to be judged."""
         identity = self._kind.identity
-        new = self._kind.to_rows(decoded.where("valid"))
+        new = decoded.where("valid").select(*self._kind.table.column_names)
         all_new = Split(new, {FRESH: summary.valid, DUPLICATE: 0, CONFLICT: 0})
         if not summary.valid:
             return all_new
-        stored = self._stored(summary).withColumn("is_new", f.lit(False))  # noqa: FBT003
-        both = new.withColumn("is_new", f.lit(True)).unionByName(stored)  # noqa: FBT003
-        again = self._hold(unique.repeated(both, identity))
+        both = new.withColumn("is_new", f.lit(True)).unionByName(stored.withColumn("is_new", f.lit(False)))  # noqa: FBT003
+        again = self._cut(unique.repeated(both, identity))
         if again.isEmpty():
             return all_new
         suspects = both.withColumn("key_hash", identity.hash()).join(again, "key_hash", "left_semi")
         judge = unique.judge_versions if self._kind.restated else unique.judge
-        judged = self._hold(judge(suspects, identity))
+        judged = self._cut(judge(suspects, identity))
         counts = {row["verdict"]: row["count"] for row in judged.groupBy("verdict").count().collect()}
         duplicates, conflicts = counts.get(DUPLICATE, 0), counts.get(CONFLICT, 0)
         others = new.withColumn("key_hash", identity.hash()).join(again, "key_hash", "left_anti")
@@ -191,31 +215,37 @@ class _Batch:
         return Split(fresh, {FRESH: fresh_count, DUPLICATE: duplicates, CONFLICT: conflicts}, judged)
 
     def _append_rejected(self, decoded: DataFrame, summary: Summary, split: Split) -> None:
-        quarantine = [self._kind.quarantine(decoded)] if summary.valid < summary.messages else []
+        quarantine = [decoded.where(~f.col("valid"))] if summary.valid < summary.messages else []
         conflicting = split.having(CONFLICT)
         if conflicting is not None:
             quarantine.append(silver.conflicts_to_quarantine(conflicting, self._kind.identity))
         if quarantine:
-            self._append(tables.QUARANTINE, functools.reduce(DataFrame.unionByName, quarantine))
+            self._append(
+                tables.QUARANTINE,
+                functools.reduce(
+                    DataFrame.unionByName, [rows.select(*tables.QUARANTINE.column_names) for rows in quarantine]
+                ),
+            )
         repeating = split.having(DUPLICATE)
         if repeating is not None:
             self._append(tables.DUPLICATES, repeating.withColumn("record_id", unique.record_id(self._kind.identity)))
 
-    def _rebuild_bars(self, split: Split, summary: Summary) -> pa.Table | None:
+    def _rebuild_bars(self, split: Split, stored: DataFrame) -> pa.Table | None:
         """Step 5: a touched bar is one whose newest trade came with this batch."""
         if self._kind is not TRADES or not split.counts[FRESH]:
             return None
-        every_trade = split.fresh.unionByName(self._stored(summary))
-        bars = build_bars(every_trade).where(f.col("revised_at") == f.lit(summary.ingested_at)).toArrow()
+        every_trade = split.fresh.unionByName(stored)
+        bars = build_bars(every_trade).toArrow()
+        bars = bars.filter(pc.equal(bars["revised_at"], pa.scalar(self._identity.ingested_at, _MOMENT)))
         self._append(tables.BAR_REVISIONS, self._lake.spark.createDataFrame(bars).coalesce(1))
         return bars
 
     def _output(self, summary: Summary, split: Split, bars: pa.Table | None, started: float) -> BatchOutput:
         fresh = split.counts[FRESH]
         return BatchOutput(
-            query_id=self._query_id,
-            batch_id=self._batch_id,
-            ingested_at=summary.ingested_at,
+            query_id=self._identity.query_id,
+            batch_id=self._identity.batch_id,
+            ingested_at=self._identity.ingested_at,
             started_monotonic=started,
             messages=summary.messages,
             trades=fresh if self._kind is TRADES else 0,
@@ -244,7 +274,6 @@ def summarise(decoded: DataFrame) -> Summary | None:
             f.max("offset").alias("last_offset"),
             f.min("bar_ts").alias("first_ts"),
             f.max("ts").alias("last_ts"),
-            f.max(f.unix_micros("ingested_at")).alias("ingested_us"),
         )
         .collect()
     )
@@ -263,7 +292,6 @@ def summarise(decoded: DataFrame) -> Summary | None:
         valid=sum(row["messages"] for row in rows if row["valid"]),
         ranges=ranges,
         windows=windows,
-        ingested_at=_moment(rows[0]["ingested_us"]),
     )
 
 

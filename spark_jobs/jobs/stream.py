@@ -6,12 +6,14 @@ topics hold and exits.
 
 import argparse
 import fcntl
+import json
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -28,7 +30,7 @@ from market.sessions import all_sessions
 from market.settings import Settings, load_settings
 from spark_jobs.io.delta import Lake
 from spark_jobs.io.kafka import read_messages
-from spark_jobs.jobs.batch import BatchProcessor
+from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.session import build_session
 from spark_jobs.transforms.kinds import KINDS, RecordKind
 from warehouse.batch import BatchOutput
@@ -119,6 +121,7 @@ class Stream:
             kind.topic,
             max_messages_per_batch=self._settings.max_messages_per_batch,
         )
+        checkpoint = f"{self._checkpoints}/{kind.topic.name}"
         processor = BatchProcessor(kind, self._lake, sessions, self._publish)
         query_id: Future[str] = Future()
 
@@ -126,12 +129,12 @@ class Stream:
             try:
                 if self._stop.is_set():
                     raise StopRequested  # noqa: TRY301 - it has to end the query like any other failure
-                processor.process(batch, batch_id, query_id.result())
+                planned_at = planned_moment(self._read_text(f"{checkpoint}/offsets/{batch_id}"))
+                processor.process(batch, BatchIdentity(query_id.result(), batch_id, planned_at))
             except Exception as error:
                 self._failure = self._failure or error
                 raise
 
-        checkpoint = f"{self._checkpoints}/{kind.topic.name}"
         writer = messages.writeStream.foreachBatch(process).option("checkpointLocation", checkpoint)
         interval = f"{round(self._settings.batch_interval_seconds * 1000)} milliseconds"
         writer = writer.trigger(availableNow=True) if to_the_end else writer.trigger(processingTime=interval)
@@ -141,6 +144,10 @@ class Stream:
 
     def _publish(self, batch: BatchOutput) -> bool:
         return publish_when_reachable(self._settings, batch, self._stop)
+
+    def _read_text(self, path: str) -> str:
+        rows = self._spark.read.text(path, wholetext=True).collect()
+        return str(rows[0]["value"])
 
     def _check_checkpoints(self) -> None:
         """Refuse a lake without its checkpoints and the reverse: either way data would be doubled or lost."""
@@ -161,6 +168,27 @@ class Stream:
                 f"lake back, or delete the checkpoints: the stream then rebuilds the lake from what Kafka holds."
             )
             raise CheckpointError(msg)
+
+
+def planned_moment(offsets: str) -> datetime:
+    """Return when a batch was planned, from its entry in Spark's offset log.
+
+    Parameters
+    ----------
+    offsets
+        The entry: a line with the version, a line with metadata as JSON, a line per source.
+
+    Raises
+    ------
+    CheckpointError
+        If the entry cannot be read.
+    """
+    try:
+        milliseconds = json.loads(offsets.splitlines()[1])["batchTimestampMs"]
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        msg = f"The checkpoint is damaged: its offset log holds {offsets[:80]!r}. Put back a copy, or rebuild the lake."
+        raise CheckpointError(msg) from error
 
 
 def _first_line(error: BaseException) -> str:

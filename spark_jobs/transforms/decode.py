@@ -24,7 +24,8 @@ time, in standard and in daylight-saving time, and no other moment lies in a ses
 
 _MINUTE: Final = 60 * MICROS
 _DAY: Final = 86_400 * MICROS
-_PRICE_PATTERN: Final = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+_UNREADABLE: Final = "_unreadable"
+_ENVELOPE_SIZE: Final = 2
 _JSON_OPTIONS: Final = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 Rule = tuple[str, Column]
@@ -36,18 +37,35 @@ def is_true(condition: Column) -> Column:
     return f.coalesce(condition, f.lit(False))  # noqa: FBT003
 
 
-def parse(messages: DataFrame, schema: t.StructType) -> DataFrame:
-    """Return the ledger columns of the messages with the fields of their JSON, and ``is_json``.
+def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
+    """Return the ledger columns of the messages with the fields of their JSON.
 
-    The value is parsed inside an envelope that ends with the message's own place in the log: what follows the value's
-    end cannot pass unnoticed, as it would with the parser alone.
+    ``is_json`` says whether the value is one JSON object, ``has_types`` whether every field that is there could be read
+    as its type.
+
+    The value is parsed inside an envelope, so that what follows it cannot pass unnoticed as it would with the parser
+    alone. A value with a single closing brace, at its very end, cannot leave the envelope; any other is parsed once
+    more to see that the envelope still holds nothing but the value.
     """
-    place = f.concat_ws("/", "partition", "offset")
-    envelope = t.StructType([t.StructField("m", schema), t.StructField("end", t.StringType())])
-    wrapped = f.concat(f.lit('{"m":'), f.col("value").cast("string"), f.lit(',"end":"'), place, f.lit('"}'))
-    parsed = messages.withColumn("parsed", f.from_json(wrapped, envelope, _JSON_OPTIONS))
-    is_json = is_true(f.col("parsed.end") == place)
-    return parsed.select("topic", "partition", "offset", "ingested_at", is_json.alias("is_json"), "parsed.m.*")
+    envelope = t.StructType(
+        [t.StructField("m", fields), t.StructField("end", t.BooleanType()), t.StructField(_UNREADABLE, t.StringType())]
+    )
+    options = {**_JSON_OPTIONS, "columnNameOfCorruptRecord": _UNREADABLE}
+    text = f.rtrim(f.col("value").cast("string"), f.lit(" \t\r\n"))
+    wrapped = f.concat(f.lit('{"m":'), text, f.lit(',"end":true}'))
+    stays_inside = f.when(f.instr(text, "}") == f.length(text), f.lit(True)).otherwise(  # noqa: FBT003
+        f.size(f.from_json(wrapped, t.MapType(t.StringType(), t.StringType()), _JSON_OPTIONS)) == _ENVELOPE_SIZE
+    )
+    parsed = messages.withColumns({"parsed": f.from_json(wrapped, envelope, options), "stays_inside": stays_inside})
+    return parsed.select(
+        "topic",
+        "partition",
+        "offset",
+        "ingested_at",
+        is_true(f.col("parsed.end") & f.col("stays_inside") & f.col("parsed.m").isNotNull()).alias("is_json"),
+        f.col(f"parsed.{_UNREADABLE}").isNull().alias("has_types"),
+        "parsed.m.*",
+    )
 
 
 def place_in_session(rows: DataFrame, sessions: DataFrame) -> DataFrame:
@@ -70,37 +88,20 @@ def place_in_session(rows: DataFrame, sessions: DataFrame) -> DataFrame:
     )
 
 
-def _price_or_null(name: str) -> Column:
-    price = f.when(f.col(name).rlike(_PRICE_PATTERN), f.col(name).try_cast(PRICE))
-    return f.when(price > 0, price)
-
-
-def decode(
-    messages: DataFrame, sessions: DataFrame, schema: t.StructType, prices: Sequence[str], rules: Sequence[Rule]
-) -> DataFrame:
-    """Return one typed row per message, with ``valid``.
-
-    Parameters
-    ----------
-    messages
-        ``topic, partition, offset, ingested_at, value``.
-    sessions
-        The calendar, see :func:`place_in_session`.
-    schema
-        The fields of the kind's JSON; prices as text, so that no digit is lost before they are checked.
-    prices
-        The price fields; null afterwards if they are no price.
-    rules
-        What a valid message meets.
-    """
-    rows = parse(messages, schema).withColumns({name: _price_or_null(name) for name in prices})
-    valid = functools.reduce(Column.__and__, (holds for _, holds in rules))
-    return place_in_session(rows, sessions).withColumn("valid", valid)
+def price_or_null(name: str) -> Column:
+    """Return a field as a price: positive, below the limit, without more than six decimals; otherwise null."""
+    price = f.col(name).try_cast(PRICE)
+    return f.when((price == f.col(name)) & (price > 0), price)
 
 
 def first_reason(rules: Sequence[Rule]) -> Column:
-    """Return the reason of the first rule that does not hold."""
+    """Return the reason of the first rule that does not hold, or null."""
     reason = f.lit(None).cast("string")
     for code, holds in reversed(rules):
         reason = f.when(~holds, f.lit(code)).otherwise(reason)
     return reason
+
+
+def all_hold(rules: Sequence[Rule]) -> Column:
+    """Return whether all rules hold."""
+    return functools.reduce(Column.__and__, (holds for _, holds in rules))

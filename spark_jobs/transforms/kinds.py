@@ -16,10 +16,22 @@ from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
 from market.tables import Table
 from market.topics import Topic
+from spark_jobs.schemas import WIRE_PRICE
 from spark_jobs.transforms import silver
-from spark_jobs.transforms.decode import MAX_TS, MICROS, Rule, decode, first_reason, is_true
+from spark_jobs.transforms.decode import (
+    MAX_TS,
+    MICROS,
+    Rule,
+    all_hold,
+    first_reason,
+    is_true,
+    parse,
+    place_in_session,
+    price_or_null,
+)
 from spark_jobs.transforms.unique import QUOTE, TRADE, VENDOR_BAR, Identity
 
+_DETAIL_LENGTH: Final = 80
 _MAX_AHEAD: Final = 5 * 60 * MICROS
 _MAX_BAR_VOLUME: Final = 10**15
 _MAX_CONDITIONS: Final = 64
@@ -29,6 +41,9 @@ _ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
 _HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
 _AMENDMENTS: Final = ("cancel", "correction")
+
+
+_LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +64,8 @@ class RecordKind:
         The JSON fields beside ``kind``, ``source``, ``symbol`` and ``ts``: texts, prices, whole numbers.
     rules
         The rules of this kind, after the common ones.
-    to_rows
-        Valid decoded messages to rows of ``table``.
+    to_row
+        The columns of ``table`` from a valid parsed message; those of the ledger are added.
     restated
         Whether a later message may state the record anew (another version) or contradicts it (a conflict).
     """
@@ -64,32 +79,50 @@ class RecordKind:
     prices: tuple[str, ...]
     whole: tuple[str, ...]
     rules: Callable[[], list[Rule]]
-    to_rows: Callable[[DataFrame], DataFrame]
+    to_row: Callable[[], dict[str, Column]]
     restated: bool = False
 
-    def schema(self) -> t.StructType:
-        """Return the schema of the JSON: prices as text; a whole number that is none, or too large, becomes null."""
-        texts = ("kind", "source", "symbol", *self.text, *self.prices)
+    def fields(self) -> t.StructType:
+        """Return the fields of the JSON with their types; a value of another type becomes null."""
         return t.StructType(
-            [t.StructField(name, t.StringType()) for name in texts]
+            [t.StructField(name, t.StringType()) for name in ("kind", "source", "symbol", *self.text)]
             + [t.StructField(name, t.LongType()) for name in ("ts", *self.whole)]
+            + [t.StructField(name, WIRE_PRICE) for name in self.prices]
         )
 
     def decode(self, messages: DataFrame, sessions: DataFrame) -> DataFrame:
-        """Return one typed row per message, with ``valid``."""
-        return decode(messages, sessions, self.schema(), self.prices, self._all_rules())
+        """Return one row per message: the columns of ``table``, ``valid``, and ``reason`` and ``detail`` if it is not.
 
-    def quarantine(self, decoded: DataFrame) -> DataFrame:
-        """Return the rows of ``bronze/quarantine`` of the messages that are not valid."""
-        rejected = decoded.where(~f.col("valid")).withColumn("reason", first_reason(self._all_rules()))
-        return silver.to_quarantine(rejected)
+        ``ts`` and ``bar_ts`` are the record's time and the start of its minute in epoch microseconds.
 
-    def _all_rules(self) -> list[Rule]:
-        return [*_common_rules(self.name), *self.rules()]
+        Parameters
+        ----------
+        messages
+            ``topic, partition, offset, ingested_at, value``.
+        sessions
+            The calendar, see :func:`spark_jobs.transforms.decode.place_in_session`.
+        """
+        fields = self.fields()
+        rows = place_in_session(parse(messages, fields), sessions)
+        priced = rows.withColumns({name: price_or_null(name) for name in self.prices})
+        rules = [*_common_rules(self.name), *self.rules(), ("wrong_type", f.col("has_types"))]
+        judged = priced.withColumn("valid", all_hold(rules))
+        rejected = ~f.col("valid")
+        seen = (f.substring(f.col(name).cast("string"), 1, _DETAIL_LENGTH).alias(name) for name in fields.names)
+        row = {**{name: f.col(name) for name in _LEDGER}, **self.to_row()}
+        return judged.select(
+            *(column.alias(name) for name, column in row.items()),
+            "valid",
+            "ts",
+            "bar_ts",
+            f.when(rejected, first_reason(rules)).alias("reason"),
+            f.when(rejected, f.to_json(f.struct(*seen))).alias("detail"),
+        )
 
 
 def _matches(column: str, pattern: str) -> Column:
-    return is_true(f.col(column).rlike(pattern))
+    to_the_very_end = pattern.removesuffix("$") + r"\z"  # in Java, $ also matches before a line break at the end
+    return is_true(f.col(column).rlike(to_the_very_end))
 
 
 def _between(column: str, low: int, high: int) -> Column:
@@ -162,7 +195,7 @@ TRADES: Final = RecordKind(
     prices=("price",),
     whole=("size", "sequence"),
     rules=_trade_rules,
-    to_rows=silver.to_trades,
+    to_row=silver.trade_row,
 )
 QUOTES: Final = RecordKind(
     topic=topics.QUOTES,
@@ -174,7 +207,7 @@ QUOTES: Final = RecordKind(
     prices=("bid", "ask"),
     whole=("bid_size", "ask_size", "sequence"),
     rules=_quote_rules,
-    to_rows=silver.to_quotes,
+    to_row=silver.quote_row,
 )
 VENDOR_BARS: Final = RecordKind(
     topic=topics.BARS,
@@ -186,7 +219,7 @@ VENDOR_BARS: Final = RecordKind(
     prices=("open", "high", "low", "close"),
     whole=("volume",),
     rules=_bar_rules,
-    to_rows=silver.to_vendor_bars,
+    to_row=silver.vendor_bar_row,
     restated=True,
 )
 KINDS: Final = (TRADES, QUOTES, VENDOR_BARS)

@@ -1,6 +1,4 @@
-"""Decoded rows to the rows of trades, quotes, vendor bars and quarantine."""
-
-from typing import Final
+"""The rows of trades, quotes and vendor bars from parsed messages; conflicts to quarantine."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
@@ -8,15 +6,17 @@ from pyspark.sql import functions as f
 from market import eligibility, tables
 from spark_jobs.transforms.unique import Identity
 
-_DETAIL_LENGTH: Final = 80
+
+def _columns(*names: str) -> dict[str, Column]:
+    return {name: f.col(name) for name in names}
 
 
 def _text(name: str) -> Column:
-    return f.coalesce(f.col(name), f.lit("")).alias(name)
+    return f.coalesce(f.col(name), f.lit(""))
 
 
 def _sequence(id_field: str) -> Column:
-    return f.coalesce(f.col("sequence"), f.crc32(f.col(id_field).cast("binary"))).alias("sequence")
+    return f.coalesce(f.col("sequence"), f.crc32(f.col(id_field).cast("binary")))
 
 
 def _counts(mask_name: str) -> Column:
@@ -38,53 +38,41 @@ def _eligibility_version() -> Column:
     return version.cast("int")
 
 
-def to_trades(decoded: DataFrame) -> DataFrame:
-    """Return valid messages of the trades topic as rows of ``silver/trades``."""
-    return decoded.select(
-        "source",
-        "symbol",
-        "trade_id",
-        f.timestamp_micros("ts").alias("traded_at"),
-        f.timestamp_micros("bar_ts").alias("bar_at"),
-        "session_date",
-        "segment",
-        "price",
-        "size",
-        _sequence("trade_id"),
-        _text("exchange"),
-        _text("conditions"),
-        _counts("no_price").alias("counts_for_price"),
-        _counts("no_volume").alias("counts_for_volume"),
-        _eligibility_version().alias("eligibility_version"),
-        "topic",
-        "partition",
-        "offset",
-        "ingested_at",
-    ).select(*tables.TRADES.column_names)
+def trade_row() -> dict[str, Column]:
+    """Return the columns of ``silver/trades`` from a parsed trade."""
+    return {
+        **_columns("source", "symbol", "trade_id"),
+        "traded_at": f.timestamp_micros("ts"),
+        "bar_at": f.timestamp_micros("bar_ts"),
+        **_columns("session_date", "segment", "price", "size"),
+        "sequence": _sequence("trade_id"),
+        "exchange": _text("exchange"),
+        "conditions": _text("conditions"),
+        "counts_for_price": _counts("no_price"),
+        "counts_for_volume": _counts("no_volume"),
+        "eligibility_version": _eligibility_version(),
+    }
 
 
-def to_quotes(decoded: DataFrame) -> DataFrame:
-    """Return valid messages of the quotes topic as rows of ``silver/quotes``."""
-    return decoded.withColumns(
-        {
-            "quoted_at": f.timestamp_micros("ts"),
-            "sequence": _sequence("quote_id"),
-            "exchange": _text("exchange"),
-            "conditions": _text("conditions"),
-        }
-    ).select(*tables.QUOTES.column_names)
+def quote_row() -> dict[str, Column]:
+    """Return the columns of ``silver/quotes`` from a parsed quote."""
+    return {
+        **_columns("source", "symbol", "quote_id"),
+        "quoted_at": f.timestamp_micros("ts"),
+        **_columns("session_date", "segment", "bid", "bid_size", "ask", "ask_size"),
+        "sequence": _sequence("quote_id"),
+        "exchange": _text("exchange"),
+        "conditions": _text("conditions"),
+    }
 
 
-def to_vendor_bars(decoded: DataFrame) -> DataFrame:
-    """Return valid messages of the bars topic as rows of ``silver/vendor_bars``."""
-    return decoded.withColumn("bar_at", f.timestamp_micros("ts")).select(*tables.VENDOR_BARS.column_names)
-
-
-def to_quarantine(rejected: DataFrame) -> DataFrame:
-    """Return rejected messages (with ``reason``) as rows of ``bronze/quarantine``, with what could be read of them."""
-    readable = [name for name in rejected.columns if name not in _NOT_DETAIL]
-    short = (f.substring(f.col(name).cast("string"), 1, _DETAIL_LENGTH).alias(name) for name in readable)
-    return rejected.withColumn("detail", f.to_json(f.struct(*short))).select(*tables.QUARANTINE.column_names)
+def vendor_bar_row() -> dict[str, Column]:
+    """Return the columns of ``silver/vendor_bars`` from a parsed bar."""
+    return {
+        **_columns("source", "symbol", "interval"),
+        "bar_at": f.timestamp_micros("ts"),
+        **_columns("session_date", "open", "high", "low", "close", "volume"),
+    }
 
 
 def conflicts_to_quarantine(rows: DataFrame, identity: Identity) -> DataFrame:
@@ -95,6 +83,3 @@ def conflicts_to_quarantine(rows: DataFrame, identity: Identity) -> DataFrame:
             "detail": f.to_json(f.struct(*identity.key, *identity.payload)),
         }
     ).select(*tables.QUARANTINE.column_names)
-
-
-_NOT_DETAIL: Final = {"topic", "partition", "offset", "ingested_at", "is_json", "valid", "bar_ts", "reason"}
