@@ -89,7 +89,7 @@ class Supervisor:
         ServiceError
             As :meth:`start` does.
         """
-        self._wait_ready([watched for watched in self._watched if not watched.ready])
+        self._wait_ready([watched for watched in self._watched if not watched.ready and not watched.service.is_task])
 
     def step(self) -> None:
         """Look at every service once: report what ended, start again what is due.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any
 from urllib.request import urlopen
 
@@ -14,7 +15,11 @@ import psutil
 import pytest
 
 from infra.local.home import Home
+from infra.local.ports import free_port
 from infra.local.supervisor import recorded_processes
+from ingest.feeds import FeedRequest, get_feed
+from market.records import Trade
+from market.sessions import find_session
 from market.settings import CHECKOUT, Settings, inherited_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(1200)]
@@ -75,10 +80,14 @@ def running(
         process.wait(180)
 
 
-def free_port() -> int:
-    from infra.local.ports import free_port as find
-
-    return find()
+def minutes_with_trades() -> set[tuple[str, int]]:
+    """Return symbol and minute of every regular trade of the session, from the feed itself."""
+    session = find_session(date(2024, 2, 5))
+    assert session is not None
+    request = FeedRequest(("IBM", "SPY"), session.session_date, session.session_date, seed=1, trades_per_day=2000)
+    opens, closes = (int(moment.timestamp()) * 1_000_000 for moment in (session.open_at, session.close_at))
+    records = get_feed("simulated").read(request)
+    return {(r.symbol, r.ts // 60_000_000) for r in records if isinstance(r, Trade) and opens <= r.ts < closes}
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> None:
@@ -109,7 +118,7 @@ def test_what_once_brought_is_there_when_the_platform_runs(
     assert running.poll() is None
     bars = "marts.intraday_ohlcv where session_date = '2024-02-05' and interval = '1m' and segment = 'regular'"
     answer = call("sql", f"select count(*) from {bars}", "--csv")
-    assert answer.stdout.splitlines()[-1] == str(2 * 390), answer.stderr
+    assert answer.stdout.splitlines()[-1] == str(len(minutes_with_trades())), answer.stderr
 
 
 def test_every_process_is_well_and_dagster_answers(
