@@ -25,7 +25,7 @@ BUILD_SECONDS: Final = 1800.0
 """How long to wait for another process that builds models: one dbt at a time, or two write the same table."""
 
 _GENERATED: Final = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
-_QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors")
+_QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-level", "warn")
 _NO_DATABASE: Final = "postgresql://nobody@127.0.0.1/tapehouse"
 """Enough for parsing, which connects to nothing."""
 

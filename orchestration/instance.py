@@ -119,12 +119,7 @@ def service_commands(settings: Settings, *, webserver_port: int, code_server_por
     return [
         Service(
             name="dagster-code",
-            argv=(
-                *(*_PYTHON, "dagster", "api", "grpc", "--host", HOST, "--port", str(code_server_port)),
-                *("--module-name", "orchestration.definitions", "--location-name", LOCATION),
-                *("--use-python-environment-entry-point", "--inject-env-vars-from-instance"),
-                *("--working-directory", str(CHECKOUT), "--max-workers", "8", "--log-level", "warning"),
-            ),
+            argv=(*_PYTHON, "orchestration.code_server", str(code_server_port)),
             environment=environment,
             port=code_server_port,
         ),
@@ -178,6 +173,7 @@ def _instance_config(home: Path) -> dict[str, Any]:
         },
         # A run whose process died starts again; a run that failed would only fail again: its steps have retries of their own.
         "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
+        "python_logs": {"python_log_level": "INFO"},  # what the UI shows anyway stays out of the processes' own logs
         "retention": {
             "schedule": {"purge_after_days": {"skipped": 1, "success": 30, "failure": 30, "started": 1}},
             "sensor": {"purge_after_days": {"skipped": 1, "success": 7, "failure": 30, "started": 1}},

@@ -37,7 +37,7 @@ nightly_retention = dg.ScheduleDefinition(
 
 
 def delete_runs_before(instance: dg.DagsterInstance, moment: datetime) -> int:
-    """Delete the finished runs of the marts that were created before ``moment``, and return how many there were.
+    """Delete the finished runs of the marts that were created before ``moment``, with their logs; return their number.
 
     What they built stays, and so does the record of when an asset was last built.
     """
@@ -45,6 +45,7 @@ def delete_runs_before(instance: dg.DagsterInstance, moment: datetime) -> int:
     old = dg.RunsFilter(job_name=MARTS, statuses=_FINISHED, created_before=moment)
     while runs := instance.get_runs(old, limit=_AT_ONCE):
         for run in runs:
+            instance.compute_log_manager.delete_logs(prefix=[run.run_id])
             instance.delete_run(run.run_id)
         deleted += len(runs)
     return deleted

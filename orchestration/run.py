@@ -72,19 +72,21 @@ def run_jobs(settings: Settings, names: Sequence[str], *, wait_for_lake: bool, t
 
     from orchestration.build import build_definitions
     from orchestration.jobs import MARTS
+    from orchestration.orphans import end_runs, find_orphans, this_process
     from orchestration.resources import Broker, Lake
     from orchestration.schedules import batch_tags
 
     lake = Lake(settings)
     definitions = build_definitions(settings=settings)
     with dg.DagsterInstance.get() as instance:
+        end_runs(instance, find_orphans(instance, served=False))
         for name in names:
             if name != MARTS:
-                _execute(definitions, instance, name, {})
+                _execute(definitions, instance, name, this_process())
                 continue
             if wait_for_lake:
                 _wait(lake, Broker(settings).end_offsets(), timeout_seconds)
-            _execute(definitions, instance, name, batch_tags(lake.newest_changes()))
+            _execute(definitions, instance, name, {**this_process(), **batch_tags(lake.newest_changes())})
 
 
 def _execute(definitions: "dg.Definitions", instance: "dg.DagsterInstance", name: str, tags: Mapping[str, str]) -> None:

@@ -1,8 +1,9 @@
 """Dagster's real processes on a real PostgreSQL: what a user does and sees in the UI, through the UI's own interface."""
 
 import json
+import os
+import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeVar
@@ -42,27 +43,34 @@ def settings(settings_with_database: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def ask(settings: Settings) -> Iterator[Ask]:
-    """Asks the webserver; code server and daemon run beside it."""
+def platform(settings: Settings) -> Iterator[tuple[Supervisor, str]]:
+    """The supervisor of code server, webserver and daemon, and the address of the pages."""
     home = Home(settings.home)
     with ExitStack() as stack:
         stack.enter_context(home.lock("pytest"))
-        supervisor = Supervisor(home, warnings.warn)
+        supervisor = Supervisor(home, lambda _line: None)
         stack.callback(supervisor.stop)
         code_server, others, url = dagster_services(home, settings, free_port())
         supervisor.start(code_server)
         supervisor.start(others)
+        yield supervisor, url
 
-        def ask(query: str, **variables: Any) -> dict[str, Any]:
-            body = json.dumps({"query": query, "variables": variables}).encode()
-            request = Request(f"{url}/graphql", body, {"content-type": "application/json"})
-            with urlopen(request, timeout=60) as answer:
-                content = json.load(answer)
-            assert "errors" not in content, content
-            data: dict[str, Any] = content["data"]
-            return data
 
-        yield ask
+@pytest.fixture(scope="module")
+def ask(platform: tuple[Supervisor, str]) -> Ask:
+    """Asks the webserver what a page would ask."""
+    _, url = platform
+
+    def ask_webserver(query: str, **variables: Any) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = Request(f"{url}/graphql", body, {"content-type": "application/json"})
+        with urlopen(request, timeout=60) as answer:
+            content = json.load(answer)
+        assert "errors" not in content, content
+        data: dict[str, Any] = content["data"]
+        return data
+
+    return ask_webserver
 
 
 def eventually(look: Callable[[], Found | None]) -> Found:
@@ -94,20 +102,26 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     ]
 
 
-def test_a_run_that_is_launched_in_the_ui_builds_the_marts(ask: Ask, settings: Settings) -> None:
+def launch_marts(ask: Ask) -> str:
     launched = ask(
         "mutation ($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
         "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
         p={"selector": {**SELECTOR, "jobName": "marts"}, "mode": "default", "runConfigData": {}},
     )["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
+    return str(launched["run"]["runId"])
 
-    def finished() -> str | None:
+
+def wait_for_status(ask: Ask, run_id: str, *wanted: str) -> str:
+    def look() -> str | None:
         run = ask("query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)["runOrError"]
-        return run["status"] if run["status"] in {"SUCCESS", "FAILURE", "CANCELED"} else None
+        return run["status"] if run["status"] in wanted else None
 
-    assert eventually(finished) == "SUCCESS"
+    return eventually(look)
+
+
+def test_a_run_that_is_launched_in_the_ui_builds_the_marts(ask: Ask, settings: Settings) -> None:
+    assert wait_for_status(ask, launch_marts(ask), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
     with psycopg.connect(settings.require_database()) as connection:
         relations = connection.execute("select table_name from information_schema.tables where table_schema = 'marts'")
         assert {"realtime_prices", "intraday_ohlcv", "historical_ohlcv"} <= {name for (name,) in relations}
@@ -140,3 +154,25 @@ def test_runs_and_events_are_in_postgresql_in_a_schema_of_their_own(ask: Ask, se
     assert {schema for (schema,) in schemas} == {"dagster"}
     assert runs >= 1
     assert not list((settings.home / "dagster").rglob("*.db"))
+
+
+def test_a_run_whose_code_server_is_killed_fails_and_is_run_again(ask: Ask, platform: tuple[Supervisor, str]) -> None:
+    supervisor, _ = platform
+    run_id = launch_marts(ask)
+    wait_for_status(ask, run_id, "STARTED")
+    os.killpg(supervisor.processes()["dagster-code"], signal.SIGKILL)
+
+    def failed() -> bool | None:
+        supervisor.step()
+        run = ask("query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)["runOrError"]
+        return run["status"] == "FAILURE" or None
+
+    assert eventually(failed)
+
+    def run_again() -> str | None:
+        supervisor.step()
+        runs = ask("{ runsOrError { ... on Runs { results { status parentRunId } } } }")["runsOrError"]["results"]
+        again = [run["status"] for run in runs if run["parentRunId"] == run_id]
+        return again[0] if again and again[0] in {"SUCCESS", "FAILURE"} else None
+
+    assert eventually(run_again) == "SUCCESS"

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 
 from market.errors import SettingsError
 from market.settings import Settings
+from orchestration.code_server import _SERVER
 from orchestration.instance import Service, instance_environment, service_commands, storage_url, write_instance_config
 
 PASSWORD = "p@ss:w/rd %"
@@ -81,8 +82,9 @@ def test_writing_the_configuration_twice_gives_the_same(settings: Settings) -> N
 
 
 def test_servers_listen_on_this_machine_only(services: list[Service]) -> None:
-    hosts = [service.argv[service.argv.index("--host") + 1] for service in services if service.port is not None]
-    assert hosts == ["127.0.0.1", "127.0.0.1"]
+    webserver = services[1].argv
+    assert webserver[webserver.index("--host") + 1] == "127.0.0.1"
+    assert _SERVER[_SERVER.index("--host") + 1] == "127.0.0.1"
 
 
 def test_the_password_is_in_no_command_line_and_no_text(services: list[Service]) -> None:

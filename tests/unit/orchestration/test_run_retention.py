@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
 from orchestration.retention import delete_runs_before
 
@@ -25,3 +26,15 @@ def test_only_finished_runs_of_the_marts_from_before_are_deleted(tmp_path: Path)
             ("history", "SUCCESS"),
             ("marts", "STARTED"),
         ]
+
+
+def test_the_logs_of_a_deleted_run_are_deleted_too(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="marts", status=dg.DagsterRunStatus.SUCCESS))
+        manager = instance.compute_log_manager
+        assert isinstance(manager, LocalComputeLogManager)
+        log = Path(manager.get_captured_local_path([run.run_id, "compute_logs", "dbt"], "out"))
+        log.parent.mkdir(parents=True)
+        log.write_text("Completed successfully")
+        delete_runs_before(instance, datetime.now(UTC) + timedelta(hours=1))
+        assert not log.exists()
