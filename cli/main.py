@@ -3,6 +3,7 @@
 A command's module is imported when the command is used, so that none pays for the others.
 """
 
+import errno
 import importlib
 import sys
 import traceback
@@ -109,11 +110,20 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - the last resort: a defect must not end in a bare trace
-        traceback.print_exc()
-        typer.echo(
-            f"Error: this should not happen ({type(error).__name__}). The trace above belongs in a bug report.",
-            err=True,
-        )
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            _report_defect(error)
+        place = f" that holds {error.filename}" if error.filename else ""
+        typer.echo(f"Error: The disk{place} is full. Free some space; ./run doctor says how much there is.", err=True)
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect must not end in a bare trace
+        _report_defect(error)
     sys.exit(0)
+
+
+def _report_defect(error: Exception) -> NoReturn:
+    traceback.print_exception(error)
+    typer.echo(
+        f"Error: this should not happen ({type(error).__name__}). The trace above belongs in a bug report.", err=True
+    )
+    sys.exit(1)

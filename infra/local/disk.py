@@ -11,7 +11,9 @@ from market.errors import ServiceError
 
 MEBIBYTE: Final = 1024 * 1024
 LEAST_FREE_BYTES: Final = 512 * MEBIBYTE
-"""Below this the engines are not started: PostgreSQL alone preallocates its log in files of 16 MiB."""
+"""Below this the platform is not started."""
+LEAST_FREE_BYTES_TO_GO_ON: Final = 128 * MEBIBYTE
+"""Below this a service that crashed is not started again: PostgreSQL alone preallocates its log in files of 16 MiB."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -20,26 +22,26 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def space_message(folder: Path) -> str | None:
-    """Return a message if the disk of ``folder`` is as good as full, else ``None``."""
+def space_message(folder: Path, least_bytes: int = LEAST_FREE_BYTES) -> str | None:
+    """Return a message if less than ``least_bytes`` are free on the disk of ``folder``, else ``None``."""
     free = free_bytes(folder)
-    if free >= LEAST_FREE_BYTES:
+    if free >= least_bytes:
         return None
     return (
         f"The disk that holds {folder} is full: {free // MEBIBYTE} MiB are free, "
-        f"at least {LEAST_FREE_BYTES // MEBIBYTE} MiB are needed. Free some space, or choose another folder by TAPEHOUSE_HOME."
+        f"at least {least_bytes // MEBIBYTE} MiB are needed. Free some space, or choose another folder by TAPEHOUSE_HOME."
     )
 
 
-def require_space(folder: Path) -> None:
+def require_space(folder: Path, least_bytes: int = LEAST_FREE_BYTES) -> None:
     """Check that there is room to start in ``folder``.
 
     Raises
     ------
     ServiceError
-        If there is not.
+        If less than ``least_bytes`` are free.
     """
-    message = space_message(folder)
+    message = space_message(folder, least_bytes)
     if message is not None:
         raise ServiceError(message)
 

@@ -210,10 +210,17 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` whole or not at all, readable by its owner only from the first byte."""
+    """Write ``text`` to ``path`` whole or not at all, readable by its owner only from the first byte.
+
+    Raises
+    ------
+    ServiceError
+        If it cannot be written: a full disk, for example.
+    """
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    new.replace(path)
+    with disk_errors(path.parent):
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        new.replace(path)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from infra.local.disk import space_message
+from infra.local.disk import LEAST_FREE_BYTES_TO_GO_ON, require_space, space_message
 from infra.local.home import Home, read_json, write_json
 from infra.local.processes import Child, describe_exit, failure_message, stop_children, stop_process
 from infra.local.service import Service
@@ -152,43 +152,48 @@ class Supervisor:
         ran_seconds = time.monotonic() - watched.running_since
         watched.failures = 1 if ran_seconds >= STEADY_SECONDS else watched.failures + 1
         name, log_file = watched.service.name, watched.service.command.log_file
-        full = space_message(self._home.path)
         if self._most_failures is not None and watched.failures > self._most_failures:
             tail = watched.child.fresh_log()
             msg = f"{name} ended {watched.failures} times, at last with {how}. Its last lines:\n{tail}\nThe whole log: {log_file}"
-            raise ServiceError(full or msg)
+            raise ServiceError(space_message(self._home.path, LEAST_FREE_BYTES_TO_GO_ON) or msg)
+        delay = self._plan_another_start(watched)
+        self._report(f"{name} ended with {how}; it starts again in {delay:g} s. Log: {log_file}")
+
+    def _plan_another_start(self, watched: _Watched) -> float:
         delay = min(FIRST_DELAY_SECONDS * 2 ** (watched.failures - 1), LONGEST_DELAY_SECONDS)
         watched.start_again_at = time.monotonic() + delay
-        self._report(f"{name} ended with {how}; it starts again in {delay:g} s. Log: {log_file}")
-        if full:
-            self._report(full)
+        return delay
 
     def _start_again(self, watched: _Watched) -> None:
         watched.start_again_at = None
         watched.ready = False
+        watched.running_since = time.monotonic()
         try:
+            require_space(self._home.path, LEAST_FREE_BYTES_TO_GO_ON)
             watched.service.prepare()
             watched.child = Child(watched.service.command)
         except ServiceError as error:
-            self._ended(watched, f"an error: {error}")
+            watched.failures += 1
+            delay = self._plan_another_start(watched)
+            self._report(f"{watched.service.name} cannot start; it is tried again in {delay:g} s. {error}")
             return
-        watched.running_since = time.monotonic()
         self._record()
 
     def _record(self) -> None:
         """Write down the children, so that the next start finds them should this process be killed."""
-        write_json(
-            self._home.pids_file,
-            {
-                watched.service.name: {
-                    "pid": watched.child.pid,
-                    "started_at": watched.child.started_at,
-                    "stop_signal": int(watched.service.command.stop_signal),
-                }
-                for watched in self._watched
-                if not watched.done
-            },
-        )
+        children = {
+            watched.service.name: {
+                "pid": watched.child.pid,
+                "started_at": watched.child.started_at,
+                "stop_signal": int(watched.service.command.stop_signal),
+            }
+            for watched in self._watched
+            if not watched.done
+        }
+        try:
+            write_json(self._home.pids_file, children)
+        except ServiceError as error:  # no reason to stop what runs: children end with this process too
+            self._report(str(error))
 
 
 def _is_ready(watched: _Watched) -> bool:

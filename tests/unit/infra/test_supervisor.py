@@ -240,3 +240,31 @@ def test_a_short_command_that_fails_says_why(home: Home) -> None:
 @pytest.mark.parametrize(("status", "words"), [(0, "exit code 0"), (-9, "signal SIGKILL"), (-250, "signal 250")])
 def test_an_exit_status_is_told_in_words(status: int, words: str) -> None:
     assert describe_exit(status) == words
+
+
+def test_a_service_that_crashed_on_a_full_disk_waits_for_room_and_then_starts(
+    supervisor: Supervisor,
+    service_factory: Callable[..., Service],
+    lines: list[str],
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    supervisor.start([service_factory(FOR_EVER)])
+    free = {"bytes": 0}
+    monkeypatch.setattr("infra.local.disk.free_bytes", lambda _: free["bytes"])
+    os.kill(supervisor.processes()["thing"], signal.SIGKILL)
+    step_until(supervisor, lambda: len(lines) > 2)
+    assert lines[1].startswith("thing cannot start; it is tried again in 0.04 s. The disk that holds")
+    assert str(home.path) in lines[1]
+    free["bytes"] = 10**12
+    step_until(supervisor, lambda: lines[-1] == "thing is up again.")
+
+
+def test_a_list_of_processes_that_cannot_be_written_is_said_and_stops_nothing(
+    supervisor: Supervisor, service_factory: Callable[..., Service], lines: list[str], home: Home
+) -> None:
+    home.pids_file.mkdir()
+    supervisor.start([service_factory(FOR_EVER)])
+    assert "thing" in supervisor.processes()
+    assert str(home.run_folder) in lines[0]
+    home.pids_file.rmdir()
