@@ -26,6 +26,7 @@ _MINUTE: Final = 60 * MICROS
 _DAY: Final = 86_400 * MICROS
 _UNREADABLE: Final = "_unreadable"
 _ENVELOPE_SIZE: Final = 2
+_MAY_LEAVE: Final = r"\}\s*,"
 _JSON_OPTIONS: Final = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 Rule = tuple[str, Column]
@@ -44,18 +45,17 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     as its type.
 
     The value is parsed inside an envelope, so that what follows it cannot pass unnoticed as it would with the parser
-    alone. A value with a single closing brace, at its very end, cannot leave the envelope; any other is parsed once
-    more to see that the envelope still holds nothing but the value.
+    alone. Only a value with a brace before a comma could close the envelope's field early and add fields of its own: it is
+    parsed once more to see that the envelope holds nothing but the value.
     """
     envelope = t.StructType(
         [t.StructField("m", fields), t.StructField("end", t.BooleanType()), t.StructField(_UNREADABLE, t.StringType())]
     )
     options = {**_JSON_OPTIONS, "columnNameOfCorruptRecord": _UNREADABLE}
-    text = f.rtrim(f.col("value").cast("string"), f.lit(" \t\r\n"))
+    text = f.col("value").cast("string")
     wrapped = f.concat(f.lit('{"m":'), text, f.lit(',"end":true}'))
-    stays_inside = f.when(f.instr(text, "}") == f.length(text), f.lit(True)).otherwise(  # noqa: FBT003
-        f.size(f.from_json(wrapped, t.MapType(t.StringType(), t.StringType()), _JSON_OPTIONS)) == _ENVELOPE_SIZE
-    )
+    as_map = f.from_json(wrapped, t.MapType(t.StringType(), t.StringType()), _JSON_OPTIONS)
+    stays_inside = ~text.rlike(_MAY_LEAVE) | (f.size(as_map) == _ENVELOPE_SIZE)
     parsed = messages.withColumns({"parsed": f.from_json(wrapped, envelope, options), "stays_inside": stays_inside})
     return parsed.select(
         "topic",
