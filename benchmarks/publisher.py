@@ -5,22 +5,17 @@ producer, and without an account of what became of each. Both are timed from the
 acknowledgement, in turns, on the same broker. The broker is a new one, so that no figure ends up in anybody's lake.
 """
 
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from statistics import median
 from typing import Final
 
 import structlog
 from confluent_kafka import Producer
 
+from benchmarks.engines import scratch_engines
 from benchmarks.figures import Figure, spread
-from infra.local.home import Home
-from infra.local.kafka import kafka_service
-from infra.local.supervisor import Supervisor
 from ingest.feeds import FeedRequest, Kind, get_feed
 from ingest.publisher import Publisher, producer_settings
 from ingest.replay import replay
@@ -44,7 +39,8 @@ _log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield the figures; a figure whose data are absent is skipped, and that is logged."""
-    with _scratch_broker(settings) as servers:
+    with scratch_engines(settings, database=False) as engines:
+        servers = engines.require_kafka()
         ensure_topics(servers)
         records = _simulated_trades(settings)
         ready = [(encode(record), record.symbol) for record in records]
@@ -139,18 +135,3 @@ def _bare_rate(servers: str, ready: list[tuple[bytes, str]]) -> float:
         msg = "The bare loop's messages were not acknowledged within 60 s; the machine is too busy to measure."
         raise PublishError(msg)
     return len(ready) / (time.perf_counter() - started_at)
-
-
-@contextmanager
-def _scratch_broker(settings: Settings) -> Iterator[str]:
-    embedded = settings.model_copy(update={"kafka_bootstrap_servers": None})
-    with tempfile.TemporaryDirectory(prefix="tapehouse-bench-") as folder:
-        home = Home(Path(folder))
-        with home.lock("bench"):
-            supervisor = Supervisor(home, lambda line: _log.info("broker", line=line))
-            try:
-                service, servers = kafka_service(home, embedded)
-                supervisor.start([service])
-                yield servers
-            finally:
-                supervisor.stop()

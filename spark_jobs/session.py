@@ -18,7 +18,6 @@ _JARS: Final = (
     "commons-pool2-*",
 )
 _LOCAL_CORES: Final = max(2, min(os.cpu_count() or 2, 8))
-_STACK: Final = "-Xss8m"  # stopping a query overflowed the default thread stack
 
 
 def jar_paths(folder: Path = CHECKOUT / ".cache" / "jars" / "spark") -> list[Path]:
@@ -46,9 +45,16 @@ def build_session(settings: Settings, name: str) -> SparkSession:
     scratch = settings.home / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
     log_config = Path(__file__).with_name("log4j2.properties")
-    java_options = (
-        f"{_STACK} -XX:+UseParallelGC -XX:-DontCompileHugeMethods -Dlog4j2.configurationFile={log_config.as_uri()} "
-        f"-Dderby.system.home={scratch} -Djava.io.tmpdir={scratch}"
+    java_options = " ".join(
+        f'"{option}"'  # quoted, as a path may hold a space
+        for option in (
+            "-Xss8m",  # stopping a query overflowed the default thread stack
+            "-XX:+UseParallelGC",
+            "-XX:-DontCompileHugeMethods",  # Spark's generated methods are longer than what is compiled by default
+            f"-Dlog4j2.configurationFile={log_config.as_uri()}",
+            f"-Dderby.system.home={scratch}",
+            f"-Djava.io.tmpdir={scratch}",
+        )
     )
     builder = (
         SparkSession.builder.appName(name)

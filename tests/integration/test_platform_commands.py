@@ -31,7 +31,7 @@ START_SECONDS = 480
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(tmp_path_factory.mktemp("platform") / "home")
+    return Home(tmp_path_factory.mktemp("platform") / "a home")
 
 
 @pytest.fixture(scope="module")
