@@ -25,8 +25,9 @@ time, in standard and in daylight-saving time, and no other moment lies in a ses
 _MINUTE: Final = 60 * MICROS
 _DAY: Final = 86_400 * MICROS
 _UNREADABLE: Final = "_unreadable"
-_ENVELOPE_SIZE: Final = 2
+_JSON_SPACE: Final = " \t\r\n"
 _MAY_LEAVE: Final = r"\}\s*,"
+_MAY_BE_NO_TEXT: Final = r"^(?:-?\d+\.\d|\"?-?Infinity|[\[{]|true|false)"
 _JSON_OPTIONS: Final = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 Rule = tuple[str, Column]
@@ -41,12 +42,16 @@ def is_true(condition: Column) -> Column:
 def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     """Return the ledger columns of the messages with the fields of their JSON.
 
-    ``is_json`` says whether the value is one JSON object, ``has_types`` whether every field that is there could be read
-    as its type.
+    ``is_json`` says whether the value is one JSON object in valid UTF-8, ``has_types`` whether every field that is there
+    could be read as its type.
 
     The value is parsed inside an envelope, so that what follows it cannot pass unnoticed as it would with the parser
-    alone. Only a value with a brace before a comma could close the envelope's field early and add fields of its own: it is
-    parsed once more to see that the envelope holds nothing but the value.
+    alone. A value that starts as an object can leave the envelope only by a comma after its last brace. Where a comma
+    follows a brace, the value is parsed once more inside brackets: what leaves the one envelope breaks the other, or
+    is seen as a second value.
+
+    The parser gives a text for anything; it writes numbers with a fraction anew, so that two texts could become one.
+    A text that may have been a number with a fraction, a list, an object, true or false is parsed once more to see.
     """
     envelope = t.StructType(
         [t.StructField("m", fields), t.StructField("end", t.BooleanType()), t.StructField(_UNREADABLE, t.StringType())]
@@ -54,18 +59,42 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     options = {**_JSON_OPTIONS, "columnNameOfCorruptRecord": _UNREADABLE}
     text = f.col("value").cast("string")
     wrapped = f.concat(f.lit('{"m":'), text, f.lit(',"end":true}'))
-    as_map = f.from_json(wrapped, t.MapType(t.StringType(), t.StringType()), _JSON_OPTIONS)
-    stays_inside = ~text.rlike(_MAY_LEAVE) | (f.size(as_map) == _ENVELOPE_SIZE)
-    parsed = messages.withColumns({"parsed": f.from_json(wrapped, envelope, options), "stays_inside": stays_inside})
+    bracketed = f.from_json(f.concat(f.lit("["), text, f.lit("]")), t.ArrayType(t.StringType()), _JSON_OPTIONS)
+    is_object = text.startswith("{") | f.ltrim(text, f.lit(_JSON_SPACE)).startswith("{")
+    stays_inside = ~text.rlike(_MAY_LEAVE) | (f.size(bracketed) == 1)
+    texts = [field.name for field in fields if field.dataType == t.StringType()]
+    parsed = messages.withColumns(
+        {
+            "parsed": f.from_json(wrapped, envelope, options),
+            "is_alone": is_object & f.is_valid_utf8(text) & stays_inside,
+            "wrapped": wrapped,
+        }
+    )
     return parsed.select(
         "topic",
         "partition",
         "offset",
         "ingested_at",
-        is_true(f.col("parsed.end") & f.col("stays_inside") & f.col("parsed.m").isNotNull()).alias("is_json"),
-        f.col(f"parsed.{_UNREADABLE}").isNull().alias("has_types"),
+        is_true(f.col("parsed.end") & f.col("is_alone") & f.col("parsed.m").isNotNull()).alias("is_json"),
+        (f.col(f"parsed.{_UNREADABLE}").isNull() & _are_texts(texts)).alias("has_types"),
         "parsed.m.*",
     )
+
+
+def _are_texts(names: Sequence[str]) -> Column:
+    """Return whether none of the texts was a number with a fraction, a list, an object, true or false."""
+    as_written = t.StructType([t.StructField(name, t.VariantType()) for name in names])
+    values = f.from_json(f.col("wrapped"), t.StructType([t.StructField("m", as_written)]), _JSON_OPTIONS)
+    checks = (
+        f.when(f.col(f"parsed.m.{name}").rlike(_MAY_BE_NO_TEXT), _is_string(values["m"][name])).otherwise(f.lit(True))  # noqa: FBT003
+        for name in names
+    )
+    return functools.reduce(Column.__and__, checks)
+
+
+def _is_string(value: Column) -> Column:
+    """Return whether a variant is a string."""
+    return is_true(f.schema_of_variant(value) == "STRING")
 
 
 def place_in_session(rows: DataFrame, sessions: DataFrame) -> DataFrame:

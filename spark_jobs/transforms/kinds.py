@@ -104,11 +104,15 @@ class RecordKind:
         """
         fields = self.fields()
         rows = place_in_session(parse(messages, fields), sessions)
-        priced = rows.withColumns({name: price_or_null(name) for name in self.prices})
+        as_given = {f"given_{name}": f.col(name) for name in self.prices}
+        priced = rows.withColumns({**as_given, **{name: price_or_null(name) for name in self.prices}})
         rules = [*_common_rules(self.name), *self.rules(), ("wrong_type", f.col("has_types"))]
         judged = priced.withColumn("valid", all_hold(rules))
         rejected = ~f.col("valid")
-        seen = (f.substring(f.col(name).cast("string"), 1, _DETAIL_LENGTH).alias(name) for name in fields.names)
+        seen = {
+            name: f.col(f"given_{name}").cast("double") if name in self.prices else f.col(name) for name in fields.names
+        }
+        shown = (f.substring(value.cast("string"), 1, _DETAIL_LENGTH).alias(name) for name, value in seen.items())
         row = {**{name: f.col(name) for name in _LEDGER}, **self.to_row()}
         return judged.select(
             *(column.alias(name) for name, column in row.items()),
@@ -116,7 +120,7 @@ class RecordKind:
             "ts",
             "bar_ts",
             f.when(rejected, first_reason(rules)).alias("reason"),
-            f.when(rejected, f.to_json(f.struct(*seen))).alias("detail"),
+            f.when(rejected, f.to_json(f.struct(*shown))).alias("detail"),
         )
 
 
@@ -167,6 +171,7 @@ def _trade_rules() -> list[Rule]:
 
 def _quote_rules() -> list[Rule]:
     return [
+        *((f"bad_{side}", f.col(f"given_{side}").isNull() | f.col(side).isNotNull()) for side in ("bid", "ask")),
         ("no_bid_or_ask", f.col("bid").isNotNull() | f.col("ask").isNotNull()),
         ("bad_bid_size", _optional("bid_size", _between("bid_size", 0, MAX_SIZE_SHARES))),
         ("bad_ask_size", _optional("ask_size", _between("ask_size", 0, MAX_SIZE_SHARES))),
