@@ -73,6 +73,8 @@ def build_session(settings: Settings, name: str) -> SparkSession:
         .config("spark.sql.adaptive.enabled", "false")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
         .config("spark.sql.parquet.compression.codec", "zstd")
+        # A batch has few sessions: a writer for each at once spares sorting every row by its partition.
+        .config("spark.sql.maxConcurrentOutputFileWriters", "16")
         .config("spark.databricks.delta.snapshotPartitions", "2")
         .config("spark.databricks.delta.schema.autoMerge.enabled", "false")
         .config("spark.sql.streaming.checkpoint.fileChecksum.enabled", "false")
