@@ -1,7 +1,6 @@
 """The marts that dbt builds: equal to an independent computation after any changes, incremental or in full."""
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -12,9 +11,9 @@ import pytest
 import yaml
 from dbt.cli.main import dbtRunner
 
-from market.sessions import Session, find_session
 from market.settings import Settings
 from market.tables import PG_BARS, PG_VENDOR_BARS
+from tests.integration.mart_oracle import Row, expected_marts, read, session_of
 from warehouse.connection import connect
 from warehouse.dbt import DBT_PROJECT, dbt_environment
 from warehouse.schema import migrate
@@ -22,13 +21,11 @@ from warehouse.schema import migrate
 pytestmark = pytest.mark.integration
 
 Dbt = Callable[..., None]
-Row = dict[str, Any]
 
 HALF_DAY = date(2013, 11, 29)
 DAYS = (date(2013, 11, 27), HALF_DAY, date(2013, 12, 2))
 SYMBOLS = ("IBM", "SPY")
 SOURCES = ("lean", "otherfeed", "simulated")  # in the order of preference
-STEPS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60}
 RUN_MARTS = (
     "run",
     "--select",
@@ -74,12 +71,6 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def read(connection: psycopg.Connection[Any], query: str) -> list[Row]:
-    cursor = connection.execute(query.encode())
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
 def put(connection: psycopg.Connection[Any], table: str, key: tuple[str, ...], row: Row) -> None:
     names = [f'"{name}"' for name in row]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name.strip('"') not in key)
@@ -88,12 +79,6 @@ def put(connection: psycopg.Connection[Any], table: str, key: tuple[str, ...], r
         f"on conflict ({', '.join(key)}) do update set {changes}".encode(),
         list(row.values()),
     )
-
-
-def session_of(day: date) -> Session:
-    session = find_session(day)
-    assert session is not None
-    return session
 
 
 def put_bar(
@@ -174,94 +159,6 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
         )
     else:
         connection.execute("delete from lake.vendor_bars where symbol = %s and session_date = %s", [symbol, day])
-
-
-def rank(source: str) -> int:
-    return {"lean": 0, "sample": 1, "simulated": 3}.get(source, 2)
-
-
-def combine(minutes: list[Row]) -> Row:
-    """Return the bar of some minutes, in plain Python."""
-    minutes = sorted(minutes, key=lambda minute: minute["bar_at"])
-    priced = [minute for minute in minutes if minute["open"] is not None]
-    volume = sum(minute["volume"] for minute in minutes)
-    vwap = sum(minute["notional"] for minute in minutes) / volume if volume else None
-    return {
-        "open": priced[0]["open"] if priced else None,
-        "high": max((minute["high"] for minute in priced), default=None),
-        "low": min((minute["low"] for minute in priced), default=None),
-        "close": priced[-1]["close"] if priced else None,
-        "volume": volume,
-        "vwap": None if vwap is None else vwap.quantize(Decimal("0.000001"), ROUND_HALF_UP),
-        "trade_count": sum(minute["trade_count"] for minute in minutes),
-        "revision": sum(minute["revision"] for minute in minutes),
-        "revised_at": max(minute["revised_at"] for minute in minutes),
-        "session_date": minutes[0]["session_date"],
-        "segment": minutes[0]["segment"],
-        "origin": minutes[0]["source"],
-        "symbol": minutes[0]["symbol"],
-    }
-
-
-def segment_bounds(session: Session, segment: str) -> tuple[datetime, datetime]:
-    return {
-        "pre": (session.pre_open_at, session.open_at),
-        "regular": (session.open_at, session.close_at),
-        "post": (session.close_at, session.post_close_at),
-    }[segment]
-
-
-def expected_marts(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[Row]]:
-    """Return intraday_ohlcv and historical_ohlcv as they have to be, computed without SQL."""
-    minutes = read(connection, "select * from lake.bars_1m")
-    tapes: dict[str, datetime] = {}
-    for minute in minutes:
-        tapes[minute["source"]] = max(minute["bar_at"], tapes.get(minute["source"], minute["bar_at"]))
-    sources: dict[tuple[str, date], set[str]] = defaultdict(set)
-    for minute in minutes:
-        sources[minute["symbol"], minute["session_date"]].add(minute["source"])
-    shown = [
-        minute
-        for minute in minutes
-        if minute["source"] == min(sources[minute["symbol"], minute["session_date"]], key=lambda s: (rank(s), s))
-    ]
-    buckets: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    days: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for minute in shown:
-        starts_at, _ = segment_bounds(session_of(minute["session_date"]), minute["segment"])
-        for interval, step in STEPS.items():
-            number = (minute["bar_at"] - starts_at) // timedelta(minutes=step)
-            start = starts_at + number * timedelta(minutes=step)
-            buckets[minute["symbol"], interval, start, minute["segment"]].append(minute)
-        if minute["segment"] == "regular":
-            days[minute["symbol"], minute["session_date"]].append(minute)
-    intraday = []
-    for (_, interval, start, segment), parts in buckets.items():
-        bar = combine(parts)
-        _, ends_at = segment_bounds(session_of(bar["session_date"]), segment)
-        intraday.append({**bar, "interval": interval, "bar_at": start, "is_final": tapes[bar["origin"]] >= ends_at})
-    historical = {}
-    for key, parts in days.items():
-        session = session_of(key[1])
-        bar = combine(parts)
-        is_final = tapes[bar["origin"]] >= session.close_at
-        historical[key] = {
-            **bar,
-            "interval": "1d",
-            "bar_at": session.open_at,
-            "is_final": is_final,
-            "is_vendor_bar": False,
-        }
-    for row in sorted(
-        read(connection, "select * from lake.vendor_bars"), key=lambda r: (-rank(r["source"]), r["source"])
-    ):
-        bar = {
-            name: row[name] for name in ("symbol", "open", "high", "low", "close", "volume", "session_date", "revision")
-        }
-        bar |= {"vwap": None, "trade_count": None, "segment": "regular", "origin": row["source"], "is_final": True}
-        bar |= {"interval": "1d", "bar_at": session_of(row["session_date"]).open_at, "revised_at": row["ingested_at"]}
-        historical[row["symbol"], row["session_date"]] = {**bar, "is_vendor_bar": True}
-    return intraday, list(historical.values())
 
 
 def in_order(rows: list[Row], columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
