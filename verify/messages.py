@@ -6,6 +6,7 @@ message is rejected (the stream says so in quarantine), and what needs other mes
 Frames that leave here hold valid rows only; prices are whole millionths.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Iterable
@@ -33,6 +34,14 @@ _RECORD_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MILLIONTH: Final = Decimal(1).scaleb(-PRICE_DECIMALS)
 _WHOLE: Final = re.compile(rb"-?[0-9]{1,18}")
+_ANY_WHOLE: Final = re.compile(r"-?[0-9]+")
+_SURROGATES: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+_LONGEST_NUMBER: Final = 1_000
+_LONGEST_NAME: Final = 50_000
+_MAX_LONG: Final = 2**63
+_PRICES: Final = frozenset({"price", "bid", "ask", "open", "high", "low", "close"})
 
 _ABSENT: Final = msgspec.Raw(b"null")
 _INVALID: Final = -1
@@ -212,7 +221,7 @@ def _price_micros(token: bytes) -> int | None:
     if token == b"null":
         return None
     try:
-        text = _text(token)
+        text = _text(token) if token.startswith(b'"') else token.decode()
         value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(_INVALID)
         is_price = 0 < value < MAX_PRICE and value == value.quantize(_MILLIONTH)
     except (msgspec.MsgspecError, UnicodeDecodeError, InvalidOperation):
@@ -228,30 +237,41 @@ def _whole(token: bytes) -> int | None:
 
 
 def _text(token: bytes) -> str:
-    """Return the text that a JSON value stands for: a text's content; a number or an object stands for itself."""
+    """Return the content of a JSON text; a whole number stands for itself, anything else is no text."""
     if token.startswith(b'"'):
         return msgspec.json.decode(token, type=str)
-    return msgspec.json.format(token, indent=-1).decode()
+    if not _ANY_WHOLE.fullmatch(token.decode()):
+        raise msgspec.ValidationError
+    return str(int(token))
 
 
 def _parse(values: pl.Series, shape: type[_Message]) -> tuple[list[int], list[_Message]]:
     """Return the row numbers of the values that are JSON objects, and what they hold."""
     decoder = msgspec.json.Decoder(shape)
+    numbers = [b'"%s"' % field.name.encode() for field in msgspec.structs.fields(shape) if field.type is msgspec.Raw]
     rows: list[int] = []
     found: list[_Message] = []
     for row, value in enumerate(values):
-        try:
-            message = decoder.decode(value or b"")
-        except msgspec.ValidationError:
-            loose = _parse_loosely(value, shape)
-            if loose is None:
-                continue
-            message = loose
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        odd = value is None or len(value) > _LONGEST_NUMBER or any(value.count(name) > 1 for name in numbers)
+        if odd and not _is_readable(value or b"", shape):
             continue
-        rows.append(row)
-        found.append(message)
+        message = _parse_one(value, shape, decoder)
+        if message is not None:
+            rows.append(row)
+            found.append(message)
     return rows, found
+
+
+def _parse_one(value: bytes, shape: type[_Message], decoder: msgspec.json.Decoder[_Message]) -> _Message | None:
+    try:
+        value.decode()
+        return decoder.decode(value)
+    except msgspec.ValidationError:
+        return _parse_loosely(value, shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Half a surrogate pair stands for a question mark, as in Java.
+        mended = _SURROGATES.sub(lambda found: b"?" if found[1] else found[0], value)
+        return None if mended == value else _parse_one(mended, shape, decoder)
 
 
 def _parse_loosely(value: bytes, shape: type[_Message]) -> _Message | None:
@@ -266,6 +286,42 @@ def _parse_loosely(value: bytes, shape: type[_Message]) -> _Message | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return shape(**fields)
+
+
+class _Token(str):
+    """A number as it is written, told apart from a text."""
+
+    __slots__ = ()
+
+
+def _is_readable(value: bytes, shape: type[_Message]) -> bool:
+    """Return whether names and numbers keep their limits, and a number that is given twice is one each time."""
+    numbers = {field.name for field in msgspec.structs.fields(shape) if field.type is msgspec.Raw}
+    try:
+        members = json.loads(value, object_pairs_hook=_with_short_names, parse_int=_token, parse_float=_token)
+        return value.lstrip().startswith(b"{") and all(
+            _is_number(name, found) for name, found in members if name in numbers and found is not None
+        )
+    except (ValueError, InvalidOperation, RecursionError):
+        return False
+
+
+def _with_short_names(members: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    if any(len(name) > _LONGEST_NAME for name, _ in members):
+        raise ValueError
+    return members
+
+
+def _token(number: str) -> _Token:
+    if len(number) > _LONGEST_NUMBER:
+        raise ValueError
+    return _Token(number)
+
+
+def _is_number(name: str, found: object) -> bool:
+    if name in _PRICES:
+        return isinstance(found, str) and bool(_NUMBER.fullmatch(found)) and abs(Decimal(found)) < MAX_PRICE
+    return isinstance(found, _Token) and bool(_ANY_WHOLE.fullmatch(found)) and abs(int(found)) < _MAX_LONG
 
 
 def _ledger_of(messages: pl.DataFrame, rows: list[int]) -> dict[str, pl.Series]:

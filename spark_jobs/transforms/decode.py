@@ -25,7 +25,7 @@ time, in standard and in daylight-saving time, and no other moment lies in a ses
 _MINUTE: Final = 60 * MICROS
 _DAY: Final = 86_400 * MICROS
 _UNREADABLE: Final = "_unreadable"
-_JSON_SPACE: Final = " \t\r\n"
+_AN_OBJECT: Final = r"^[ \t\r\n]*\{"
 _MAY_LEAVE: Final = r"\}\s*,"
 _MAY_BE_NO_TEXT: Final = r"^(?:-?\d+\.\d|\"?-?Infinity|[\[{]|true|false)"
 _JSON_OPTIONS: Final = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
@@ -60,7 +60,7 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     text = f.col("value").cast("string")
     wrapped = f.concat(f.lit('{"m":'), text, f.lit(',"end":true}'))
     bracketed = f.from_json(f.concat(f.lit("["), text, f.lit("]")), t.ArrayType(t.StringType()), _JSON_OPTIONS)
-    is_object = text.startswith("{") | f.ltrim(text, f.lit(_JSON_SPACE)).startswith("{")
+    is_object = text.startswith("{") | text.rlike(_AN_OBJECT)
     stays_inside = ~text.rlike(_MAY_LEAVE) | (f.size(bracketed) == 1)
     texts = [field.name for field in fields if field.dataType == t.StringType()]
     parsed = messages.withColumns(

@@ -148,6 +148,9 @@ def test_a_trade_that_keeps_the_rules_is_taken(changes: dict[str, Any]) -> None:
         {"trade_id": "a" * 65},
         {"trade_id": "a b"},
         {"trade_id": ...},
+        {"trade_id": 1.5},
+        {"trade_id": True},
+        {"exchange": ["P"]},
         {"exchange": "x" * 17},
         {"conditions": "xyz"},
         {"conditions": "1" * 16},
@@ -166,6 +169,8 @@ def test_a_trade_that_breaks_a_rule_is_left_out_and_its_neighbours_stay(changes:
         *(None, b"", b"{", b"null", b"[]", b'"trade"', b"\x00\x01\xff", changed(TRADE)[:-1]),
         *(changed(TRADE) + b"}", b"[" * 100_000, changed(TRADE).replace(b'"P"', b'"\xff"')),
         changed(TRADE).replace(b"100.5", b'"\xff"'),
+        *(changed(TRADE)[:-1] + b',"u":"\xff"}', changed(TRADE)[:-1] + b',"u":' + b"9" * 1001 + b"}"),
+        *(changed(TRADE)[:-1] + b',"' + b"k" * 50_001 + b'":1}', b'{"size":"x",' + changed(TRADE)[1:]),
     ],
     ids=lambda value: str(value)[:30],
 )
