@@ -1,9 +1,18 @@
-"""For every tier: what a run of the tests reports beside pytest's own lines."""
+"""For every tier: logging that ends with the test, and what a run reports beside pytest's own lines."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import PurePath
 
 import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_its_own() -> Iterator[None]:
+    """Undo what a command configured: its stream is the one that pytest captured, and is closed with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -89,7 +89,9 @@ class Lake:
         delta = self._tables[table.path]
         if delta is None:
             return pl.LazyFrame(schema=schema_of(table))
-        return pl.scan_delta(delta).select(_as_compared(column.name, column.type) for column in table.columns)
+        # polars looks for the files of a local path with a space under the path's percent-encoded name; pyarrow does not.
+        rows = pl.scan_delta(delta, use_pyarrow="%" in delta.table_uri)
+        return rows.select(_as_compared(column.name, column.type) for column in table.columns)
 
     def read(self, rows: pl.LazyFrame) -> pl.DataFrame:
         """Return the rows of a scan.

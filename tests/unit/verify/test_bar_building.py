@@ -24,7 +24,7 @@ def bars_one_by_one(trades: list[Row]) -> dict[Any, Row]:
     bars: dict[Any, Row] = {}
     for minute in {trade["bar_at"] for trade in trades}:
         members = [trade for trade in trades if trade["bar_at"] == minute]
-        ordered = sorted(members, key=lambda trade: (trade["traded_at"], trade["sequence"], trade["trade_id"]))
+        ordered = sorted(members, key=lambda trade: (trade["traded_at"], trade["sequence"], trade["price"]))
         priced = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_price"]]
         counted = [trade for trade in members if trade["counts_for_volume"]]
         volume = sum(trade["size"] for trade in counted)
