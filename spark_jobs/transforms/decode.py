@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
-from spark_jobs.schemas import PRICE
+from spark_jobs.schemas import PRICE, WIRE_PRICE
 
 MICROS: Final = 1_000_000
 MAX_TS: Final = 7_258_118_400 * MICROS
@@ -29,6 +29,7 @@ _AN_OBJECT: Final = r"^[ \t\r\n]*\{"
 _MAY_LEAVE: Final = r"\}\s*,"
 _MAY_BE_NO_TEXT: Final = r"^(?:-?\d+\.\d|\"?-?Infinity|[\[{]|true|false)"
 _JSON_OPTIONS: Final = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+_NUMBER: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\z"
 
 Rule = tuple[str, Column]
 """A reason, and the condition that a message without that fault meets; never null."""
@@ -52,6 +53,7 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
 
     The parser gives a text for anything; it writes numbers with a fraction anew, so that two texts could become one.
     A text that may have been a number with a fraction, a list, an object, true or false is parsed once more to see.
+    Likewise a price that may have been a text: the parser would leave out its commas.
     """
     envelope = t.StructType(
         [t.StructField("m", fields), t.StructField("end", t.BooleanType()), t.StructField(_UNREADABLE, t.StringType())]
@@ -63,11 +65,13 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     is_object = text.startswith("{") | text.rlike(_AN_OBJECT)
     stays_inside = ~text.rlike(_MAY_LEAVE) | (f.size(bracketed) == 1)
     texts = [field.name for field in fields if field.dataType == t.StringType()]
+    prices = [field.name for field in fields if field.dataType == WIRE_PRICE]
     parsed = messages.withColumns(
         {
             "parsed": f.from_json(wrapped, envelope, options),
             "is_alone": is_object & f.is_valid_utf8(text) & stays_inside,
             "wrapped": wrapped,
+            "may_quote_prices": text.contains("\\") | text.rlike(rf'"(?:{"|".join(prices)})"\s*:\s*"'),
         }
     )
     return parsed.select(
@@ -76,7 +80,7 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
         "offset",
         "ingested_at",
         is_true(f.col("parsed.end") & f.col("is_alone") & f.col("parsed.m").isNotNull()).alias("is_json"),
-        (f.col(f"parsed.{_UNREADABLE}").isNull() & _are_texts(texts)).alias("has_types"),
+        (f.col(f"parsed.{_UNREADABLE}").isNull() & _are_texts(texts) & _are_numbers(prices)).alias("has_types"),
         "parsed.m.*",
     )
 
@@ -90,6 +94,17 @@ def _are_texts(names: Sequence[str]) -> Column:
         for name in names
     )
     return functools.reduce(Column.__and__, checks)
+
+
+def _are_numbers(names: Sequence[str]) -> Column:
+    """Return whether those of the prices that are written as texts are JSON numbers."""
+    as_texts = t.StructType([t.StructField(name, t.StringType()) for name in names])
+    values = f.from_json(f.col("wrapped"), t.StructType([t.StructField("m", as_texts)]), _JSON_OPTIONS)["m"]
+    are_numbers = functools.reduce(
+        Column.__and__, (f.coalesce(values[name], f.lit("0")).rlike(_NUMBER) for name in names)
+    )
+    # Not an "or": what occurs more than once in one would be computed for every message.
+    return f.when(is_true(f.col("may_quote_prices")), are_numbers).otherwise(f.lit(True))  # noqa: FBT003
 
 
 def _is_string(value: Column) -> Column:
