@@ -1,0 +1,270 @@
+"""What the stream makes of single messages: each bad one has exactly one reason, and its neighbours are unharmed."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
+from tests.spark.messages import BAR, INGESTED, OPEN, QUOTE, TRADE, Fields, changed, decoded, micros, with_token
+
+pytestmark = pytest.mark.spark
+
+GOOD = changed(TRADE)
+DETAIL_LIMIT = 2_000
+
+NOT_JSON: list[bytes | None] = [
+    *(None, b"", b" ", b"{", b"null", b"[]", b"{}}", b'"trade"', b"1", b"true", b"\x00\x01\xff"),
+    *(GOOD[:-1], GOOD + b"}", GOOD + b" x", GOOD + b",", GOOD + GOOD, b"[" + GOOD + b"]", b"\xef\xbb\xbf" + GOOD),
+    *(GOOD[:-1] + b",}", GOOD[:-1] + b",u:1}", GOOD[:-1] + b'/**/,"u":1}', GOOD[:-1] + b",'u':1}"),
+    GOOD.decode().encode("utf-16"),
+    # invalid UTF-8, in a field and beside the fields
+    *(GOOD.replace(b'"P"', b'"\xff"'), GOOD[:-1] + b',"u":"\xc3"}'),
+    # values that try to leave the envelope in which they are parsed
+    *(GOOD + b',"x":{}', GOOD + b',"end":true', GOOD + b',"end":true}', GOOD + b',"m":' + GOOD),
+    *(b'null,"m":' + GOOD, b'{},"m":' + GOOD, b'[],"m":' + GOOD, b'1,"m":' + GOOD, GOOD + b'},"end":true,"x":{"y":1'),
+    *(GOOD + b"],[" + GOOD, GOOD + b'}\n,\n"end":true}', b'{"m":' + GOOD + b',"end":true},'),
+    # what the parser does not read: a number of 1,001 digits, a name of 50,001 characters, 1,001 levels
+    *(GOOD[:-1] + b',"u":' + b"9" * 1_001 + b"}", GOOD[:-1] + b',"' + b"k" * 50_001 + b'":1}'),
+    GOOD[:-1] + b',"u":' + b"[" * 1_001 + b"]" * 1_001 + b"}",
+    # what Python writes and JSON does not have
+    *(changed(TRADE, price=float("nan")), changed(TRADE, price=float("inf")), changed(TRADE, price=float("-inf"))),
+]
+BAD_SYMBOLS = (
+    *("spy", "", " SPY", "SPY ", "S'PY", 'S"PY', "S/PY", "../SPY", "S\\PY", "SPY\n", "\nSPY", "S\x00", "S\x1b[0m"),
+    *(
+        "SPY\r",
+        "SPY\u0085",
+        "SPY\u2028",
+        "É",
+        "A" * 16,
+        "A" * 10_000,
+        "1A",
+        ".A",
+        "SPY;drop table trades",
+        5,
+        None,
+        ...,
+    ),
+)
+BAD_IDS = ("", " a", "a b", "a'b", "a/b", "a\n", "-a", "é", "x" * 65, "x" * 10_000, None, ...)
+BAD_PRICES: tuple[object, ...] = (
+    *(0, -0.0, -1, -0.000001, "0", "NaN", "-1", "1e30", 10**12, 1e-7, 1.1234567, "0.0000001", "0.1234565"),
+    *("999999999999.9999991", "1000000000000", None, ...),
+)
+NOT_PRICES = (b"true", b"[]", b"{}", b'""', b'"x"', b'" 1"', b'"0x10"', b'"1\\n"')
+NOT_NUMBERS = (b'"1,5"', b'",5"', b'"1,000.5"', b'"+1"', b'".5"', b'"1."', b'"01"', '"\u0661"'.encode(), b'"1\\u002c5"')
+TOO_BIG = (2**63, 2**64, 10**30, -(10**30), 1.5, "x", True, [1], {"a": 1})
+
+
+def one_by_one(
+    fields: Fields, name: str, reason: str, values: tuple[object, ...]
+) -> list[tuple[bytes | None, set[str]]]:
+    return [(changed(fields, **{name: value}), {reason}) for value in values]
+
+
+def bad_trades() -> list[tuple[bytes | None, set[str]]]:
+    """Return bad trades with the reasons that may be given."""
+    wrong = {"wrong_type"}
+    return [
+        *((value, {"not_json"}) for value in NOT_JSON),
+        *one_by_one(TRADE, "kind", "unknown_kind", ("quote", "Trade", "", None, ..., 1, ["trade"], "x" * 10_000)),
+        *one_by_one(TRADE, "kind", "amendment_not_supported", ("cancel", "correction")),
+        *one_by_one(TRADE, "source", "bad_source", ("Lean", "", "l ean", "a\n", "lean\n", "1x", "x" * 33, None, ...)),
+        *one_by_one(TRADE, "symbol", "bad_symbol", BAD_SYMBOLS),
+        *one_by_one(TRADE, "ts", "bad_ts", (-1, 2**62, None, ..., "1381152600000000", *TOO_BIG)),
+        *one_by_one(
+            TRADE, "ts", "from_the_future", (micros(INGESTED + timedelta(minutes=5)) + 1, micros(INGESTED) * 2)
+        ),
+        *one_by_one(TRADE, "ts", "outside_session", (0, micros(OPEN - timedelta(days=1)))),
+        *one_by_one(TRADE, "price", "bad_price", BAD_PRICES),
+        *(
+            (with_token(TRADE, "price", token), {"bad_price"})
+            for token in (*NOT_PRICES, b"1e999999999", b"1e-999999999")
+        ),
+        *((with_token(TRADE, "price", token), wrong) for token in NOT_NUMBERS),
+        (changed(TRADE, price=...)[:-1] + b', "pric\\u0065": "1,5"}', wrong),
+        *one_by_one(TRADE, "size", "bad_size", (0, -1, 10**12 + 1, None, ..., "100", *TOO_BIG)),
+        *one_by_one(TRADE, "trade_id", "bad_trade_id", (*BAD_IDS, [1], {"a": 1})),
+        *one_by_one(TRADE, "trade_id", "wrong_type", (1.5, 1e300, True, False)),
+        *one_by_one(TRADE, "sequence", "bad_sequence", (-1, 2**37)),
+        *one_by_one(TRADE, "sequence", "wrong_type", TOO_BIG),
+        *one_by_one(TRADE, "exchange", "bad_exchange", ("x" * 17, "x" * 10_000)),
+        *one_by_one(TRADE, "exchange", "wrong_type", (1.5, True, [], {}, [1], {"a": 1})),
+        *one_by_one(TRADE, "conditions", "bad_conditions", ("xyz", "1" * 16, "0x1", "1 ", "1\n", 1.5, [1])),
+        *((changed(TRADE, source="other", conditions=text), {"bad_conditions"}) for text in ("x" * 65, "x" * 10_000)),
+        *((changed(TRADE, source="other", conditions=[text]), wrong) for text in ("x", 1)),
+        (b'{"size":"x",' + GOOD[1:], wrong),
+        (b'{"price":true,' + GOOD[1:], wrong),
+        (with_token(TRADE, "exchange", b"1e999"), wrong),
+    ]
+
+
+def bad_quotes() -> list[tuple[bytes | None, set[str]]]:
+    return [
+        (b"{", {"not_json"}),
+        (changed(TRADE), {"unknown_kind"}),
+        *one_by_one(QUOTE, "bid", "bad_bid", (0, -1, 1.1234567, 1e-7)),
+        *one_by_one(QUOTE, "ask", "bad_ask", (0, -1, 1.1234567, 1e-7)),
+        *(
+            (with_token(QUOTE, "bid", token), {"wrong_type"})
+            for token in (*NOT_PRICES, *NOT_NUMBERS, b'"NaN"', b"1000000000000")
+        ),
+        (changed(QUOTE, bid=None, ask=...), {"no_bid_or_ask"}),
+        *one_by_one(QUOTE, "bid_size", "bad_bid_size", (-1, 10**12 + 1)),
+        *one_by_one(QUOTE, "ask_size", "bad_ask_size", (-1, 10**12 + 1)),
+        *one_by_one(QUOTE, "ask_size", "wrong_type", TOO_BIG),
+        *one_by_one(QUOTE, "quote_id", "bad_quote_id", BAD_IDS),
+    ]
+
+
+def bad_bars() -> list[tuple[bytes | None, set[str]]]:
+    return [
+        (changed(QUOTE), {"unknown_kind"}),
+        *one_by_one(BAR, "interval", "bad_interval", ("2m", "1D", "", "1m\n", None, ..., 1)),
+        *(bad for name in ("open", "high", "low", "close") for bad in one_by_one(BAR, name, f"bad_{name}", BAD_PRICES)),
+        *one_by_one(BAR, "high", "prices_out_of_order", (10.5, 9)),
+        *one_by_one(BAR, "low", "prices_out_of_order", (10.5, 13)),
+        *one_by_one(BAR, "volume", "bad_volume", (-1, 10**15 + 1, None, ..., *TOO_BIG)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (TRADES, GOOD, bad_trades()),
+        (QUOTES, changed(QUOTE), bad_quotes()),
+        (VENDOR_BARS, changed(BAR), bad_bars()),
+    ],
+    ids=["trades", "quotes", "bars"],
+)
+def test_each_bad_message_has_one_reason_and_its_neighbours_are_unharmed(
+    spark: SparkSession, sessions: DataFrame, kind: RecordKind, good: bytes, bad: list[tuple[bytes | None, set[str]]]
+) -> None:
+    values = [good] + [value for message, _ in bad for value in (message, good)]
+    rows = decoded(spark, kind, sessions, values)
+    assert sorted(rows) == list(range(len(values)))
+    unharmed = {name: value for name, value in rows[0].asDict().items() if name != "offset"}
+    wrong = []
+    for number, (message, reasons) in enumerate(bad):
+        row, neighbour = rows[2 * number + 1], rows[2 * number + 2]
+        if row["valid"] or row["reason"] not in reasons or len(row["detail"] or "") > DETAIL_LIMIT:
+            wrong.append((message, row["reason"], reasons))
+        assert neighbour["valid"]
+        assert neighbour["reason"] is None
+        assert {name: neighbour[name] for name in unharmed} == unharmed
+    assert wrong == []
+
+
+def test_every_reason_of_the_rules_is_seen_in_a_test() -> None:
+    for kind, bad in ((TRADES, bad_trades()), (QUOTES, bad_quotes()), (VENDOR_BARS, bad_bars())):
+        own = {code for code, _ in kind.rules()}
+        assert own - {reason for _, reasons in bad for reason in reasons} <= {
+            *("bad_sequence", "bad_exchange", "bad_conditions"),  # shared with trades, seen there
+        }, kind.name
+
+
+def test_the_detail_shows_what_was_wrong(spark: SparkSession, sessions: DataFrame) -> None:
+    values = [changed(TRADE, price=-1.25), changed(TRADE, symbol="A" * 10_000), changed(TRADE, size=0)]
+    rows = decoded(spark, TRADES, sessions, values)
+    details = [json.loads(rows[number]["detail"]) for number in range(3)]
+    assert details[0]["price"] == "-1.25"
+    assert details[1]["symbol"] == "A" * 80
+    assert details[2]["size"] == "0"
+
+
+ACCEPTED: list[tuple[bytes, dict[str, object]]] = [
+    (with_token(TRADE, "price", b"100.5"), {"price": Decimal("100.5")}),
+    (with_token(TRADE, "price", b"1.005e2"), {"price": Decimal("100.5")}),
+    (with_token(TRADE, "price", b"1005E-1"), {"price": Decimal("100.5")}),
+    (with_token(TRADE, "price", b'"100.500000000"'), {"price": Decimal("100.5")}),
+    (with_token(TRADE, "price", b"1e-6"), {"price": Decimal("0.000001")}),
+    (with_token(TRADE, "price", b"0.1"), {"price": Decimal("0.1")}),
+    (with_token(TRADE, "price", b"999999999999.999999"), {"price": Decimal("999999999999.999999")}),
+    (with_token(TRADE, "price", b"123456789012.345678"), {"price": Decimal("123456789012.345678")}),
+    (changed(TRADE, size=10**12), {"size": 10**12}),
+    (changed(TRADE, sequence=2**37 - 1), {"sequence": 2**37 - 1}),
+    (changed(TRADE, sequence=...), {"sequence": 0xCF14_D077}),
+    (changed(TRADE, trade_id=7), {"trade_id": "7"}),
+    (changed(TRADE, trade_id="1.50"), {"trade_id": "1.50"}),
+    (changed(TRADE, exchange="[x]"), {"exchange": "[x]"}),
+    (changed(TRADE, exchange="true"), {"exchange": "true"}),
+    (changed(TRADE, exchange=None, conditions=...), {"exchange": "", "conditions": ""}),
+    (changed(TRADE, exchange="é" * 16), {"exchange": "é" * 16}),
+    (changed(TRADE, source="other", conditions="@ T\n'\"\\/"), {"conditions": "@ T\n'\"\\/"}),
+    (changed(TRADE, symbol="BRK.B"), {"symbol": "BRK.B"}),
+    (changed(TRADE, note={"a": {"b": [1, 2]}, "c": "}},{"}), {"symbol": "SPY"}),
+    (b" \r\n\t" + GOOD + b" \n", {"symbol": "SPY"}),
+    (changed(TRADE, ts=micros(INGESTED)), {"session_date": date(2026, 1, 5), "segment": "pre"}),
+]
+
+
+def test_what_keeps_the_rules_is_taken_to_the_last_digit(spark: SparkSession, sessions: DataFrame) -> None:
+    rows = decoded(spark, TRADES, sessions, [value for value, _ in ACCEPTED])
+    for number, (value, expected) in enumerate(ACCEPTED):
+        assert rows[number]["valid"], (value, rows[number]["reason"])
+        assert {name: rows[number][name] for name in expected} == expected, value
+
+
+SESSION_MOMENTS: list[tuple[datetime, date | None, str | None]] = [
+    # Standard time: 04:00 is 09:00 UTC. The week before the clocks go forward, and the day after.
+    (datetime(2013, 3, 8, 8, 59, 59, 999_999, UTC), None, None),
+    (datetime(2013, 3, 8, 9, 0, tzinfo=UTC), date(2013, 3, 8), "pre"),
+    (datetime(2013, 3, 8, 14, 29, 59, 999_999, UTC), date(2013, 3, 8), "pre"),
+    (datetime(2013, 3, 8, 14, 30, tzinfo=UTC), date(2013, 3, 8), "regular"),
+    (datetime(2013, 3, 8, 20, 59, 59, 999_999, UTC), date(2013, 3, 8), "regular"),
+    (datetime(2013, 3, 8, 21, 0, tzinfo=UTC), date(2013, 3, 8), "post"),
+    (datetime(2013, 3, 9, 0, 59, 59, 999_999, UTC), date(2013, 3, 8), "post"),  # the next day in UTC
+    (datetime(2013, 3, 9, 1, 0, tzinfo=UTC), None, None),
+    (datetime(2013, 3, 10, 15, 0, tzinfo=UTC), None, None),  # the Sunday on which the clocks change
+    (datetime(2013, 3, 11, 7, 59, 59, 999_999, UTC), None, None),
+    (datetime(2013, 3, 11, 8, 0, tzinfo=UTC), date(2013, 3, 11), "pre"),
+    (datetime(2013, 3, 11, 13, 30, tzinfo=UTC), date(2013, 3, 11), "regular"),
+    (datetime(2013, 3, 11, 20, 0, tzinfo=UTC), date(2013, 3, 11), "post"),
+    (datetime(2013, 3, 11, 23, 59, 59, 999_999, UTC), date(2013, 3, 11), "post"),
+    (datetime(2013, 3, 12, 0, 0, tzinfo=UTC), None, None),
+    # The clocks go back on Sunday, 3 November 2013.
+    (datetime(2013, 11, 1, 8, 0, tzinfo=UTC), date(2013, 11, 1), "pre"),
+    (datetime(2013, 11, 1, 13, 30, tzinfo=UTC), date(2013, 11, 1), "regular"),
+    (datetime(2013, 11, 4, 8, 30, tzinfo=UTC), None, None),
+    (datetime(2013, 11, 4, 13, 30, tzinfo=UTC), date(2013, 11, 4), "pre"),
+    (datetime(2013, 11, 4, 14, 30, tzinfo=UTC), date(2013, 11, 4), "regular"),
+    # The half-day after Thanksgiving: the close is 13:00, after-hours trading ends at 17:00.
+    (datetime(2013, 11, 28, 15, 0, tzinfo=UTC), None, None),
+    (datetime(2013, 11, 29, 17, 59, 59, 999_999, UTC), date(2013, 11, 29), "regular"),
+    (datetime(2013, 11, 29, 18, 0, tzinfo=UTC), date(2013, 11, 29), "post"),
+    (datetime(2013, 11, 29, 22, 0, tzinfo=UTC), None, None),
+    # Closed: Christmas, a Saturday, the storm of 2012.
+    (datetime(2013, 12, 25, 15, 0, tzinfo=UTC), None, None),
+    (datetime(2013, 10, 5, 15, 0, tzinfo=UTC), None, None),
+    (datetime(2012, 10, 29, 15, 0, tzinfo=UTC), None, None),
+]
+
+
+def test_moments_find_their_session_and_segment(spark: SparkSession, sessions: DataFrame) -> None:
+    rows = decoded(spark, TRADES, sessions, [changed(TRADE, ts=micros(moment)) for moment, _, _ in SESSION_MOMENTS])
+    for number, (moment, session_date, segment) in enumerate(SESSION_MOMENTS):
+        row = rows[number]
+        assert row["valid"] == (segment is not None), moment
+        assert row["reason"] == (None if segment else "outside_session"), moment
+        if segment:
+            assert (row["session_date"], row["segment"]) == (session_date, segment), moment
+            assert row["bar_ts"] == micros(moment.replace(second=0, microsecond=0))
+
+
+def test_sale_conditions_decide_what_a_trade_counts_for(spark: SparkSession, sessions: DataFrame) -> None:
+    pre = micros(OPEN - timedelta(hours=1))
+    cases = [
+        (changed(TRADE, conditions=""), (True, True)),
+        (changed(TRADE, conditions="20"), (False, True)),  # intermarket sweep
+        (changed(TRADE, conditions="20", ts=pre), (True, True)),
+        (changed(TRADE, conditions="80", ts=pre), (False, False)),  # closing print, before the open
+        (changed(TRADE, conditions="1000000"), (False, False)),  # official close
+        (changed(TRADE, conditions="fffffffffffffff"), (False, False)),
+        (changed(TRADE, conditions="fffffff", source="other"), (True, True)),
+    ]
+    rows = decoded(spark, TRADES, sessions, [value for value, _ in cases])
+    found = [(rows[number]["counts_for_price"], rows[number]["counts_for_volume"]) for number in range(len(cases))]
+    assert found == [expected for _, expected in cases]
