@@ -1,13 +1,15 @@
 """What the stream makes of single messages: each bad one has exactly one reason, and its neighbours are unharmed."""
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
+from market.settings import CHECKOUT
+from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind, _common_rules
 from tests.spark.messages import BAR, INGESTED, OPEN, QUOTE, TRADE, Fields, changed, decoded, micros, with_token
 
 pytestmark = pytest.mark.spark
@@ -158,12 +160,35 @@ def test_each_bad_message_has_one_reason_and_its_neighbours_are_unharmed(
     assert wrong == []
 
 
-def test_every_reason_of_the_rules_is_seen_in_a_test() -> None:
-    for kind, bad in ((TRADES, bad_trades()), (QUOTES, bad_quotes()), (VENDOR_BARS, bad_bars())):
-        own = {code for code, _ in kind.rules()}
-        assert own - {reason for _, reasons in bad for reason in reasons} <= {
-            *("bad_sequence", "bad_exchange", "bad_conditions"),  # shared with trades, seen there
-        }, kind.name
+def reasons_in_order(kind: RecordKind) -> list[str]:
+    own = [code for code, _ in (*_common_rules(kind.name), *kind.rules())]
+    conflict = [] if kind.restated else [f"conflicting_{kind.identity.key[-1]}"]
+    return [*own, "wrong_type", *conflict]
+
+
+@pytest.mark.usefixtures("spark")
+def test_the_page_for_producers_has_the_reasons_of_the_rules_in_their_order_and_no_other() -> None:
+    table = (CHECKOUT / "docs" / "wire-format.md").read_text().split("## Reasons")[1]
+    cells = re.findall(r"^\| (`[^|]+) \| ([a-z, ]+) \|", table, re.MULTILINE)
+    seen = set()
+    for kind in (TRADES, QUOTES, VENDOR_BARS):
+        expected = reasons_in_order(kind)
+        codes = [code for names, kinds in cells for code in re.findall("`(.+?)`", names) if _is_of(kind, kinds, code)]
+        assert codes == expected
+        seen |= set(codes)
+    assert {code for names, _ in cells for code in re.findall("`(.+?)`", names)} == seen
+
+
+def _is_of(kind: RecordKind, kinds: str, code: str) -> bool:
+    other_id = "quote_id" if kind is TRADES else "trade_id"
+    return (kinds == "all" or kind.name in kinds.split(", ")) and not code.endswith(other_id)
+
+
+@pytest.mark.usefixtures("spark")
+def test_every_reason_of_the_rules_has_a_bad_message() -> None:
+    tried = {reason for bad in (bad_trades(), bad_quotes(), bad_bars()) for _, reasons in bad for reason in reasons}
+    every = {reason for kind in (TRADES, QUOTES, VENDOR_BARS) for reason in reasons_in_order(kind)}
+    assert every - tried == {"conflicting_trade_id", "conflicting_quote_id"}  # these need other messages
 
 
 def test_the_detail_shows_what_was_wrong(spark: SparkSession, sessions: DataFrame) -> None:

@@ -1,0 +1,25 @@
+"""The page for producers names every topic and field, and its examples are records; reasons: see the Spark tier."""
+
+import json
+
+import pytest
+
+from market import records, topics
+from market.settings import CHECKOUT
+
+PAGE = (CHECKOUT / "docs" / "wire-format.md").read_text()
+
+
+@pytest.mark.parametrize("record", [records.Trade, records.Quote, records.Bar])
+def test_the_page_names_every_field(record: type[records.Record]) -> None:
+    assert [name for name in record.__struct_fields__ if f"`{name}`" not in PAGE] == []
+
+
+def test_the_page_names_every_topic() -> None:
+    assert [topic.name for topic in topics.TOPICS if f"| `{topic.name}` | {topic.key} |" not in PAGE] == []
+
+
+def test_the_examples_are_records() -> None:
+    examples = PAGE.split("```json\n")[1].split("```")[0].splitlines()
+    assert [type(records.decode(line.encode())) for line in examples] == [records.Trade, records.Quote, records.Bar]
+    assert all(json.loads(line)["ts"] == 1_381_152_600_000_000 for line in examples)
