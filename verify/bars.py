@@ -4,7 +4,7 @@ What belongs here: rows and their values, from bronze to the marts. What does no
 is :mod:`verify.ledger`.
 
 A bar is the minute that its trades fall into. Open and close are the prices of the first and the last trade by time,
-then sequence, then id, among those that may set a price. All arithmetic is in whole millionths.
+then sequence, then price, among those that may set a price. All arithmetic is in whole millionths.
 """
 
 from datetime import date

@@ -65,7 +65,9 @@ def unprivileged_user(data_folder: Path, passed_through: Iterable[Path]) -> Othe
             f"Open it with `chmod o+x {closed}`, choose another TAPEHOUSE_HOME, run as another user, or set DATABASE_URL."
         )
         raise ServiceError(msg)
-    return OtherUser(uid, gid, (*prefix, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}", "--"))
+    # Without this bit access(2), by which initdb looks for its programs, disregards the capabilities of any user but root.
+    heeded = "--securebits=+no_setuid_fixup"
+    return OtherUser(uid, gid, (*prefix, heeded, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}", "--"))
 
 
 def _identity(data_folder: Path) -> tuple[int, int]:

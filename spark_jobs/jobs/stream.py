@@ -34,6 +34,7 @@ from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.session import build_session
 from spark_jobs.transforms.kinds import KINDS, RecordKind
 from warehouse.batch import BatchOutput
+from warehouse.progress import next_offsets
 from warehouse.publisher import publish_when_reachable
 
 log = structlog.get_logger()
@@ -150,7 +151,7 @@ class Stream:
         return str(rows[0]["value"])
 
     def _check_checkpoints(self) -> None:
-        """Refuse a lake without its checkpoints and the reverse: either way data would be doubled or lost."""
+        """Refuse a lake, its checkpoints and a database that do not belong together: data would be doubled, lost or stale."""
         has_lake = self._lake.exists(tables.MESSAGES) and not self._lake.read(tables.MESSAGES).isEmpty()
         path = self._spark._jvm.org.apache.hadoop.fs.Path(self._checkpoints)  # noqa: SLF001
         files = path.getFileSystem(self._spark._jsc.hadoopConfiguration())  # noqa: SLF001
@@ -159,15 +160,27 @@ class Stream:
         if has_lake and not has_checkpoint:
             msg = (
                 f"The lake {self._settings.lake} holds data but its checkpoints {self._checkpoints} are missing. Put them "
-                f"back, or move the lake away: the stream then rebuilds it from what Kafka holds."
+                f"back. {self._rebuild()}"
             )
             raise CheckpointError(msg)
         if has_checkpoint and not self._lake.exists(tables.MESSAGES):
             msg = (
                 f"The checkpoints {self._checkpoints} belong to a lake that is missing from {self._settings.lake}. Put the "
-                f"lake back, or delete the checkpoints: the stream then rebuilds the lake from what Kafka holds."
+                f"lake back. {self._rebuild()}"
             )
             raise CheckpointError(msg)
+        if not has_lake and not has_checkpoint and next_offsets(self._settings):
+            msg = (
+                f"The database holds what another lake published, and {self._settings.lake} is empty. Point LAKE_URI at that "
+                f"lake, or put it back. {self._rebuild()}"
+            )
+            raise CheckpointError(msg)
+
+    def _rebuild(self) -> str:
+        return (
+            "To build anew from what Kafka still holds, start with an empty lake and an empty database: move "
+            f"{self._settings.lake} and {self._settings.home / 'postgres'} away, or set LAKE_URI and DATABASE_URL to new ones."
+        )
 
 
 def planned_moment(offsets: str) -> datetime:

@@ -1,6 +1,8 @@
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +156,15 @@ def test_the_doctor_reports_a_bad_setting_instead_of_failing(monkeypatch: pytest
     assert "TAPEHOUSE_SEED" in finding.found
 
 
+@pytest.fixture
+def _ctrl_c_is_heeded() -> Iterator[None]:
+    """Let SIGINT through even where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heeded")
 def test_the_first_signal_stops_and_the_second_hurries() -> None:
     signals = StopSignals()
     with signals.installed():
@@ -164,6 +175,7 @@ def test_the_first_signal_stops_and_the_second_hurries() -> None:
         assert signals.is_in_a_hurry()
 
 
+@pytest.mark.usefixtures("_ctrl_c_is_heeded")
 def test_a_stop_for_another_reason_is_hurried_by_the_first_signal() -> None:
     signals = StopSignals()
     with signals.installed():

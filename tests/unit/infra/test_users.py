@@ -37,7 +37,12 @@ def test_a_closed_folder_above_is_passed_with_one_capability(monkeypatch: pytest
     closed.chmod(0o700)
     monkeypatch.setattr(users, "_capability", lambda: "dac_read_search")
     prefix = unprivileged_user(closed / "home" / "data", ()).prefix
-    assert prefix[-3:] == ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--")
+    assert prefix[4:] == (
+        "--securebits=+no_setuid_fixup",
+        "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
+        "--",
+    )
 
 
 @pytest.mark.usefixtures("as_root")
