@@ -56,6 +56,11 @@ class FakePostgres:
         names = ("messages", "trades", "vendor_bars", "quarantined", "duplicates", "bars")
         return [{name: getattr(batch, name) for name in names} for _, batch in sorted(self.batches.items())]
 
+    def bars(self, batch_id: int) -> list[dict[str, Any]]:
+        published = self.batches[("query of trade", batch_id)].bar_rows
+        assert published is not None
+        return sorted(published.to_pylist(), key=str)
+
 
 class Platform:
     """A lake of its own with a fake PostgreSQL, fed batch by batch."""
@@ -203,6 +208,7 @@ def test_a_batch_cut_anywhere_and_run_again_leaves_what_an_undisturbed_one_does(
     platform.run(TRADES, *BATCHES[1])
     assert platform.everything() == undisturbed.everything()
     assert platform.postgres.counts() == undisturbed.postgres.counts()[1:]
+    assert platform.postgres.bars(1) == undisturbed.postgres.bars(1)
 
 
 def test_a_vendor_bar_stated_anew_is_a_version_and_stated_again_a_duplicate(platform: Platform) -> None:
