@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from delta.tables import DeltaTable
@@ -86,18 +86,22 @@ class Lake:
 
 
 def around(windows: Windows, moment: str) -> Column:
-    """Return a condition that holds for every row of the windows' sessions whose ``moment`` is not before them.
+    """Return a condition that holds for every row whose ``moment`` lies in one of the windows, and for few others.
 
     It only has to leave out what cannot matter, by files. Its constants are rounded, because Spark compiles a query anew
     for each constant that it has not met: a stream would compile in every batch.
     """
     if len(windows) > _MOST_WINDOWS:
-        first_moment = min(first for first, _ in windows.values())
-        return f.col("session_date").between(min(windows), max(windows)) & (f.col(moment) >= _rounded(first_moment))
+        span = (min(first for first, _ in windows.values()), max(last for _, last in windows.values()))
+        return f.col("session_date").between(min(windows), max(windows)) & _between(moment, *span)
     condition = f.lit(False)  # noqa: FBT003
-    for session_date, (first, _) in sorted(windows.items()):
-        condition = condition | ((f.col("session_date") == session_date) & (f.col(moment) >= _rounded(first)))
+    for session_date, span in sorted(windows.items()):
+        condition = condition | ((f.col("session_date") == session_date) & _between(moment, *span))
     return condition
+
+
+def _between(moment: str, first: datetime, last: datetime) -> Column:
+    return (f.col(moment) >= _rounded(first)) & (f.col(moment) < _rounded(last) + timedelta(minutes=_ROUNDED_MINUTES))
 
 
 def _rounded(moment: datetime) -> datetime:
