@@ -82,7 +82,9 @@ def test_the_database_refuses_a_wrong_password_and_keeps_its_own_to_the_owner(ho
         assert password in url
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(url.replace(password, "wrong"))
-        assert not any(password in " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+        assert not any(
+            password in " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
+        )
     assert stat.S_IMODE((home.postgres / "password").stat().st_mode) == 0o600
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
 
