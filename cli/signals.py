@@ -32,8 +32,14 @@ class StopSignals:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle the signals while the block runs, but for those that whoever started this process had ignored (nohup)."""
-        handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        """Handle the signals while the block runs, but for those that whoever started this process had ignored (nohup).
+
+        SIGTERM is handled in any case: ``./run down`` has to be heard, and what is ignored here would be ignored by every
+        child too.
+        """
+        handled = [
+            number for number in _SIGNALS if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+        ]
         before = {number: signal.signal(number, self._on_signal) for number in handled}
         try:
             yield

@@ -1,11 +1,27 @@
 """For every tier: logging that ends with the test, and what a run reports beside pytest's own lines."""
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import PurePath
 
 import pytest
 import structlog
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_can_be_stopped() -> None:
+    """Heed SIGTERM: a process that ignores it passes that on to every server that a test starts."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _signals_of_its_own() -> Iterator[None]:
+    """Undo what a command did to the signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
