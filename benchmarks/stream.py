@@ -30,7 +30,7 @@ from warehouse.connection import connect
 from warehouse.schema import migrate
 
 SYMBOLS: Final = tuple(f"S{letter}{other}" for letter in "ABCDEFGHIJ" for other in "VWXYZ")
-TRADES_PER_SYMBOL: Final = 80_000
+TRADES_PER_SYMBOL: Final = 160_000
 WARM_TRADES: Final = 2_000_000
 SESSION: Final = date(2024, 2, 5)
 GOAL: Final = 60_000

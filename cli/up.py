@@ -108,7 +108,8 @@ def _start_services(
 
     home, settings, supervisor = platform.home, platform.settings, platform.supervisor
     port = services.choose_dagster_port(home, dagster_port)
-    say("Starting the stream, the market and Dagster …")
+    names = "the stream, the market and Dagster" if live_feed is LiveFeed.SIMULATED else "the stream and Dagster"
+    say(f"Starting {names} …")
     first = [services.stream_service(home, settings)]
     if live_feed is LiveFeed.SIMULATED:
         first.append(services.feed_service(home, settings, symbols=symbols, speed=speed))

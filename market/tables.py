@@ -52,8 +52,8 @@ class Table:
         What one row is ("one row per …").
     key
         Columns that together are unique.
-    partition_by
-        The lake's partition column, or ``None``.
+    skip_by
+        Columns of the lake by which readers skip files: each file states their least and greatest value.
     retention_days
         How long rows are kept; ``None`` means for ever.
     """
@@ -64,7 +64,7 @@ class Table:
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
-    partition_by: str | None = None
+    skip_by: tuple[str, ...] = ()
     retention_days: int | None = None
 
     @property
@@ -109,9 +109,8 @@ MESSAGES: Final = Table(
         Column("kafka_at", DataType.TIMESTAMP, "The message's Kafka timestamp."),
         Column("key", DataType.BINARY, "The message's key as it came.", nullable=True),
         Column("value", DataType.BINARY, "The message as it came.", nullable=True),
-        Column("ingested_on", DataType.DATE, "UTC date of ingested_at."),
     ),
-    partition_by="ingested_on",
+    skip_by=("offset", "ingested_at"),
 )
 QUARANTINE: Final = Table(
     store=Store.LAKE,
@@ -122,8 +121,14 @@ QUARANTINE: Final = Table(
     columns=(
         *_LEDGER,
         Column("reason", DataType.TEXT, "Why it was rejected: a short code."),
-        Column("detail", DataType.TEXT, "The offending field and value, shortened.", nullable=True),
+        Column(
+            "detail",
+            DataType.TEXT,
+            "The fields as they were read, or the start of what is no JSON object; shortened, as JSON.",
+            nullable=True,
+        ),
     ),
+    skip_by=("ingested_at",),
 )
 DUPLICATES: Final = Table(
     store=Store.LAKE,
@@ -135,6 +140,7 @@ DUPLICATES: Final = Table(
         *_LEDGER,
         Column("record_id", DataType.TEXT, "Identity of the repeated record."),
     ),
+    skip_by=("ingested_at",),
 )
 TRADES: Final = Table(
     store=Store.LAKE,
@@ -158,7 +164,7 @@ TRADES: Final = Table(
         Column("eligibility_version", DataType.INTEGER, "Version of the feed's eligibility rule that decided so."),
         *_LEDGER,
     ),
-    partition_by="session_date",
+    skip_by=("session_date", "bar_at"),
 )
 QUOTES: Final = Table(
     store=Store.LAKE,
@@ -180,7 +186,7 @@ QUOTES: Final = Table(
         Column("conditions", DataType.TEXT, "Quote conditions in the feed's notation."),
         *_LEDGER,
     ),
-    partition_by="session_date",
+    skip_by=("session_date", "quoted_at"),
     retention_days=90,
 )
 VENDOR_BARS: Final = Table(
@@ -201,6 +207,7 @@ VENDOR_BARS: Final = Table(
         Column("volume", DataType.BIGINT, "Shares traded."),
         *_LEDGER,
     ),
+    skip_by=("bar_at",),
 )
 
 _BAR_VALUES: Final = (
@@ -229,7 +236,7 @@ BAR_REVISIONS: Final = Table(
     grain="one row per revision of a 1-minute bar; the highest revision is the bar",
     key=("source", "symbol", "bar_at", "revision"),
     columns=_BAR_COLUMNS,
-    partition_by="session_date",
+    skip_by=("session_date", "bar_at"),
 )
 
 PG_BARS: Final = Table(

@@ -52,6 +52,7 @@ def build_session(settings: Settings, name: str) -> SparkSession:
             "-XX:+UseParallelGC",
             "-XX:-DontCompileHugeMethods",  # Spark's generated methods are longer than what is compiled by default
             f"-Dlog4j2.configurationFile={log_config.as_uri()}",
+            "-Duser.timezone=UTC",  # in any other zone Delta recomputes a table's state with every commit, to verify it
             f"-Dderby.system.home={scratch}",
             f"-Djava.io.tmpdir={scratch}",
         )
@@ -73,8 +74,8 @@ def build_session(settings: Settings, name: str) -> SparkSession:
         .config("spark.sql.adaptive.enabled", "false")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
         .config("spark.sql.parquet.compression.codec", "zstd")
-        # A batch has few sessions: a writer for each at once spares sorting every row by its partition.
-        .config("spark.sql.maxConcurrentOutputFileWriters", "16")
+        # The default, INT96, takes longer to write and is obsolete.
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.databricks.delta.snapshotPartitions", "2")
         .config("spark.databricks.delta.schema.autoMerge.enabled", "false")
         .config("spark.sql.streaming.checkpoint.fileChecksum.enabled", "false")

@@ -16,7 +16,6 @@ from spark_jobs.schemas import spark_schema
 Windows = Mapping[date, tuple[datetime, datetime]]
 """First and last moment of a batch, by session."""
 
-_LOOKED_UP: Final = ("partition", "offset", "ingested_at", "symbol", "bar_at", "traded_at", "quoted_at")
 _MOST_WINDOWS: Final = 32
 _ROUNDED_MINUTES: Final = 5
 
@@ -47,10 +46,8 @@ class Lake:
         declared = spark_schema(table)
         if not self.exists(table):
             builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).addColumns(declared)
-            # Statistics cost time in every write: only the columns by which rows are looked up again need them.
-            looked_up = ",".join(name for name in _LOOKED_UP if name in table.column_names)
-            builder = builder.comment(table.grain).property("delta.dataSkippingStatsColumns", looked_up)
-            (builder.partitionedBy(table.partition_by) if table.partition_by else builder).execute()
+            builder = builder.comment(table.grain).property("delta.dataSkippingStatsColumns", ",".join(table.skip_by))
+            builder.execute()
             return
         stored = {field.name: field.dataType for field in self.read(table).schema}
         for field in declared:

@@ -4,8 +4,9 @@ Every write is idempotent by the batch's number, everything is derived from the 
 batches stored, and Spark counts the batch as done only after the last step. A batch that was cut anywhere is run again
 whole, with the same messages and the same ``ingested_at``.
 
-1. Append the messages as they are to bronze; parse and check them, and keep the result for the steps below.
-2. Count them, and find the offsets and the moments that they touch.
+1. Read the messages, parse and check those that are plain, and keep the result for the steps below. Count them, and find
+   the offsets and the moments that they touch.
+2. Append the messages as they are to bronze; parse and check those that are not plain, if there are any.
 3. Find out which records are new, by what earlier batches stored around those moments.
 4. Append the rejected, the repeated and the new records to their tables.
 5. Trades only: recompute every touched bar from all of its trades; append the bars as revisions.
@@ -16,7 +17,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -66,9 +67,10 @@ class BatchIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What step 2 finds out: counts, offsets, and the first and last moment of valid records by session."""
+    """What steps 1 and 2 find out: counts, offsets, and the first and last moment of valid records by session."""
 
     messages: int
+    odd: int
     valid: int
     ranges: Mapping[tuple[str, int], tuple[int, int]]
     windows: Windows
@@ -77,6 +79,13 @@ class Summary:
     def newest_event_at(self) -> datetime | None:
         """The newest moment of a valid record."""
         return max((last for _, last in self.windows.values()), default=None)
+
+    def with_odd(self, odd: "Summary | None") -> "Summary":
+        """Return the summary with what became of the messages that were not plain."""
+        if odd is None:
+            return self
+        windows = {day: _spanning(self.windows.get(day), span) for day, span in odd.windows.items()}
+        return replace(self, valid=self.valid + odd.valid, windows={**self.windows, **windows})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,7 @@ class _Batch:
         stamp = self._lake.spark.createDataFrame(pa.table({"ingested_at": pa.array([identity.ingested_at], _MOMENT)}))
         self._stamp = f.broadcast(stamp)
         self._messages = messages.crossJoin(self._stamp)
+        self._columns = (*self._kind.table.column_names, "valid", "ts", "bar_ts", "reason", "detail")
         self._pool = pool
         self._kept: list[DataFrame] = []
         self._writes: list[Future[None]] = []
@@ -143,11 +153,17 @@ class _Batch:
     def run(self) -> None:
         started = time.monotonic()
         try:
-            self._append(tables.MESSAGES, self._messages.withColumn("ingested_on", f.to_date("ingested_at")))
-            decoded = self._cut(self._kind.decode(self._messages, self._sessions))
-            summary = summarise(decoded)
+            read = self._cut(self._kind.decode_plain(self._messages, self._sessions))
+            summary = summarise(read)
             if summary is None:
                 return
+            self._append(tables.MESSAGES, read)
+            decoded = read.where("is_plain").select(*self._columns)
+            if summary.odd:
+                others = read.where(~f.col("is_plain")).select(*tables.MESSAGES.column_names)
+                odd = self._cut(self._kind.decode(others, self._sessions))
+                summary = summary.with_odd(summarise(odd.withColumn("is_plain", f.lit(True))))  # noqa: FBT003
+                decoded = decoded.unionByName(odd.select(*self._columns))
             stored = self._stored(summary)
             split = self._split(decoded, stored, summary)
             self._append_rejected(decoded, summary, split)
@@ -176,7 +192,7 @@ class _Batch:
 
     def _cut(self, frame: DataFrame) -> DataFrame:
         """Keep the rows once they are computed, and forget how: Spark would plan the whole way again in every query."""
-        kept = frame.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK)
+        kept = frame.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK_DESER)
         self._kept.append(kept)
         return kept
 
@@ -266,7 +282,11 @@ def summarise(decoded: DataFrame) -> Summary | None:
     """Return what the batch touches, or ``None`` if it holds no message."""
     rows = (
         decoded.groupBy(
-            "topic", "partition", "valid", f.when(f.col("valid"), f.col("session_date")).alias("session_date")
+            "topic",
+            "partition",
+            "is_plain",
+            "valid",
+            f.when(f.col("valid"), f.col("session_date")).alias("session_date"),
         )
         .agg(
             f.count("*").alias("messages"),
@@ -289,6 +309,7 @@ def summarise(decoded: DataFrame) -> Summary | None:
             windows[row["session_date"]] = _spanning(windows.get(row["session_date"]), moments)
     return Summary(
         messages=sum(row["messages"] for row in rows),
+        odd=sum(row["messages"] for row in rows if not row["is_plain"]),
         valid=sum(row["messages"] for row in rows if row["valid"]),
         ranges=ranges,
         windows=windows,

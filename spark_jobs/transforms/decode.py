@@ -5,7 +5,7 @@ The rules of each kind of record stand in :mod:`spark_jobs.transforms.kinds`; fo
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -24,6 +24,8 @@ time, in standard and in daylight-saving time, and no other moment lies in a ses
 
 _MINUTE: Final = 60 * MICROS
 _DAY: Final = 86_400 * MICROS
+_LONG_DIGITS: Final = 18
+_PRICE_DIGITS: Final = 12
 _UNREADABLE: Final = "_unreadable"
 _AN_OBJECT: Final = r"^[ \t\r\n]*\{"
 _MAY_LEAVE: Final = r"\}\s*,"
@@ -40,11 +42,61 @@ def is_true(condition: Column) -> Column:
     return f.coalesce(condition, f.lit(False))  # noqa: FBT003
 
 
+def plain_message(shapes: Mapping[str, str], prices: Sequence[str], whole: Sequence[str]) -> str:
+    """Return the regular expression of the messages that need no second look.
+
+    Such a message is one flat object in printable ASCII without escapes. It has no fields but those named, in any order:
+    texts of their shape, and numbers without sign and exponent that their types hold exactly.
+
+    Parameters
+    ----------
+    shapes
+        The texts, each with the expression that its characters match.
+    prices, whole
+        The names of the prices and of the whole numbers.
+    """
+    texts = (f'"{name}": ?"{shape}"' for name, shape in shapes.items())
+    numbers = (
+        rf'"(?:{"|".join(names)})": ?(?:0|[1-9][0-9]{{0,{digits - 1}}}+){fraction}'
+        for names, digits, fraction in ((whole, _LONG_DIGITS, ""), (prices, _PRICE_DIGITS, r"(?:\.[0-9]{1,6}+)?"))
+    )
+    member = f"(?:{'|'.join((*texts, *numbers))})"
+    return rf"^\{{{member}(?:, ?{member})*+\}}\z"
+
+
+def parse_plain(messages: DataFrame, fields: t.StructType, plain: str) -> DataFrame:
+    """Return the messages with ``is_plain`` and the fields of their JSON; of a message that is not plain they are null.
+
+    Parameters
+    ----------
+    messages
+        At least ``topic, partition, offset, ingested_at, value``.
+    fields
+        The fields with their types; prices as :data:`PRICE`.
+    plain
+        See :func:`plain_message`.
+    """
+    text = f.col("value").cast("string")
+    parsed = messages.withColumn("is_plain", is_true(text.rlike(plain))).withColumn(
+        "parsed", f.from_json(f.when(f.col("is_plain"), text), fields, _JSON_OPTIONS)
+    )
+    return parsed.select(
+        *messages.columns,
+        "is_plain",
+        f.lit(True).alias("is_json"),  # noqa: FBT003
+        f.lit(True).alias("has_types"),  # noqa: FBT003
+        f.lit(True).alias("has_shapes"),  # noqa: FBT003
+        *(f.col(f"parsed.{name}").cast("double").alias(f"given_{name}") for name in _prices(fields, PRICE)),
+        *(_priced(f.col(f"parsed.{field.name}"), field).alias(field.name) for field in fields),
+    )
+
+
 def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
-    """Return the ledger columns of the messages with the fields of their JSON.
+    """Return the messages with the fields of their JSON, whatever it is.
 
     ``is_json`` says whether the value is one JSON object in valid UTF-8, ``has_types`` whether every field that is there
-    could be read as its type.
+    could be read as its type. A price that is not one is null; ``given_`` and its name is what stands there.
+    ``has_shapes`` is false: no text has been looked at.
 
     The value is parsed inside an envelope, so that what follows it cannot pass unnoticed as it would with the parser
     alone. A value that starts as an object can leave the envelope only by a comma after its last brace. Where a comma
@@ -54,6 +106,13 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     The parser gives a text for anything; it writes numbers with a fraction anew, so that two texts could become one.
     A text that may have been a number with a fraction, a list, an object, true or false is parsed once more to see.
     Likewise a price that may have been a text: the parser would leave out its commas.
+
+    Parameters
+    ----------
+    messages
+        At least ``topic, partition, offset, ingested_at, value``.
+    fields
+        The fields with their types; prices as :data:`WIRE_PRICE`.
     """
     envelope = t.StructType(
         [t.StructField("m", fields), t.StructField("end", t.BooleanType()), t.StructField(_UNREADABLE, t.StringType())]
@@ -65,7 +124,7 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
     is_object = text.startswith("{") | text.rlike(_AN_OBJECT)
     stays_inside = ~text.rlike(_MAY_LEAVE) | (f.size(bracketed) == 1)
     texts = [field.name for field in fields if field.dataType == t.StringType()]
-    prices = [field.name for field in fields if field.dataType == WIRE_PRICE]
+    prices = _prices(fields, WIRE_PRICE)
     parsed = messages.withColumns(
         {
             "parsed": f.from_json(wrapped, envelope, options),
@@ -75,14 +134,25 @@ def parse(messages: DataFrame, fields: t.StructType) -> DataFrame:
         }
     )
     return parsed.select(
-        "topic",
-        "partition",
-        "offset",
-        "ingested_at",
+        *messages.columns,
         is_true(f.col("parsed.end") & f.col("is_alone") & f.col("parsed.m").isNotNull()).alias("is_json"),
         (f.col(f"parsed.{_UNREADABLE}").isNull() & _are_texts(texts) & _are_numbers(prices)).alias("has_types"),
-        "parsed.m.*",
+        f.lit(False).alias("has_shapes"),  # noqa: FBT003
+        *(f.col(f"parsed.m.{name}").cast("double").alias(f"given_{name}") for name in prices),
+        *(_priced(f.col(f"parsed.m.{field.name}"), field).alias(field.name) for field in fields),
     )
+
+
+def _prices(fields: t.StructType, price: t.DecimalType) -> list[str]:
+    return [field.name for field in fields if field.dataType == price]
+
+
+def _priced(value: Column, field: t.StructField) -> Column:
+    """Return the value; a price only if it is positive, below the limit and without more than six decimals."""
+    if field.dataType == WIRE_PRICE:
+        price = value.try_cast(PRICE)
+        return f.when((price == value) & (price > 0), price)
+    return f.when(value > 0, value) if field.dataType == PRICE else value
 
 
 def _are_texts(names: Sequence[str]) -> Column:
@@ -130,12 +200,6 @@ def place_in_session(rows: DataFrame, sessions: DataFrame) -> DataFrame:
     return joined.select(
         *rows.columns, segment.alias("segment"), "session_date", f.when(usable, ts - ts % _MINUTE).alias("bar_ts")
     )
-
-
-def price_or_null(name: str) -> Column:
-    """Return a field as a price: positive, below the limit, without more than six decimals; otherwise null."""
-    price = f.col(name).try_cast(PRICE)
-    return f.when((price == f.col(name)) & (price > 0), price)
 
 
 def first_reason(rules: Sequence[Rule]) -> Column:

@@ -3,7 +3,7 @@
 A rule is a reason code with the condition; the order is the order in which reasons are given.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
 from market.tables import Table
 from market.topics import Topic
-from spark_jobs.schemas import WIRE_PRICE
+from spark_jobs.schemas import PRICE, WIRE_PRICE
 from spark_jobs.transforms import silver
 from spark_jobs.transforms.decode import (
     MAX_TS,
@@ -26,8 +26,9 @@ from spark_jobs.transforms.decode import (
     first_reason,
     is_true,
     parse,
+    parse_plain,
     place_in_session,
-    price_or_null,
+    plain_message,
 )
 from spark_jobs.transforms.unique import QUOTE, TRADE, VENDOR_BAR, Identity
 
@@ -40,6 +41,18 @@ _MAX_EXCHANGE: Final = 16
 _ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
 _HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
+_PRINTABLE: Final = r"[ !#-\[\]-~]{0,%d}+"
+_SHAPES: Final[Mapping[str, str]] = {
+    "kind": "[a-z]{1,16}+",
+    "source": _SOURCE.strip("^$"),
+    "symbol": SYMBOL_PATTERN.strip("^$"),
+    "interval": "[0-9a-z]{1,3}+",
+    "trade_id": _ID.strip("^$"),
+    "quote_id": _ID.strip("^$"),
+    "exchange": _PRINTABLE % _MAX_EXCHANGE,
+    "conditions": _PRINTABLE % _MAX_CONDITIONS,
+}
+"""The characters of a text in a plain message; at most those that its rule allows."""
 _AMENDMENTS: Final = ("cancel", "correction")
 
 
@@ -82,13 +95,24 @@ class RecordKind:
     to_row: Callable[[], dict[str, Column]]
     restated: bool = False
 
-    def fields(self) -> t.StructType:
+    def fields(self, price: t.DecimalType = WIRE_PRICE) -> t.StructType:
         """Return the fields of the JSON with their types; a value of another type becomes null."""
         return t.StructType(
             [t.StructField(name, t.StringType()) for name in ("kind", "source", "symbol", *self.text)]
             + [t.StructField(name, t.LongType()) for name in ("ts", *self.whole)]
-            + [t.StructField(name, WIRE_PRICE) for name in self.prices]
+            + [t.StructField(name, price) for name in self.prices]
         )
+
+    def decode_plain(self, messages: DataFrame, sessions: DataFrame) -> DataFrame:
+        """Return the messages with ``is_plain`` and, of those that are, what :meth:`decode` returns.
+
+        Almost every message is plain (:func:`spark_jobs.transforms.decode.plain_message`): a well-formed record as its
+        encoder writes it. It takes a fraction of the time. For the others only the columns of ``messages`` are of use.
+        """
+        shapes = {name: _SHAPES[name] for name in ("kind", "source", "symbol", *self.text)}
+        plain = plain_message(shapes, prices=self.prices, whole=("ts", *self.whole))
+        rows = parse_plain(messages, self.fields(PRICE), plain)
+        return self._judge(rows, sessions, (*messages.columns, "is_plain"))
 
     def decode(self, messages: DataFrame, sessions: DataFrame) -> DataFrame:
         """Return one row per message: the columns of ``table``, ``valid``, and ``reason`` and ``detail`` if it is not.
@@ -98,30 +122,39 @@ class RecordKind:
         Parameters
         ----------
         messages
-            ``topic, partition, offset, ingested_at, value``.
+            At least ``topic, partition, offset, ingested_at, value``.
         sessions
             The calendar, see :func:`spark_jobs.transforms.decode.place_in_session`.
         """
-        fields = self.fields()
-        rows = place_in_session(parse(messages, fields), sessions)
-        as_given = {f"given_{name}": f.col(name) for name in self.prices}
-        priced = rows.withColumns({**as_given, **{name: price_or_null(name) for name in self.prices}})
+        return self._judge(parse(messages, self.fields()), sessions, _LEDGER)
+
+    def _judge(self, parsed: DataFrame, sessions: DataFrame, kept: Sequence[str]) -> DataFrame:
+        """Return the columns ``kept`` of parsed messages, and what :meth:`decode` returns."""
         rules = [*_common_rules(self.name), *self.rules(), ("wrong_type", f.col("has_types"))]
-        judged = priced.withColumn("valid", all_hold(rules))
+        judged = place_in_session(parsed, sessions).withColumn("valid", all_hold(rules))
         rejected = ~f.col("valid")
-        seen = {
-            name: f.col(f"given_{name}").cast("double") if name in self.prices else f.col(name) for name in fields.names
-        }
-        shown = (f.substring(value.cast("string"), 1, _DETAIL_LENGTH).alias(name) for name, value in seen.items())
-        row = {**{name: f.col(name) for name in _LEDGER}, **self.to_row()}
+        shown = {name: f.col(f"given_{name}" if name in self.prices else name) for name in self.fields().names}
+        fields = f.struct(*(_start(value).alias(name) for name, value in shown.items()))
+        beginning = f.struct(_start(f.make_valid_utf8(f.col("value").cast("string"))).alias("value"))
+        detail = f.when(f.col("is_json"), f.to_json(fields)).otherwise(f.to_json(beginning))
         return judged.select(
-            *(column.alias(name) for name, column in row.items()),
+            *kept,
+            *(column.alias(name) for name, column in self.to_row().items()),
             "valid",
             "ts",
             "bar_ts",
             f.when(rejected, first_reason(rules)).alias("reason"),
-            f.when(rejected, f.to_json(f.struct(*shown))).alias("detail"),
+            f.when(rejected, detail).alias("detail"),
         )
+
+
+def _start(value: Column) -> Column:
+    return f.substring(value.cast("string"), 1, _DETAIL_LENGTH)
+
+
+def _has_shape(column: str, pattern: str) -> Column:
+    """Return whether a text is there and matches; that of a plain message does."""
+    return f.col(column).isNotNull() & (f.col("has_shapes") | _matches(column, pattern))
 
 
 def _matches(column: str, pattern: str) -> Column:
@@ -143,8 +176,8 @@ def _common_rules(kind: str) -> list[Rule]:
         ("not_json", f.col("is_json")),
         ("amendment_not_supported", ~is_true(f.col("kind").isin(*_AMENDMENTS))),
         ("unknown_kind", is_true(f.col("kind") == kind)),
-        ("bad_source", _matches("source", _SOURCE)),
-        ("bad_symbol", _matches("symbol", SYMBOL_PATTERN)),
+        ("bad_source", _has_shape("source", _SOURCE)),
+        ("bad_symbol", _has_shape("symbol", SYMBOL_PATTERN)),
         ("bad_ts", _between("ts", 0, MAX_TS)),
         ("from_the_future", is_true(f.col("ts") <= latest)),
         ("outside_session", f.col("segment").isNotNull()),
@@ -154,7 +187,7 @@ def _common_rules(kind: str) -> list[Rule]:
 def _tape_rules(id_field: str) -> list[Rule]:
     is_hex = ~is_true(f.col("source").isin(*eligibility.RULES)) | _matches("conditions", _HEX)
     return [
-        (f"bad_{id_field}", _matches(id_field, _ID)),
+        (f"bad_{id_field}", _has_shape(id_field, _ID)),
         ("bad_sequence", _optional("sequence", _between("sequence", 0, MAX_SEQUENCE))),
         ("bad_exchange", _optional("exchange", f.length("exchange") <= _MAX_EXCHANGE)),
         ("bad_conditions", _optional("conditions", (f.length("conditions") <= _MAX_CONDITIONS) & is_hex)),
@@ -171,7 +204,7 @@ def _trade_rules() -> list[Rule]:
 
 def _quote_rules() -> list[Rule]:
     return [
-        *((f"bad_{side}", f.col(f"given_{side}").isNull() | f.col(side).isNotNull()) for side in ("bid", "ask")),
+        *((f"bad_{side}", f.col(side).isNotNull() | f.col(f"given_{side}").isNull()) for side in ("bid", "ask")),
         ("no_bid_or_ask", f.col("bid").isNotNull() | f.col("ask").isNotNull()),
         ("bad_bid_size", _optional("bid_size", _between("bid_size", 0, MAX_SIZE_SHARES))),
         ("bad_ask_size", _optional("ask_size", _between("ask_size", 0, MAX_SIZE_SHARES))),

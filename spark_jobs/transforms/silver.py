@@ -1,10 +1,14 @@
 """The rows of trades, quotes and vendor bars from parsed messages; conflicts to quarantine."""
 
+from typing import Final
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
 from market import eligibility, tables
 from spark_jobs.transforms.unique import Identity
+
+_HEX_DIGITS: Final = 15
 
 
 def _columns(*names: str) -> dict[str, Column]:
@@ -21,7 +25,9 @@ def _sequence(id_field: str) -> Column:
 
 def _counts(mask_name: str) -> Column:
     """Return whether a trade's condition bits stay clear of its feed's mask for its segment."""
-    hexadecimal = f.when(f.col("source").isin(*eligibility.RULES), f.col("conditions"))
+    # Rows that will be rejected are computed too, and conv fails on what needs more than 64 bits.
+    fits = f.col("source").isin(*eligibility.RULES) & (f.length("conditions") <= _HEX_DIGITS)
+    hexadecimal = f.when(fits, f.col("conditions"))
     bits = f.coalesce(f.conv(hexadecimal, 16, 10).try_cast("long"), f.lit(0))
     counts = f.lit(True)  # noqa: FBT003
     for source, rule in eligibility.RULES.items():

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as f
 
 from spark_jobs.transforms.kinds import RecordKind
 
@@ -94,11 +95,18 @@ def as_messages(
     return spark.createDataFrame(rows, _MESSAGE)
 
 
+def decode(kind: RecordKind, messages: DataFrame, sessions: DataFrame) -> DataFrame:
+    """Return what the stream makes of the messages: one row each, plain or not."""
+    read = kind.decode_plain(messages, sessions)
+    odd = kind.decode(read.where(~f.col("is_plain")).select(*messages.columns), sessions)
+    return read.where("is_plain").select(*odd.columns).unionByName(odd)
+
+
 def decoded(
     spark: SparkSession, kind: RecordKind, sessions: DataFrame, values: Iterable[bytes | None]
 ) -> dict[int, Row]:
     """Return what the stream makes of the values, by their number, with moments as ``ts`` and ``bar_ts``."""
-    rows = kind.decode(as_messages(spark, kind, values), sessions).drop(*_MOMENTS).collect()
+    rows = decode(kind, as_messages(spark, kind, values), sessions).drop(*_MOMENTS).collect()
     found = {row["offset"]: row for row in rows}
     assert len(found) == len(rows), "a message came out twice"
     return found

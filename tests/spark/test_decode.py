@@ -96,6 +96,7 @@ def bad_trades() -> list[tuple[bytes | None, set[str]]]:
         *one_by_one(TRADE, "exchange", "bad_exchange", ("x" * 17, "x" * 10_000)),
         *one_by_one(TRADE, "exchange", "wrong_type", (1.5, True, [], {}, [1], {"a": 1})),
         *one_by_one(TRADE, "conditions", "bad_conditions", ("xyz", "1" * 16, "0x1", "1 ", "1\n", 1.5, [1])),
+        *one_by_one(TRADE, "conditions", "bad_conditions", ("F" * 17, "F" * 64, "1" * 10_000)),
         *((changed(TRADE, source="other", conditions=text), {"bad_conditions"}) for text in ("x" * 65, "x" * 10_000)),
         *((changed(TRADE, source="other", conditions=[text]), wrong) for text in ("x", 1)),
         (b'{"size":"x",' + GOOD[1:], wrong),
@@ -193,11 +194,13 @@ def test_every_reason_of_the_rules_has_a_bad_message() -> None:
 
 def test_the_detail_shows_what_was_wrong(spark: SparkSession, sessions: DataFrame) -> None:
     values = [changed(TRADE, price=-1.25), changed(TRADE, symbol="A" * 10_000), changed(TRADE, size=0)]
+    values += [b'{"kind":\xff', b"[" * 100]
     rows = decoded(spark, TRADES, sessions, values)
-    details = [json.loads(rows[number]["detail"]) for number in range(3)]
+    details = [json.loads(rows[number]["detail"]) for number in range(len(values))]
     assert details[0]["price"] == "-1.25"
     assert details[1]["symbol"] == "A" * 80
     assert details[2]["size"] == "0"
+    assert details[3:] == [{"value": '{"kind":\ufffd'}, {"value": "[" * 80}]
 
 
 ACCEPTED: list[tuple[bytes, dict[str, object]]] = [

@@ -33,10 +33,10 @@ def test_moments_are_named_at_and_dates_are_not(table: Table) -> None:
         assert column.name.endswith("_at") == (column.type is DataType.TIMESTAMP), column.name
 
 
-@pytest.mark.parametrize("table", [table for table in TABLES if table.partition_by], ids=lambda table: str(table.path))
-def test_a_partition_is_a_date_of_the_table(table: Table) -> None:
-    (column,) = [column for column in table.columns if column.name == table.partition_by]
-    assert column.type is DataType.DATE
+@pytest.mark.parametrize("table", LAKE_TABLES, ids=lambda table: str(table.path))
+def test_files_of_the_lake_are_skipped_by_a_time_of_the_table(table: Table) -> None:
+    types = {column.name: column.type for column in table.columns}
+    assert DataType.TIMESTAMP in {types[name] for name in table.skip_by}
 
 
 def test_every_table_has_a_place_of_its_own() -> None:

@@ -78,9 +78,7 @@ class TinyLake:
 
     def message(self, topic: str, offset: int, value: bytes | None, ingested_at: datetime = FIRST_BATCH) -> Row:
         ledger: Row = {"topic": topic, "partition": 0, "offset": offset, "ingested_at": ingested_at}
-        self[tables.MESSAGES].append(
-            {**ledger, "kafka_at": ingested_at, "key": b"SPY", "value": value, "ingested_on": ingested_at.date()}
-        )
+        self[tables.MESSAGES].append({**ledger, "kafka_at": ingested_at, "key": b"SPY", "value": value})
         return ledger
 
     def write(self) -> str:
@@ -90,7 +88,7 @@ class TinyLake:
             schema = {column.name: _delta_type(table, column.name) for column in table.columns}
             frame = pl.DataFrame(self[table], schema=schema, orient="row")
             path = str(self.folder / table.path)
-            write_deltalake(path, frame.to_arrow(), partition_by=[table.partition_by] if table.partition_by else None)
+            write_deltalake(path, frame.to_arrow())
         return str(self.folder)
 
     def prove(self, **ledger_arguments: Any) -> tuple[LawResult, LawResult]:
