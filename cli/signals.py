@@ -34,13 +34,13 @@ class StopSignals:
     def installed(self) -> Iterator[None]:
         """Handle the signals while the block runs, but for those that whoever started this process had ignored (nohup).
 
-        SIGTERM is handled in any case: ``./run down`` has to be heard, and what is ignored here would be ignored by every
-        child too.
+        SIGTERM is handled in any case: ``./run down`` has to be heard. A signal that was ignored gets a handler that does
+        nothing: what a process ignores its children would ignore too, and Dagster's then pay no heed to SIGTERM either.
         """
-        handled = [
-            number for number in _SIGNALS if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
-        ]
-        before = {number: signal.signal(number, self._on_signal) for number in handled}
+        ignored = {number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_IGN} - {signal.SIGTERM}
+        before = {
+            number: signal.signal(number, _do_nothing if number in ignored else self._on_signal) for number in _SIGNALS
+        }
         try:
             yield
         finally:
@@ -52,3 +52,7 @@ class StopSignals:
         if not self._stopping:
             self._stopping = True
             raise KeyboardInterrupt
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass

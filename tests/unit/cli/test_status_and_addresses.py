@@ -1,8 +1,6 @@
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +13,6 @@ from cli.addresses import shown_addresses, without_password
 from cli.checkup import Verdict, examine
 from cli.figures import Figures, gather
 from cli.main import main
-from cli.signals import StopSignals
 from infra.local.home import Home, write_json
 from market.errors import ServiceError
 from market.settings import Settings, load_settings
@@ -154,32 +151,3 @@ def test_the_doctor_reports_a_bad_setting_instead_of_failing(monkeypatch: pytest
     finding = examine()[-1]
     assert (finding.subject, finding.verdict) == ("settings", Verdict.FAIL)
     assert "TAPEHOUSE_SEED" in finding.found
-
-
-@pytest.fixture
-def _ctrl_c_is_heeded() -> Iterator[None]:
-    """Let SIGINT through even where the tests were started in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_ctrl_c_is_heeded")
-def test_the_first_signal_stops_and_the_second_hurries() -> None:
-    signals = StopSignals()
-    with signals.installed():
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), 15)
-        assert not signals.is_in_a_hurry()
-        os.kill(os.getpid(), 2)
-        assert signals.is_in_a_hurry()
-
-
-@pytest.mark.usefixtures("_ctrl_c_is_heeded")
-def test_a_stop_for_another_reason_is_hurried_by_the_first_signal() -> None:
-    signals = StopSignals()
-    with signals.installed():
-        signals.stopping()
-        assert not signals.is_in_a_hurry()
-        os.kill(os.getpid(), 2)
-        assert signals.is_in_a_hurry()
