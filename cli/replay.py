@@ -31,8 +31,8 @@ class Kinds(StrEnum):
 
 
 def replay(
-    feed: Annotated[str, typer.Argument(help="lean, simulated or sample.")],
-    path: Annotated[Path | None, typer.Argument(help="Folder of the data, for lean.")] = None,
+    feed: Annotated[str, typer.Argument(help="lean, csv, simulated or sample.")],
+    path: Annotated[Path | None, typer.Argument(help="Folder of the data, for lean; file, for csv.")] = None,
     *,
     symbols: Annotated[str, typer.Option(help="Comma-separated tickers.")] = "",
     start: Annotated[str | None, typer.Option(help="First session, as 2013-10-07.")] = None,
@@ -41,7 +41,7 @@ def replay(
     kinds: Annotated[Kinds, typer.Option(help="Ticks to publish.")] = Kinds.BOTH,
     seed: Annotated[int | None, typer.Option(help="Seed of the simulated market.")] = None,
 ) -> None:
-    """Publish real ticks (lean), a simulated market (simulated) or daily history (sample).
+    """Publish real ticks (lean), your own tape (csv), a simulated market (simulated) or daily history (sample).
 
     Everything is checked before the first record is published. Publishing twice is harmless: records keep their
     identity. Ctrl-C stops cleanly and says what became of every record.

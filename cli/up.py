@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 JOBS_SECONDS: Final = 3600.0
 _FEED_HELP: Final = (
-    "simulated or none; with --once: lean, simulated or sample (a simulated session of the symbols if not given)."
+    "simulated or none; with --once: lean, csv, simulated or sample (a simulated session of the symbols if not given)."
 )
 
 
@@ -32,7 +32,7 @@ def up(
     symbols: Annotated[
         str | None, typer.Option(help="Comma-separated tickers; TAPEHOUSE_SYMBOLS if not given.")
     ] = None,
-    path: Annotated[Path | None, typer.Option(help="With --once: folder of the data, for lean.")] = None,
+    path: Annotated[Path | None, typer.Option(help="With --once: folder of the data, for lean; file, for csv.")] = None,
     start: Annotated[str | None, typer.Option(help="With --once: first session, as 2013-10-07.")] = None,
     end: Annotated[str | None, typer.Option(help="With --once: last session; the first if not given.")] = None,
     speed: Annotated[float | None, typer.Option(help="Times the pace of the market, for the simulated one.")] = None,

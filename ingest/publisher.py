@@ -15,10 +15,16 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from market.errors import PublishError, ServiceError
-from market.records import Bar, Quote, Record, Trade, encode
+from market.records import Bar, Cancel, Correction, Quote, Record, Trade, encode
 from market.topics import BARS, QUOTES, TRADES, Topic
 
-TOPIC_OF: Final[dict[type, Topic]] = {Trade: TRADES, Quote: QUOTES, Bar: BARS}
+TOPIC_OF: Final[dict[type, Topic]] = {
+    Trade: TRADES,
+    Cancel: TRADES,
+    Correction: TRADES,
+    Quote: QUOTES,
+    Bar: BARS,
+}
 """The topic of each type of record."""
 
 LINGER_MS: Final = 30

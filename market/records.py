@@ -58,6 +58,36 @@ class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field
     conditions: str = ""
 
 
+class Cancel(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="cancel"):
+    """A trade was broken: it never happened.
+
+    ``ts`` is when it was cancelled, UTC epoch microseconds; ``ref_id`` is the ``trade_id`` of the trade, of the same source
+    and symbol.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    ref_id: str
+
+
+class Correction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="correction"):
+    """A trade was reported wrongly: this is what it should have been, at the time of the trade.
+
+    ``ts`` is when it was corrected, UTC epoch microseconds; ``ref_id`` is the ``trade_id`` of the trade, of the same source
+    and symbol; the other fields take the place of the trade's.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    ref_id: str
+    price: Decimal
+    size: int
+    exchange: str = ""
+    conditions: str = ""
+
+
 class Quote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="quote"):
     """One change of the best bid or offer; a side that did not change is ``None``.
 
@@ -95,7 +125,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="
     volume: int
 
 
-Record = Trade | Quote | Bar
+Record = Trade | Cancel | Correction | Quote | Bar
 
 INTERVALS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 """Intraday bar intervals and their length in seconds."""

@@ -9,6 +9,12 @@ from market.errors import FeedError
 __all__ = ["BOTH_KINDS", "FEED_NAMES", "Feed", "FeedRequest", "Kind", "get_feed"]
 
 
+def _csv() -> Feed:
+    from ingest.feeds.csv.client import CsvFeed
+
+    return CsvFeed()
+
+
 def _lean() -> Feed:
     from ingest.feeds.lean.client import LeanFeed
 
@@ -27,7 +33,7 @@ def _simulated() -> Feed:
     return SimulatedFeed()
 
 
-_FEEDS: Final[dict[str, Callable[[], Feed]]] = {"lean": _lean, "sample": _sample, "simulated": _simulated}
+_FEEDS: Final[dict[str, Callable[[], Feed]]] = {"csv": _csv, "lean": _lean, "sample": _sample, "simulated": _simulated}
 
 FEED_NAMES: Final = tuple(_FEEDS)
 

@@ -10,7 +10,7 @@ from market.settings import CHECKOUT
 PAGE = (CHECKOUT / "docs" / "wire-format.md").read_text()
 
 
-@pytest.mark.parametrize("record", [records.Trade, records.Quote, records.Bar])
+@pytest.mark.parametrize("record", [records.Trade, records.Cancel, records.Correction, records.Quote, records.Bar])
 def test_the_page_names_every_field(record: type[records.Record]) -> None:
     assert [name for name in record.__struct_fields__ if f"`{name}`" not in PAGE] == []
 
@@ -21,5 +21,7 @@ def test_the_page_names_every_topic() -> None:
 
 def test_the_examples_are_records() -> None:
     examples = PAGE.split("```json\n")[1].split("```")[0].splitlines()
-    assert [type(records.decode(line.encode())) for line in examples] == [records.Trade, records.Quote, records.Bar]
-    assert all(json.loads(line)["ts"] == 1_381_152_600_000_000 for line in examples)
+    assert [type(records.decode(line.encode())) for line in examples] == [
+        *(records.Trade, records.Cancel, records.Correction, records.Quote, records.Bar),
+    ]
+    assert all(json.loads(line)["ts"] // 10**9 == 1_381_152 for line in examples)

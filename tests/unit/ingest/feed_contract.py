@@ -10,7 +10,19 @@ import pytest
 from ingest.feeds import Feed, FeedRequest
 from market.errors import FeedError, UsageError
 from market.instruments import parse_symbols
-from market.records import MAX_PRICE, MAX_SEQUENCE, MAX_SIZE_SHARES, Bar, Quote, Record, Trade, decode, encode
+from market.records import (
+    MAX_PRICE,
+    MAX_SEQUENCE,
+    MAX_SIZE_SHARES,
+    Bar,
+    Cancel,
+    Correction,
+    Quote,
+    Record,
+    Trade,
+    decode,
+    encode,
+)
 from market.sessions import session_at
 
 
@@ -23,6 +35,8 @@ def identity_of(record: Record) -> tuple[str, ...]:
         return ("trade", record.source, record.symbol, record.trade_id)
     if isinstance(record, Quote):
         return ("quote", record.source, record.symbol, record.quote_id)
+    if isinstance(record, Cancel | Correction):
+        return ("amendment", record.source, record.symbol, record.ref_id, str(record.ts))
     return ("bar", record.source, record.symbol, record.interval, str(record.ts))
 
 
@@ -51,7 +65,7 @@ def assert_valid(record: Record) -> None:
             if price is not None:
                 assert_price(price)
         assert_sequence(record.sequence)
-    else:
+    elif isinstance(record, Bar):
         for price in (record.open, record.high, record.low, record.close):
             assert_price(price)
         assert record.low <= min(record.open, record.close)
@@ -100,7 +114,7 @@ class FeedContract:
     def test_sequences_of_a_kind_and_symbol_rise_within_a_session(self, records: Sequence[Record]) -> None:
         last: dict[tuple[object, ...], int] = {}
         for record in records:
-            if isinstance(record, Bar):
+            if isinstance(record, Bar | Cancel | Correction):
                 continue
             session = session_at(moment_of(record))
             key = (type(record), record.symbol, session.session_date if session else None)

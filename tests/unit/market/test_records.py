@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.records import MAX_PRICE, MAX_SEQUENCE, MAX_SIZE_SHARES, Bar, Quote, Record, Trade, decode, encode
+from market.records import (
+    MAX_PRICE,
+    MAX_SEQUENCE,
+    MAX_SIZE_SHARES,
+    Bar,
+    Cancel,
+    Correction,
+    Quote,
+    Record,
+    Trade,
+    decode,
+    encode,
+)
 
 prices = st.decimals(Decimal("0.000001"), MAX_PRICE - Decimal("0.000001"), places=6)
 sizes = st.integers(0, MAX_SIZE_SHARES)
@@ -26,7 +38,11 @@ quotes = st.builds(Quote, texts, texts, moments, texts, **sides, sequence=sequen
 bars = st.builds(Bar, texts, texts, texts, moments, prices, prices, prices, prices, sizes)
 
 
-@given(trades | quotes | bars)
+cancels = st.builds(Cancel, texts, texts, moments, texts)
+corrections = st.builds(Correction, texts, texts, moments, texts, prices, sizes, texts, texts)
+
+
+@given(trades | cancels | corrections | quotes | bars)
 def test_every_record_comes_back_to_the_last_digit(record: Record) -> None:
     assert decode(encode(record)) == record
 

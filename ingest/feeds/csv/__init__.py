@@ -1,0 +1,1 @@
+"""Anyone's own tape as a CSV file."""

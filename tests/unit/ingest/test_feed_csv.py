@@ -1,0 +1,156 @@
+"""A tape in CSV: the records of its rows, and errors that name the line."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ingest.feeds import Feed, FeedRequest, Kind, get_feed
+from market.errors import FeedError, UsageError
+from market.records import Cancel, Correction, Record, Trade
+from tests.unit.ingest.feed_contract import FeedContract
+
+HEADER = "kind,symbol,ts,price,size,trade_id,ref_id,conditions,exchange"
+OPEN_US = int(datetime(2013, 10, 7, 13, 30, tzinfo=UTC).timestamp()) * 1_000_000
+DAY_US = 86_400_000_000
+
+Read = Callable[[str], list[Record]]
+
+
+class TestCsvFeed(FeedContract):
+    @pytest.fixture
+    def feed(self) -> Feed:
+        return get_feed("csv")
+
+    @pytest.fixture
+    def request_small(self, tmp_path: Path) -> FeedRequest:
+        rows = [
+            f"{kind},{symbol},{OPEN_US + day * DAY_US + number},{100 + number / 100},{number},{symbol}-{day}-{number},,,P"
+            for day in range(2)
+            for number in range(1, 20)
+            for symbol in ("IBM", "SPY")
+            for kind in ("trade",)
+        ]
+        path = tmp_path / "tape.csv"
+        path.write_text("\n".join([HEADER, *rows]) + "\n")
+        return FeedRequest(("IBM", "SPY"), date(2013, 10, 7), date(2013, 10, 8), path)
+
+    @pytest.fixture
+    def unknown_symbol(self) -> str:
+        return "QQQ"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Returns the records of a file with that text."""
+
+    def records(text: str) -> list[Record]:
+        path = tmp_path / "tape.csv"
+        path.write_bytes(text.encode())
+        request = FeedRequest(path=path)
+        found = list(get_feed("csv").read(request))
+        assert get_feed("csv").check(request) == len(found)
+        return found
+
+    return records
+
+
+def test_trades_cancels_and_corrections_come_in_the_order_of_the_file(read: Read) -> None:
+    rows = [
+        "correction,spy,2013-10-07T09:31:00-04:00,101.5,50,,T-2,@,N",
+        "trade,SPY,1381152600000001,100.25,100,T-7,,,P",
+        "cancel,SPY,2013-10-07T13:32:00.5Z,,,,T-7,,",
+        "trade,SPY,1381152600000000,100,1,T-2,,@ F,",
+    ]
+    assert read("\n".join([HEADER, *rows])) == [
+        Correction("csv", "SPY", OPEN_US + 60_000_000, "T-2", Decimal("101.5"), 50, "N", "@"),
+        Trade("csv", "SPY", OPEN_US + 1, Decimal("100.25"), 100, "T-7", 7, "P", ""),
+        Cancel("csv", "SPY", OPEN_US + 120_500_000, "T-7"),
+        Trade("csv", "SPY", OPEN_US, Decimal(100), 1, "T-2", 2, "", "@ F"),
+    ]
+
+
+def test_columns_may_stand_in_any_order_and_the_optional_ones_be_absent(read: Read) -> None:
+    (trade,) = read('\ufeffsize,price,ts,symbol,kind\r\n5,"1.5",1381152600000000,IBM,trade\r\n\r\n')
+    assert isinstance(trade, Trade)
+    assert (trade.symbol, trade.price, trade.size, trade.ts) == ("IBM", Decimal("1.5"), 5, OPEN_US)
+
+
+def test_a_trade_without_an_id_has_one_of_its_content_and_its_number(read: Read) -> None:
+    rows = ["trade,SPY,1,10,5", "trade,SPY,1,10,5", "trade,SPY,1,10,6"]
+    first, moved = (read("\n".join(["kind,symbol,ts,price,size", *some])) for some in (rows, rows[::-1]))
+    ids = {record.trade_id for record in first if isinstance(record, Trade)}
+    assert len(ids) == 3
+    assert ids == {record.trade_id for record in moved if isinstance(record, Trade)}
+
+
+def test_a_repeated_row_says_the_same_again(read: Read) -> None:
+    first, second = read("\n".join([HEADER, *["trade,SPY,1,10,5,20131007-12,,,"] * 2]))
+    assert first == second
+    assert isinstance(first, Trade)
+    assert first.sequence == 12
+
+
+def test_what_makes_no_sense_is_left_to_the_stream_to_judge(read: Read) -> None:
+    (trade,) = read(f"{HEADER}\ntrade,SPY,-1,-1.12345678,0,x y,,,")
+    assert trade == Trade("csv", "SPY", -1, Decimal("-1.12345678"), 0, "x y", None, "", "")
+
+
+BAD_ROWS = {
+    "order,SPY,1,10,5,a,,,": "'order'",
+    "trade,S PY,1,10,5,a,,,": "'S PY'",
+    "trade,,1,10,5,a,,,": "symbol ''",
+    "trade,SPY,yesterday,10,5,a,,,": "'yesterday'",
+    "trade,SPY,2013-10-07T09:31:00,10,5,a,,,": "without a zone",
+    "trade,SPY,2013-10-07T09:31:00.1234567Z,10,5,a,,,": "finer than a microsecond",
+    "trade,SPY,1.5,10,5,a,,,": "'1.5'",
+    "trade,SPY,1,ten,5,a,,,": "'ten'",
+    "trade,SPY,1,NaN,5,a,,,": "'NaN'",
+    "trade,SPY,1,inf,5,a,,,": "'inf'",
+    "trade,SPY,1,,5,a,,,": "price ''",
+    "trade,SPY,1,10,5.5,a,,,": "'5.5'",
+    "trade,SPY,1,10,99999999999999999999,a,,,": "'99999999999999999999'",
+    "cancel,SPY,1,,,,,,": "ref_id is empty",
+    "trade,SPY,1,10,5": "5 fields where the header has 9",
+    'trade,SPY,1,10,5,"a,,,': "not CSV",
+}
+
+
+@pytest.mark.parametrize("row", BAD_ROWS)
+def test_a_row_that_cannot_be_read_is_named_before_anything_is_given(read: Read, row: str) -> None:
+    with pytest.raises(FeedError, match=r"tape\.csv: line 3 ") as caught:
+        read("\n".join([HEADER, "trade,SPY,1,10,5,a,,,", row]))
+    assert BAD_ROWS[row] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "part"),
+    [
+        ("kind,symbol,ts,price", "no column 'size'"),
+        (HEADER + ",colour", "'colour'"),
+        (HEADER + ",price", "'price' 2 times"),
+        ("trade,SPY,1,10,5", "no column 'kind'"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(read: Read, header: str, part: str) -> None:
+    with pytest.raises(FeedError, match="line 1 ") as caught:
+        read(header + "\n")
+    assert part in str(caught.value)
+
+
+def test_a_file_that_is_no_tape_is_refused(tmp_path: Path) -> None:
+    feed, path = get_feed("csv"), tmp_path / "tape.csv"
+    with pytest.raises(FeedError, match="not a file"):
+        feed.check(FeedRequest(path=path))
+    with pytest.raises(UsageError, match="needs a file"):
+        feed.check(FeedRequest())
+    path.write_bytes(b"")
+    with pytest.raises(FeedError, match="empty"):
+        feed.check(FeedRequest(path=path))
+    path.write_bytes(HEADER.encode() + b"\ntrade,\xff,1,10,5,a,,,\n")
+    with pytest.raises(FeedError, match="UTF-8"):
+        feed.check(FeedRequest(path=path))
+    with pytest.raises(UsageError, match="no quotes"):
+        feed.check(FeedRequest(path=path, kinds=frozenset({Kind.QUOTES})))
