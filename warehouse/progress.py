@@ -72,6 +72,20 @@ def next_offsets(settings: Settings) -> dict[tuple[str, int], int]:
         return _next_offsets(connection)
 
 
+def newest_ingested_at(settings: Settings, query_id: str, *, before_batch: int) -> datetime | None:
+    """Return the greatest ``ingested_at`` of a query's batches before one, or ``None`` if there is none.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    question = "select max(ingested_at) from lake.stream_batches where query_id = %s and batch_id < %s"
+    with connect(settings, read_only=True, application_name="tapehouse progress") as connection:
+        row = connection.execute(question, (query_id, before_batch)).fetchone()
+    return row[0] if row else None
+
+
 def wait_for_offsets(
     settings: Settings,
     ends: Mapping[tuple[str, int], int],

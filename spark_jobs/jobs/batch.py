@@ -57,7 +57,7 @@ class BatchIdentity:
     query_id, batch_id
         The checkpoint and the number of the batch in it.
     ingested_at
-        When Spark planned the batch, as it logged it; no two batches of a topic share it.
+        When Spark planned the batch, as it logged it; later than that of the batch before, of the same topic.
     """
 
     query_id: str

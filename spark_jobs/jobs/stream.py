@@ -10,10 +10,10 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -34,7 +34,7 @@ from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.session import build_session
 from spark_jobs.transforms.kinds import KINDS, RecordKind
 from warehouse.batch import BatchOutput
-from warehouse.progress import next_offsets
+from warehouse.progress import newest_ingested_at, next_offsets
 from warehouse.publisher import publish_when_reachable
 
 log = structlog.get_logger()
@@ -43,6 +43,7 @@ CHECKPOINT_VERSION: Final = 1
 """Raised when a change of the query's plan makes older checkpoints unusable."""
 
 _POLL_SECONDS: Final = 0.2
+_STEP: Final = timedelta(milliseconds=1)
 
 
 class StopRequested(Exception):  # noqa: N818
@@ -125,13 +126,14 @@ class Stream:
         checkpoint = f"{self._checkpoints}/{kind.topic.name}"
         processor = BatchProcessor(kind, self._lake, sessions, self._publish)
         query_id: Future[str] = Future()
+        stamps = Stamps(lambda batch_id: newest_ingested_at(self._settings, query_id.result(), before_batch=batch_id))
 
         def process(batch: DataFrame, batch_id: int) -> None:
             try:
                 if self._stop.is_set():
                     raise StopRequested  # noqa: TRY301 - it has to end the query like any other failure
-                planned_at = planned_moment(self._read_text(f"{checkpoint}/offsets/{batch_id}"))
-                processor.process(batch, BatchIdentity(query_id.result(), batch_id, planned_at))
+                stamp = stamps.of(batch_id, planned_moment(self._read_text(f"{checkpoint}/offsets/{batch_id}")))
+                processor.process(batch, BatchIdentity(query_id.result(), batch_id, stamp))
             except Exception as error:
                 self._failure = self._failure or error
                 raise
@@ -181,6 +183,31 @@ class Stream:
             "To build anew from what Kafka still holds, start with an empty lake and an empty database: move "
             f"{self._settings.lake} and {self._settings.home / 'postgres'} away, or set LAKE_URI and DATABASE_URL to new ones."
         )
+
+
+class Stamps:
+    """Gives each batch of a query its ``ingested_at``: when it was planned, but always later than the batch before.
+
+    A clock that is set back would otherwise hide from a batch what earlier ones stored. The same batch has the same stamp
+    however often it is run: it depends on nothing but its plan and the batches that were done before.
+
+    Parameters
+    ----------
+    newest_before
+        Returns the greatest stamp of the batches before a batch; asked once.
+    """
+
+    def __init__(self, newest_before: Callable[[int], datetime | None]) -> None:
+        self._newest_before = newest_before
+        self._last: tuple[int, datetime] | None = None
+
+    def of(self, batch_id: int, planned_at: datetime) -> datetime:
+        """Return the stamp of a batch; ask for batches in order."""
+        last_id, last_stamp = self._last or (batch_id, None)
+        newest = last_stamp if last_id < batch_id else self._newest_before(batch_id)
+        stamp = planned_at if newest is None else max(planned_at, newest + _STEP)
+        self._last = (batch_id, stamp)
+        return stamp
 
 
 def planned_moment(offsets: str) -> datetime:

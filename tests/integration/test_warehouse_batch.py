@@ -20,7 +20,14 @@ from market.settings import Settings
 from market.tables import PG_BARS, QUOTES, VENDOR_BARS
 from warehouse.batch import BatchOutput, publish_batch
 from warehouse.connection import connect
-from warehouse.progress import bars_changed_since, last_batch, next_offsets, stream_status, wait_for_offsets
+from warehouse.progress import (
+    bars_changed_since,
+    last_batch,
+    newest_ingested_at,
+    next_offsets,
+    stream_status,
+    wait_for_offsets,
+)
 from warehouse.schema import migrate
 from warehouse.staging import QUOTE_COLUMNS, arrow_schema
 
@@ -154,6 +161,16 @@ def test_offsets_never_move_back(connection: psycopg.Connection[Any], settings: 
     publish_batch(connection, batch(0, next_offsets={("t", 0): 10, ("t", 1): 5}))
     publish_batch(connection, batch(1, next_offsets={("t", 0): 8, ("t", 1): 6, ("u", 0): 1}))
     assert next_offsets(settings) == {("t", 0): 10, ("t", 1): 6, ("u", 0): 1}
+
+
+def test_the_newest_stamp_is_that_of_the_query_and_of_earlier_batches(
+    connection: psycopg.Connection[Any], settings: Settings
+) -> None:
+    assert newest_ingested_at(settings, "query", before_batch=9) is None
+    for query_id, batch_id, seconds in (("query", 3, 5), ("query", 4, 1), ("query", 5, 9), ("other", 1, 20)):
+        stamp = OPEN_AT + timedelta(seconds=seconds)
+        publish_batch(connection, replace(batch(batch_id), query_id=query_id, ingested_at=stamp))
+    assert newest_ingested_at(settings, "query", before_batch=5) == OPEN_AT + timedelta(seconds=5)
 
 
 def cut(rows: Sequence[Any], sizes: Sequence[int]) -> Iterator[list[Any]]:
