@@ -30,9 +30,16 @@ def sample_daily_bars(
     One message per symbol and session. Publishing them again adds nothing: the lake recognises what it has.
     """
     records = sample_history.read()
-    summary = broker.publish(records)
-    context.log.info(f"Kafka has acknowledged {summary.acknowledged:,} of {summary.sent:,} bars; waiting for the lake.")
-    lake.wait_for(broker.end_offsets(BARS), timeout_seconds=WAIT_SECONDS)
+    try:
+        summary = broker.publish(records)
+        context.log.info(
+            f"Kafka has acknowledged {summary.acknowledged:,} of {summary.sent:,} bars; waiting for the lake."
+        )
+        lake.wait_for(broker.end_offsets(BARS), timeout_seconds=WAIT_SECONDS)
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
+        # Dagster would apply the retry policy: the process would go on, and publish once more, instead of ending.
+        msg = "Stopped before the lake had every bar; run it again."
+        raise dg.Failure(msg, allow_retries=False) from interrupt
     first, last = session_dates(records)
     symbols = sorted({record.symbol for record in records})
     return dg.MaterializeResult(

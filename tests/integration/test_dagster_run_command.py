@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import time
 
 import psycopg
 import pytest
 
+from ingest.feeds import FeedRequest, get_feed
 from ingest.topics import end_offsets, ensure_topics
 from market.settings import CHECKOUT, Settings
 from market.topics import BARS, TOPICS
@@ -14,6 +16,9 @@ from warehouse.schema import migrate
 pytestmark = pytest.mark.integration
 
 FAR_AHEAD = 10**9
+DEADLINE_SECONDS = 120
+GRACE_SECONDS = 15
+SAMPLE_BARS = get_feed("sample").check(FeedRequest())
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,26 @@ def test_an_unknown_job_is_wrong_usage(settings: Settings) -> None:
     done = run(settings, "everything")
     assert done.returncode == 2
     assert "history" in done.stderr
+
+
+def test_a_job_that_is_asked_to_stop_ends_and_does_not_publish_again(settings: Settings) -> None:
+    with psycopg.connect(settings.require_database(), autocommit=True) as connection:
+        connection.execute("update lake.stream_offsets set next_offset = 0 where topic = %s", [BARS.name])
+    before = bars_on_the_broker(settings)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestration.run", "history"],
+        env=settings.child_environment(),
+        cwd=CHECKOUT,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (published := bars_on_the_broker(settings) - before) < SAMPLE_BARS and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert published == SAMPLE_BARS
+        process.terminate()
+        assert process.wait(GRACE_SECONDS) != 0
+    finally:
+        process.kill()
+    assert bars_on_the_broker(settings) - before == SAMPLE_BARS
