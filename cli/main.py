@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "replay": "Publish the records of a feed.",
     "sql": "Ask PostgreSQL a question.",
     "verify": "Prove the laws over the data at hand.",
+    "quarantine": "Show what was rejected, and why.",
     "check": "Check format, lint, types, architecture and SQL of this checkout.",
     "test": "Run the tests.",
     "bench": "Measure, against named peers.",

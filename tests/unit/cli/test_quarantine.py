@@ -1,0 +1,116 @@
+"""What was rejected, as the command shows it, from a lake that is written out by hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from market import tables
+from tests.unit.verify.tiny_lake import BARS_TOPIC, FIRST_BATCH, SECOND_BATCH, TRADES_TOPIC, TinyLake
+
+Call = Callable[..., tuple[int, str, str]]
+BROKEN = b'{"kind":"trade",\x00\xff'
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command on the lake in ``tmp_path``; returns the exit code and what it printed."""
+    monkeypatch.setenv("TAPEHOUSE_HOME", str(tmp_path))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["run", "quarantine", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def rejected(tmp_path: Path) -> None:
+    """Three messages that were rejected, in two batches."""
+    lake = TinyLake(tmp_path / "lake")
+    for topic, offset, reason, value, at in (
+        (TRADES_TOPIC, 4, "not_json", BROKEN, FIRST_BATCH),
+        (TRADES_TOPIC, 9, "not_json", None, SECOND_BATCH),
+        (BARS_TOPIC, 1, "bad_volume", b'{"kind":"bar"}', SECOND_BATCH),
+    ):
+        ledger = lake.message(topic, offset, value, at)
+        lake[tables.QUARANTINE].append({**ledger, "reason": reason, "detail": f'{{"n":"{offset}"}}'})
+    lake.message(TRADES_TOPIC, 5, b"{}", FIRST_BATCH)
+    lake.write()
+
+
+@pytest.mark.usefixtures("rejected")
+def test_rejected_messages_are_counted_by_reason_the_most_frequent_first(call: Call) -> None:
+    code, out, _ = call("list", "--json")
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {
+            "reason": "not_json",
+            "topic": TRADES_TOPIC,
+            "messages": 2,
+            "first_at": FIRST_BATCH.isoformat(),
+            "last_at": SECOND_BATCH.isoformat(),
+            "newest": f"{TRADES_TOPIC}/0/9",
+        },
+        {
+            "reason": "bad_volume",
+            "topic": BARS_TOPIC,
+            "messages": 1,
+            "first_at": SECOND_BATCH.isoformat(),
+            "last_at": SECOND_BATCH.isoformat(),
+            "newest": f"{BARS_TOPIC}/0/1",
+        },
+    ]
+    code, out, _ = call()
+    assert code == 0
+    assert "not_json" in out
+    assert f"{TRADES_TOPIC}/0/9" in out
+
+
+@pytest.mark.usefixtures("rejected")
+def test_messages_of_a_reason_or_topic_are_listed_the_newest_first(call: Call) -> None:
+    def places(*arguments: str) -> list[str]:
+        return [json.loads(line)["place"] for line in call("list", "--json", *arguments)[1].splitlines()]
+
+    assert places("--reason", "not_json") == [f"{TRADES_TOPIC}/0/9", f"{TRADES_TOPIC}/0/4"]
+    assert places("--reason", "not_json", "--limit", "1") == [f"{TRADES_TOPIC}/0/9"]
+    assert places("--topic", BARS_TOPIC) == [f"{BARS_TOPIC}/0/1"]
+    assert places("--topic", BARS_TOPIC, "--reason", "not_json") == []
+    assert "Nothing was rejected for that reason" in call("list", "--reason", "boredom")[1]
+
+
+@pytest.mark.usefixtures("rejected")
+def test_a_message_is_shown_whole_and_harmless_to_a_terminal(call: Call) -> None:
+    code, out, _ = call("show", f"{TRADES_TOPIC}/0/4")
+    assert code == 0
+    assert 'value        {"kind":"trade",\\x00\\xff' in out
+    assert "reason       not_json" in out
+    shown = json.loads(call("show", f"{TRADES_TOPIC}/0/9", "--json")[1])
+    assert (shown["value"], shown["key"], shown["detail"]) == (None, "SPY", '{"n":"9"}')
+
+
+@pytest.mark.usefixtures("rejected")
+@pytest.mark.parametrize("place", [f"{TRADES_TOPIC}/0/5", f"{TRADES_TOPIC}/1/4", "other/0/4"])
+def test_a_place_where_nothing_was_rejected_is_said_to_be_one(call: Call, place: str) -> None:
+    code, _, err = call("show", place)
+    assert code == 1
+    assert f"No message was rejected at {place}" in err
+
+
+WRONG_USAGE = [("show",), ("list", "t/0/1"), ("show", "t/0"), ("show", "t/x/1"), ("show", "t/-1/1"), ("keep",)]
+
+
+@pytest.mark.parametrize("arguments", WRONG_USAGE)
+def test_wrong_usage_is_named(call: Call, arguments: tuple[str, ...]) -> None:
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_without_a_lake_nothing_was_rejected(call: Call) -> None:
+    assert call("list")[:2] == (0, "Nothing was rejected.\n")
