@@ -15,22 +15,24 @@ whole, with the same messages and the same ``ingested_at``.
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
 from market import tables
 from market.tables import Table
 from spark_jobs.io.delta import Lake, Windows, around
+from spark_jobs.jobs.seen import Hashes, SeenKeys
 from spark_jobs.transforms import silver, unique
 from spark_jobs.transforms.bars import build_bars
 from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
@@ -123,11 +125,23 @@ class BatchProcessor:
     lake: Lake
     sessions: DataFrame
     publish: Publish
+    seen: SeenKeys = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", SeenKeys(self._stored_keys))
 
     def process(self, messages: DataFrame, batch: BatchIdentity) -> None:
         """Run the steps of the module's docstring for one batch."""
         with ThreadPoolExecutor(max_workers=_WRITERS, thread_name_prefix="write") as pool:
             _Batch(self, messages, batch, pool).run()
+
+    def _stored_keys(self, sessions: Sequence[date]) -> pa.Table:
+        """Return the keys that are stored for some sessions: what :class:`SeenKeys` loads."""
+        rows = self.lake.read(self.kind.table).where(f.col("session_date").between(min(sessions), max(sessions)))
+        wanted = f.broadcast(
+            self.lake.spark.createDataFrame(pa.table({"session_date": pa.array(sessions, pa.date32())}))
+        )
+        return rows.join(wanted, "session_date", "left_semi").select("session_date", _key_hash(self.kind)).toArrow()
 
 
 class _Batch:
@@ -140,6 +154,7 @@ class _Batch:
         self._lake = job.lake
         self._sessions = job.sessions
         self._publish = job.publish
+        self._seen = job.seen
         self._identity = identity
         # As data, not as a constant of the query: Spark would compile every query anew for each batch's constant.
         stamp = self._lake.spark.createDataFrame(pa.table({"ingested_at": pa.array([identity.ingested_at], _MOMENT)}))
@@ -165,7 +180,8 @@ class _Batch:
                 summary = summary.with_odd(summarise(odd.withColumn("is_plain", f.lit(True))))  # noqa: FBT003
                 decoded = decoded.unionByName(odd.select(*self._columns))
             stored = self._stored(summary)
-            split = self._split(decoded, stored, summary)
+            keys = self._new_keys(decoded, summary)
+            split = self._split(decoded, self._candidates(keys, stored, summary), summary)
             self._append_rejected(decoded, summary, split)
             if split.counts[FRESH]:
                 self._append(self._kind.table, split.fresh)
@@ -174,6 +190,8 @@ class _Batch:
             for write in self._writes:
                 write.result()
             self._publish(output)
+            if keys is not None:
+                self._seen.add(keys)
             log.info(
                 "batch",
                 topic=self._kind.topic.name,
@@ -206,8 +224,34 @@ class _Batch:
         """Return what earlier batches stored around the batch's moments; not what an earlier attempt at this one did."""
         table = self._kind.table
         nearby = self._lake.read(table).where(around(summary.windows, self._kind.moment))
-        earlier = nearby.join(self._stamp.withColumnRenamed("ingested_at", "now"), f.col("ingested_at") < f.col("now"))
-        return self._cut(earlier.select(*table.column_names))
+        return self._cut(self._earlier(nearby).select(*table.column_names))
+
+    def _earlier(self, rows: DataFrame) -> DataFrame:
+        """Leave out what this batch, or an earlier attempt at it, wrote."""
+        return rows.join(self._stamp.withColumnRenamed("ingested_at", "now"), f.col("ingested_at") < f.col("now"))
+
+    def _new_keys(self, decoded: DataFrame, summary: Summary) -> pa.Table | None:
+        """Return session and hash of the valid records' keys; ``None`` where equal keys have equal moments anyway."""
+        if not summary.valid or self._kind.moment in self._kind.identity.key:
+            return None
+        return decoded.where("valid").select("session_date", _key_hash(self._kind)).toArrow()
+
+    def _candidates(self, keys: pa.Table | None, stored: DataFrame, summary: Summary) -> DataFrame:
+        """Return what is stored around the batch's moments, and whatever else of their sessions has the key of a new record."""
+        known = self._seen.known(keys) if keys is not None else np.empty(0, np.int64)
+        if not len(known):
+            return stored
+        nearby = stored.select(_key_hash(self._kind)).toArrow()["key_hash"].to_numpy()
+        elsewhere = np.setdiff1d(known, nearby)
+        return stored.unionByName(self._find(elsewhere, summary)) if len(elsewhere) else stored
+
+    def _find(self, hashes: Hashes, summary: Summary) -> DataFrame:
+        """Return what earlier batches stored in the batch's sessions under keys with these hashes."""
+        table = self._kind.table
+        wanted = f.broadcast(self._lake.spark.createDataFrame(pa.table({"key_hash": hashes})))
+        rows = self._lake.read(table).where(f.col("session_date").between(min(summary.windows), max(summary.windows)))
+        found = self._earlier(rows).select(*table.column_names, _key_hash(self._kind))
+        return self._cut(found.join(wanted, "key_hash", "left_semi").select(*table.column_names))
 
     def _split(self, decoded: DataFrame, stored: DataFrame, summary: Summary) -> Split:
         """Step 3; only records whose key occurs more than once have to be judged."""
@@ -276,6 +320,10 @@ class _Batch:
             quote_rows=split.fresh.select(*QUOTE_COLUMNS).toArrow() if self._kind is QUOTES and fresh else None,
             next_offsets={place: last + 1 for place, (_, last) in summary.ranges.items()},
         )
+
+
+def _key_hash(kind: RecordKind) -> Column:
+    return kind.identity.hash().alias("key_hash")
 
 
 def summarise(decoded: DataFrame) -> Summary | None:

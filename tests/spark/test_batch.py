@@ -211,6 +211,39 @@ def test_a_batch_cut_anywhere_and_run_again_leaves_what_an_undisturbed_one_does(
     assert platform.postgres.bars(1) == undisturbed.postgres.bars(1)
 
 
+def test_an_id_that_comes_again_at_another_moment_of_its_session_is_a_conflict(platform: Platform) -> None:
+    platform.run(TRADES, 0, [trade(0), trade(9_000), trade(10)], 0)
+    second = [
+        trade(0, ts=micros(OPEN) + 12_000_000_000),  # hours later
+        trade(9_000, ts=micros(OPEN)),  # hours earlier
+        trade(10, ts=micros(OPEN) + 600_000_000),
+        trade(10),
+        trade(11, trade_id="t9000", symbol="IBM"),
+        trade(12),
+    ]
+    platform.run(TRADES, 1, second, 3)
+    assert sorted(row["offset"] for row in platform.rows(tables.TRADES)) == [0, 1, 2, 7, 8]
+    assert [row["offset"] for row in platform.rows(tables.DUPLICATES)] == [6]
+    rejected = {row["offset"]: row["reason"] for row in platform.rows(tables.QUARANTINE)}
+    assert rejected == dict.fromkeys((3, 4, 5), "conflicting_trade_id")
+    bars = {(row["symbol"], row["bar_at"]): row["revision"] for row in platform.rows(tables.BAR_REVISIONS)}
+    assert bars == {("SPY", OPEN): 2, ("SPY", OPEN + timedelta(minutes=150)): 1, ("IBM", OPEN): 1}
+
+
+def test_one_process_remembers_the_ids_of_its_batches(
+    spark: SparkSession, sessions: DataFrame, platform: Platform
+) -> None:
+    processor = BatchProcessor(TRADES, Lake(spark, platform.root), sessions, platform.postgres.publish)
+    for batch_id, values in enumerate(
+        [[trade(0)], [trade(0, ts=micros(OPEN) + 12_000_000_000), trade(1)], [trade(1, price=7)]]
+    ):
+        moment = INGESTED + timedelta(seconds=batch_id)
+        messages = as_messages(spark, TRADES, values, moment, 10 * batch_id).drop("ingested_at")
+        processor.process(messages, BatchIdentity("query of trade", batch_id, moment))
+    assert sorted(row["offset"] for row in platform.rows(tables.TRADES)) == [0, 11]
+    assert sorted(row["offset"] for row in platform.rows(tables.QUARANTINE)) == [10, 20]
+
+
 def test_a_vendor_bar_stated_anew_is_a_version_and_stated_again_a_duplicate(platform: Platform) -> None:
     first = [changed(BAR), changed(BAR), changed(BAR, close=11.5), changed(BAR, volume=-1)]
     second = [changed(BAR, close=11.5), changed(BAR), changed(BAR, symbol="IBM")]
