@@ -1,6 +1,7 @@
 """The Spark session: its jars, memory and settings. No other module configures Spark."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,9 @@ def build_session(settings: Settings, name: str) -> SparkSession:
     jars = ",".join(str(path) for path in jar_paths())
     scratch = settings.home / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
+    # What the tasks of local executors start with; on a cluster they need the same environment as here.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
     log_config = Path(__file__).with_name("log4j2.properties")
     java_options = " ".join(
         f'"{option}"'  # quoted, as a path may hold a space
@@ -73,6 +77,8 @@ def build_session(settings: Settings, name: str) -> SparkSession:
         .config("spark.sql.shuffle.partitions", str(_LOCAL_CORES))
         .config("spark.sql.adaptive.enabled", "false")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "50000")
+        .config("spark.executorEnv.POLARS_MAX_THREADS", "1")  # a task has one core
         .config("spark.sql.parquet.compression.codec", "zstd")
         # The default, INT96, takes longer to write and is obsolete.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")

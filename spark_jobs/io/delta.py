@@ -1,39 +1,135 @@
-"""Delta tables: create, append exactly once, read what a batch touches."""
+"""Delta tables: create, write files, commit them exactly once, read what a session holds.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Final
+Files are written by whoever has the rows, the stream's tasks among them; a commit makes them part of the table. Both use
+delta-rs and Arrow: a commit takes milliseconds, and its atomicity on a local disk does not depend on a lock inside one JVM.
+Options of object storage come from the environment, as delta-rs reads them.
+"""
 
-from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as f
+import functools
+import json
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
 
-from market.errors import SchemaDriftError
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Field, Transaction
+from deltalake.fs import DeltaStorageHandler
+from deltalake.schema import Schema
+from deltalake.transaction import AddAction
+from pyarrow import fs
+
+from market.errors import SchemaDriftError, ServiceError
 from market.tables import Table
-from spark_jobs.schemas import spark_schema
+from spark_jobs.schemas import in_millionths, lake_schema, to_arrow
 
-Windows = Mapping[date, tuple[datetime, datetime]]
-"""First and last moment of a batch, by session."""
+_COMPRESSION_LEVEL: Final = 1
+_ROWS_A_CHUNK: Final = 250_000
+_ROWS_A_FILE: Final = 500_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MOST_WINDOWS: Final = 32
-_ROUNDED_MINUTES: Final = 5
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that is not yet part of its table: its name, and what readers skip it by (``stats``, as Delta writes it)."""
+
+    name: str
+    size: int
+    stats: str
+
+
+class FileWriter:
+    """Writes one file of a table, some rows at a time.
+
+    Parameters
+    ----------
+    uri
+        Where the table lives.
+    table
+        Its declaration.
+    """
+
+    def __init__(self, uri: str, table: Table) -> None:
+        self._table = table
+        self._name = f"part-{uuid.uuid4()}.zstd.parquet"
+        self._files, root = filesystem(uri)
+        self._path = f"{root}/{self._name}"
+        self._sink = self._files.open_output_stream(self._path)
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            lake_schema(table),
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            store_decimal_as_integer=True,
+            store_schema=False,
+            write_statistics=list(table.skip_by),
+        )
+        self._rows = 0
+        self._least: dict[str, Any] = {}
+        self._greatest: dict[str, Any] = {}
+
+    def write(self, rows: pa.Table) -> None:
+        """Write rows that have the columns of the table."""
+        self._writer.write_table(rows)
+        self._rows += rows.num_rows
+        for name in self._table.skip_by:
+            bounds = pc.min_max(rows[name]).as_py()
+            if bounds["min"] is not None:
+                self._least[name] = min(self._least.get(name, bounds["min"]), bounds["min"])
+                self._greatest[name] = max(self._greatest.get(name, bounds["max"]), bounds["max"])
+
+    def close(self) -> NewFile:
+        """Finish the file."""
+        self._writer.close()
+        self._sink.close()
+        stats = {
+            "numRecords": self._rows,
+            "minValues": {name: _as_text(value) for name, value in self._least.items()},
+            "maxValues": {name: _as_text(value) for name, value in self._greatest.items()},
+            "nullCount": {name: 0 for name in self._least},
+        }
+        return NewFile(self._name, self._files.get_file_info(self._path).size, json.dumps(stats))
+
+
+def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return the file system of a table and the table's path in it."""
+    if "://" in uri:
+        return fs.PyFileSystem(DeltaStorageHandler(uri)), ""
+    return fs.LocalFileSystem(), uri
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.isoformat() if isinstance(value, date) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """The Delta tables below one root."""
+    """The Delta tables below one root; one process writes them."""
 
-    spark: SparkSession
     root: str
+    _opened: dict[str, DeltaTable] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
 
-    def path(self, table: Table) -> str:
+    def uri(self, table: Table) -> str:
         """Return where the table lives."""
         return f"{self.root}/{table.path}"
 
     def exists(self, table: Table) -> bool:
         """Return whether the table has been created."""
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        return DeltaTable.is_deltatable(self.uri(table))
+
+    def is_empty(self, table: Table) -> bool:
+        """Return whether the table has no rows."""
+        return DeltaTable(self.uri(table)).count() == 0
 
     def create(self, table: Table) -> None:
         """Create the table if it is not there, and add declared columns that it lacks.
@@ -43,63 +139,98 @@ class Lake:
         SchemaDriftError
             If a stored column differs in type from its declaration, or is not declared.
         """
-        declared = spark_schema(table)
+        declared = Schema.from_arrow(lake_schema(table))
+        if "://" not in self.root:
+            Path(self.uri(table)).mkdir(parents=True, exist_ok=True)
         if not self.exists(table):
-            builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).addColumns(declared)
-            builder = builder.comment(table.grain).property("delta.dataSkippingStatsColumns", ",".join(table.skip_by))
-            builder.execute()
-            return
-        stored = {field.name: field.dataType for field in self.read(table).schema}
-        for field in declared:
-            if field.name in stored and stored[field.name] != field.dataType:
-                msg = (
-                    f"{self.path(table)}: column {field.name} is {stored[field.name].simpleString()}, declared as "
-                    f"{field.dataType.simpleString()}. A column's type cannot change: declare a new column."
-                )
-                raise SchemaDriftError(msg)
+            DeltaTable.create(
+                self.uri(table),
+                declared,
+                mode="ignore",
+                name=table.qualified_name,
+                description=table.grain,
+                configuration={"delta.dataSkippingStatsColumns": ",".join(table.skip_by)},
+            )
+        stored = {column.name: column for column in DeltaTable(self.uri(table)).schema().fields}
+        missing = [_checked(self.uri(table), column, stored) for column in declared.fields if column.name not in stored]
+        for column in declared.fields:
+            _checked(self.uri(table), column, stored)
         unknown = sorted(set(stored) - set(table.column_names))
         if unknown:
-            msg = f"{self.path(table)}: column {unknown[0]} is stored but not declared. A column cannot be dropped."
+            msg = f"{self.uri(table)}: column {unknown[0]} is stored but not declared. A column cannot be dropped."
             raise SchemaDriftError(msg)
-        missing = [field for field in declared if field.name not in stored]
         if missing:
-            columns = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in missing)
-            self.spark.sql(f"alter table delta.`{self.path(table)}` add columns ({columns})")
+            DeltaTable(self.uri(table)).alter.add_columns(missing)
+        self._locks[table.path] = threading.Lock()
+        self._opened[table.path] = DeltaTable(self.uri(table))
 
-    def read(self, table: Table) -> DataFrame:
-        """Return the table as it is now."""
-        return self.spark.read.format("delta").load(self.path(table))
+    def append(self, table: Table, rows: pl.DataFrame, *, writer_id: str, batch_id: int) -> None:
+        """Append rows with the columns of the table, at least one; a second append with the same writer and batch changes nothing."""
+        pieces = -(-rows.height // _ROWS_A_FILE)
+        with ThreadPoolExecutor(max_workers=pieces) as pool:
+            files = list(pool.map(functools.partial(self._write_file, table), rows.iter_slices(-(-rows.height // pieces))))
+        self.commit(table, files, writer_id=writer_id, batch_id=batch_id)
 
-    def append(self, table: Table, rows: DataFrame, *, writer_id: str, batch_id: int) -> None:
-        """Append the rows; a second append with the same writer and batch changes nothing."""
-        (
-            rows.select(*table.column_names)
-            .write.format("delta")
-            .mode("append")
-            .option("txnAppId", writer_id)
-            .option("txnVersion", batch_id)
-            .save(self.path(table))
+    def _write_file(self, table: Table, rows: pl.DataFrame) -> NewFile:
+        writer = FileWriter(self.uri(table), table)
+        writer.write(to_arrow(rows, table))
+        return writer.close()
+
+    def commit(self, table: Table, files: Iterable[NewFile], *, writer_id: str, batch_id: int) -> None:
+        """Make the files part of the table; a second commit with the same writer and batch changes nothing."""
+        with self._locks[table.path]:
+            delta = self._opened[table.path]
+            delta.update_incremental()
+            done = delta.transaction_version(writer_id)
+            if done is not None and done >= batch_id:
+                return
+            now = (datetime.now(UTC) - _EPOCH).total_seconds() * 1000
+            adds = [AddAction(new.name, new.size, {}, round(now), True, new.stats) for new in files]  # noqa: FBT003
+            delta.create_write_transaction(
+                adds,
+                mode="append",
+                schema=delta.schema(),
+                commit_properties=CommitProperties(app_transactions=[Transaction(writer_id, batch_id)]),
+            )
+
+    def scan(self, table: Table) -> pl.LazyFrame:
+        """Return the table as it is now, in its types in memory."""
+        # polars looks for the files of a local path with a space under the path's percent-encoded name; pyarrow does not.
+        delta = DeltaTable(self.uri(table))
+        return pl.scan_delta(delta, use_pyarrow="%" in delta.table_uri).select(in_millionths(table))
+
+    def in_chunks(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a scan some hundred thousand at a time.
+
+        Raises
+        ------
+        ServiceError
+            If a file of the table is missing or damaged.
+        """
+        try:
+            yield from rows.collect_batches(chunk_size=_ROWS_A_CHUNK)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            reason = str(error).splitlines()[0][:300]
+            msg = f"The lake at {self.root} cannot be read: {reason}. A file of it is missing or damaged."
+            raise ServiceError(msg) from error
+
+
+def _checked(uri: str, declared: Field, stored: Mapping[str, Field]) -> Field:
+    """Return the declared column, if what is stored under its name has its type."""
+    found = stored.get(declared.name)
+    if found is not None and found.type != declared.type:
+        msg = (
+            f"{uri}: column {declared.name} is {_type_name(found)}, declared as {_type_name(declared)}. "
+            "A column's type cannot change: declare a new column."
         )
+        raise SchemaDriftError(msg)
+    return declared
 
 
-def around(windows: Windows, moment: str) -> Column:
-    """Return a condition that holds for every row whose ``moment`` lies in one of the windows, and for few others.
-
-    It only has to leave out what cannot matter, by files. Its constants are rounded, because Spark compiles a query anew
-    for each constant that it has not met: a stream would compile in every batch.
-    """
-    if len(windows) > _MOST_WINDOWS:
-        span = (min(first for first, _ in windows.values()), max(last for _, last in windows.values()))
-        return f.col("session_date").between(min(windows), max(windows)) & _between(moment, *span)
-    condition = f.lit(False)  # noqa: FBT003
-    for session_date, span in sorted(windows.items()):
-        condition = condition | ((f.col("session_date") == session_date) & _between(moment, *span))
-    return condition
+def _type_name(column: Field) -> str:
+    return str(json.loads(column.to_json())["type"])
 
 
-def _between(moment: str, first: datetime, last: datetime) -> Column:
-    return (f.col(moment) >= _rounded(first)) & (f.col(moment) < _rounded(last) + timedelta(minutes=_ROUNDED_MINUTES))
-
-
-def _rounded(moment: datetime) -> datetime:
-    return moment.replace(minute=moment.minute - moment.minute % _ROUNDED_MINUTES, second=0, microsecond=0)
+def in_sessions(sessions: Sequence[date]) -> pl.Expr:
+    """Return the condition that a row lies in one of the sessions; readers skip files by it."""
+    return pl.col("session_date").is_between(min(sessions), max(sessions)) & pl.col("session_date").is_in(sessions)

@@ -6,32 +6,33 @@ topics hold and exits.
 
 import argparse
 import fcntl
-import json
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-import pyarrow as pa
 import structlog
+from pyspark import Broadcast
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from market import tables
 from market.errors import CheckpointError, HomeBusyError, ServiceError, TapehouseError
-from market.sessions import all_sessions
 from market.settings import Settings, load_settings
 from spark_jobs.io.delta import Lake
-from spark_jobs.io.kafka import read_messages
+from spark_jobs.io.checkpoint import read_plan
+from spark_jobs.io.kafka import plan_batches
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
+from spark_jobs.jobs.intake import Intake
 from spark_jobs.session import build_session
+from spark_jobs.transforms.calendar import Calendar
 from spark_jobs.transforms.kinds import KINDS, RecordKind
 from warehouse.batch import BatchOutput
 from warehouse.progress import newest_ingested_at, next_offsets
@@ -50,26 +51,13 @@ class StopRequested(Exception):  # noqa: N818
     """Raised inside a batch that has not begun its work, to end the query between two batches."""
 
 
-def sessions_frame(spark: SparkSession) -> DataFrame:
-    """Return the calendar as ``session_day`` (days since 1970), ``session_date`` and the segments' bounds in microseconds."""
-    sessions = all_sessions()
-    columns: dict[str, pa.Array] = {
-        "session_day": pa.array([s.session_date for s in sessions], pa.date32()).cast(pa.int32()),
-        "session_date": pa.array([s.session_date for s in sessions], pa.date32()),
-    }
-    for name in ("pre_open", "open", "close", "post_close"):
-        moments = pa.array([getattr(s, f"{name}_at") for s in sessions], pa.timestamp("us", tz="UTC"))
-        columns[f"{name}_ts"] = moments.cast(pa.int64())
-    return spark.createDataFrame(pa.table(columns))
-
-
 class Stream:
     """The queries, one per topic, and the way to stop them between two batches."""
 
     def __init__(self, settings: Settings, spark: SparkSession) -> None:
         self._settings = settings
         self._spark = spark
-        self._lake = Lake(spark, settings.lake)
+        self._lake = Lake(settings.lake)
         self._checkpoints = f"{settings.lake}/_checkpoints/v{CHECKPOINT_VERSION}"
         self._stop = threading.Event()
         self._failure: Exception | None = None
@@ -91,8 +79,8 @@ class Stream:
         self._check_checkpoints()
         for table in tables.LAKE_TABLES:
             self._lake.create(table)
-        sessions = sessions_frame(self._spark).cache()
-        queries = [self._start(kind, sessions, to_the_end=to_the_end) for kind in KINDS]
+        calendar = self._spark.sparkContext.broadcast(Calendar.load())
+        queries = [self._start(kind, calendar, to_the_end=to_the_end) for kind in KINDS]
         log.info("stream_started", lake=self._settings.lake)
         try:
             while running := [query for query in queries if query.isActive]:
@@ -116,29 +104,31 @@ class Stream:
                 if not query.status["isTriggerActive"]:
                     query.stop()
 
-    def _start(self, kind: RecordKind, sessions: DataFrame, *, to_the_end: bool) -> StreamingQuery:
-        messages = read_messages(
+    def _start(self, kind: RecordKind, calendar: Broadcast[Calendar], *, to_the_end: bool) -> StreamingQuery:
+        plans = plan_batches(
             self._spark,
             self._settings.require_kafka(),
             kind.topic,
             max_messages_per_batch=self._settings.max_messages_per_batch,
         )
         checkpoint = f"{self._checkpoints}/{kind.topic.name}"
-        processor = BatchProcessor(kind, self._lake, sessions, self._publish)
+        intake = Intake(self._spark, self._settings.require_kafka(), calendar, self._lake.uri(tables.MESSAGES))
+        processor = BatchProcessor(kind, self._lake, intake, self._publish)
         query_id: Future[str] = Future()
         stamps = Stamps(lambda batch_id: newest_ingested_at(self._settings, query_id.result(), before_batch=batch_id))
 
-        def process(batch: DataFrame, batch_id: int) -> None:
+        def process(_: DataFrame, batch_id: int) -> None:
             try:
                 if self._stop.is_set():
                     raise StopRequested  # noqa: TRY301 - it has to end the query like any other failure
-                stamp = stamps.of(batch_id, planned_moment(self._read_text(f"{checkpoint}/offsets/{batch_id}")))
-                processor.process(batch, BatchIdentity(query_id.result(), batch_id, stamp))
+                plan = read_plan(checkpoint, kind.topic.name, batch_id)
+                stamp = stamps.of(batch_id, plan.planned_at)
+                processor.process(plan, BatchIdentity(query_id.result(), batch_id, stamp))
             except Exception as error:
                 self._failure = self._failure or error
                 raise
 
-        writer = messages.writeStream.foreachBatch(process).option("checkpointLocation", checkpoint)
+        writer = plans.writeStream.foreachBatch(process).option("checkpointLocation", checkpoint)
         interval = f"{round(self._settings.batch_interval_seconds * 1000)} milliseconds"
         writer = writer.trigger(availableNow=True) if to_the_end else writer.trigger(processingTime=interval)
         query = writer.queryName(kind.topic.name).start()
@@ -148,13 +138,9 @@ class Stream:
     def _publish(self, batch: BatchOutput) -> bool:
         return publish_when_reachable(self._settings, batch, self._stop)
 
-    def _read_text(self, path: str) -> str:
-        rows = self._spark.read.text(path, wholetext=True).collect()
-        return str(rows[0]["value"])
-
     def _check_checkpoints(self) -> None:
         """Refuse a lake, its checkpoints and a database that do not belong together: data would be doubled, lost or stale."""
-        has_lake = self._lake.exists(tables.MESSAGES) and not self._lake.read(tables.MESSAGES).isEmpty()
+        has_lake = self._lake.exists(tables.MESSAGES) and not self._lake.is_empty(tables.MESSAGES)
         path = self._spark._jvm.org.apache.hadoop.fs.Path(self._checkpoints)  # noqa: SLF001
         files = path.getFileSystem(self._spark._jsc.hadoopConfiguration())  # noqa: SLF001
         batches = files.globStatus(self._spark._jvm.org.apache.hadoop.fs.Path(path, "*/offsets/*"))  # noqa: SLF001
@@ -208,27 +194,6 @@ class Stamps:
         stamp = planned_at if newest is None else max(planned_at, newest + _STEP)
         self._last = (batch_id, stamp)
         return stamp
-
-
-def planned_moment(offsets: str) -> datetime:
-    """Return when a batch was planned, from its entry in Spark's offset log.
-
-    Parameters
-    ----------
-    offsets
-        The entry: a line with the version, a line with metadata as JSON, a line per source.
-
-    Raises
-    ------
-    CheckpointError
-        If the entry cannot be read.
-    """
-    try:
-        milliseconds = json.loads(offsets.splitlines()[1])["batchTimestampMs"]
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        msg = f"The checkpoint is damaged: its offset log holds {offsets[:80]!r}. Put back a copy, or rebuild the lake."
-        raise CheckpointError(msg) from error
 
 
 def _first_line(error: BaseException) -> str:

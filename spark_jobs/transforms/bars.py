@@ -1,63 +1,116 @@
-"""Trades to bars: one aggregation, used by the stream and by whoever recomputes."""
+"""Trades to bars: sums that can be added to one another, used by the stream and by whoever recomputes.
+
+A bar is kept as a *sum*: what its trades come to, in a form in which the sums of two sets of trades give that of both,
+in any order. So a bar is a function of the set of its trades alone, and adding a batch to what is known of a session
+costs no look at the trades that came before.
+"""
 
 from typing import Final
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as f
+import polars as pl
 
 from market.tables import BAR_REVISIONS
-from spark_jobs.schemas import NOTIONAL, PRICE
 
-_SEQUENCE_BITS: Final = 37
-_ORDER: Final = "decimal(38,0)"
-_MILLIONTHS: Final = 10**6
-_PRICE_SPACE: Final = 10**18
 BAR_KEY: Final = ("source", "symbol", "bar_at")
+_GROUP: Final = (*BAR_KEY, "session_date", "segment")
+_SEQUENCE_SPACE: Final = 2**37
+_PRICE_SPACE: Final = 10**18
+
+SUM_SCHEMA: Final = {
+    "source": pl.String(),
+    "symbol": pl.String(),
+    "bar_at": pl.Datetime("us", "UTC"),
+    "session_date": pl.Date(),
+    "segment": pl.String(),
+    "first": pl.Int128(),
+    "last": pl.Int128(),
+    "high": pl.Int64(),
+    "low": pl.Int64(),
+    "volume": pl.Int64(),
+    "notional": pl.Int128(),
+    "trade_count": pl.Int64(),
+    "excluded_trade_count": pl.Int64(),
+    "revision": pl.Int32(),
+    "revised_at": pl.Datetime("us", "UTC"),
+}
+"""The columns of a sum.
+
+``first`` and ``last`` are the least and the greatest of the trades' positions, see :func:`_position`; ``revision`` is the
+number of batches that brought trades of the bar.
+"""
 
 
-def order_and_price(traded_at: Column, bar_at: Column, sequence: Column, price: Column) -> Column:
+def _position() -> pl.Expr:
     """Return one number that orders the trades of a minute by time, then sequence, then price, and ends with the price.
 
-    A microsecond within a minute takes 26 bits, the sequence 37, the price in millionths 18 decimal digits: together a
-    decimal of at most 37 digits. The least and the greatest of them hold the first and the last price, whatever the
-    order in which the trades are seen.
+    A microsecond within a minute takes 26 bits, the sequence 37, the price in millionths 18 decimal digits.
     """
-    within = f.unix_micros(traded_at) - f.unix_micros(bar_at)
-    order = f.shiftleft(within, _SEQUENCE_BITS) + sequence
-    return order.cast(_ORDER) * f.lit(_PRICE_SPACE).cast(_ORDER) + (price * _MILLIONTHS).cast(_ORDER)
+    within = (pl.col("traded_at") - pl.col("bar_at")).dt.total_microseconds()
+    order = within * _SEQUENCE_SPACE + pl.col("sequence")
+    return order.cast(pl.Int128) * _PRICE_SPACE + pl.col("price")
 
 
-def _price_in(order_and_price: Column) -> Column:
-    return ((order_and_price % f.lit(_PRICE_SPACE).cast(_ORDER)).cast(_ORDER) / f.lit(_MILLIONTHS)).cast(PRICE)
-
-
-def build_bars(trades: DataFrame) -> DataFrame:
-    """Return the 1-minute bars of ``trades`` with the columns of the declared bars.
-
-    Every column is a function of the set of trades alone, so neither order of arrival nor batches can change a bar: the
-    revision is the number of batches that brought a trade of the bar.
+def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return the sums of the bars of trades that came with one batch.
 
     Parameters
     ----------
     trades
-        The columns of ``silver/trades``, each trade once, all trades of each minute that occurs.
+        The columns of ``silver/trades``, each trade once, prices in millionths.
     """
-    order = order_and_price(f.col("traded_at"), f.col("bar_at"), f.col("sequence"), f.col("price"))
-    for_price, for_volume = f.col("counts_for_price"), f.col("counts_for_volume")
-    price = f.when(for_price, f.col("price"))
-    order_for_price = f.when(for_price, order)
-    notional = f.col("price") * f.col("size").cast("decimal(19,0)")
-    bars = trades.groupBy(*BAR_KEY, "session_date", "segment").agg(
-        _price_in(f.min(order_for_price)).alias("open"),
-        f.max(price).alias("high"),
-        f.min(price).alias("low"),
-        _price_in(f.max(order_for_price)).alias("close"),
-        f.coalesce(f.sum(f.when(for_volume, f.col("size"))), f.lit(0).cast("long")).alias("volume"),
-        f.coalesce(f.sum(f.when(for_volume, notional)), f.lit(0)).cast(NOTIONAL).alias("notional"),
-        f.count("*").alias("trade_count"),
-        f.count_if(~for_price).alias("excluded_trade_count"),
-        f.count_distinct("ingested_at").cast("int").alias("revision"),
-        f.max("ingested_at").alias("revised_at"),
+    for_price, for_volume = pl.col("counts_for_price"), pl.col("counts_for_volume")
+    sums = (
+        trades.lazy()
+        .with_columns(
+            position=pl.when(for_price).then(_position()),
+            priced=pl.when(for_price).then(pl.col("price")),
+            counted=pl.when(for_volume).then(pl.col("size")).otherwise(0),
+        )
+        .with_columns(worth=pl.col("price").cast(pl.Int128) * pl.col("counted").cast(pl.Int128))
+        .group_by(_GROUP)
+        .agg(
+            pl.col("position").min().alias("first"),
+            pl.col("position").max().alias("last"),
+            pl.col("priced").max().alias("high"),
+            pl.col("priced").min().alias("low"),
+            pl.col("counted").sum().alias("volume"),
+            pl.col("worth").sum().alias("notional"),
+            pl.len().cast(pl.Int64).alias("trade_count"),
+            (~for_price).sum().cast(pl.Int64).alias("excluded_trade_count"),
+            pl.lit(1, pl.Int32).first().alias("revision"),
+            pl.col("ingested_at").max().alias("revised_at"),
+        )
     )
-    vwap = f.when(f.col("volume") > 0, (f.col("notional") / f.col("volume").cast("decimal(19,0)")).cast(PRICE))
-    return bars.withColumn("vwap", vwap).select(*BAR_REVISIONS.column_names)
+    return sums.select(*SUM_SCHEMA).cast(SUM_SCHEMA).collect()
+
+
+def add_sums(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return one sum per bar, of all that are given for it; each batch may occur once per bar."""
+    return (
+        sums.lazy()
+        .group_by(_GROUP)
+        .agg(
+            pl.col("first").min(),
+            pl.col("last").max(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("volume", "notional", "trade_count", "excluded_trade_count", "revision").sum(),
+            pl.col("revised_at").max(),
+        )
+        .select(*SUM_SCHEMA)
+        .cast(SUM_SCHEMA)
+        .collect()
+    )
+
+
+def finish(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars that the sums stand for, with the columns of the declared bars, prices in millionths."""
+    volume = pl.col("volume").cast(pl.Int128)
+    # Half up: floor(notional / volume + 1/2), in whole numbers.
+    half_up = (pl.col("notional") * 2 + volume) // (volume * 2)
+    bars = sums.with_columns(
+        (pl.col("first") % _PRICE_SPACE).cast(pl.Int64).alias("open"),
+        (pl.col("last") % _PRICE_SPACE).cast(pl.Int64).alias("close"),
+        pl.when(volume > 0).then(half_up).cast(pl.Int64).alias("vwap"),
+    )
+    return bars.select(BAR_REVISIONS.column_names).sort(BAR_KEY)

@@ -1,65 +1,55 @@
 """The kinds of record: per topic the fields, the rules that a message must meet, and its row in the lake.
 
-A rule is a reason code with the condition; the order is the order in which reasons are given.
+A rule is a reason code with the condition; the order is the order in which reasons are given. For users the rules are
+written down in ``docs/wire-format.md``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as f
-from pyspark.sql import types as t
+import polars as pl
 
-from market import eligibility, tables, topics
+from market import tables, topics
+from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
 from market.tables import Table
 from market.topics import Topic
-from spark_jobs.schemas import PRICE, WIRE_PRICE
 from spark_jobs.transforms import silver
-from spark_jobs.transforms.decode import (
-    MAX_TS,
-    MICROS,
-    Rule,
-    all_hold,
-    first_reason,
-    is_true,
-    parse,
-    parse_plain,
-    place_in_session,
-    plain_message,
-)
+from spark_jobs.transforms.calendar import MAX_TS, MICROS
+from spark_jobs.transforms.parse import PRINTABLE, Fields
 from spark_jobs.transforms.unique import QUOTE, TRADE, VENDOR_BAR, Identity
 
-_DETAIL_LENGTH: Final = 80
 _MAX_AHEAD: Final = 5 * 60 * MICROS
 _MAX_BAR_VOLUME: Final = 10**15
 _MAX_CONDITIONS: Final = 64
 _MAX_EXCHANGE: Final = 16
 
-_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
-_SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
-_HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
-_PRINTABLE: Final = r"[ !#-\[\]-~]{0,%d}+"
-_SHAPES: Final[Mapping[str, str]] = {
-    "kind": "[a-z]{1,16}+",
-    "source": _SOURCE.strip("^$"),
-    "symbol": SYMBOL_PATTERN.strip("^$"),
-    "interval": "[0-9a-z]{1,3}+",
-    "trade_id": _ID.strip("^$"),
-    "quote_id": _ID.strip("^$"),
-    "exchange": _PRINTABLE % _MAX_EXCHANGE,
-    "conditions": _PRINTABLE % _MAX_CONDITIONS,
-}
-"""The characters of a text in a plain message; at most those that its rule allows."""
+_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}"
+_SOURCE: Final = r"[a-z][a-z0-9_]{0,31}"
+_SYMBOL: Final = SYMBOL_PATTERN.strip("^$")
+_HEX: Final = r"[0-9A-Fa-f]{0,15}"
+_KIND: Final = "[a-z]{1,16}"
+_EXCHANGE: Final = f"{PRINTABLE}{{0,{_MAX_EXCHANGE}}}"
+_CONDITIONS: Final = f"{PRINTABLE}{{0,{_MAX_CONDITIONS}}}"
 _AMENDMENTS: Final = ("cancel", "correction")
 
 
-_LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
+
+class Rule(NamedTuple):
+    """A reason, and the condition that a message without that fault meets; never null.
+
+    ``in_plain`` is the condition that says the same of a plain message, where its shape says a part of it already; ``None`` if
+    it says all.
+    """
+
+    reason: str
+    holds: pl.Expr
+    in_plain: pl.Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordKind:
     """One kind of record.
 
@@ -71,14 +61,14 @@ class RecordKind:
         Where valid, unique records go.
     identity
         What makes two messages the same record.
+    fields
+        The fields of the JSON.
     moment
-        The column of ``table`` by which stored records are found again.
-    text, prices, whole
-        The JSON fields beside ``kind``, ``source``, ``symbol`` and ``ts``: texts, prices, whole numbers.
+        The column of ``table`` that says when it happened.
     rules
         The rules of this kind, after the common ones.
     to_row
-        The columns of ``table`` from a valid parsed message; those of the ledger are added.
+        The columns of ``table`` but for those of the ledger, from a valid message with its place in a session.
     restated
         Whether a later message may state the record anew (another version) or contradicts it (a conflict).
     """
@@ -87,177 +77,148 @@ class RecordKind:
     name: str
     table: Table
     identity: Identity
+    fields: Fields
     moment: str
-    text: tuple[str, ...]
-    prices: tuple[str, ...]
-    whole: tuple[str, ...]
-    rules: Callable[[], list[Rule]]
-    to_row: Callable[[], dict[str, Column]]
+    rules: tuple[Rule, ...]
+    to_row: Callable[[pl.DataFrame], pl.DataFrame]
     restated: bool = False
 
-    def fields(self, price: t.DecimalType = WIRE_PRICE) -> t.StructType:
-        """Return the fields of the JSON with their types; a value of another type becomes null."""
-        return t.StructType(
-            [t.StructField(name, t.StringType()) for name in ("kind", "source", "symbol", *self.text)]
-            + [t.StructField(name, t.LongType()) for name in ("ts", *self.whole)]
-            + [t.StructField(name, price) for name in self.prices]
-        )
-
-    def decode_plain(self, messages: DataFrame, sessions: DataFrame) -> DataFrame:
-        """Return the messages with ``is_plain`` and, of those that are, what :meth:`decode` returns.
-
-        Almost every message is plain (:func:`spark_jobs.transforms.decode.plain_message`): a well-formed record as its
-        encoder writes it. It takes a fraction of the time. For the others only the columns of ``messages`` are of use.
-        """
-        shapes = {name: _SHAPES[name] for name in ("kind", "source", "symbol", *self.text)}
-        plain = plain_message(shapes, prices=self.prices, whole=("ts", *self.whole))
-        rows = parse_plain(messages, self.fields(PRICE), plain)
-        return self._judge(rows, sessions, (*messages.columns, "is_plain"))
-
-    def decode(self, messages: DataFrame, sessions: DataFrame) -> DataFrame:
-        """Return one row per message: the columns of ``table``, ``valid``, and ``reason`` and ``detail`` if it is not.
-
-        ``ts`` and ``bar_ts`` are the record's time and the start of its minute in epoch microseconds.
-
-        Parameters
-        ----------
-        messages
-            At least ``topic, partition, offset, ingested_at, value``.
-        sessions
-            The calendar, see :func:`spark_jobs.transforms.decode.place_in_session`.
-        """
-        return self._judge(parse(messages, self.fields()), sessions, _LEDGER)
-
-    def _judge(self, parsed: DataFrame, sessions: DataFrame, kept: Sequence[str]) -> DataFrame:
-        """Return the columns ``kept`` of parsed messages, and what :meth:`decode` returns."""
-        rules = [*_common_rules(self.name), *self.rules(), ("wrong_type", f.col("has_types"))]
-        judged = place_in_session(parsed, sessions).withColumn("valid", all_hold(rules))
-        rejected = ~f.col("valid")
-        shown = {name: f.col(f"given_{name}" if name in self.prices else name) for name in self.fields().names}
-        fields = f.struct(*(_start(value).alias(name) for name, value in shown.items()))
-        beginning = f.struct(_start(f.make_valid_utf8(f.col("value").cast("string"))).alias("value"))
-        detail = f.when(f.col("is_json"), f.to_json(fields)).otherwise(f.to_json(beginning))
-        return judged.select(
-            *kept,
-            *(column.alias(name) for name, column in self.to_row().items()),
-            "valid",
-            "ts",
-            "bar_ts",
-            f.when(rejected, first_reason(rules)).alias("reason"),
-            f.when(rejected, detail).alias("detail"),
+    @property
+    def every_rule(self) -> tuple[Rule, ...]:
+        """All rules in the order in which reasons are given."""
+        return (
+            Rule("not_json", pl.col("is_json"), None),
+            *_common_rules(self.name),
+            *self.rules,
+            Rule("wrong_type", pl.col("has_types"), None),
         )
 
 
-def _start(value: Column) -> Column:
-    return f.substring(value.cast("string"), 1, _DETAIL_LENGTH)
+def _fields(texts: tuple[str, ...], wholes: tuple[str, ...], prices: tuple[str, ...]) -> Fields:
+    shapes = {name: _SHAPES[name] for name in ("kind", "source", "symbol", *texts)}
+    return Fields(texts=shapes, wholes=("ts", *wholes), prices=prices)
 
 
-def _has_shape(column: str, pattern: str) -> Column:
-    """Return whether a text is there and matches; that of a plain message does."""
-    return f.col(column).isNotNull() & (f.col("has_shapes") | _matches(column, pattern))
+_SHAPES: Final = {
+    "kind": _KIND,
+    "source": _SOURCE,
+    "symbol": _SYMBOL,
+    "interval": "[0-9a-z]{1,3}",
+    "trade_id": _ID,
+    "quote_id": _ID,
+    "exchange": _EXCHANGE,
+    "conditions": _CONDITIONS,
+}
+"""The characters of a text in a plain message; at most those that its rule allows."""
 
 
-def _matches(column: str, pattern: str) -> Column:
-    to_the_very_end = pattern.removesuffix("$") + r"\z"  # in Java, $ also matches before a line break at the end
-    return is_true(f.col(column).rlike(to_the_very_end))
+def _rule(reason: str, holds: pl.Expr) -> Rule:
+    """Return a rule about what a message states, plain or not."""
+    return Rule(reason, holds, holds)
 
 
-def _between(column: str, low: int, high: int) -> Column:
-    return is_true(f.col(column).between(low, high))
+def _has_shape(column: str, pattern: str) -> Rule:
+    """Return the rule that a text is there and matches."""
+    return Rule(f"bad_{column}", _matches(column, pattern), pl.col(column).is_not_null())
 
 
-def _optional(column: str, holds: Column) -> Column:
-    return f.col(column).isNull() | holds
+def _matches(column: str, pattern: str) -> pl.Expr:
+    return pl.col(column).str.contains(f"^(?:{pattern})$").fill_null(value=False)
 
 
-def _common_rules(kind: str) -> list[Rule]:
-    latest = f.unix_micros("ingested_at") + _MAX_AHEAD
-    return [
-        ("not_json", f.col("is_json")),
-        ("amendment_not_supported", ~is_true(f.col("kind").isin(*_AMENDMENTS))),
-        ("unknown_kind", is_true(f.col("kind") == kind)),
-        ("bad_source", _has_shape("source", _SOURCE)),
-        ("bad_symbol", _has_shape("symbol", SYMBOL_PATTERN)),
-        ("bad_ts", _between("ts", 0, MAX_TS)),
-        ("from_the_future", is_true(f.col("ts") <= latest)),
-        ("outside_session", f.col("segment").isNotNull()),
-    ]
+def _between(column: str, low: int, high: int) -> pl.Expr:
+    return pl.col(column).is_between(low, high).fill_null(value=False)
 
 
-def _tape_rules(id_field: str) -> list[Rule]:
-    is_hex = ~is_true(f.col("source").isin(*eligibility.RULES)) | _matches("conditions", _HEX)
-    return [
-        (f"bad_{id_field}", _has_shape(id_field, _ID)),
-        ("bad_sequence", _optional("sequence", _between("sequence", 0, MAX_SEQUENCE))),
-        ("bad_exchange", _optional("exchange", f.length("exchange") <= _MAX_EXCHANGE)),
-        ("bad_conditions", _optional("conditions", (f.length("conditions") <= _MAX_CONDITIONS) & is_hex)),
-    ]
+def _optional(column: str, holds: pl.Expr) -> pl.Expr:
+    return pl.col(column).is_null() | holds
 
 
-def _trade_rules() -> list[Rule]:
-    return [
-        ("bad_price", f.col("price").isNotNull()),
-        ("bad_size", _between("size", 1, MAX_SIZE_SHARES)),
-        *_tape_rules("trade_id"),
-    ]
+def _common_rules(kind: str) -> tuple[Rule, ...]:
+    latest = pl.col("ingested_ts") + _MAX_AHEAD
+    is_amendment = pl.col("kind").is_in(_AMENDMENTS).fill_null(value=False)
+    return (
+        Rule("amendment_not_supported", ~is_amendment, None),  # as it is of an unknown kind too
+        _rule("unknown_kind", (pl.col("kind") == kind).fill_null(value=False)),
+        _has_shape("source", _SOURCE),
+        _has_shape("symbol", _SYMBOL),
+        _rule("bad_ts", _between("ts", 0, MAX_TS)),
+        _rule("from_the_future", (pl.col("ts") <= latest).fill_null(value=False)),
+        _rule("outside_session", pl.col("segment").is_not_null()),
+    )
 
 
-def _quote_rules() -> list[Rule]:
-    return [
-        *((f"bad_{side}", f.col(side).isNotNull() | f.col(f"given_{side}").isNull()) for side in ("bid", "ask")),
-        ("no_bid_or_ask", f.col("bid").isNotNull() | f.col("ask").isNotNull()),
-        ("bad_bid_size", _optional("bid_size", _between("bid_size", 0, MAX_SIZE_SHARES))),
-        ("bad_ask_size", _optional("ask_size", _between("ask_size", 0, MAX_SIZE_SHARES))),
-        *_tape_rules("quote_id"),
-    ]
+def _tape_rules(id_field: str) -> tuple[Rule, ...]:
+    no_bits = ~pl.col("source").is_in(list(RULES)).fill_null(value=False)
+    is_hex = _optional("conditions", no_bits | _matches("conditions", _HEX))
+    is_short = _optional("conditions", pl.col("conditions").str.len_chars() <= _MAX_CONDITIONS)
+    fits = _optional("exchange", pl.col("exchange").str.len_chars() <= _MAX_EXCHANGE)
+    return (
+        _has_shape(id_field, _ID),
+        _rule("bad_sequence", _optional("sequence", _between("sequence", 0, MAX_SEQUENCE))),
+        Rule("bad_exchange", fits, None),
+        Rule("bad_conditions", is_short & is_hex, is_hex),
+    )
 
 
-def _bar_rules() -> list[Rule]:
-    prices = ("open", "high", "low", "close")
-    ordered = (f.least("open", "close") >= f.col("low")) & (f.greatest("open", "close") <= f.col("high"))
-    return [
-        ("bad_interval", is_true(f.col("interval").isin(*INTERVALS, DAILY))),
-        *((f"bad_{name}", f.col(name).isNotNull()) for name in prices),
-        ("prices_out_of_order", is_true(ordered)),
-        ("bad_volume", _between("volume", 0, _MAX_BAR_VOLUME)),
-    ]
+_TRADE_RULES: Final = (
+    _rule("bad_price", (pl.col("price") > 0).fill_null(value=False)),
+    _rule("bad_size", _between("size", 1, MAX_SIZE_SHARES)),
+    *_tape_rules("trade_id"),
+)
 
+
+def _side(name: str) -> pl.Expr:
+    return ((pl.col(name) > 0) | ~pl.col(f"given_{name}")).fill_null(value=False)
+
+
+_QUOTE_RULES: Final = (
+    *(_rule(f"bad_{side}", _side(side)) for side in ("bid", "ask")),
+    _rule("no_bid_or_ask", pl.col("bid").is_not_null() | pl.col("ask").is_not_null()),
+    _rule("bad_bid_size", _optional("bid_size", _between("bid_size", 0, MAX_SIZE_SHARES))),
+    _rule("bad_ask_size", _optional("ask_size", _between("ask_size", 0, MAX_SIZE_SHARES))),
+    *_tape_rules("quote_id"),
+)
+_PRICES: Final = ("open", "high", "low", "close")
+_IN_ORDER: Final = (pl.min_horizontal("open", "close") >= pl.col("low")) & (
+    pl.max_horizontal("open", "close") <= pl.col("high")
+)
+_BAR_RULES: Final = (
+    _rule("bad_interval", pl.col("interval").is_in([*INTERVALS, DAILY]).fill_null(value=False)),
+    *(_rule(f"bad_{name}", (pl.col(name) > 0).fill_null(value=False)) for name in _PRICES),
+    _rule("prices_out_of_order", _IN_ORDER.fill_null(value=False)),
+    _rule("bad_volume", _between("volume", 0, _MAX_BAR_VOLUME)),
+)
 
 TRADES: Final = RecordKind(
     topic=topics.TRADES,
     name="trade",
     table=tables.TRADES,
     identity=TRADE,
-    moment="bar_at",
-    text=("trade_id", "exchange", "conditions"),
-    prices=("price",),
-    whole=("size", "sequence"),
-    rules=_trade_rules,
-    to_row=silver.trade_row,
+    fields=_fields(("trade_id", "exchange", "conditions"), ("size", "sequence"), ("price",)),
+    moment="traded_at",
+    rules=_TRADE_RULES,
+    to_row=silver.trade_rows,
 )
 QUOTES: Final = RecordKind(
     topic=topics.QUOTES,
     name="quote",
     table=tables.QUOTES,
     identity=QUOTE,
+    fields=_fields(("quote_id", "exchange", "conditions"), ("bid_size", "ask_size", "sequence"), ("bid", "ask")),
     moment="quoted_at",
-    text=("quote_id", "exchange", "conditions"),
-    prices=("bid", "ask"),
-    whole=("bid_size", "ask_size", "sequence"),
-    rules=_quote_rules,
-    to_row=silver.quote_row,
+    rules=_QUOTE_RULES,
+    to_row=silver.quote_rows,
 )
 VENDOR_BARS: Final = RecordKind(
     topic=topics.BARS,
     name="bar",
     table=tables.VENDOR_BARS,
     identity=VENDOR_BAR,
+    fields=_fields(("interval",), ("volume",), _PRICES),
     moment="bar_at",
-    text=("interval",),
-    prices=("open", "high", "low", "close"),
-    whole=("volume",),
-    rules=_bar_rules,
-    to_row=silver.vendor_bar_row,
+    rules=_BAR_RULES,
+    to_row=silver.vendor_bar_rows,
     restated=True,
 )
 KINDS: Final = (TRADES, QUOTES, VENDOR_BARS)

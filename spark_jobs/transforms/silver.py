@@ -1,91 +1,70 @@
-"""The rows of trades, quotes and vendor bars from parsed messages; conflicts to quarantine."""
+"""The rows of trades, quotes and vendor bars, from valid messages with their place in a session."""
 
+import zlib
 from typing import Final
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as f
+import polars as pl
 
-from market import eligibility, tables
-from spark_jobs.transforms.unique import Identity
+from market.eligibility import RULES, rule_for
+from market.sessions import Segment
+from spark_jobs.schemas import MOMENT
+from spark_jobs.transforms.calendar import MINUTE
 
-_HEX_DIGITS: Final = 15
-
-
-def _columns(*names: str) -> dict[str, Column]:
-    return {name: f.col(name) for name in names}
+_JUDGED_BY: Final = ["source", "segment", "conditions"]
 
 
-def _text(name: str) -> Column:
-    return f.coalesce(f.col(name), f.lit(""))
+def trade_rows(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``silver/trades``."""
+    rows = _of_tape(trades, "trade_id")
+    return _with_eligibility(rows).with_columns(
+        pl.col("ts").cast(MOMENT).alias("traded_at"),
+        (pl.col("ts") - pl.col("ts") % MINUTE).cast(MOMENT).alias("bar_at"),
+    )
 
 
-def _sequence(id_field: str) -> Column:
-    return f.coalesce(f.col("sequence"), f.crc32(f.col(id_field).cast("binary")))
+def quote_rows(quotes: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``silver/quotes``."""
+    return _of_tape(quotes, "quote_id").with_columns(pl.col("ts").cast(MOMENT).alias("quoted_at"))
 
 
-def _counts(mask_name: str) -> Column:
-    """Return whether a trade's condition bits stay clear of its feed's mask for its segment."""
-    # Rows that will be rejected are computed too, and conv fails on what needs more than 64 bits.
-    fits = f.col("source").isin(*eligibility.RULES) & (f.length("conditions") <= _HEX_DIGITS)
-    hexadecimal = f.when(fits, f.col("conditions"))
-    bits = f.coalesce(f.conv(hexadecimal, 16, 10).try_cast("long"), f.lit(0))
-    counts = f.lit(True)  # noqa: FBT003
-    for source, rule in eligibility.RULES.items():
-        regular, extended = getattr(rule, f"{mask_name}_regular"), getattr(rule, f"{mask_name}_extended")
-        mask = f.when(f.col("segment") == "regular", regular).otherwise(extended).cast("long")
-        counts = f.when(f.col("source") == source, bits.bitwiseAND(mask) == 0).otherwise(counts)
-    return counts
+def vendor_bar_rows(bars: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``silver/vendor_bars``."""
+    return bars.with_columns(pl.col("ts").cast(MOMENT).alias("bar_at"))
 
 
-def _eligibility_version() -> Column:
-    version = f.lit(eligibility.COUNT_ALL.version)
-    for source, rule in eligibility.RULES.items():
-        version = f.when(f.col("source") == source, rule.version).otherwise(version)
-    return version.cast("int")
+def _of_tape(rows: pl.DataFrame, id_field: str) -> pl.DataFrame:
+    filled = rows.with_columns(pl.col("exchange", "conditions").fill_null(""))
+    if not filled["sequence"].null_count():
+        return filled
+    missing = filled["sequence"].is_null()
+    ids = filled[id_field].to_list()
+    derived = pl.Series([zlib.crc32(text.encode()) for text in ids], dtype=pl.Int64)
+    return filled.with_columns(pl.when(missing).then(derived).otherwise(pl.col("sequence")).alias("sequence"))
 
 
-def trade_row() -> dict[str, Column]:
-    """Return the columns of ``silver/trades`` from a parsed trade."""
-    return {
-        **_columns("source", "symbol", "trade_id"),
-        "traded_at": f.timestamp_micros("ts"),
-        "bar_at": f.timestamp_micros("bar_ts"),
-        **_columns("session_date", "segment", "price", "size"),
-        "sequence": _sequence("trade_id"),
-        "exchange": _text("exchange"),
-        "conditions": _text("conditions"),
-        "counts_for_price": _counts("no_price"),
-        "counts_for_volume": _counts("no_volume"),
-        "eligibility_version": _eligibility_version(),
-    }
+def _with_eligibility(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return the trades with what they count for under the rule of their feed."""
+    met = trades.select("source").unique()["source"].to_list()
+    if not set(met) & set(RULES):
+        everything = {"counts_for_price": True, "counts_for_volume": True}
+        version = pl.lit(rule_for("").version, pl.Int32).alias("eligibility_version")
+        return trades.with_columns(*(pl.lit(value=value).alias(name) for name, value in everything.items()), version)
+    combinations = trades.select(_JUDGED_BY).unique()
+    judged = [_eligibility(*row) for row in combinations.iter_rows()]
+    schema = {"counts_for_price": pl.Boolean(), "counts_for_volume": pl.Boolean(), "eligibility_version": pl.Int32()}
+    return trades.join(
+        combinations.hstack(pl.DataFrame(judged, schema=schema, orient="row")),
+        on=_JUDGED_BY,
+        how="left",
+        maintain_order="left",
+    )
 
 
-def quote_row() -> dict[str, Column]:
-    """Return the columns of ``silver/quotes`` from a parsed quote."""
-    return {
-        **_columns("source", "symbol", "quote_id"),
-        "quoted_at": f.timestamp_micros("ts"),
-        **_columns("session_date", "segment", "bid", "bid_size", "ask", "ask_size"),
-        "sequence": _sequence("quote_id"),
-        "exchange": _text("exchange"),
-        "conditions": _text("conditions"),
-    }
-
-
-def vendor_bar_row() -> dict[str, Column]:
-    """Return the columns of ``silver/vendor_bars`` from a parsed bar."""
-    return {
-        **_columns("source", "symbol", "interval"),
-        "bar_at": f.timestamp_micros("ts"),
-        **_columns("session_date", "open", "high", "low", "close", "volume"),
-    }
-
-
-def conflicts_to_quarantine(rows: DataFrame, identity: Identity) -> DataFrame:
-    """Return rows whose key another record already has as rows of ``bronze/quarantine``."""
-    return rows.withColumns(
-        {
-            "reason": f.concat(f.lit("conflicting_"), f.lit(identity.key[-1])),
-            "detail": f.to_json(f.struct(*identity.key, *identity.payload)),
-        }
-    ).select(*tables.QUARANTINE.column_names)
+def _eligibility(source: str, segment: str, conditions: str) -> tuple[bool, bool, int]:
+    rule = rule_for(source)
+    bits = int(conditions or "0", 16) if source in RULES else 0
+    if segment == Segment.REGULAR:
+        no_price, no_volume = rule.no_price_regular, rule.no_volume_regular
+    else:
+        no_price, no_volume = rule.no_price_extended, rule.no_volume_extended
+    return not bits & no_price, not bits & no_volume, rule.version

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as f
+import polars as pl
 
 from market import tables
-
-LEDGER: Final = ("topic", "partition", "offset")
-_ORDER: Final = ("ingested_at", *LEDGER)
+from market.records import PRICE_DECIMALS
 
 FRESH: Final = "fresh"
 DUPLICATE: Final = "duplicate"
 CONFLICT: Final = "conflict"
+
+_PLACE: Final = ("partition", "offset")
+_KEY_SEEDS: Final = (1, 2, 3, 4)
+_PAYLOAD_SEEDS: Final = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,20 @@ class Identity:
     key: tuple[str, ...]
     payload: tuple[str, ...]
 
-    def hash(self) -> Column:
-        """Return a 64-bit hash of the key: equal keys have equal hashes; the reverse need not hold."""
-        return f.xxhash64(*self.key)
+    def hashes(self) -> tuple[pl.Expr, pl.Expr]:
+        """Return ``key_hash`` and ``payload_hash``, 64 bits each; equal records have equal hashes.
+
+        That two records of a session differ and have the same pair is not to be expected in the life of the lake. The
+        hashes live in memory only: they are the same in all processes of one version of polars, and no longer.
+        """
+        return (
+            pl.struct(self.key).hash(*_KEY_SEEDS).alias("key_hash"),
+            pl.struct((*self.key, *self.payload)).hash(*_PAYLOAD_SEEDS).alias("payload_hash"),
+        )
+
+    def record_id(self) -> pl.Expr:
+        """Return the key as one text, for people."""
+        return pl.concat_str([pl.col(name).cast(pl.String) for name in self.key], separator="/")
 
 
 TRADE: Final = Identity(
@@ -42,43 +54,49 @@ VENDOR_BAR: Final = Identity(
 )
 
 
-def repeated(rows: DataFrame, identity: Identity) -> DataFrame:
-    """Return the hashes of keys that occur more than once in ``rows``, as the column ``key_hash``."""
-    hashes = rows.select(identity.hash().alias("key_hash"))
-    return hashes.groupBy("key_hash").agg(f.count("*").alias("n")).where("n > 1").select("key_hash")
-
-
-def judge(suspects: DataFrame, identity: Identity) -> DataFrame:
-    """Return the new rows of ``suspects`` with a column ``verdict``.
+def judge(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the new rows of some keys with a column ``verdict``.
 
     The first row of a key in the order of the ledger is the record (``fresh``). A later one with the same payload is a
     ``duplicate``, with another payload a ``conflict``.
 
     Parameters
     ----------
-    suspects
-        All stored and new rows of the keys in question; ``is_new`` tells them apart.
+    rows
+        All new rows of these keys, all of one topic, with ``key_hash``, ``payload_hash`` and ``stored_payload``: the hash of
+        the payload that is stored for the key, or null.
     """
-    by_key = Window.partitionBy(*identity.key).orderBy(*_ORDER)
-    payload = f.struct(*identity.payload)
-    same = payload.eqNullSafe(f.first(payload).over(by_key))
-    verdict = f.when(f.row_number().over(by_key) == 1, FRESH).when(same, DUPLICATE).otherwise(CONFLICT)
-    return suspects.withColumn("verdict", verdict).where("is_new")
+    first = pl.col("payload_hash").first().over("key_hash")
+    is_first = pl.int_range(pl.len()).over("key_hash") == 0
+    verdict = (
+        pl.when(pl.col("stored_payload").is_null() & is_first)
+        .then(pl.lit(FRESH))
+        .when(pl.col("payload_hash") == pl.coalesce("stored_payload", first))
+        .then(pl.lit(DUPLICATE))
+        .otherwise(pl.lit(CONFLICT))
+    )
+    return rows.sort(_PLACE).with_columns(verdict.alias("verdict"))
 
 
-def judge_versions(suspects: DataFrame, identity: Identity) -> DataFrame:
-    """Return the new rows of ``suspects`` with a column ``verdict``, where a key may be restated.
+def judge_versions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the new rows of some keys with a column ``verdict``, where a key may be restated.
 
     A row whose payload differs from the version before it in the order of the ledger is a new version (``fresh``),
-    otherwise a ``duplicate``.
+    otherwise a ``duplicate``. The parameter is that of :func:`judge`.
     """
-    by_key = Window.partitionBy(*identity.key).orderBy(*_ORDER)
-    payload = f.struct(*identity.payload)
-    before = f.lag(payload).over(by_key)
-    verdict = f.when(before.isNotNull() & payload.eqNullSafe(before), DUPLICATE).otherwise(FRESH)
-    return suspects.withColumn("verdict", verdict).where("is_new")
+    before = pl.coalesce(pl.col("payload_hash").shift(1).over("key_hash"), "stored_payload")
+    verdict = pl.when(pl.col("payload_hash") == before).then(pl.lit(DUPLICATE)).otherwise(pl.lit(FRESH))
+    return rows.sort(_PLACE).with_columns(verdict.alias("verdict"))
 
 
-def record_id(identity: Identity) -> Column:
-    """Return the key as one text, for people."""
-    return f.concat_ws("/", *(f.col(name).cast("string") for name in identity.key))
+def conflict_detail(rows: pl.DataFrame, identity: Identity, prices: frozenset[str]) -> pl.Series:
+    """Return what conflicting records state, as JSON; ``prices`` are the columns in millionths."""
+    shown = []
+    for name in (*identity.key, *identity.payload):
+        column = pl.col(name)
+        if name in prices:
+            column = (column.cast(pl.Decimal(38, PRICE_DECIMALS)) / 10**PRICE_DECIMALS).cast(pl.Float64)
+        shown.append(column.cast(pl.String))
+    return rows.select(pl.struct(shown).struct.json_encode().alias("detail")).to_series()
+
+

@@ -1,0 +1,82 @@
+"""Moments to sessions, segments and minutes, for whole columns."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from market.sessions import Segment, all_sessions
+
+MICROS: Final = 1_000_000
+MAX_TS: Final = 7_258_118_400 * MICROS
+"""Times must lie before the year 2200."""
+
+EASTERN_STANDARD: Final = 5 * 3600 * MICROS
+"""A moment's session is the UTC date of (moment - 5 h): exact for every moment between 04:00 and 20:00 exchange
+time, in standard and in daylight-saving time, and no other moment lies in a session."""
+
+MINUTE: Final = 60 * MICROS
+_DAY: Final = 86_400 * MICROS
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SEGMENTS: Final = pl.Enum([segment.value for segment in Segment])
+
+Moments = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The bounds of every day's session in epoch microseconds; all 0 on a day without one.
+
+    Attributes
+    ----------
+    first_day
+        The days since 1970 of the first element.
+    pre_open, open, close, post_close
+        One element a day.
+    """
+
+    first_day: int
+    pre_open: Moments
+    open: Moments
+    close: Moments
+    post_close: Moments
+
+    @classmethod
+    def load(cls) -> Self:
+        """Return the exchange's calendar."""
+        sessions = all_sessions()
+        first = _day(sessions[0].session_date)
+        bounds = np.zeros((4, _day(sessions[-1].session_date) - first + 1), np.int64)
+        for session in sessions:
+            moments = (session.pre_open_at, session.open_at, session.close_at, session.post_close_at)
+            bounds[:, _day(session.session_date) - first] = [_micros(moment) for moment in moments]
+        return cls(first, *bounds)
+
+    def place(self, ts: pl.Series) -> pl.DataFrame:
+        """Return ``session_date`` and ``segment`` of moments in epoch microseconds; null outside a session.
+
+        A moment that is null or not in the range of the calendar lies outside.
+        """
+        usable = ts.is_between(0, MAX_TS).fill_null(value=False).to_numpy()
+        at = ts.fill_null(0).to_numpy()
+        days = (at - EASTERN_STANDARD) // _DAY
+        index = days - self.first_day
+        usable &= (index >= 0) & (index < len(self.open))
+        index = np.where(usable, index, 0)
+        usable &= (at >= self.pre_open[index]) & (at < self.post_close[index])
+        segment = (at >= self.open[index]).astype(np.uint8) + (at >= self.close[index])
+        inside = pl.Series(usable)
+        frame = pl.DataFrame({"session_date": pl.Series(days).cast(pl.Int32).cast(pl.Date), "segment": segment})
+        placed = frame.with_columns(pl.col("segment").cast(_SEGMENTS))
+        return placed if inside.all() else placed.select(pl.when(inside).then(pl.all()))
+
+
+def _day(day: date) -> int:
+    return (day - _EPOCH.date()).days
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
