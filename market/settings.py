@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     trades_per_day: int = Field(20_000, ge=1, validation_alias="TAPEHOUSE_TRADES_PER_DAY")
     max_messages_per_batch: int = Field(1_000_000, ge=1, validation_alias="TAPEHOUSE_MAX_MESSAGES_PER_BATCH")
     batch_interval_seconds: float = Field(1.0, ge=0, validation_alias="TAPEHOUSE_BATCH_INTERVAL_SECONDS")
-    spark_memory: str = Field("2g", pattern=r"^\d+[mg]$", validation_alias="TAPEHOUSE_SPARK_MEMORY")
+    spark_memory: str = Field("1g", pattern=r"^\d+[mg]$", validation_alias="TAPEHOUSE_SPARK_MEMORY")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")

@@ -40,6 +40,7 @@ _SURROGATES: Final = re.compile(
 )
 _LONGEST_NUMBER: Final = 1_000
 _LONGEST_NAME: Final = 50_000
+_MOST_BRACKETS: Final = 500
 _MAX_LONG: Final = 2**63
 _PRICES: Final = frozenset({"price", "bid", "ask", "open", "high", "low", "close"})
 
@@ -248,14 +249,15 @@ def _text(token: bytes) -> str:
 def _parse(values: pl.Series, shape: type[_Message]) -> tuple[list[int], list[_Message]]:
     """Return the row numbers of the values that are JSON objects, and what they hold."""
     decoder = msgspec.json.Decoder(shape)
-    numbers = [b'"%s"' % field.name.encode() for field in msgspec.structs.fields(shape) if field.type is msgspec.Raw]
+    names = [b'"%s"' % field.name.encode() for field in msgspec.structs.fields(shape)]
     rows: list[int] = []
     found: list[_Message] = []
     for row, value in enumerate(values):
-        odd = value is None or len(value) > _LONGEST_NUMBER or any(value.count(name) > 1 for name in numbers)
+        odd = value is None or len(value) > _LONGEST_NUMBER or any(value.count(name) > 1 for name in names)
         if odd and not _is_readable(value or b"", shape):
             continue
-        message = _parse_one(value, shape, decoder)
+        nested = value.count(b"[") + value.count(b"{") > _MOST_BRACKETS
+        message = None if nested else _parse_one(value, shape, decoder)
         if message is not None:
             rows.append(row)
             found.append(message)
@@ -295,12 +297,14 @@ class _Token(str):
 
 
 def _is_readable(value: bytes, shape: type[_Message]) -> bool:
-    """Return whether names and numbers keep their limits, and a number that is given twice is one each time."""
-    numbers = {field.name for field in msgspec.structs.fields(shape) if field.type is msgspec.Raw}
+    """Return whether names and numbers keep their limits, and a field that is given twice is of its type each time."""
+    types = {field.name: field.type for field in msgspec.structs.fields(shape)}
     try:
         members = json.loads(value, object_pairs_hook=_with_short_names, parse_int=_token, parse_float=_token)
         return value.lstrip().startswith(b"{") and all(
-            _is_number(name, found) for name, found in members if name in numbers and found is not None
+            _is_number(name, found) if types[name] is msgspec.Raw else _is_text(found)
+            for name, found in members
+            if name in types and found is not None
         )
     except (ValueError, InvalidOperation, RecursionError):
         return False
@@ -322,6 +326,10 @@ def _is_number(name: str, found: object) -> bool:
     if name in _PRICES:
         return isinstance(found, str) and bool(_NUMBER.fullmatch(found)) and abs(Decimal(found)) < MAX_PRICE
     return isinstance(found, _Token) and bool(_ANY_WHOLE.fullmatch(found)) and abs(int(found)) < _MAX_LONG
+
+
+def _is_text(found: object) -> bool:
+    return isinstance(found, str) and (not isinstance(found, _Token) or bool(_ANY_WHOLE.fullmatch(found)))
 
 
 def _ledger_of(messages: pl.DataFrame, rows: list[int]) -> dict[str, pl.Series]:

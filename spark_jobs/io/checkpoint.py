@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-
 from market.errors import CheckpointError
 from spark_jobs.io.delta import filesystem
 from spark_jobs.io.kafka import Offsets

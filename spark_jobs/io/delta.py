@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Field, Transaction
 from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import Schema
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import fs
 
 from market.errors import SchemaDriftError, ServiceError
@@ -93,7 +93,7 @@ class FileWriter:
             "numRecords": self._rows,
             "minValues": {name: _as_text(value) for name, value in self._least.items()},
             "maxValues": {name: _as_text(value) for name, value in self._greatest.items()},
-            "nullCount": {name: 0 for name in self._least},
+            "nullCount": dict.fromkeys(self._least, 0),
         }
         return NewFile(self._name, self._files.get_file_info(self._path).size, json.dumps(stats))
 
@@ -165,10 +165,12 @@ class Lake:
         self._opened[table.path] = DeltaTable(self.uri(table))
 
     def append(self, table: Table, rows: pl.DataFrame, *, writer_id: str, batch_id: int) -> None:
-        """Append rows with the columns of the table, at least one; a second append with the same writer and batch changes nothing."""
+        """Append rows with the columns of the table, at least one; the same writer and batch again change nothing."""
         pieces = -(-rows.height // _ROWS_A_FILE)
         with ThreadPoolExecutor(max_workers=pieces) as pool:
-            files = list(pool.map(functools.partial(self._write_file, table), rows.iter_slices(-(-rows.height // pieces))))
+            files = list(
+                pool.map(functools.partial(self._write_file, table), rows.iter_slices(-(-rows.height // pieces)))
+            )
         self.commit(table, files, writer_id=writer_id, batch_id=batch_id)
 
     def _write_file(self, table: Table, rows: pl.DataFrame) -> NewFile:
@@ -185,7 +187,10 @@ class Lake:
             if done is not None and done >= batch_id:
                 return
             now = (datetime.now(UTC) - _EPOCH).total_seconds() * 1000
-            adds = [AddAction(new.name, new.size, {}, round(now), True, new.stats) for new in files]  # noqa: FBT003
+            adds: list[AddAction | RemoveAction] = [
+                AddAction(new.name, new.size, {}, round(now), True, new.stats)  # noqa: FBT003
+                for new in files
+            ]
             delta.create_write_transaction(
                 adds,
                 mode="append",

@@ -6,6 +6,7 @@ third of the cost of rows in the JVM.
 """
 
 import functools
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def ranges_between(starts: Offsets, ends: Offsets, *, most_messages: int) -> lis
         start = starts.get(partition, 0)
         pieces = -(-(end - start) // most_messages)
         cuts = [start + (end - start) * piece // pieces for piece in range(pieces + 1)] if pieces > 0 else []
-        ranges += [OffsetRange(partition, *cut) for cut in zip(cuts, cuts[1:], strict=False)]
+        ranges += [OffsetRange(partition, *cut) for cut in itertools.pairwise(cuts)]
     return sorted(ranges, key=lambda piece: piece.start - piece.end)
 
 

@@ -25,8 +25,8 @@ import structlog
 
 from market import tables
 from market.tables import DataType, Table
-from spark_jobs.io.delta import Lake, NewFile
 from spark_jobs.io.checkpoint import Plan
+from spark_jobs.io.delta import Lake, NewFile
 from spark_jobs.jobs.intake import TakenIn
 from spark_jobs.jobs.sessions import Sessions
 from spark_jobs.schemas import MOMENT, to_arrow

@@ -74,7 +74,9 @@ class Intake:
         task = _task(self, kind.topic.name, ingested_at)
         parts = self.spark.sparkContext.parallelize(ranges, len(ranges)).map(task).collect()
         found = [part for part in parts if part is not None]
-        return TakenIn(tuple(new for new, _, _ in found), concat([_unpacked(part) for part in found])) if found else None
+        return (
+            TakenIn(tuple(new for new, _, _ in found), concat([_unpacked(part) for part in found])) if found else None
+        )
 
 
 _Part = tuple[NewFile, bytes, bytes]

@@ -62,7 +62,7 @@ def _newest(keys: Hashes, payloads: Hashes) -> tuple[Hashes, Hashes]:
     """Return the keys in order, each with its last payload."""
     order = np.argsort(keys, kind="stable")
     keys, payloads = keys[order], payloads[order]
-    is_last = np.append(keys[1:] != keys[:-1], True)  # noqa: FBT003
+    is_last = np.append(keys[1:] != keys[:-1], True)
     return keys[is_last], payloads[is_last]
 
 
@@ -155,9 +155,7 @@ class Sessions:
                 sums = [add_sums(pl.concat([*sums, sum_trades(rows)]))]
                 stamps.append(rows.select(*BAR_KEY, "ingested_at").unique())
         if sums:
-            revisions = (
-                pl.concat(stamps).unique().group_by(BAR_KEY).agg(pl.len().cast(pl.Int32).alias("revision"))
-            )
+            revisions = pl.concat(stamps).unique().group_by(BAR_KEY).agg(pl.len().cast(pl.Int32).alias("revision"))
             whole = sums[0].drop("revision").join(revisions, on=BAR_KEY).select(*SUM_SCHEMA)
             for (session_date,), part in whole.partition_by("session_date", as_dict=True).items():
                 self._sessions[session_date].sums = part

@@ -26,9 +26,9 @@ from pyspark.sql.streaming import StreamingQuery
 from market import tables
 from market.errors import CheckpointError, HomeBusyError, ServiceError, TapehouseError
 from market.settings import Settings, load_settings
-from spark_jobs.io.delta import Lake
 from spark_jobs.io.checkpoint import read_plan
-from spark_jobs.io.kafka import plan_batches
+from spark_jobs.io.delta import Lake
+from spark_jobs.io.kafka import MessagesLostError, plan_batches
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.jobs.intake import Intake
 from spark_jobs.session import build_session
@@ -91,7 +91,9 @@ class Stream:
         except StreamingQueryException as error:
             cause = self._failure or error
             if not isinstance(cause, StopRequested):
-                msg = f"The stream failed: {_first_line(cause)}. Nothing is lost: started again, it goes on with this batch."
+                msg = (
+                    f"The stream failed: {_reason(cause)}. Nothing is lost: started again, it goes on with this batch."
+                )
                 raise ServiceError(msg) from cause
         log.info("stream_stopped")
 
@@ -196,9 +198,16 @@ class Stamps:
         return stamp
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:500] if lines else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Return what went wrong in one line; of an error in a task, what the task said."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    traces = [number for number, line in enumerate(lines) if line.startswith("Traceback ")]
+    if traces:
+        said = [line for line in lines[traces[-1] + 1 :] if not line.startswith(" ")]
+        lines = (
+            [said[0].removeprefix(f"{MessagesLostError.__module__}.{MessagesLostError.__name__}: ")] if said else lines
+        )
+    return lines[0].strip()[:500] if lines else type(error).__name__
 
 
 @contextmanager

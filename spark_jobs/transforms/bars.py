@@ -81,7 +81,7 @@ def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
             pl.col("ingested_at").max().alias("revised_at"),
         )
     )
-    return sums.select(*SUM_SCHEMA).cast(SUM_SCHEMA).collect()
+    return sums.select(pl.col(name).cast(own) for name, own in SUM_SCHEMA.items()).collect()
 
 
 def add_sums(sums: pl.DataFrame) -> pl.DataFrame:
@@ -97,8 +97,7 @@ def add_sums(sums: pl.DataFrame) -> pl.DataFrame:
             pl.col("volume", "notional", "trade_count", "excluded_trade_count", "revision").sum(),
             pl.col("revised_at").max(),
         )
-        .select(*SUM_SCHEMA)
-        .cast(SUM_SCHEMA)
+        .select(pl.col(name).cast(own) for name, own in SUM_SCHEMA.items())
         .collect()
     )
 

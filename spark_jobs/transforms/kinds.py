@@ -36,7 +36,6 @@ _CONDITIONS: Final = f"{PRINTABLE}{{0,{_MAX_CONDITIONS}}}"
 _AMENDMENTS: Final = ("cancel", "correction")
 
 
-
 class Rule(NamedTuple):
     """A reason, and the condition that a message without that fault meets; never null.
 

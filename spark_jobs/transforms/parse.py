@@ -67,10 +67,8 @@ class Fields:
         """
         texts = (f'"{name}": ?"{shape}"' for name, shape in self.texts.items())
         whole = rf'"(?:{"|".join(self.wholes)})": ?(?:0|[1-9][0-9]{{0,{_WHOLE_DIGITS - 1}}})'
-        price = (
-            rf'"(?:{"|".join(self.prices)})": ?(?:0|[1-9][0-9]{{0,{_PRICE_DIGITS - 1}}})'
-            rf"(?:\.[0-9]{{1,{PRICE_DECIMALS}}})?"
-        )
+        number = rf"(?:0|[1-9][0-9]{{0,{_PRICE_DIGITS - 1}}})(?:\.[0-9]{{1,{PRICE_DECIMALS}}})?"
+        price = rf'"(?:{"|".join(self.prices)})": ?(?:{number}|"{number}")'
         member = f"(?:{'|'.join((*texts, whole, price))})"
         return rf"^\{{{member}(?:, ?{member})*\}}$"
 
@@ -102,12 +100,12 @@ def parse_plain(values: pa.Array, fields: Fields) -> pl.DataFrame:
     polars.DataFrame
         ``row`` (the message's number) and the fields; a field that is not there is null.
     """
-    texts = pl.Series(values).cast(pl.String, strict=False)  # what is not UTF-8 becomes null
-    rows = texts.str.contains(fields.plain).fill_null(value=False).arg_true()
+    texts = _readable(values)
+    rows = pl.Series(texts).str.contains(fields.plain).fill_null(value=False).arg_true()
     if not len(rows):
         return pl.DataFrame(schema={_ROW: pl.UInt32(), **fields.frame_schema()})
-    plain = values if len(rows) == len(values) else values.take(rows.to_arrow())
-    lines = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(plain)], pa.int32()), plain.view(pa.string())), "\n")
+    plain = texts if len(rows) == len(texts) else texts.take(rows.to_arrow())
+    lines = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(plain)], pa.int32()), plain), "\n")
     buffer = lines[0].as_buffer()
     try:
         parsed = pj.read_json(
@@ -124,6 +122,15 @@ def parse_plain(values: pa.Array, fields: Fields) -> pl.DataFrame:
     frame = pl.DataFrame(parsed)
     millionths = (pl.col(name).to_physical().cast(pl.Int64) for name in fields.prices)
     return frame.with_columns(rows.alias(_ROW), *millionths)
+
+
+def _readable(values: pa.Array) -> pa.Array:
+    """Return the values as texts; null in the place of what is not UTF-8 or not ASCII, if there is any that is not UTF-8."""
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        ascii_only = [value if value is None or value.isascii() else None for value in values.to_pylist()]
+        return pa.array(ascii_only, pa.binary()).cast(pa.string())
 
 
 def parse_exactly(values: Iterable[bytes | None], fields: Fields) -> pl.DataFrame:

@@ -98,5 +98,3 @@ def conflict_detail(rows: pl.DataFrame, identity: Identity, prices: frozenset[st
             column = (column.cast(pl.Decimal(38, PRICE_DECIMALS)) / 10**PRICE_DECIMALS).cast(pl.Float64)
         shown.append(column.cast(pl.String))
     return rows.select(pl.struct(shown).struct.json_encode().alias("detail")).to_series()
-
-
