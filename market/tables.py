@@ -146,7 +146,7 @@ TRADES: Final = Table(
     store=Store.LAKE,
     layer="silver",
     name="trades",
-    grain="one row per trade",
+    grain="one row per trade, as it was reported; what amends it is in silver/amendments",
     key=("source", "symbol", "trade_id"),
     columns=(
         *_INSTRUMENT,
@@ -165,6 +165,25 @@ TRADES: Final = Table(
         *_LEDGER,
     ),
     skip_by=("session_date", "bar_at"),
+)
+AMENDMENTS: Final = Table(
+    store=Store.LAKE,
+    layer="silver",
+    name="amendments",
+    grain="one row per cancel or correction of a trade",
+    key=("topic", "partition", "offset"),
+    columns=(
+        *_INSTRUMENT,
+        Column("trade_id", DataType.TEXT, "Identity of the trade that it amends; that may not have come yet."),
+        Column("kind", DataType.TEXT, "cancel or correction."),
+        Column("amended_at", DataType.TIMESTAMP, "When it was cancelled or corrected, UTC, microseconds."),
+        Column("price", DataType.PRICE, "Of a correction: the price per share.", nullable=True),
+        Column("size", DataType.BIGINT, "Of a correction: the shares.", nullable=True),
+        Column("exchange", DataType.TEXT, "Of a correction: the venue code of the feed."),
+        Column("conditions", DataType.TEXT, "Of a correction: the sale conditions in the feed's notation."),
+        *_LEDGER,
+    ),
+    skip_by=("ingested_at",),
 )
 QUOTES: Final = Table(
     store=Store.LAKE,
@@ -218,9 +237,11 @@ _BAR_VALUES: Final = (
     Column("volume", DataType.BIGINT, "Shares traded, of the trades that count for volume."),
     Column("notional", DataType.NOTIONAL, "Sum of price times size of the trades that count for volume."),
     Column("vwap", DataType.PRICE, "notional / volume, rounded half up.", nullable=True),
-    Column("trade_count", DataType.BIGINT, "All trades of the minute."),
-    Column("excluded_trade_count", DataType.BIGINT, "Trades of the minute that may not set a price."),
-    Column("revision", DataType.INTEGER, "Number of batches that changed the bar; 1 is the first."),
+    Column("trade_count", DataType.BIGINT, "All trades of the minute that were not cancelled."),
+    Column("excluded_trade_count", DataType.BIGINT, "Of these, the trades whose conditions bar them from setting a price."),
+    Column("cancelled_trade_count", DataType.BIGINT, "Trades of the minute that were cancelled: they count for nothing."),
+    Column("corrected_trade_count", DataType.BIGINT, "Trades of trade_count that were corrected: they count as corrected."),
+    Column("revision", DataType.INTEGER, "Number of batches that brought a trade of the bar or amended one; 1 is the first."),
     Column("revised_at", DataType.TIMESTAMP, "ingested_at of the batch that last changed the bar."),
 )
 _BAR_COLUMNS: Final = (
@@ -334,6 +355,7 @@ PG_STREAM_BATCHES: Final = Table(
         Column("duration_ms", DataType.BIGINT, "Milliseconds from the start of the batch's work to published_at."),
         Column("messages", DataType.BIGINT, "Messages taken in."),
         Column("trades", DataType.BIGINT, "New trades."),
+        Column("amendments", DataType.BIGINT, "New cancels and corrections of trades."),
         Column("quotes", DataType.BIGINT, "New quotes."),
         Column("vendor_bars", DataType.BIGINT, "New versions of vendor bars."),
         Column("quarantined", DataType.BIGINT, "Messages rejected."),
@@ -344,7 +366,7 @@ PG_STREAM_BATCHES: Final = Table(
     retention_days=30,
 )
 
-LAKE_TABLES: Final = (MESSAGES, QUARANTINE, DUPLICATES, TRADES, QUOTES, VENDOR_BARS, BAR_REVISIONS)
+LAKE_TABLES: Final = (MESSAGES, QUARANTINE, DUPLICATES, TRADES, AMENDMENTS, QUOTES, VENDOR_BARS, BAR_REVISIONS)
 POSTGRES_TABLES: Final = (
     PG_BARS,
     PG_BAR_SESSIONS,

@@ -3,12 +3,13 @@
 What belongs here: rows and their values, from bronze to the marts. What does not: whether every message is there, which
 is :mod:`verify.ledger`.
 
-A bar is the minute that its trades fall into. Open and close are the prices of the first and the last trade by time,
+A trade counts as the newest of its cancels and corrections says, whenever that came. A bar is the minute that its trades
+fall into. Open and close are the prices of the first and the last trade by time,
 then sequence, then price, among those that may set a price. All arithmetic is in whole millionths.
 """
 
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from market import tables
 from verify.comparison import compare
 from verify.decisions import Decisions
 from verify.lake import Lake
+from verify.messages import judged_again
 from verify.published import MART, MART_COLUMNS, Published
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 
@@ -23,6 +25,8 @@ TITLE: Final = "Bars equal one pass over the trades"
 
 _KEY: Final = list(tables.BAR_REVISIONS.key[:3])
 _LEDGER: Final = ["topic", "partition", "offset"]
+_TRADE_KEY: Final = ["source", "symbol", "trade_id"]
+_RESTATED: Final = ["price", "size", "exchange", "conditions"]
 
 
 def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawResult:
@@ -44,12 +48,72 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
         trades = decisions.trades.read(session_date, chosen_trades)
         _check_rows(findings, lake, tables.QUOTES, quotes, session_date)
         _check_rows(findings, lake, tables.TRADES, trades, session_date)
-        _check_bars(findings, lake, published, trades, session_date)
+        _check_bars(findings, lake, published, counted(trades, decisions.amendments), session_date)
     _check_identities(findings, lake)
+    _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
     if behind := findings.counts.get("mart_bars_behind"):
         findings.notes.append(f"{MART} is behind by {behind:,} bars; the next run of the models brings them.")
     return findings.result(2, TITLE)
+
+
+def counted(trades: pl.DataFrame, amendments: pl.DataFrame) -> pl.DataFrame:
+    """Return unique trades as they count.
+
+    Parameters
+    ----------
+    trades
+        The columns of ``silver/trades``, prices in millionths.
+    amendments
+        The columns of ``silver/amendments``.
+
+    Returns
+    -------
+    polars.DataFrame
+        The trades with what the newest correction states, ``said`` (what holds: ``cancel``, ``correction`` or null) and
+        ``stamps``, the batches that brought the trade or amended it; an amendment that came first counts from the trade on.
+    """
+    by_trade: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in amendments.iter_rows(named=True):
+        by_trade.setdefault((row["source"], row["symbol"], row["trade_id"]), []).append(row)
+    said = [
+        {
+            **dict(zip(_TRADE_KEY, key, strict=True)),
+            **_holding(rows),
+            "amended_in": [row["ingested_at"] for row in rows],
+        }
+        for key, rows in by_trade.items()
+    ]
+    moments = pl.List(pl.Datetime("us", "UTC"))
+    schema = {name: trades.schema[name] for name in (*_TRADE_KEY, *_RESTATED)}
+    holding = pl.DataFrame(said, schema={**schema, "said": pl.String(), "amended_in": moments}, orient="row")
+    joined = trades.join(holding, on=_TRADE_KEY, how="left", suffix="_restated")
+    is_corrected = pl.col("said") == "correction"
+    restated = joined.with_columns(
+        pl.when(is_corrected).then(pl.col(f"{name}_restated")).otherwise(pl.col(name)).alias(name) for name in _RESTATED
+    )
+    amended_in = pl.col("amended_in").fill_null(pl.lit([], moments))
+    stamps = pl.concat_list(amended_in, "ingested_at").alias("stamps")
+    whole = restated.with_columns(stamps).drop("amended_in", *(f"{name}_restated" for name in _RESTATED))
+    is_corrected = is_corrected.fill_null(value=False)
+    judged = judged_again(whole.filter(is_corrected)).select(whole.columns)
+    return pl.concat([whole.filter(~is_corrected), judged])
+
+
+def _holding(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the newest amendment of a trade says; of several at one moment a cancel, then the greatest."""
+    newest = max(
+        rows,
+        key=lambda row: (
+            row["amended_at"],
+            row["kind"] == "cancel",
+            row["price"] or 0,
+            row["size"] or 0,
+            row["exchange"],
+            row["conditions"],
+        ),
+    )
+    return {"said": newest["kind"], **{name: newest[name] for name in _RESTATED}}
 
 
 def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
@@ -58,10 +122,11 @@ def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     trades
-        The columns of ``silver/trades``, prices in millionths.
+        What :func:`counted` returns.
     """
-    price, counts = pl.col("price"), pl.col("counts_for_volume")
-    may_set = price.filter(pl.col("counts_for_price"))
+    stands = (pl.col("said") != "cancel").fill_null(value=True)
+    price, counts = pl.col("price"), pl.col("counts_for_volume") & stands
+    may_set = price.filter(pl.col("counts_for_price") & stands)
     notional = price.cast(pl.Int128) * pl.col("size").cast(pl.Int128)
     bars = (
         trades.sort("traded_at", "sequence", "price")
@@ -73,17 +138,26 @@ def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
             may_set.last().alias("close"),
             pl.col("size").filter(counts).sum().alias("volume"),
             notional.filter(counts).sum().alias("notional"),
-            pl.len().cast(pl.Int64).alias("trade_count"),
-            (~pl.col("counts_for_price")).sum().cast(pl.Int64).alias("excluded_trade_count"),
-            pl.col("ingested_at").n_unique().cast(pl.Int32).alias("revision"),
-            pl.col("ingested_at").max().alias("revised_at"),
+            stands.sum().cast(pl.Int64).alias("trade_count"),
+            (~pl.col("counts_for_price") & stands).sum().cast(pl.Int64).alias("excluded_trade_count"),
+            (~stands).sum().cast(pl.Int64).alias("cancelled_trade_count"),
+            (pl.col("said") == "correction").sum().cast(pl.Int64).alias("corrected_trade_count"),
         )
     )
     volume = pl.col("volume").cast(pl.Int128)
     # Half up: floor(notional / volume + 1/2), in whole numbers.
     half_up = (pl.col("notional") * 2 + volume) // (volume * 2)
     vwap = pl.when(volume > 0).then(half_up).cast(pl.Int64)
-    return bars.with_columns(vwap.alias("vwap")).select(tables.BAR_REVISIONS.column_names)
+    effects = trades.select(*_KEY, "ingested_at", "stamps").explode("stamps")
+    revisions = (
+        effects.with_columns(pl.max_horizontal("stamps", "ingested_at").alias("took_effect"))
+        .group_by(_KEY)
+        .agg(
+            pl.col("took_effect").n_unique().cast(pl.Int32).alias("revision"),
+            pl.col("took_effect").max().alias("revised_at"),
+        )
+    )
+    return bars.with_columns(vwap.alias("vwap")).join(revisions, on=_KEY).select(tables.BAR_REVISIONS.column_names)
 
 
 def _sessions(lake: Lake, published: Published, decisions: Decisions) -> set[date]:
@@ -178,6 +252,20 @@ def _check_identities(findings: Findings, lake: Lake) -> None:
             repeated.head(SHOWN_OFFENCES).iter_rows(named=True),
             total=repeated.height,
         )
+
+
+def _check_amendments(findings: Findings, lake: Lake, decisions: Decisions) -> None:
+    """Check that the amendments are those of bronze, whether or not their trades have come."""
+    findings.count("amendments", decisions.amendments.height)
+    compare(
+        findings,
+        what="amendment",
+        where=tables.AMENDMENTS.path,
+        expected=decisions.amendments,
+        found=lake.read(lake.scan(tables.AMENDMENTS)),
+        table=tables.AMENDMENTS,
+        key=_LEDGER,
+    )
 
 
 def _check_vendor_bars(findings: Findings, lake: Lake, published: Published, decisions: Decisions) -> None:

@@ -1,6 +1,6 @@
 """What must become of every message: decided again from bronze alone.
 
-What belongs here: where each message belongs (trades, quotes, vendor bars, duplicates, quarantine) and the rows that
+What belongs here: where each message belongs (trades, amendments, quotes, vendor bars, duplicates, quarantine) and the rows that
 follow from it. What does not: what the stream made of it, which :mod:`verify.ledger` and :mod:`verify.bars` compare.
 
 Rows are spooled to a scratch folder by session, so that memory is bounded by the busiest session and about a hundred
@@ -20,7 +20,7 @@ import polars as pl
 
 from market import tables, topics
 from verify.lake import Lake, schema_of
-from verify.messages import LEDGER, quotes_in, trades_in, vendor_bars_in
+from verify.messages import LEDGER, amendments_in, quotes_in, trades_in, vendor_bars_in
 
 ENTRY: Final = ("topic", "partition", "offset")
 """The columns that name a message."""
@@ -83,6 +83,8 @@ class Decisions(AbstractContextManager["Decisions"]):
         One row per message: :data:`ENTRY` and ``place``, the path of the table that it belongs in.
     trades, quotes
         The decoded rows by session; which of them are unique is in ``places``.
+    amendments
+        The cancels and corrections, with the columns of ``silver/amendments``.
     vendor_bars
         The versions of vendor bars, with the columns of ``silver/vendor_bars``.
     """
@@ -90,6 +92,7 @@ class Decisions(AbstractContextManager["Decisions"]):
     places: pl.DataFrame
     trades: Spool
     quotes: Spool
+    amendments: pl.DataFrame
     vendor_bars: pl.DataFrame
     _scratch: ExitStack
 
@@ -112,23 +115,34 @@ def decide(lake: Lake) -> Decisions:
         folder = Path(scratch.enter_context(TemporaryDirectory(prefix="tapehouse-verify-")))
         trades = _Records(_TRADE_KEY, _TRADE_PAYLOAD, Spool(folder / "trades", tables.TRADES))
         quotes = _Records(_QUOTE_KEY, _QUOTE_PAYLOAD, Spool(folder / "quotes", tables.QUOTES))
+        amendments: list[pl.DataFrame] = []
         bars: list[pl.DataFrame] = []
         everything: list[pl.DataFrame] = []
-        readers: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], Callable[[pl.DataFrame], None]]] = {
-            topics.TRADES.name: (trades_in, trades.add),
-            topics.QUOTES.name: (quotes_in, quotes.add),
-            topics.BARS.name: (vendor_bars_in, bars.append),
+
+        def read_trades(chunk: pl.DataFrame) -> None:
+            found = trades_in(chunk)
+            trades.add(found)
+            amendments.append(amendments_in(chunk.join(found, on=ENTRY, how="anti")))
+
+        readers: dict[str, Callable[[pl.DataFrame], None]] = {
+            topics.TRADES.name: read_trades,
+            topics.QUOTES.name: lambda chunk: quotes.add(quotes_in(chunk)),
+            topics.BARS.name: lambda chunk: bars.append(vendor_bars_in(chunk)),
         }
         messages = lake.scan(tables.MESSAGES).select(*LEDGER, "value")
         for chunk in lake.read_in_chunks(messages):
             everything.append(chunk.select(ENTRY))
-            for topic, (decode, keep) in readers.items():
+            for topic, read in readers.items():
                 of_topic = chunk.filter(pl.col("topic") == topic)
                 if of_topic.height:
-                    keep(decode(of_topic))
-        vendor_bars = _versions(bars)
+                    read(of_topic)
+        vendor_bars, amended = _versions(bars), _first_stated(amendments)
         valid = pl.concat(
-            [trades.places(tables.TRADES), quotes.places(tables.QUOTES), vendor_bars.select(*ENTRY, "place")]
+            [
+                trades.places(tables.TRADES),
+                quotes.places(tables.QUOTES),
+                *(rows.select(*ENTRY, "place") for rows in (vendor_bars, amended)),
+            ]
         )
         every = pl.concat([pl.DataFrame(schema=valid.select(ENTRY).schema), *everything])
         rejected = every.join(valid, on=ENTRY, how="anti").with_columns(pl.lit(tables.QUARANTINE.path).alias("place"))
@@ -136,6 +150,7 @@ def decide(lake: Lake) -> Decisions:
             places=pl.concat([valid, rejected]),
             trades=trades.spool,
             quotes=quotes.spool,
+            amendments=amended.filter(pl.col("place") == tables.AMENDMENTS.path).select(tables.AMENDMENTS.column_names),
             vendor_bars=vendor_bars.filter(pl.col("place") == tables.VENDOR_BARS.path).select(
                 tables.VENDOR_BARS.column_names
             ),
@@ -188,6 +203,15 @@ class _Records:
             .otherwise(pl.lit(tables.QUARANTINE.path))
         )
         return seen.select(*ENTRY, place.alias("place"))
+
+
+def _first_stated(chunks: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the valid amendments in the ledger's order with ``place``: one that says what another said repeats it."""
+    schema = schema_of(tables.AMENDMENTS)
+    rows = pl.concat([pl.DataFrame(schema=schema), *(chunk.select(*schema) for chunk in chunks)]).sort(_ORDER)
+    nth = pl.int_range(pl.len()).over([name for name in schema if name not in LEDGER])
+    place = pl.when(nth == 0).then(pl.lit(tables.AMENDMENTS.path)).otherwise(pl.lit(tables.DUPLICATES.path))
+    return rows.with_columns(place.alias("place"))
 
 
 def _versions(chunks: list[pl.DataFrame]) -> pl.DataFrame:

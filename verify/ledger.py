@@ -17,7 +17,14 @@ from verify.results import SHOWN_OFFENCES, Findings, LawResult
 
 TITLE: Final = "Every message is in the lake exactly once"
 
-_PLACES: Final = (tables.TRADES, tables.QUOTES, tables.VENDOR_BARS, tables.DUPLICATES, tables.QUARANTINE)
+_PLACES: Final = (
+    tables.TRADES,
+    tables.AMENDMENTS,
+    tables.QUOTES,
+    tables.VENDOR_BARS,
+    tables.DUPLICATES,
+    tables.QUARANTINE,
+)
 _POLL_SECONDS: Final = 0.25
 
 

@@ -55,6 +55,21 @@ class _TradeMessage(msgspec.Struct, gc=False):
     symbol: str = ""
     ts: msgspec.Raw = _ABSENT
     trade_id: str = ""
+    ref_id: str | None = None
+    price: msgspec.Raw = _ABSENT
+    size: msgspec.Raw = _ABSENT
+    sequence: msgspec.Raw = _ABSENT
+    exchange: str | None = None
+    conditions: str | None = None
+
+
+class _AmendmentMessage(msgspec.Struct, gc=False):
+    kind: str = ""
+    source: str = ""
+    symbol: str = ""
+    ts: msgspec.Raw = _ABSENT
+    trade_id: str | None = None
+    ref_id: str = ""
     price: msgspec.Raw = _ABSENT
     size: msgspec.Raw = _ABSENT
     sequence: msgspec.Raw = _ABSENT
@@ -90,7 +105,7 @@ class _BarMessage(msgspec.Struct, gc=False):
     volume: msgspec.Raw = _ABSENT
 
 
-_Message = TypeVar("_Message", _TradeMessage, _QuoteMessage, _BarMessage)
+_Message = TypeVar("_Message", _TradeMessage, _AmendmentMessage, _QuoteMessage, _BarMessage)
 
 
 def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
@@ -126,6 +141,49 @@ def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
         _moment(pl.col("ts")).alias("traded_at"),
         _moment(minute).alias("bar_at"),
     )
+
+
+def amendments_in(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the valid cancels and corrections among ``messages`` with the columns of ``silver/amendments``."""
+    rows, found = _parse(messages["value"], _AmendmentMessage)
+    numbers = _Numbers()
+    frame = pl.DataFrame(
+        {
+            **_ledger_of(messages, rows),
+            "kind": _strings(amendment.kind for amendment in found),
+            "source": _strings(amendment.source for amendment in found),
+            "symbol": _strings(amendment.symbol for amendment in found),
+            "ts": _integers(_whole(bytes(amendment.ts)) for amendment in found),
+            "ref_id": _strings(amendment.ref_id for amendment in found),
+            "price": _integers(numbers.price(amendment.price) for amendment in found),
+            "size": _integers(numbers.whole(amendment.size) for amendment in found),
+            "sequence": _integers(numbers.sequence(amendment.sequence, amendment.ref_id) for amendment in found),
+            "exchange": _strings(amendment.exchange for amendment in found),
+            "conditions": _strings(amendment.conditions for amendment in found),
+        }
+    )
+    is_cancel = pl.col("kind") == "cancel"
+    valid = frame.filter(
+        pl.col("kind").is_in(["cancel", "correction"]),
+        *_common_rules(),
+        *_tape_rules("ref_id"),
+        (is_cancel & pl.col("price").is_null()) | (pl.col("price") > 0),
+        (is_cancel & pl.col("size").is_null()) | pl.col("size").is_between(1, MAX_SIZE_SHARES),
+    )
+    return valid.with_columns(
+        pl.col("ref_id").alias("trade_id"),
+        _moment(pl.col("ts")).alias("amended_at"),
+        *(pl.when(~is_cancel).then(pl.col(name)).alias(name) for name in ("price", "size")),
+        *(
+            pl.when(is_cancel).then(pl.lit("")).otherwise(pl.col(name).fill_null("")).alias(name)
+            for name in ("exchange", "conditions")
+        ),
+    )
+
+
+def judged_again(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return trades of ``silver/trades`` with what they count for, by the conditions that they have now."""
+    return _judge_eligibility(trades.drop("counts_for_price", "counts_for_volume", "eligibility_version"))
 
 
 def quotes_in(messages: pl.DataFrame) -> pl.DataFrame:

@@ -30,7 +30,7 @@ class BatchOutput:
         When the batch began (UTC).
     started_monotonic
         ``time.monotonic()`` at that moment.
-    messages, trades, quotes, vendor_bars, quarantined, duplicates, bars
+    messages, trades, amendments, quotes, vendor_bars, quarantined, duplicates, bars
         Counts as in ``lake.stream_batches``.
     newest_event_at
         Newest trade or quote time in the batch, or ``None``.
@@ -50,6 +50,7 @@ class BatchOutput:
     started_monotonic: float
     messages: int = 0
     trades: int = 0
+    amendments: int = 0
     quotes: int = 0
     vendor_bars: int = 0
     quarantined: int = 0
@@ -99,7 +100,7 @@ def publish_batch(connection: Connection[Any], batch: BatchOutput) -> bool:
     return True
 
 
-_BATCH_COUNTS: Final = ("messages", "trades", "quotes", "vendor_bars", "quarantined", "duplicates", "bars")
+_BATCH_COUNTS: Final = ("messages", "trades", "amendments", "quotes", "vendor_bars", "quarantined", "duplicates", "bars")
 
 
 def _enter(connection: Connection[Any], batch: BatchOutput) -> bool:

@@ -12,6 +12,7 @@ import dagster as dg
 
 from market.settings import Settings
 from market.tables import (
+    AMENDMENTS,
     BAR_REVISIONS,
     DUPLICATES,
     MESSAGES,
@@ -42,9 +43,10 @@ UPSTREAM: Final[Mapping[Table, tuple[Table | Topic, ...]]] = MappingProxyType(
         QUARANTINE: (MESSAGES,),
         DUPLICATES: (MESSAGES,),
         TRADES: (MESSAGES,),
+        AMENDMENTS: (MESSAGES,),
         QUOTES: (MESSAGES,),
         VENDOR_BARS: (MESSAGES,),
-        BAR_REVISIONS: (TRADES,),
+        BAR_REVISIONS: (TRADES, AMENDMENTS),
         PG_BARS: (BAR_REVISIONS,),
         PG_BAR_SESSIONS: (PG_BARS,),
         PG_VENDOR_BARS: (VENDOR_BARS,),

@@ -7,7 +7,8 @@ whole, with the same messages and the same ``ingested_at``.
 1. In Spark's tasks: write the messages as they are to files of bronze, parse and check them.
 2. Find out which records are new, by what is known of their sessions.
 3. Commit bronze; append the rejected, the repeated and the new records to their tables.
-4. Trades only: add the new ones to the bars that they touch; append the bars as revisions.
+4. Trades only: add the new ones to the bars that they touch, and build anew, from all of their trades, those of which one was
+   cancelled or corrected; append the bars as revisions.
 5. When all of that is written: publish what changed, the offsets and the batch's number to PostgreSQL in one transaction.
 6. Take note of what is stored now.
 """
@@ -27,11 +28,13 @@ from market import tables
 from market.tables import DataType, Table
 from spark_jobs.io.checkpoint import Plan
 from spark_jobs.io.delta import Lake, NewFile
+from spark_jobs.jobs.amendments import Amendments
 from spark_jobs.jobs.intake import TakenIn
 from spark_jobs.jobs.sessions import Sessions
 from spark_jobs.schemas import MOMENT, to_arrow
 from spark_jobs.transforms import unique
-from spark_jobs.transforms.bars import finish, sum_trades
+from spark_jobs.transforms.amend import amend
+from spark_jobs.transforms.bars import BAR_KEY, SUM_SCHEMA, finish, sum_trades
 from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
 from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH
 from warehouse.batch import BatchOutput
@@ -64,11 +67,16 @@ class BatchIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The valid records of a batch by what they are: the new ones, those that repeat and those that contradict one."""
+    """The valid records of a batch by what they are: the new ones, those that repeat and those that contradict one.
+
+    ``amendments`` are the new cancels and corrections, ``repeated_amendments`` those that were stated before.
+    """
 
     fresh: pl.DataFrame
     duplicates: pl.DataFrame
     conflicts: pl.DataFrame
+    amendments: pl.DataFrame
+    repeated_amendments: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,12 @@ class BatchProcessor:
     lake: Lake
     take_in: TakeIn
     publish: Publish
+    amendments: Amendments = field(init=False)
     sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sessions", Sessions(self.kind, self.lake))
+        object.__setattr__(self, "amendments", Amendments(self.lake))
+        object.__setattr__(self, "sessions", Sessions(self.kind, self.lake, self.amendments))
 
     def process(self, plan: Plan, batch: BatchIdentity) -> None:
         """Run the steps of the module's docstring for one batch."""
@@ -106,6 +116,7 @@ class BatchProcessor:
                     _Batch(self, taken, batch, pool, started).run()
         except BaseException:
             self.sessions.forget()
+            self.amendments.forget()
             raise
 
 
@@ -124,10 +135,13 @@ class _Batch:
         self._lake = job.lake
         self._publish = job.publish
         self._sessions = job.sessions
+        self._amendments = job.amendments
         self._identity = identity
         self._started = started_monotonic
         self._files = taken.files
         self._valid = self._stamped(taken.decoded.valid)
+        beside = taken.decoded.beside
+        self._beside = self._stamped(beside) if beside.height else beside
         self._rejected = self._stamped(taken.decoded.rejected)
         self._pool = pool
         self._writes: list[Future[None]] = []
@@ -138,7 +152,8 @@ class _Batch:
         split = self._split()
         self._append_rejected(split)
         self._append(self._kind.table, split.fresh)
-        sums = self._add_to_bars(split.fresh)
+        self._append(tables.AMENDMENTS, split.amendments)
+        sums = self._sums(split)
         bars = finish(sums) if sums is not None else None
         if bars is not None:
             self._append(tables.BAR_REVISIONS, bars)
@@ -147,6 +162,7 @@ class _Batch:
             write.result()
         self._publish(output)
         self._sessions.remember(split.fresh, sums)
+        self._amendments.remember(split.amendments)
         log.info(
             "batch",
             topic=self._kind.topic.name,
@@ -177,18 +193,19 @@ class _Batch:
 
     def _split(self) -> Split:
         """Step 2; only records whose key occurs more than once have to be judged."""
-        rows = self._valid
+        rows, beside = self._valid, self._beside
+        amendments = self._amendments.split(beside, self._identity.ingested_at) if beside.height else (beside, beside)
         if not rows.height:
-            return Split(rows, rows, rows)
+            return Split(rows, rows, rows, *amendments)
         stored = self._sessions.stored_payloads(rows)
         again = rows["key_hash"].is_duplicated() | stored.is_not_null()
         if not again.any():
-            return Split(rows, rows.clear(), rows.clear())
+            return Split(rows, rows.clear(), rows.clear(), *amendments)
         judge = unique.judge_versions if self._kind.restated else unique.judge
         judged = judge(rows.with_columns(stored).filter(again | rows["key_hash"].is_in(rows["key_hash"].filter(again))))
         of = {verdict: judged.filter(pl.col("verdict") == verdict) for verdict in (FRESH, DUPLICATE, CONFLICT)}
         fresh = pl.concat([rows.filter(~again), of[FRESH].select(rows.columns)])
-        return Split(fresh, of[DUPLICATE], of[CONFLICT])
+        return Split(fresh, of[DUPLICATE], of[CONFLICT], *amendments)
 
     def _append_rejected(self, split: Split) -> None:
         identity = self._kind.identity
@@ -198,16 +215,37 @@ class _Batch:
         )
         names = tables.QUARANTINE.column_names
         self._append(tables.QUARANTINE, pl.concat([self._rejected.select(names), conflicts.select(names)]))
-        self._append(tables.DUPLICATES, split.duplicates.with_columns(identity.record_id().alias("record_id")))
+        names = tables.DUPLICATES.column_names
+        repeating = [split.duplicates.with_columns(identity.record_id().alias("record_id")).select(names)]
+        if split.repeated_amendments.height:
+            repeated = split.repeated_amendments.with_columns(TRADES.identity.record_id().alias("record_id"))
+            repeating.append(repeated.select(names))
+        self._append(tables.DUPLICATES, pl.concat(repeating))
 
-    def _add_to_bars(self, fresh: pl.DataFrame) -> pl.DataFrame | None:
-        if self._kind is not TRADES or not fresh.height:
+    def _sums(self, split: Split) -> pl.DataFrame | None:
+        """Step 4."""
+        if self._kind is not TRADES or not (split.fresh.height or split.amendments.height):
             return None
-        return self._sessions.add_to_bars(sum_trades(fresh))
+        before, columns = self._identity.ingested_at, TRADES.table.column_names
+        known = self._amendments.stored(before)
+        every_amendment = pl.concat([known, split.amendments]) if split.amendments.height else known
+        fresh = amend(split.fresh.select(columns), every_amendment)
+        if not split.amendments.height:
+            return self._sessions.add_to_bars(sum_trades(fresh))
+        stored = self._sessions.trades_around(split.amendments, before)
+        bars = stored.select(*BAR_KEY, "session_date").unique()
+        self._sessions.meet(bars["session_date"].unique().to_list(), before)
+        with_them = fresh.join(bars, on=BAR_KEY, how="semi")
+        others = fresh.join(bars, on=BAR_KEY, how="anti")
+        built = sum_trades(pl.concat([amend(stored.select(columns), every_amendment), with_them]))
+        before_it = self._sessions.stored_sums(bars).select(*BAR_KEY, "revision")
+        built = built.drop("revision").join(before_it, on=BAR_KEY).with_columns(pl.col("revision") + 1)
+        return pl.concat([built.select(*SUM_SCHEMA), self._sessions.add_to_bars(sum_trades(others))])
 
     def _output(self, split: Split, bars: pl.DataFrame | None) -> BatchOutput:
         kind, fresh = self._kind, split.fresh
-        places = pl.concat([self._valid.select("partition", "offset"), self._rejected.select("partition", "offset")])
+        parts = [self._valid, self._rejected, *([self._beside] if self._beside.height else [])]
+        places = pl.concat([part.select("partition", "offset") for part in parts])
         last = places.group_by("partition").agg(pl.col("offset").max()).iter_rows()
         return BatchOutput(
             query_id=self._identity.query_id,
@@ -216,10 +254,11 @@ class _Batch:
             started_monotonic=self._started,
             messages=places.height,
             trades=fresh.height if kind is TRADES else 0,
+            amendments=split.amendments.height,
             quotes=fresh.height if kind is QUOTES else 0,
             vendor_bars=fresh.height if kind is VENDOR_BARS else 0,
             quarantined=self._rejected.height + split.conflicts.height,
-            duplicates=split.duplicates.height,
+            duplicates=split.duplicates.height + split.repeated_amendments.height,
             bars=bars.height if bars is not None else 0,
             newest_event_at=self._valid[kind.moment].max() if self._valid.height else None,  # type: ignore[arg-type]
             bar_rows=to_arrow(bars, tables.BAR_REVISIONS) if bars is not None else None,

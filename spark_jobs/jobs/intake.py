@@ -74,13 +74,12 @@ class Intake:
         task = _task(self, kind.topic.name, ingested_at)
         parts = self.spark.sparkContext.parallelize(ranges, len(ranges)).map(task).collect()
         found = [part for part in parts if part is not None]
-        return (
-            TakenIn(tuple(new for new, _, _ in found), concat([_unpacked(part) for part in found])) if found else None
-        )
+        return TakenIn(tuple(part[0] for part in found), concat([_unpacked(part) for part in found])) if found else None
 
 
-_Part = tuple[NewFile, bytes, bytes]
-"""The file that a task wrote; its valid and its rejected rows as Arrow writes them, which costs less than pickling."""
+_Part = tuple[NewFile, bytes, bytes, bytes]
+"""The file that a task wrote; its valid rows, those of the kind beside and the rejected ones, as Arrow writes them: that costs
+less than pickling."""
 
 
 def _task(intake: Intake, topic: str, ingested_at: datetime) -> Callable[[OffsetRange], _Part | None]:
@@ -110,11 +109,14 @@ def take_in(
     if writer is None:
         return None
     decoded = concat(parts)
-    return writer.close(), _to_bytes(decoded.valid), _to_bytes(decoded.rejected)
+    frames = (decoded.valid, decoded.beside, decoded.rejected)
+    valid, beside, rejected = (_to_bytes(frame) for frame in frames)
+    return writer.close(), valid, beside, rejected
 
 
 def _unpacked(part: _Part) -> Decoded:
-    return Decoded(pl.read_ipc_stream(part[1]), pl.read_ipc_stream(part[2]))
+    _, *frames = part
+    return Decoded(*(pl.read_ipc_stream(frame) for frame in frames))
 
 
 def _as_bronze(batch: pa.RecordBatch, topic: str, ingested_at: datetime) -> pa.Table:

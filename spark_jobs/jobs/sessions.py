@@ -14,7 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from spark_jobs.io.delta import Lake, in_sessions
-from spark_jobs.schemas import MOMENT
+from spark_jobs.jobs.amendments import Amendments
+from spark_jobs.schemas import MOMENT, frame_schema
+from spark_jobs.transforms.amend import amend, stamps
 from spark_jobs.transforms.bars import BAR_KEY, SUM_SCHEMA, add_sums, sum_trades
 from spark_jobs.transforms.kinds import TRADES, RecordKind
 
@@ -81,13 +83,16 @@ class Sessions:
         The records.
     lake
         The tables.
+    amendments
+        The cancels and corrections of trades that are stored.
     most
         How many records to keep at most, but for those of the sessions at hand.
     """
 
-    def __init__(self, kind: RecordKind, lake: Lake, most: int = MOST_RECORDS) -> None:
+    def __init__(self, kind: RecordKind, lake: Lake, amendments: Amendments, most: int = MOST_RECORDS) -> None:
         self._kind = kind
         self._lake = lake
+        self._amendments = amendments
         self._most = most
         self._sessions: dict[date, _Session] = {}
 
@@ -120,6 +125,42 @@ class Sessions:
         stored = [self._sessions[session_date].sums for session_date in dates]
         return add_sums(pl.concat([sums, *(known.join(sums, on=BAR_KEY, how="semi") for known in stored)]))
 
+    def stored_sums(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """Return the stored sums of the bars whose keys and ``session_date`` are given, of sessions that are known."""
+        dates = bars["session_date"].unique().to_list()
+        empty = pl.DataFrame(schema=SUM_SCHEMA)
+        return pl.concat([empty, *(self._sessions[day].sums.join(bars, on=BAR_KEY, how="semi") for day in dates)])
+
+    def trades_around(self, amendments: pl.DataFrame, before: datetime) -> pl.DataFrame:
+        """Return all stored trades of the minutes in which the amended trades lie; not those of batches from ``before`` on.
+
+        An amendment does not say when its trade was. The sessions in memory tell whether they have it; if one is in none
+        of them, all trades of the lake are looked through.
+        """
+        key = list(TRADES.identity.key)
+        wanted = amendments.select(key).unique()
+        stored = self._lake.scan(TRADES.table).filter(pl.col("ingested_at") < pl.lit(before, MOMENT))
+        in_question = pl.col("trade_id").is_in(wanted["trade_id"].implode())
+        homes = self._homes(wanted)
+        hits = self._read(stored.filter(in_question, in_sessions(homes) if homes else pl.lit(value=True)))
+        bars = hits.join(wanted, on=key, how="semi").select(*BAR_KEY, "session_date").unique()
+        if not bars.height:
+            return hits.clear()
+        minutes = pl.col("bar_at").is_between(bars["bar_at"].min(), bars["bar_at"].max())
+        dates = bars["session_date"].unique().to_list()
+        return self._read(stored.filter(in_sessions(dates), minutes)).join(bars, on=BAR_KEY, how="semi")
+
+    def _homes(self, wanted: pl.DataFrame) -> list[date]:
+        """Return the sessions in memory that have the wanted trades; none if not all of them are there."""
+        hashes = np.sort(wanted.select(TRADES.identity.hashes()[0])["key_hash"].to_numpy())
+        found = {day: session.payloads.find(hashes)[0] for day, session in self._sessions.items()}
+        everything = np.any(list(found.values()), axis=0) if found else np.zeros(len(hashes), np.bool_)
+        return [day for day, known in found.items() if known.any()] if everything.all() else []
+
+    def _read(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        parts = list(self._lake.in_chunks(rows))
+        return pl.concat(parts) if parts else pl.DataFrame(schema=frame_schema(self._kind.table))
+
     def remember(self, rows: pl.DataFrame, sums: pl.DataFrame | None) -> None:
         """Take note of records that are stored now, and of the bars that they changed."""
         self._remember_records(rows)
@@ -148,14 +189,15 @@ class Sessions:
         if self._kind.restated:
             stored = stored.sort("ingested_at", "topic", "partition", "offset")
         sums: list[pl.DataFrame] = []
-        stamps: list[pl.DataFrame] = []
+        touched: list[pl.DataFrame] = []
         for rows in self._lake.in_chunks(stored):
             self._remember_records(rows.with_columns(self._kind.identity.hashes()))
             if self._kind is TRADES:
-                sums = [add_sums(pl.concat([*sums, sum_trades(rows)]))]
-                stamps.append(rows.select(*BAR_KEY, "ingested_at").unique())
+                amendments = self._amendments.stored(before)
+                sums = [add_sums(pl.concat([*sums, sum_trades(amend(rows, amendments))]))]
+                touched.append(stamps(rows, amendments, BAR_KEY))
         if sums:
-            revisions = pl.concat(stamps).unique().group_by(BAR_KEY).agg(pl.len().cast(pl.Int32).alias("revision"))
+            revisions = pl.concat(touched).unique().group_by(BAR_KEY).agg(pl.len().cast(pl.Int32).alias("revision"))
             whole = sums[0].drop("revision").join(revisions, on=BAR_KEY).select(*SUM_SCHEMA)
             for (session_date,), part in whole.partition_by("session_date", as_dict=True).items():
                 self._sessions[session_date].sums = part

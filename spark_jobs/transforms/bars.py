@@ -30,14 +30,27 @@ SUM_SCHEMA: Final = {
     "notional": pl.Int128(),
     "trade_count": pl.Int64(),
     "excluded_trade_count": pl.Int64(),
+    "cancelled_trade_count": pl.Int64(),
+    "corrected_trade_count": pl.Int64(),
     "revision": pl.Int32(),
     "revised_at": pl.Datetime("us", "UTC"),
 }
 """The columns of a sum.
 
 ``first`` and ``last`` are the least and the greatest of the trades' positions, see :func:`_position`; ``revision`` is the
-number of batches that brought trades of the bar.
+number of batches that brought trades of the bar or amended them.
 """
+
+
+_ADDED: Final = (
+    "volume",
+    "notional",
+    "trade_count",
+    "excluded_trade_count",
+    "cancelled_trade_count",
+    "corrected_trade_count",
+    "revision",
+)
 
 
 def _position() -> pl.Expr:
@@ -56,9 +69,10 @@ def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     trades
-        The columns of ``silver/trades``, each trade once, prices in millionths.
+        Each trade once, as it counts: see :func:`spark_jobs.transforms.amend.amend`. Prices are in millionths.
     """
-    for_price, for_volume = pl.col("counts_for_price"), pl.col("counts_for_volume")
+    counts = ~pl.col("is_cancelled")
+    for_price, for_volume = pl.col("counts_for_price") & counts, pl.col("counts_for_volume") & counts
     sums = (
         trades.lazy()
         .with_columns(
@@ -75,10 +89,12 @@ def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
             pl.col("priced").min().alias("low"),
             pl.col("counted").sum().alias("volume"),
             pl.col("worth").sum().alias("notional"),
-            pl.len().cast(pl.Int64).alias("trade_count"),
-            (~for_price).sum().cast(pl.Int64).alias("excluded_trade_count"),
+            counts.sum().alias("trade_count"),
+            (counts & ~for_price).sum().alias("excluded_trade_count"),
+            pl.col("is_cancelled").sum().alias("cancelled_trade_count"),
+            (counts & pl.col("is_corrected")).sum().alias("corrected_trade_count"),
             pl.lit(1, pl.Int32).first().alias("revision"),
-            pl.col("ingested_at").max().alias("revised_at"),
+            pl.col("touched_at").max().alias("revised_at"),
         )
     )
     return sums.select(pl.col(name).cast(own) for name, own in SUM_SCHEMA.items()).collect()
@@ -94,7 +110,7 @@ def add_sums(sums: pl.DataFrame) -> pl.DataFrame:
             pl.col("last").max(),
             pl.col("high").max(),
             pl.col("low").min(),
-            pl.col("volume", "notional", "trade_count", "excluded_trade_count", "revision").sum(),
+            pl.col(*_ADDED).sum(),
             pl.col("revised_at").max(),
         )
         .select(pl.col(name).cast(own) for name, own in SUM_SCHEMA.items())

@@ -21,7 +21,8 @@ time, in standard and in daylight-saving time, and no other moment lies in a ses
 MINUTE: Final = 60 * MICROS
 _DAY: Final = 86_400 * MICROS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SEGMENTS: Final = pl.Enum([segment.value for segment in Segment])
+_NAMES: Final = [segment.value for segment in Segment]
+_SEGMENTS: Final = pl.Series("segment", _NAMES, dtype=pl.Enum(_NAMES))
 
 Moments = NDArray[np.int64]
 
@@ -67,10 +68,10 @@ class Calendar:
         usable &= (index >= 0) & (index < len(self.open))
         index = np.where(usable, index, 0)
         usable &= (at >= self.pre_open[index]) & (at < self.post_close[index])
-        segment = (at >= self.open[index]).astype(np.uint8) + (at >= self.close[index])
+        number = (at >= self.open[index]).astype(np.uint32) + (at >= self.close[index])
         inside = pl.Series(usable)
-        frame = pl.DataFrame({"session_date": pl.Series(days).cast(pl.Int32).cast(pl.Date), "segment": segment})
-        placed = frame.with_columns(pl.col("segment").cast(_SEGMENTS))
+        dates = pl.Series("session_date", days).cast(pl.Int32).cast(pl.Date)
+        placed = pl.DataFrame([dates, _SEGMENTS.gather(pl.Series(number))])
         return placed if inside.all() else placed.select(pl.when(inside).then(pl.all()))
 
 

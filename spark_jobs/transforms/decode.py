@@ -1,10 +1,11 @@
 """Messages to the rows of their table, or to a reason for quarantine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -32,11 +33,14 @@ class Decoded:
     valid
         ``partition, offset``, the columns of the kind's table but for those of the ledger, ``key_hash`` and
         ``payload_hash``: one row per valid message.
+    beside
+        The same of the kind beside it; without columns if there is none.
     rejected
         ``partition, offset, reason, detail``: one row per other message.
     """
 
     valid: pl.DataFrame
+    beside: pl.DataFrame
     rejected: pl.DataFrame
 
 
@@ -60,24 +64,56 @@ def decode(kind: RecordKind, messages: pa.RecordBatch, calendar: Calendar, inges
     plain = _placed(parse_plain(messages.column("value"), kind.fields), calendar, ingested_at).with_columns(
         *(pl.col(name).is_not_null().alias(f"given_{name}") for name in kind.fields.prices)
     )
-    is_valid = plain.select(pl.all_horizontal(rule.in_plain for rule in kind.every_rule if rule.in_plain is not None))
-    taken = plain if is_valid.to_series().all() else plain.filter(is_valid.to_series())
-    others = _other_rows(taken["row"], messages.num_rows)
+    taken = {own: _keeping_the_rules(own, rows) for own, rows in _by_kind(kind, plain).items()}
+    others = _other_rows(taken, messages.num_rows)
     if not len(others):
-        return Decoded(_rows(kind, taken, places), pl.DataFrame(schema=REJECTED_SCHEMA))
+        return _decoded(kind, taken, places, [])
     values = messages.column("value").take(others.to_arrow()).to_pylist()
     exact = _placed(parse_exactly(values, kind.fields).with_columns(others), calendar, ingested_at)
-    judged = exact.with_columns(_first_reason(kind))
-    rejected, also_taken = judged.filter(pl.col("reason").is_not_null()), judged.filter(pl.col("reason").is_null())
-    return Decoded(
-        valid=pl.concat([_rows(kind, taken, places), _rows(kind, also_taken, places)]),
-        rejected=places[rejected["row"]].hstack(rejected.select("reason", "detail")),
-    )
+    judged = {own: rows.with_columns(_first_reason(own)) for own, rows in _by_kind(kind, exact).items()}
+    rejected = [rows.filter(pl.col("reason").is_not_null()) for rows in judged.values()]
+    for own, rows in judged.items():
+        names = [name for name in taken[own].columns if name in rows.columns]
+        valid = rows.filter(pl.col("reason").is_null())
+        taken[own] = pl.concat([taken[own].select(names), valid.select(names)])
+    return _decoded(kind, taken, places, rejected)
 
 
 def concat(parts: Sequence[Decoded]) -> Decoded:
     """Return several as one."""
-    return Decoded(pl.concat([part.valid for part in parts]), pl.concat([part.rejected for part in parts]))
+    return Decoded(
+        pl.concat([part.valid for part in parts]),
+        pl.concat([part.beside for part in parts]),
+        pl.concat([part.rejected for part in parts]),
+    )
+
+
+def _by_kind(kind: RecordKind, parsed: pl.DataFrame) -> dict[RecordKind, pl.DataFrame]:
+    """Return the parsed messages of the kind and of the one beside it; those of neither kind count for the first."""
+    if kind.beside is None:
+        return {kind: parsed}
+    is_beside = parsed["kind"].is_in(kind.beside.names).fill_null(value=False)
+    if not is_beside.any():
+        return {kind: parsed, kind.beside: parsed.clear()}
+    return {kind: parsed.filter(~is_beside), kind.beside: parsed.filter(is_beside)}
+
+
+def _keeping_the_rules(kind: RecordKind, plain: pl.DataFrame) -> pl.DataFrame:
+    is_valid = plain.select(
+        pl.all_horizontal(rule.in_plain for rule in kind.every_rule if rule.in_plain is not None)
+    ).to_series()
+    return plain if is_valid.all() else plain.filter(is_valid)
+
+
+def _decoded(
+    kind: RecordKind, taken: Mapping[RecordKind, pl.DataFrame], places: pl.DataFrame, rejected: Sequence[pl.DataFrame]
+) -> Decoded:
+    found = [places[rows["row"]].hstack(rows.select("reason", "detail")) for rows in rejected]
+    return Decoded(
+        valid=_rows(kind, taken[kind], places),
+        beside=_rows(kind.beside, taken[kind.beside], places) if kind.beside else pl.DataFrame(),
+        rejected=pl.concat([pl.DataFrame(schema=REJECTED_SCHEMA), *found]),
+    )
 
 
 def _placed(parsed: pl.DataFrame, calendar: Calendar, ingested_at: datetime) -> pl.DataFrame:
@@ -94,15 +130,18 @@ def _first_reason(kind: RecordKind) -> pl.Expr:
     return reason.alias("reason")
 
 
-def _other_rows(taken: pl.Series, count: int) -> pl.Series:
-    if len(taken) == count:
+def _other_rows(taken: Mapping[RecordKind, pl.DataFrame], count: int) -> pl.Series:
+    if sum(rows.height for rows in taken.values()) == count:
         return pl.Series("row", [], pl.UInt32)
-    rest = pl.select(pl.int_range(count, dtype=pl.UInt32).alias("row"))
-    return rest.join(taken.to_frame(), on="row", how="anti")["row"]
+    is_taken = np.zeros(count, np.bool_)
+    for rows in taken.values():
+        is_taken[rows["row"].to_numpy()] = True
+    return pl.Series("row", np.flatnonzero(~is_taken), pl.UInt32)
 
 
 def _rows(kind: RecordKind, valid: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     types = {name: own for name, own in frame_schema(kind.table).items() if name not in _LEDGER}
     rows = kind.to_row(valid).select(pl.col(name).cast(own) for name, own in types.items())
-    place = places if valid.height == places.height else places[valid["row"]]  # all of them are in order
+    in_order = valid.height == places.height and bool(valid["row"].is_sorted())
+    place = places if in_order else places[valid["row"]]
     return place.hstack(rows).with_columns(kind.identity.hashes())

@@ -19,7 +19,7 @@ from market.topics import Topic
 from spark_jobs.transforms import silver
 from spark_jobs.transforms.calendar import MAX_TS, MICROS
 from spark_jobs.transforms.parse import PRINTABLE, Fields
-from spark_jobs.transforms.unique import QUOTE, TRADE, VENDOR_BAR, Identity
+from spark_jobs.transforms.unique import AMENDMENT, QUOTE, TRADE, VENDOR_BAR, Identity
 
 _MAX_AHEAD: Final = 5 * 60 * MICROS
 _MAX_BAR_VOLUME: Final = 10**15
@@ -33,7 +33,6 @@ _HEX: Final = r"[0-9A-Fa-f]{0,15}"
 _KIND: Final = "[a-z]{1,16}"
 _EXCHANGE: Final = f"{PRINTABLE}{{0,{_MAX_EXCHANGE}}}"
 _CONDITIONS: Final = f"{PRINTABLE}{{0,{_MAX_CONDITIONS}}}"
-_AMENDMENTS: Final = ("cancel", "correction")
 
 
 class Rule(NamedTuple):
@@ -48,14 +47,14 @@ class Rule(NamedTuple):
     in_plain: pl.Expr | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordKind:
     """One kind of record.
 
     Attributes
     ----------
-    topic, name
-        The topic that carries it and the ``kind`` in its JSON.
+    topic, names
+        The topic that carries it, and what its messages have as ``kind``.
     table
         Where valid, unique records go.
     identity
@@ -68,26 +67,37 @@ class RecordKind:
         The rules of this kind, after the common ones.
     to_row
         The columns of ``table`` but for those of the ledger, from a valid message with its place in a session.
+    in_session
+        Whether it can only happen while there is a session.
+    beside
+        Another kind that the topic carries, with the same fields.
     restated
         Whether a later message may state the record anew (another version) or contradicts it (a conflict).
     """
 
     topic: Topic
-    name: str
+    names: tuple[str, ...]
     table: Table
     identity: Identity
     fields: Fields
     moment: str
     rules: tuple[Rule, ...]
     to_row: Callable[[pl.DataFrame], pl.DataFrame]
+    in_session: bool = True
+    beside: "RecordKind | None" = None
     restated: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the kind is called."""
+        return self.names[0]
 
     @property
     def every_rule(self) -> tuple[Rule, ...]:
         """All rules in the order in which reasons are given."""
         return (
             Rule("not_json", pl.col("is_json"), None),
-            *_common_rules(self.name),
+            *_common_rules(self.names, in_session=self.in_session),
             *self.rules,
             Rule("wrong_type", pl.col("has_types"), None),
         )
@@ -104,6 +114,7 @@ _SHAPES: Final = {
     "symbol": _SYMBOL,
     "interval": "[0-9a-z]{1,3}",
     "trade_id": _ID,
+    "ref_id": _ID,
     "quote_id": _ID,
     "exchange": _EXCHANGE,
     "conditions": _CONDITIONS,
@@ -133,27 +144,24 @@ def _optional(column: str, holds: pl.Expr) -> pl.Expr:
     return pl.col(column).is_null() | holds
 
 
-def _common_rules(kind: str) -> tuple[Rule, ...]:
+def _common_rules(names: tuple[str, ...], *, in_session: bool) -> tuple[Rule, ...]:
     latest = pl.col("ingested_ts") + _MAX_AHEAD
-    is_amendment = pl.col("kind").is_in(_AMENDMENTS).fill_null(value=False)
     return (
-        Rule("amendment_not_supported", ~is_amendment, None),  # as it is of an unknown kind too
-        _rule("unknown_kind", (pl.col("kind") == kind).fill_null(value=False)),
+        _rule("unknown_kind", pl.col("kind").is_in(names).fill_null(value=False)),
         _has_shape("source", _SOURCE),
         _has_shape("symbol", _SYMBOL),
         _rule("bad_ts", _between("ts", 0, MAX_TS)),
         _rule("from_the_future", (pl.col("ts") <= latest).fill_null(value=False)),
-        _rule("outside_session", pl.col("segment").is_not_null()),
+        *([_rule("outside_session", pl.col("segment").is_not_null())] if in_session else []),
     )
 
 
-def _tape_rules(id_field: str) -> tuple[Rule, ...]:
+def _tape_rules() -> tuple[Rule, ...]:
     no_bits = ~pl.col("source").is_in(list(RULES)).fill_null(value=False)
     is_hex = _optional("conditions", no_bits | _matches("conditions", _HEX))
     is_short = _optional("conditions", pl.col("conditions").str.len_chars() <= _MAX_CONDITIONS)
     fits = _optional("exchange", pl.col("exchange").str.len_chars() <= _MAX_EXCHANGE)
     return (
-        _has_shape(id_field, _ID),
         _rule("bad_sequence", _optional("sequence", _between("sequence", 0, MAX_SEQUENCE))),
         Rule("bad_exchange", fits, None),
         Rule("bad_conditions", is_short & is_hex, is_hex),
@@ -163,7 +171,15 @@ def _tape_rules(id_field: str) -> tuple[Rule, ...]:
 _TRADE_RULES: Final = (
     _rule("bad_price", (pl.col("price") > 0).fill_null(value=False)),
     _rule("bad_size", _between("size", 1, MAX_SIZE_SHARES)),
-    *_tape_rules("trade_id"),
+    _has_shape("trade_id", _ID),
+    *_tape_rules(),
+)
+_IS_CANCEL: Final = pl.col("kind") == "cancel"
+_AMENDMENT_RULES: Final = (
+    _rule("bad_price", ((_IS_CANCEL & ~pl.col("given_price")) | (pl.col("price") > 0)).fill_null(value=False)),
+    _rule("bad_size", (_IS_CANCEL & pl.col("size").is_null()) | _between("size", 1, MAX_SIZE_SHARES)),
+    _has_shape("ref_id", _ID),
+    *_tape_rules(),
 )
 
 
@@ -176,7 +192,8 @@ _QUOTE_RULES: Final = (
     _rule("no_bid_or_ask", pl.col("bid").is_not_null() | pl.col("ask").is_not_null()),
     _rule("bad_bid_size", _optional("bid_size", _between("bid_size", 0, MAX_SIZE_SHARES))),
     _rule("bad_ask_size", _optional("ask_size", _between("ask_size", 0, MAX_SIZE_SHARES))),
-    *_tape_rules("quote_id"),
+    _has_shape("quote_id", _ID),
+    *_tape_rules(),
 )
 _PRICES: Final = ("open", "high", "low", "close")
 _IN_ORDER: Final = (pl.min_horizontal("open", "close") >= pl.col("low")) & (
@@ -189,19 +206,32 @@ _BAR_RULES: Final = (
     _rule("bad_volume", _between("volume", 0, _MAX_BAR_VOLUME)),
 )
 
+_TRADE_FIELDS: Final = _fields(("trade_id", "ref_id", "exchange", "conditions"), ("size", "sequence"), ("price",))
+AMENDMENTS: Final = RecordKind(
+    topic=topics.TRADES,
+    names=("cancel", "correction"),
+    table=tables.AMENDMENTS,
+    identity=AMENDMENT,
+    fields=_TRADE_FIELDS,
+    moment="amended_at",
+    rules=_AMENDMENT_RULES,
+    to_row=silver.amendment_rows,
+    in_session=False,
+)
 TRADES: Final = RecordKind(
     topic=topics.TRADES,
-    name="trade",
+    names=("trade",),
     table=tables.TRADES,
     identity=TRADE,
-    fields=_fields(("trade_id", "exchange", "conditions"), ("size", "sequence"), ("price",)),
+    fields=_TRADE_FIELDS,
     moment="traded_at",
     rules=_TRADE_RULES,
     to_row=silver.trade_rows,
+    beside=AMENDMENTS,
 )
 QUOTES: Final = RecordKind(
     topic=topics.QUOTES,
-    name="quote",
+    names=("quote",),
     table=tables.QUOTES,
     identity=QUOTE,
     fields=_fields(("quote_id", "exchange", "conditions"), ("bid_size", "ask_size", "sequence"), ("bid", "ask")),
@@ -211,7 +241,7 @@ QUOTES: Final = RecordKind(
 )
 VENDOR_BARS: Final = RecordKind(
     topic=topics.BARS,
-    name="bar",
+    names=("bar",),
     table=tables.VENDOR_BARS,
     identity=VENDOR_BAR,
     fields=_fields(("interval",), ("volume",), _PRICES),
@@ -221,3 +251,4 @@ VENDOR_BARS: Final = RecordKind(
     restated=True,
 )
 KINDS: Final = (TRADES, QUOTES, VENDOR_BARS)
+"""The kinds that have a topic of their own."""

@@ -16,9 +16,23 @@ _JUDGED_BY: Final = ["source", "segment", "conditions"]
 def trade_rows(trades: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of ``silver/trades``."""
     rows = _of_tape(trades, "trade_id")
-    return _with_eligibility(rows).with_columns(
+    return with_eligibility(rows).with_columns(
         pl.col("ts").cast(MOMENT).alias("traded_at"),
         (pl.col("ts") - pl.col("ts") % MINUTE).cast(MOMENT).alias("bar_at"),
+    )
+
+
+def amendment_rows(amendments: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``silver/amendments``; a cancel states nothing but which trade it cancels."""
+    is_correction = pl.col("kind") == "correction"
+    return amendments.with_columns(
+        pl.col("ref_id").alias("trade_id"),
+        pl.col("ts").cast(MOMENT).alias("amended_at"),
+        *(pl.when(is_correction).then(pl.col(name)).alias(name) for name in ("price", "size")),
+        *(
+            pl.when(is_correction).then(pl.col(name).fill_null("")).otherwise(pl.lit("")).alias(name)
+            for name in ("exchange", "conditions")
+        ),
     )
 
 
@@ -42,7 +56,7 @@ def _of_tape(rows: pl.DataFrame, id_field: str) -> pl.DataFrame:
     return filled.with_columns(pl.when(missing).then(derived).otherwise(pl.col("sequence")).alias("sequence"))
 
 
-def _with_eligibility(trades: pl.DataFrame) -> pl.DataFrame:
+def with_eligibility(trades: pl.DataFrame) -> pl.DataFrame:
     """Return the trades with what they count for under the rule of their feed."""
     met = trades.select("source").unique()["source"].to_list()
     if not set(met) & set(RULES):

@@ -44,6 +44,10 @@ TRADE: Final = Identity(
     key=tables.TRADES.key,
     payload=("traded_at", "price", "size", "sequence", "exchange", "conditions"),
 )
+AMENDMENT: Final = Identity(
+    key=(*tables.TRADES.key, "kind", "amended_at", "price", "size", "exchange", "conditions"),
+    payload=(),
+)
 QUOTE: Final = Identity(
     key=tables.QUOTES.key,
     payload=("quoted_at", "bid", "bid_size", "ask", "ask_size", "sequence", "exchange", "conditions"),

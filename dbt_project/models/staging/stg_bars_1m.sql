@@ -30,6 +30,8 @@ renamed as (
         notional,
         trade_count,
         excluded_trade_count,
+        cancelled_trade_count,
+        corrected_trade_count,
 
         -- changes
         revision,

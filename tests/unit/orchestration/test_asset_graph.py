@@ -102,6 +102,7 @@ def test_lineage_reaches_from_the_topics_to_every_mart(graph: AssetGraph, mart: 
         "kafka/market_trades_v1",
         "lake/bronze_messages",
         "lake/trades",
+        "lake/amendments",
         "lake/bar_revisions_1m",
         "postgres/bars_1m",
     } <= behind

@@ -9,21 +9,45 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.tables import BAR_REVISIONS, TRADES
+from market.eligibility import RULES
+from market.tables import AMENDMENTS, BAR_REVISIONS, TRADES
 from tests.unit.verify.tiny_lake import FIRST_BATCH, OPEN, SESSION
-from verify.bars import build_bars
+from verify.bars import build_bars, counted
 from verify.lake import schema_of
 
 Row = dict[str, Any]
 
 _MILLIONTH = Decimal("0.000001")
+COUNTS = ("trade_count", "excluded_trade_count", "cancelled_trade_count", "corrected_trade_count")
 
 
-def bars_one_by_one(trades: list[Row]) -> dict[Any, Row]:
+def as_it_counts(trade: Row, amendments: list[Row]) -> Row:
+    """Return a trade as the newest of its amendments says, with the batches that touched it."""
+    own = [row for row in amendments if row["trade_id"] == trade["trade_id"]]
+    stamps = {trade["ingested_at"], *(max(row["ingested_at"], trade["ingested_at"]) for row in own)}
+    newest = max(own, key=lambda row: (row["amended_at"], row["kind"] == "cancel", row["price"] or 0), default=None)
+    if newest is None:
+        return {**trade, "said": None, "stamps": stamps}
+    if newest["kind"] == "cancel":
+        return {**trade, "said": "cancel", "stamps": stamps}
+    bits, rule = int(newest["conditions"] or "0", 16), RULES["lean"]
+    return {
+        **trade,
+        **{name: newest[name] for name in ("price", "size")},
+        "counts_for_price": not bits & rule.no_price_regular,
+        "counts_for_volume": not bits & rule.no_volume_regular,
+        "said": "correction",
+        "stamps": stamps,
+    }
+
+
+def bars_one_by_one(trades: list[Row], amendments: list[Row]) -> dict[Any, Row]:
     """Return the bars by their start: plain loops over exact decimals."""
     bars: dict[Any, Row] = {}
     for minute in {trade["bar_at"] for trade in trades}:
-        members = [trade for trade in trades if trade["bar_at"] == minute]
+        every = [as_it_counts(trade, amendments) for trade in trades if trade["bar_at"] == minute]
+        members = [trade for trade in every if trade["said"] != "cancel"]
+        stamps = set().union(*(trade["stamps"] for trade in every))
         ordered = sorted(members, key=lambda trade: (trade["traded_at"], trade["sequence"], trade["price"]))
         priced = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_price"]]
         counted = [trade for trade in members if trade["counts_for_volume"]]
@@ -39,14 +63,29 @@ def bars_one_by_one(trades: list[Row]) -> dict[Any, Row]:
             "vwap": (notional / volume).quantize(_MILLIONTH, ROUND_HALF_UP) if volume else None,
             "trade_count": len(members),
             "excluded_trade_count": len(members) - len(priced),
-            "revision": len({trade["ingested_at"] for trade in members}),
-            "revised_at": max(trade["ingested_at"] for trade in members),
+            "cancelled_trade_count": len(every) - len(members),
+            "corrected_trade_count": sum(trade["said"] == "correction" for trade in members),
+            "revision": len(stamps),
+            "revised_at": max(stamps),
         }
     return bars
 
 
-def frame(trades: list[Row]) -> pl.DataFrame:
-    return pl.DataFrame(trades, schema=schema_of(TRADES), orient="row")
+def frame(trades: list[Row], amendments: list[Row] | None = None) -> pl.DataFrame:
+    known = pl.DataFrame(amendments or [], schema=schema_of(AMENDMENTS), orient="row")
+    return counted(pl.DataFrame(trades, schema=schema_of(TRADES), orient="row"), known)
+
+
+def amendment(number: int, **others: object) -> Row:
+    return {
+        "source": "lean",
+        "symbol": "SPY",
+        "exchange": "",
+        "topic": "market.trades.v1",
+        "partition": 1,
+        "offset": number,
+        **others,
+    }
 
 
 def trade(number: int, offset_micros: int, price: int, size: int, **others: object) -> Row:
@@ -96,14 +135,38 @@ some_trades = st.lists(
 ).map(_numbered)
 
 
-@given(some_trades)
-def test_bars_equal_those_computed_one_trade_at_a_time(trades: list[Row]) -> None:
-    expected = bars_one_by_one(trades)
-    for bar in build_bars(frame(trades)).iter_rows(named=True):
+some_amendments = st.lists(
+    st.fixed_dictionaries(
+        {
+            "trade_id": st.integers(0, 14).map(lambda number: f"{number:04}"),
+            "kind": st.sampled_from(["cancel", "correction"]),
+            "amended_at": st.integers(0, 2).map(lambda seconds: OPEN + timedelta(seconds=seconds)),
+            "price": st.integers(1, 10**18 - 1) | st.integers(99_000_000, 101_000_000),
+            "size": st.integers(1, 500),
+            "conditions": st.sampled_from(["", "1", "20", "1000000"]),
+            "ingested_at": st.integers(0, 3).map(lambda batch: FIRST_BATCH + timedelta(seconds=batch)),
+        }
+    ),
+    max_size=10,
+    unique_by=lambda row: (row["trade_id"], row["amended_at"], row["kind"]),
+).map(
+    lambda rows: [
+        amendment(
+            number, **({**row, "price": None, "size": None, "conditions": ""} if row["kind"] == "cancel" else row)
+        )
+        for number, row in enumerate(rows)
+    ]
+)
+
+
+@given(some_trades, some_amendments)
+def test_bars_equal_those_computed_one_trade_at_a_time(trades: list[Row], amendments: list[Row]) -> None:
+    expected = bars_one_by_one(trades, amendments)
+    for bar in build_bars(frame(trades, amendments)).iter_rows(named=True):
         wanted = expected.pop(bar["bar_at"])
         for name in ("open", "high", "low", "close", "vwap", "notional"):
             assert bar[name] == (None if wanted[name] is None else int(wanted[name] * 10**6)), name
-        for name in ("volume", "trade_count", "excluded_trade_count", "revision", "revised_at"):
+        for name in ("volume", *COUNTS, "revision", "revised_at"):
             assert bar[name] == wanted[name], name
     assert expected == {}
 

@@ -18,6 +18,7 @@ def test_a_whole_lake_keeps_the_law(tiny_lake: TinyLake) -> None:
         "partitions": 3,
         "in_flight": 0,
         "trades": 4,
+        "amendments": 0,
         "quotes": 1,
         "vendor_bars": 2,
         "duplicates": 1,

@@ -177,6 +177,8 @@ def fill_bars(lake: TinyLake) -> None:
         **dict.fromkeys(("open", "high", "low", "close"), Decimal("100.01")),
         "trade_count": 2,
         "excluded_trade_count": 1,
+        "cancelled_trade_count": 0,
+        "corrected_trade_count": 0,
         "revision": 1,
         "revised_at": FIRST_BATCH,
     }
@@ -192,6 +194,8 @@ def fill_bars(lake: TinyLake) -> None:
         "close": Decimal("100.01"),
         "trade_count": 3,
         "excluded_trade_count": 1,
+        "cancelled_trade_count": 0,
+        "corrected_trade_count": 0,
         "revision": 2,
         "revised_at": SECOND_BATCH,
     }
@@ -201,6 +205,8 @@ def fill_bars(lake: TinyLake) -> None:
         **dict.fromkeys(("open", "high", "low", "close", "notional", "vwap"), Decimal("99.999999")),
         "trade_count": 1,
         "excluded_trade_count": 0,
+        "cancelled_trade_count": 0,
+        "corrected_trade_count": 0,
         "revision": 1,
         "revised_at": FIRST_BATCH,
     }
