@@ -52,9 +52,9 @@ def run(settings: Settings) -> Iterator[Figure]:
             trades_per_day=TRADES_PER_SYMBOL,
         )
         replay(engines.require_kafka(), get_feed("simulated"), request).require_complete()
-        peer = _consumer_rate(engines.require_kafka())
-        _run_stream(engines)
-        rates = list(_warm_rates(engines))
+        peer = consumer_rate(engines.require_kafka())
+        run_stream(engines)
+        rates = list(warm_rates(engines))
     value = median(rates)
     yield Figure(
         figure="Kafka to bronze, trades, bars and PostgreSQL, exactly once, warm",
@@ -69,7 +69,8 @@ def run(settings: Settings) -> Iterator[Figure]:
     )
 
 
-def _run_stream(settings: Settings) -> None:
+def run_stream(settings: Settings) -> None:
+    """Run the stream to the end of the topics."""
     command = [sys.executable, "-m", "spark_jobs.jobs.stream", "--to-the-end"]
     log = settings.home / "stream.log"
     with log.open("w") as output:
@@ -80,7 +81,7 @@ def _run_stream(settings: Settings) -> None:
         raise ServiceError(f"The stream ended with {finished.returncode}: {log.read_text()[-2000:]}")  # noqa: EM102
 
 
-def _warm_rates(settings: Settings) -> Iterator[float]:
+def warm_rates(settings: Settings) -> Iterator[float]:
     """Yield the rate of each whole batch after the stream is warm, from one publication to the next."""
     question = "select trades, published_at from lake.stream_batches where trades > 0 order by published_at"
     with connect(settings, read_only=True) as connection:
@@ -92,8 +93,8 @@ def _warm_rates(settings: Settings) -> Iterator[float]:
             yield trades / (until - since).total_seconds()
 
 
-def _consumer_rate(servers: str) -> float:
-    """Return the messages per second of the peer."""
+def consumer_rate(servers: str) -> float:
+    """Return how many trades a second the peer reads."""
     expected = sum(end for (topic, _), end in end_offsets(servers).items() if topic == TRADES.name)
     consumer = Consumer(
         {

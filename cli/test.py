@@ -10,7 +10,7 @@ import typer
 from market.errors import UsageError
 from market.settings import CHECKOUT
 
-TIERS: Final = ("unit", "spark", "integration", "faults")
+TIERS: Final = ("unit", "integration", "faults")
 """In the order in which they run: the fast ones first. Each is a folder of ``tests``."""
 
 _PYTEST_USAGE_ERROR: Final = 4

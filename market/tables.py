@@ -238,10 +238,20 @@ _BAR_VALUES: Final = (
     Column("notional", DataType.NOTIONAL, "Sum of price times size of the trades that count for volume."),
     Column("vwap", DataType.PRICE, "notional / volume, rounded half up.", nullable=True),
     Column("trade_count", DataType.BIGINT, "All trades of the minute that were not cancelled."),
-    Column("excluded_trade_count", DataType.BIGINT, "Of these, the trades whose conditions bar them from setting a price."),
-    Column("cancelled_trade_count", DataType.BIGINT, "Trades of the minute that were cancelled: they count for nothing."),
-    Column("corrected_trade_count", DataType.BIGINT, "Trades of trade_count that were corrected: they count as corrected."),
-    Column("revision", DataType.INTEGER, "Number of batches that brought a trade of the bar or amended one; 1 is the first."),
+    Column(
+        "excluded_trade_count", DataType.BIGINT, "Of these, the trades whose conditions bar them from setting a price."
+    ),
+    Column(
+        "cancelled_trade_count", DataType.BIGINT, "Trades of the minute that were cancelled: they count for nothing."
+    ),
+    Column(
+        "corrected_trade_count", DataType.BIGINT, "Trades of trade_count that were corrected: they count as corrected."
+    ),
+    Column(
+        "revision",
+        DataType.INTEGER,
+        "Number of batches that brought a trade of the bar or amended one; 1 is the first.",
+    ),
     Column("revised_at", DataType.TIMESTAMP, "ingested_at of the batch that last changed the bar."),
 )
 _BAR_COLUMNS: Final = (

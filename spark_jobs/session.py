@@ -46,8 +46,7 @@ def build_session(settings: Settings, name: str) -> SparkSession:
     scratch = settings.home / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
     # What the tasks of local executors start with; on a cluster they need the same environment as here.
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    os.environ.update({"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(CHECKOUT)})
     log_config = Path(__file__).with_name("log4j2.properties")
     java_options = " ".join(
         f'"{option}"'  # quoted, as a path may hold a space

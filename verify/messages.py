@@ -6,20 +6,16 @@ message is rejected (the stream says so in quarantine), and what needs other mes
 Frames that leave here hold valid rows only; prices are whole millionths.
 """
 
-import json
-import re
-import zlib
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import msgspec
 import polars as pl
 
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_PRICE, MAX_SEQUENCE, MAX_SIZE_SHARES, PRICE_DECIMALS
+from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
 from verify.calendar import in_sessions
+from verify.parsing import AmendmentMessage, BarMessage, Numbers, QuoteMessage, TradeMessage, parse, whole_number
 
 LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
 
@@ -31,94 +27,19 @@ _MAX_CONDITIONS_CHARACTERS: Final = 64
 _HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
 _SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
 _RECORD_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_MILLIONTH: Final = Decimal(1).scaleb(-PRICE_DECIMALS)
-_WHOLE: Final = re.compile(rb"-?[0-9]{1,18}")
-_ANY_WHOLE: Final = re.compile(r"-?[0-9]+")
-_SURROGATES: Final = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-_LONGEST_NUMBER: Final = 1_000
-_LONGEST_NAME: Final = 50_000
-_MOST_BRACKETS: Final = 500
-_MAX_LONG: Final = 2**63
-_PRICES: Final = frozenset({"price", "bid", "ask", "open", "high", "low", "close"})
-
-_ABSENT: Final = msgspec.Raw(b"null")
-_INVALID: Final = -1
-"""Stands for a number that is there and wrong; every valid one is at least 0."""
-
-
-class _TradeMessage(msgspec.Struct, gc=False):
-    kind: str = ""
-    source: str = ""
-    symbol: str = ""
-    ts: msgspec.Raw = _ABSENT
-    trade_id: str = ""
-    ref_id: str | None = None
-    price: msgspec.Raw = _ABSENT
-    size: msgspec.Raw = _ABSENT
-    sequence: msgspec.Raw = _ABSENT
-    exchange: str | None = None
-    conditions: str | None = None
-
-
-class _AmendmentMessage(msgspec.Struct, gc=False):
-    kind: str = ""
-    source: str = ""
-    symbol: str = ""
-    ts: msgspec.Raw = _ABSENT
-    trade_id: str | None = None
-    ref_id: str = ""
-    price: msgspec.Raw = _ABSENT
-    size: msgspec.Raw = _ABSENT
-    sequence: msgspec.Raw = _ABSENT
-    exchange: str | None = None
-    conditions: str | None = None
-
-
-class _QuoteMessage(msgspec.Struct, gc=False):
-    kind: str = ""
-    source: str = ""
-    symbol: str = ""
-    ts: msgspec.Raw = _ABSENT
-    quote_id: str = ""
-    bid: msgspec.Raw = _ABSENT
-    bid_size: msgspec.Raw = _ABSENT
-    ask: msgspec.Raw = _ABSENT
-    ask_size: msgspec.Raw = _ABSENT
-    sequence: msgspec.Raw = _ABSENT
-    exchange: str | None = None
-    conditions: str | None = None
-
-
-class _BarMessage(msgspec.Struct, gc=False):
-    kind: str = ""
-    source: str = ""
-    symbol: str = ""
-    interval: str = ""
-    ts: msgspec.Raw = _ABSENT
-    open: msgspec.Raw = _ABSENT
-    high: msgspec.Raw = _ABSENT
-    low: msgspec.Raw = _ABSENT
-    close: msgspec.Raw = _ABSENT
-    volume: msgspec.Raw = _ABSENT
-
-
-_Message = TypeVar("_Message", _TradeMessage, _AmendmentMessage, _QuoteMessage, _BarMessage)
 
 
 def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
     """Return the valid trades among ``messages`` (:data:`LEDGER` and ``value``) with the columns of ``silver/trades``."""
-    rows, found = _parse(messages["value"], _TradeMessage)
-    numbers = _Numbers()
+    rows, found = parse(messages["value"], TradeMessage)
+    numbers = Numbers()
     frame = pl.DataFrame(
         {
             **_ledger_of(messages, rows),
             "kind": _strings(trade.kind for trade in found),
             "source": _strings(trade.source for trade in found),
             "symbol": _strings(trade.symbol for trade in found),
-            "ts": _integers(_whole(bytes(trade.ts)) for trade in found),
+            "ts": _integers(whole_number(bytes(trade.ts)) for trade in found),
             "trade_id": _strings(trade.trade_id for trade in found),
             "price": _integers(numbers.price(trade.price) for trade in found),
             "size": _integers(numbers.whole(trade.size) for trade in found),
@@ -145,15 +66,15 @@ def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
 
 def amendments_in(messages: pl.DataFrame) -> pl.DataFrame:
     """Return the valid cancels and corrections among ``messages`` with the columns of ``silver/amendments``."""
-    rows, found = _parse(messages["value"], _AmendmentMessage)
-    numbers = _Numbers()
+    rows, found = parse(messages["value"], AmendmentMessage)
+    numbers = Numbers()
     frame = pl.DataFrame(
         {
             **_ledger_of(messages, rows),
             "kind": _strings(amendment.kind for amendment in found),
             "source": _strings(amendment.source for amendment in found),
             "symbol": _strings(amendment.symbol for amendment in found),
-            "ts": _integers(_whole(bytes(amendment.ts)) for amendment in found),
+            "ts": _integers(whole_number(bytes(amendment.ts)) for amendment in found),
             "ref_id": _strings(amendment.ref_id for amendment in found),
             "price": _integers(numbers.price(amendment.price) for amendment in found),
             "size": _integers(numbers.whole(amendment.size) for amendment in found),
@@ -188,15 +109,15 @@ def judged_again(trades: pl.DataFrame) -> pl.DataFrame:
 
 def quotes_in(messages: pl.DataFrame) -> pl.DataFrame:
     """Return the valid quotes among ``messages`` with the columns of ``silver/quotes``."""
-    rows, found = _parse(messages["value"], _QuoteMessage)
-    numbers = _Numbers()
+    rows, found = parse(messages["value"], QuoteMessage)
+    numbers = Numbers()
     frame = pl.DataFrame(
         {
             **_ledger_of(messages, rows),
             "kind": _strings(quote.kind for quote in found),
             "source": _strings(quote.source for quote in found),
             "symbol": _strings(quote.symbol for quote in found),
-            "ts": _integers(_whole(bytes(quote.ts)) for quote in found),
+            "ts": _integers(whole_number(bytes(quote.ts)) for quote in found),
             "quote_id": _strings(quote.quote_id for quote in found),
             "bid": _integers(numbers.price(quote.bid) for quote in found),
             "bid_size": _integers(numbers.whole(quote.bid_size) for quote in found),
@@ -220,8 +141,8 @@ def quotes_in(messages: pl.DataFrame) -> pl.DataFrame:
 
 def vendor_bars_in(messages: pl.DataFrame) -> pl.DataFrame:
     """Return the valid bars among ``messages`` with the columns of ``silver/vendor_bars``."""
-    rows, found = _parse(messages["value"], _BarMessage)
-    numbers = _Numbers()
+    rows, found = parse(messages["value"], BarMessage)
+    numbers = Numbers()
     prices = ("open", "high", "low", "close")
     frame = pl.DataFrame(
         {
@@ -230,7 +151,7 @@ def vendor_bars_in(messages: pl.DataFrame) -> pl.DataFrame:
             "source": _strings(bar.source for bar in found),
             "symbol": _strings(bar.symbol for bar in found),
             "interval": _strings(bar.interval for bar in found),
-            "ts": _integers(_whole(bytes(bar.ts)) for bar in found),
+            "ts": _integers(whole_number(bytes(bar.ts)) for bar in found),
             **{name: _integers(numbers.price(getattr(bar, name)) for bar in found) for name in prices},
             "volume": _integers(numbers.whole(bar.volume) for bar in found),
         }
@@ -245,149 +166,6 @@ def vendor_bars_in(messages: pl.DataFrame) -> pl.DataFrame:
         pl.col("volume").is_between(0, _MAX_BAR_VOLUME),
     )
     return _in_session(valid).with_columns(_moment(pl.col("ts")).alias("bar_at"))
-
-
-class _Numbers:
-    """Reads the JSON tokens of numbers exactly, each distinct token once."""
-
-    def __init__(self) -> None:
-        self._prices: dict[bytes, int | None] = {}
-        self._wholes: dict[bytes, int | None] = {}
-
-    def price(self, token: msgspec.Raw) -> int | None:
-        text = bytes(token)
-        if text not in self._prices:
-            self._prices[text] = _price_micros(text)
-        return self._prices[text]
-
-    def whole(self, token: msgspec.Raw) -> int | None:
-        text = bytes(token)
-        if text not in self._wholes:
-            self._wholes[text] = _whole(text)
-        return self._wholes[text]
-
-    def sequence(self, token: msgspec.Raw, record_id: str) -> int:
-        """Return the sequence, or the CRC-32 of the record's id where it has none."""
-        given = _whole(bytes(token))
-        return zlib.crc32(record_id.encode(errors="replace")) if given is None else given
-
-
-def _price_micros(token: bytes) -> int | None:
-    """Return millionths; ``None`` where the field is absent or null, -1 where it is no price.
-
-    A price is a JSON number, or a text that is one, in any notation; its value has at most six decimals.
-    """
-    if token == b"null":
-        return None
-    try:
-        text = _text(token) if token.startswith(b'"') else token.decode()
-        value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(_INVALID)
-        is_price = 0 < value < MAX_PRICE and value == value.quantize(_MILLIONTH)
-    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidOperation):
-        return _INVALID
-    return int(value.scaleb(PRICE_DECIMALS)) if is_price else _INVALID
-
-
-def _whole(token: bytes) -> int | None:
-    """Return a whole number; ``None`` where the field is absent or null, -1 where it is none or below 0."""
-    if token == b"null":
-        return None
-    return max(int(token), _INVALID) if _WHOLE.fullmatch(token) else _INVALID
-
-
-def _text(token: bytes) -> str:
-    """Return the content of a JSON text; a whole number stands for itself, anything else is no text."""
-    if token.startswith(b'"'):
-        return msgspec.json.decode(token, type=str)
-    if not _ANY_WHOLE.fullmatch(token.decode()):
-        raise msgspec.ValidationError
-    return str(int(token))
-
-
-def _parse(values: pl.Series, shape: type[_Message]) -> tuple[list[int], list[_Message]]:
-    """Return the row numbers of the values that are JSON objects, and what they hold."""
-    decoder = msgspec.json.Decoder(shape)
-    names = [b'"%s"' % field.name.encode() for field in msgspec.structs.fields(shape)]
-    rows: list[int] = []
-    found: list[_Message] = []
-    for row, value in enumerate(values):
-        odd = value is None or len(value) > _LONGEST_NUMBER or any(value.count(name) > 1 for name in names)
-        if odd and not _is_readable(value or b"", shape):
-            continue
-        nested = value.count(b"[") + value.count(b"{") > _MOST_BRACKETS
-        message = None if nested else _parse_one(value, shape, decoder)
-        if message is not None:
-            rows.append(row)
-            found.append(message)
-    return rows, found
-
-
-def _parse_one(value: bytes, shape: type[_Message], decoder: msgspec.json.Decoder[_Message]) -> _Message | None:
-    try:
-        value.decode()
-        return decoder.decode(value)
-    except msgspec.ValidationError:
-        return _parse_loosely(value, shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Half a surrogate pair stands for a question mark, as in Java.
-        mended = _SURROGATES.sub(lambda found: b"?" if found[1] else found[0], value)
-        return None if mended == value else _parse_one(mended, shape, decoder)
-
-
-def _parse_loosely(value: bytes, shape: type[_Message]) -> _Message | None:
-    """Parse an object in which a text is written as another JSON value, such as an id that is a number."""
-    try:
-        tokens = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-        fields: dict[str, Any] = {}
-        for field in msgspec.structs.fields(shape):
-            token = tokens.get(field.name, _ABSENT)
-            if bytes(token) != b"null":
-                fields[field.name] = token if field.type is msgspec.Raw else _text(bytes(token))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return shape(**fields)
-
-
-class _Token(str):
-    """A number as it is written, told apart from a text."""
-
-    __slots__ = ()
-
-
-def _is_readable(value: bytes, shape: type[_Message]) -> bool:
-    """Return whether names and numbers keep their limits, and a field that is given twice is of its type each time."""
-    types = {field.name: field.type for field in msgspec.structs.fields(shape)}
-    try:
-        members = json.loads(value, object_pairs_hook=_with_short_names, parse_int=_token, parse_float=_token)
-        return value.lstrip().startswith(b"{") and all(
-            _is_number(name, found) if types[name] is msgspec.Raw else _is_text(found)
-            for name, found in members
-            if name in types and found is not None
-        )
-    except (ValueError, InvalidOperation, RecursionError):
-        return False
-
-
-def _with_short_names(members: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    if any(len(name) > _LONGEST_NAME for name, _ in members):
-        raise ValueError
-    return members
-
-
-def _token(number: str) -> _Token:
-    if len(number) > _LONGEST_NUMBER:
-        raise ValueError
-    return _Token(number)
-
-
-def _is_number(name: str, found: object) -> bool:
-    if name in _PRICES:
-        return isinstance(found, str) and bool(_NUMBER.fullmatch(found)) and abs(Decimal(found)) < MAX_PRICE
-    return isinstance(found, _Token) and bool(_ANY_WHOLE.fullmatch(found)) and abs(int(found)) < _MAX_LONG
-
-
-def _is_text(found: object) -> bool:
-    return isinstance(found, str) and (not isinstance(found, _Token) or bool(_ANY_WHOLE.fullmatch(found)))
 
 
 def _ledger_of(messages: pl.DataFrame, rows: list[int]) -> dict[str, pl.Series]:

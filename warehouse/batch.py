@@ -100,7 +100,16 @@ def publish_batch(connection: Connection[Any], batch: BatchOutput) -> bool:
     return True
 
 
-_BATCH_COUNTS: Final = ("messages", "trades", "amendments", "quotes", "vendor_bars", "quarantined", "duplicates", "bars")
+_BATCH_COUNTS: Final = (
+    "messages",
+    "trades",
+    "amendments",
+    "quotes",
+    "vendor_bars",
+    "quarantined",
+    "duplicates",
+    "bars",
+)
 
 
 def _enter(connection: Connection[Any], batch: BatchOutput) -> bool:

@@ -60,7 +60,7 @@ def planned_moment(entry: str) -> datetime:
     try:
         milliseconds = json.loads(entry.splitlines()[1])["batchTimestampMs"]
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, OSError, OverflowError, TypeError, ValueError) as error:
         raise _damaged(entry) from error
 
 
@@ -73,9 +73,13 @@ def offsets_in(entry: str, topic: str) -> Offsets:
         If the entry cannot be read.
     """
     try:
-        found: dict[str, Any] = json.loads(entry.splitlines()[-1])
-        return {int(partition): int(offset) for partition, offset in found.get(topic, {}).items()}
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        *_, line = entry.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        if found and "batchTimestampMs" not in found and topic not in found:
+            raise _damaged(line)
+        of_topic = {} if found == {} else found[topic]  # a topic that had no partition yet
+        return {int(partition): int(offset) for partition, offset in of_topic.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(entry) from error
 
 

@@ -214,7 +214,7 @@ class Lake:
         """
         try:
             yield from rows.collect_batches(chunk_size=_ROWS_A_CHUNK)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0][:300]
             msg = f"The lake at {self.root} cannot be read: {reason}. A file of it is missing or damaged."
             raise ServiceError(msg) from error

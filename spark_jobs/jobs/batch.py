@@ -104,7 +104,7 @@ class BatchProcessor:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amendments", Amendments(self.lake))
-        object.__setattr__(self, "sessions", Sessions(self.kind, self.lake, self.amendments))
+        object.__setattr__(self, "sessions", Sessions(self.kind, self.lake, amendments=self.amendments))
 
     def process(self, plan: Plan, batch: BatchIdentity) -> None:
         """Run the steps of the module's docstring for one batch."""

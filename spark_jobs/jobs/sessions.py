@@ -83,16 +83,18 @@ class Sessions:
         The records.
     lake
         The tables.
-    amendments
-        The cancels and corrections of trades that are stored.
     most
         How many records to keep at most, but for those of the sessions at hand.
+    amendments
+        The cancels and corrections of trades that are stored.
     """
 
-    def __init__(self, kind: RecordKind, lake: Lake, amendments: Amendments, most: int = MOST_RECORDS) -> None:
+    def __init__(
+        self, kind: RecordKind, lake: Lake, most: int = MOST_RECORDS, *, amendments: Amendments | None = None
+    ) -> None:
         self._kind = kind
         self._lake = lake
-        self._amendments = amendments
+        self._amendments = amendments or Amendments(lake)
         self._most = most
         self._sessions: dict[date, _Session] = {}
 

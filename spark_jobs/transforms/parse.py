@@ -1,7 +1,7 @@
 """The bytes of messages to fields: a short way for plain messages, an exact one for all.
 
 What belongs here: JSON and types. What does not: whether the values make a valid record, which is
-:mod:`spark_jobs.transforms.judge`. For users both are written down in ``docs/wire-format.md``.
+:mod:`spark_jobs.transforms.kinds`. For users both are written down in ``docs/wire-format.md``.
 
 Almost every message is plain: a flat object in printable ASCII, without escapes, of known fields in their shapes, as its
 encoder writes it. One regular expression finds the plain ones of a whole column, and Arrow's parser reads them together.
@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from functools import cached_property
 from typing import Any, Final
 
@@ -121,7 +121,7 @@ def parse_plain(values: pa.Array, fields: Fields) -> pl.DataFrame:
         return pl.concat([first, second.with_columns(pl.col(_ROW) + half)])
     frame = pl.DataFrame(parsed)
     millionths = (pl.col(name).to_physical().cast(pl.Int64) for name in fields.prices)
-    return frame.with_columns(rows.alias(_ROW), *millionths)
+    return frame.with_columns(rows.alias(_ROW), *millionths).select(_ROW, *fields.names)
 
 
 def _readable(values: pa.Array) -> pa.Array:
@@ -250,8 +250,8 @@ def _read(found: object, name: str, fields: Fields) -> str | int | None:
 def _is_price_like(text: str) -> bool:
     """Return whether a text is a number within the limits of prices, whatever its decimals."""
     try:
-        return _NUMBER.fullmatch(text) is not None and abs(Decimal(text)) < MAX_PRICE
-    except InvalidOperation:  # an exponent beyond all limits
+        return _NUMBER.fullmatch(text) is not None and -MAX_PRICE < Decimal(text) < MAX_PRICE
+    except DecimalException:  # an exponent beyond all limits
         return False
 
 
@@ -268,8 +268,20 @@ def _price(text: str) -> int | None:
 
 
 def _shown(found: object) -> str:
-    text = found if isinstance(found, str) else json.dumps(found)
+    text = found if isinstance(found, str) else _written(found)
     return _SURROGATE.sub("?", text[:_DETAIL_LENGTH])
+
+
+def _written(found: object, depth: int = 0) -> str:
+    """Return a value as JSON, numbers as they were written; of its levels only as many as can be shown."""
+    if isinstance(found, _Number) or depth > _DETAIL_LENGTH:
+        return str(found) if isinstance(found, _Number) else ""
+    if isinstance(found, _Object):
+        members = (f"{json.dumps(name)}: {_written(value, depth + 1)}" for name, value in found)
+        return "{" + ", ".join(members) + "}"
+    if isinstance(found, list):
+        return "[" + ", ".join(_written(value, depth + 1) for value in found) + "]"
+    return json.dumps(found)
 
 
 def _as_json(shown: Mapping[str, str]) -> str:

@@ -1,6 +1,9 @@
 """Keep each record once: what is new, what repeats a record, what contradicts one."""
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import polars as pl
@@ -95,10 +98,14 @@ def judge_versions(rows: pl.DataFrame) -> pl.DataFrame:
 
 def conflict_detail(rows: pl.DataFrame, identity: Identity, prices: frozenset[str]) -> pl.Series:
     """Return what conflicting records state, as JSON; ``prices`` are the columns in millionths."""
-    shown = []
-    for name in (*identity.key, *identity.payload):
-        column = pl.col(name)
-        if name in prices:
-            column = (column.cast(pl.Decimal(38, PRICE_DECIMALS)) / 10**PRICE_DECIMALS).cast(pl.Float64)
-        shown.append(column.cast(pl.String))
-    return rows.select(pl.struct(shown).struct.json_encode().alias("detail")).to_series()
+    stated = rows.select(*identity.key, *identity.payload).iter_rows(named=True)
+    details = [{name: _shown(value, is_price=name in prices) for name, value in row.items()} for row in stated]
+    return pl.Series("detail", [json.dumps(detail, ensure_ascii=False) for detail in details], pl.String)
+
+
+def _shown(value: object, *, is_price: bool) -> str | None:
+    if value is None:
+        return None
+    if is_price and isinstance(value, int):
+        return f"{Decimal(value).scaleb(-PRICE_DECIMALS).normalize():f}"
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,4 +1,4 @@
-"""The page for producers names every topic and field, and its examples are records; reasons: see the Spark tier."""
+"""The page for producers names every topic and field, and its examples are records; reasons: see the tests of the decoder."""
 
 import json
 

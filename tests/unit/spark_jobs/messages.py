@@ -1,25 +1,23 @@
-"""Messages as the tests of the stream write them: plain JSON, and rows as Kafka hands them to the stream."""
+"""Messages as the tests of the stream write them: plain JSON, and columns as its tasks read them from Kafka."""
 
+import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
-from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as f
+import polars as pl
+import pyarrow as pa
 
+from market.tables import DataType, Table
+from spark_jobs.transforms.calendar import Calendar
+from spark_jobs.transforms.decode import Decoded, decode
 from spark_jobs.transforms.kinds import RecordKind
 
 OPEN: Final = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
 INGESTED: Final = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-_MOMENTS: Final = ("traded_at", "quoted_at", "bar_at")
-"""Left out, as Python's calendar ends before Spark's; ``ts`` and ``bar_ts`` say the same."""
-
-_MESSAGE: Final = (
-    "topic string, partition int, offset long, ingested_at timestamp, kafka_at timestamp, key binary, value binary"
-)
 
 Fields = Mapping[str, Any]
 
@@ -37,6 +35,22 @@ TRADE: Final[Fields] = {
     "price": 100.5,
     "size": 100,
     "trade_id": "2013-10-07:1",
+    "sequence": 1,
+    "exchange": "P",
+    "conditions": "1",
+}
+CANCEL: Final[Fields] = {
+    "kind": "cancel",
+    "source": "lean",
+    "symbol": "SPY",
+    "ts": micros(OPEN),
+    "ref_id": "2013-10-07:1",
+}
+CORRECTION: Final[Fields] = {
+    **CANCEL,
+    "kind": "correction",
+    "price": 100.5,
+    "size": 100,
     "sequence": 1,
     "exchange": "P",
     "conditions": "1",
@@ -80,33 +94,53 @@ def with_token(fields: Fields, name: str, token: bytes) -> bytes:
     return b"{" + b",".join([*members, f'"{name}":'.encode() + token]) + b"}"
 
 
-def as_messages(
-    spark: SparkSession,
-    kind: RecordKind,
-    values: Iterable[bytes | None],
-    ingested_at: datetime = INGESTED,
-    first_offset: int = 0,
-) -> DataFrame:
-    """Return the values as messages of one partition."""
-    rows = [
-        (kind.topic.name, 0, offset, ingested_at, ingested_at, b"SPY", None if value is None else bytearray(value))
-        for offset, value in enumerate(values, first_offset)
-    ]
-    return spark.createDataFrame(rows, _MESSAGE)
+@functools.cache
+def calendar() -> Calendar:
+    """Return the exchange's calendar as the stream's tasks have it."""
+    return Calendar.load()
 
 
-def decode(kind: RecordKind, messages: DataFrame, sessions: DataFrame) -> DataFrame:
-    """Return what the stream makes of the messages: one row each, plain or not."""
-    read = kind.decode_plain(messages, sessions)
-    odd = kind.decode(read.where(~f.col("is_plain")).select(*messages.columns), sessions)
-    return read.where("is_plain").select(*odd.columns).unionByName(odd)
+def as_messages(values: Sequence[bytes | None], first_offset: int = 0, partition: int = 0) -> pa.RecordBatch:
+    """Return the values as messages of one partition, as a task reads them."""
+    count = len(values)
+    columns = {
+        "partition": pa.repeat(pa.scalar(partition, pa.int32()), count),
+        "offset": pa.array(range(first_offset, first_offset + count), pa.int64()),
+        "kafka_at": pa.repeat(pa.scalar(INGESTED, pa.timestamp("us", tz="UTC")), count),
+        "key": pa.repeat(pa.scalar(b"SPY", pa.binary()), count),
+        "value": pa.array(values, pa.binary()),
+    }
+    return pa.RecordBatch.from_pydict(columns)
 
 
-def decoded(
-    spark: SparkSession, kind: RecordKind, sessions: DataFrame, values: Iterable[bytes | None]
-) -> dict[int, Row]:
-    """Return what the stream makes of the values, by their number, with moments as ``ts`` and ``bar_ts``."""
-    rows = decode(kind, as_messages(spark, kind, values), sessions).drop(*_MOMENTS).collect()
-    found = {row["offset"]: row for row in rows}
-    assert len(found) == len(rows), "a message came out twice"
+def decode_all(kind: RecordKind, values: Sequence[bytes | None]) -> Decoded:
+    """Return what the stream makes of the values as one chunk; the offset is their number."""
+    return decode(kind, as_messages(values), calendar(), INGESTED)
+
+
+def price_names(table: Table) -> list[str]:
+    """Return the columns that are millionths in memory."""
+    return [column.name for column in table.columns if column.type in {DataType.PRICE, DataType.NOTIONAL}]
+
+
+def in_units(frame: pl.DataFrame, table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a frame with prices as exact decimals."""
+    prices = [name for name in price_names(table) if name in frame.columns]
+    rows: list[dict[str, Any]] = frame.to_dicts()
+    for row in rows:
+        row.update({name: None if row[name] is None else Decimal(f"{row[name]}e-6") for name in prices})
+    return rows
+
+
+def decoded(kind: RecordKind, values: Sequence[bytes | None]) -> dict[int, dict[str, Any]]:
+    """Return what the stream makes of the values, by their number.
+
+    A valid one has ``valid``, the columns of its table with prices as decimals, and no ``reason``; another one has its
+    ``reason`` and its ``detail``.
+    """
+    every = decode_all(kind, values)
+    valid = [{**row, "valid": True, "reason": None} for row in in_units(every.valid, kind.table)]
+    rejected = [{**row, "valid": False} for row in every.rejected.to_dicts()]
+    found = {row["offset"]: row for row in [*valid, *rejected]}
+    assert len(found) == len(valid) + len(rejected), "a message came out twice"
     return found

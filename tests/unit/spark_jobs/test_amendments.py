@@ -94,7 +94,9 @@ def test_an_amendment_waits_for_its_trade(platform: Platform) -> None:
     assert newest_bars(platform)["SPY", OPEN]["revision"] == 1
 
 
-def test_an_amendment_that_came_first_counts_as_a_change_with_its_trade_also_after_a_restart(platform: Platform) -> None:
+def test_an_amendment_that_came_first_counts_as_a_change_with_its_trade_also_after_a_restart(
+    platform: Platform,
+) -> None:
     platform.run(TRADES, 0, [cancel(1)], 0)
     platform.run(TRADES, 1, [trade(0), trade(1)], 1)
     platform.run(TRADES, 2, [trade(2)], 3)

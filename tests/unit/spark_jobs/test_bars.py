@@ -6,19 +6,19 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
+import polars as pl
 import pytest
-from pyspark.sql import DataFrame, SparkSession
 
-from market.tables import TRADES
-from spark_jobs.schemas import spark_schema
-from spark_jobs.transforms.bars import build_bars
-from tests.spark.messages import INGESTED, OPEN
-
-pytestmark = pytest.mark.spark
+from market.tables import AMENDMENTS, BAR_REVISIONS, TRADES
+from spark_jobs.schemas import frame_schema
+from spark_jobs.transforms.amend import amend
+from spark_jobs.transforms.bars import SUM_SCHEMA, add_sums, finish, sum_trades
+from tests.unit.spark_jobs.messages import INGESTED, OPEN, in_units
 
 Trade = dict[str, Any]
-SEED = 4
-EXAMPLES = 120
+Bars = dict[tuple[str, datetime], dict[str, Any]]
+EXAMPLES = 150
+LARGEST_PRICE = "999999999999.999999"
 NOTHING = {"open": None, "high": None, "low": None, "close": None}
 
 
@@ -48,16 +48,27 @@ def trade(symbol: str, price: str, size: int = 100, *, after_micros: int = 0, **
     }
 
 
-def frame(spark: SparkSession, trades: Iterable[Trade]) -> DataFrame:
-    rows = [tuple(row[name] for name in TRADES.column_names) for row in trades]
-    return spark.createDataFrame(rows, spark_schema(TRADES))
+def frame(trades: Iterable[Trade]) -> pl.DataFrame:
+    rows = [{**row, "price": int(row["price"].scaleb(6))} for row in trades]
+    return amend(pl.DataFrame(rows, schema=frame_schema(TRADES)), pl.DataFrame(schema=frame_schema(AMENDMENTS)))
 
 
-def collected(bars: DataFrame) -> dict[tuple[str, datetime], dict[str, Any]]:
-    return {(row["symbol"], row["bar_at"]): row.asDict() for row in bars.collect()}
+def collected(bars: pl.DataFrame) -> Bars:
+    assert bars.schema == frame_schema(BAR_REVISIONS)
+    found = {(row["symbol"], row["bar_at"]): row for row in in_units(bars, BAR_REVISIONS)}
+    assert len(found) == bars.height, "a bar came out twice"
+    return found
 
 
-def one_at_a_time(trades: Iterable[Trade]) -> dict[tuple[str, datetime], dict[str, Any]]:
+def in_batches(trades: Iterable[Trade]) -> list[list[Trade]]:
+    """Return the trades of each batch, in the order of their stamps."""
+    batches: dict[datetime, list[Trade]] = {}
+    for row in sorted(trades, key=lambda row: row["ingested_at"]):
+        batches.setdefault(row["ingested_at"], []).append(row)
+    return list(batches.values())
+
+
+def one_at_a_time(trades: Iterable[Trade]) -> Bars:
     """Return the bars, computed by the definition: the oracle."""
     minutes: dict[tuple[str, datetime], list[Trade]] = {}
     for row in trades:
@@ -87,45 +98,83 @@ def bar_of(rows: list[Trade]) -> dict[str, Any]:
     }
 
 
-def in_utc(bar: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: bar[name].astimezone(INGESTED.tzinfo) if name == "revised_at" else bar[name] for name in names}
-
-
-def assert_same(found: dict[tuple[str, datetime], dict[str, Any]], expected: dict[tuple[str, datetime], Any]) -> None:
-    aware = {(symbol, bar_at.astimezone(INGESTED.tzinfo)): bar for (symbol, bar_at), bar in found.items()}
-    assert aware.keys() == expected.keys()
+def assert_same(found: Bars, expected: Bars, note: str = "") -> None:
+    assert found.keys() == expected.keys(), note
     for key, wanted in expected.items():
-        assert in_utc(aware[key], wanted) == wanted, (key, f"seed {SEED}")
+        assert {name: found[key][name] for name in wanted} == wanted, (key, note)
 
 
 def random_trades(symbol: str, chance: random.Random) -> list[Trade]:
     """Return a few trades with many ties; now and then with the greatest prices and sizes."""
     moments = [0, 1, 59_999_999, 60_000_000, 61_000_000]
+    prices = [str(Decimal(chance.randint(1, 10**18 - 1)) / 10**6), "99", "100", "101", "0.000001", LARGEST_PRICE]
     return [
         trade(
             symbol,
-            str(Decimal(chance.choice([chance.randint(1, 10**18 - 1), chance.randint(99, 101) * 10**6])) / 10**6),
-            chance.choice([1, 3, chance.randint(1, 10**12)]),
+            chance.choice(prices),
+            chance.choice([1, 3, chance.randint(1, 10**12), 10**12]),
             after_micros=chance.choice(moments),
             sequence=chance.choice([0, 1, 2**37 - 1]),
             counts_for_price=chance.random() < 0.7,
             counts_for_volume=chance.random() < 0.7,
-            ingested_at=INGESTED + timedelta(seconds=chance.randint(0, 2)),
+            ingested_at=INGESTED + timedelta(milliseconds=chance.randint(0, 3)),
         )
         for _ in range(chance.randint(1, 9))
     ]
 
 
-def test_bars_equal_those_of_one_trade_at_a_time_in_any_order_and_any_partitioning(spark: SparkSession) -> None:
-    chance = random.Random(SEED)
+def every_trade(chance: random.Random) -> list[Trade]:
+    """Return the trades of all examples, shuffled."""
     trades = [row for number in range(EXAMPLES) for row in random_trades(f"S{number}", chance)]
-    expected = one_at_a_time(trades)
-    assert_same(collected(build_bars(frame(spark, trades).coalesce(1))), expected)
     chance.shuffle(trades)
-    assert_same(collected(build_bars(frame(spark, trades).repartition(5))), expected)
+    return trades
 
 
-def test_hand_written_minutes(spark: SparkSession) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bars_of_one_batch_equal_those_of_one_trade_at_a_time(seed: int) -> None:
+    trades = [{**row, "ingested_at": INGESTED} for row in every_trade(random.Random(seed))]
+    assert_same(collected(finish(sum_trades(frame(trades)))), one_at_a_time(trades), f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bars_depend_on_the_batches_of_their_trades_and_not_on_how_these_are_added(seed: int) -> None:
+    chance = random.Random(seed)
+    trades = every_trade(chance)
+    expected = one_at_a_time(trades)
+    assert {bar["revision"] for bar in expected.values()} == {1, 2, 3, 4}
+    sums = [sum_trades(frame(batch)) for batch in in_batches(trades)]
+    assert_same(collected(finish(add_sums(pl.concat(sums)))), expected, f"seed {seed}")
+    for _ in range(3):
+        left = list(sums)
+        while len(left) > 1:  # add any two
+            chance.shuffle(left)
+            left.append(add_sums(pl.concat([left.pop(), left.pop()])))
+        assert_same(collected(finish(left[0])), expected, f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_batch_leaves_the_bars_of_the_trades_until_then(seed: int) -> None:
+    trades = every_trade(random.Random(seed))
+    known, until_then = pl.DataFrame(schema=SUM_SCHEMA), []
+    for batch in in_batches(trades):
+        until_then += batch
+        known = add_sums(pl.concat([known, sum_trades(frame(batch))]))
+        assert_same(collected(finish(known)), one_at_a_time(until_then), f"seed {seed}")
+
+
+def test_no_trades_are_no_bars() -> None:
+    nothing = sum_trades(frame([]))
+    assert nothing.schema == pl.Schema(SUM_SCHEMA)
+    assert collected(finish(add_sums(nothing))) == {}
+
+
+def test_the_greatest_position_of_a_minute_does_not_overflow() -> None:
+    greatest = {"after_micros": 59_999_999, "sequence": 2**37 - 1}
+    trades = [trade("A", LARGEST_PRICE, 10**12, **greatest), trade("A", "0.000001", 1), trade("A", "5", **greatest)]
+    assert_same(collected(finish(sum_trades(frame(trades)))), one_at_a_time(trades))
+
+
+def test_hand_written_minutes() -> None:
     late = INGESTED + timedelta(seconds=5)
     cases: dict[str, tuple[list[Trade], dict[str, Any]]] = {
         "TIME": (
@@ -146,11 +195,11 @@ def test_hand_written_minutes(spark: SparkSession) -> None:
             {"vwap": Decimal("0.000001")},
         ),
         "BIG": (
-            [trade("BIG", "999999999999.999999", 10**12)] * 3,
+            [trade("BIG", LARGEST_PRICE, 10**12)] * 3,
             {
                 "volume": 3 * 10**12,
                 "notional": Decimal("2999999999999999997000000"),
-                "vwap": Decimal("999999999999.999999"),
+                "vwap": Decimal(LARGEST_PRICE),
             },
         ),
         "NONE": (
@@ -166,6 +215,6 @@ def test_hand_written_minutes(spark: SparkSession) -> None:
             {"revision": 2, "revised_at": late, "trade_count": 3},
         ),
     }
-    bars = collected(build_bars(frame(spark, [row for trades, _ in cases.values() for row in trades])))
-    found = {(symbol, bar_at): bar for (symbol, bar_at), bar in bars.items()}
-    assert_same(found, {(symbol, OPEN): expected for symbol, (_, expected) in cases.items()})
+    trades = [row for rows, _ in cases.values() for row in rows]
+    bars = collected(finish(add_sums(pl.concat([sum_trades(frame(batch)) for batch in in_batches(trades)]))))
+    assert_same(bars, {(symbol, OPEN): expected for symbol, (_, expected) in cases.items()})

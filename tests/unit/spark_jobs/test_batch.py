@@ -1,105 +1,25 @@
 """Batches on real Delta tables: run twice, cut after any write, with late, repeated and contradicting records."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
-from pyspark.sql import DataFrame, SparkSession
 
 from market import tables
-from market.tables import Table
-from spark_jobs.io.delta import Lake
-from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
-from spark_jobs.transforms.kinds import TRADES, VENDOR_BARS, RecordKind
-from tests.spark.messages import BAR, INGESTED, OPEN, TRADE, as_messages, changed, micros
-from warehouse.batch import BatchOutput
+from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS
+from tests.unit.spark_jobs.fake_platform import Cut, Cuts, Platform, Process
+from tests.unit.spark_jobs.messages import BAR, OPEN, QUOTE, TRADE, changed, micros
 
-pytestmark = pytest.mark.spark
-
-
-class Cut(Exception):  # noqa: N818
-    """The process died here."""
-
-
-@dataclass(frozen=True, slots=True)
-class CuttingLake(Lake):
-    """A lake in which one table cannot be appended to: the batch ends there."""
-
-    cut_table: Table | None = None
-
-    def append(self, table: Table, rows: DataFrame, *, writer_id: str, batch_id: int) -> None:
-        if table is self.cut_table:
-            raise Cut
-        Lake.append(self, table, rows, writer_id=writer_id, batch_id=batch_id)
-
-
-@dataclass
-class FakePostgres:
-    """Keeps each batch once, as PostgreSQL does by the batch's number."""
-
-    batches: dict[tuple[str, int], BatchOutput] = field(default_factory=dict)
-    is_away: bool = False
-
-    def publish(self, batch: BatchOutput) -> bool:
-        if self.is_away:
-            raise Cut
-        known = (batch.query_id, batch.batch_id) in self.batches
-        self.batches.setdefault((batch.query_id, batch.batch_id), batch)
-        return not known
-
-    def counts(self) -> list[dict[str, int]]:
-        names = ("messages", "trades", "vendor_bars", "quarantined", "duplicates", "bars")
-        return [{name: getattr(batch, name) for name in names} for _, batch in sorted(self.batches.items())]
-
-    def bars(self, batch_id: int) -> list[dict[str, Any]]:
-        published = self.batches[("query of trade", batch_id)].bar_rows
-        assert published is not None
-        return sorted(published.to_pylist(), key=str)
-
-
-class Platform:
-    """A lake of its own with a fake PostgreSQL, fed batch by batch."""
-
-    def __init__(self, spark: SparkSession, sessions: DataFrame, root: Path) -> None:
-        self.spark = spark
-        self.sessions = sessions
-        self.root = str(root)
-        self.postgres = FakePostgres()
-        lake = Lake(spark, self.root)
-        for table in tables.LAKE_TABLES:
-            if not root.joinpath(table.path).exists():
-                lake.create(table)
-
-    def run(
-        self,
-        kind: RecordKind,
-        batch_id: int,
-        values: Sequence[bytes | None],
-        first_offset: int,
-        cut: Table | None = None,
-    ) -> None:
-        moment = INGESTED + timedelta(seconds=batch_id)
-        messages = as_messages(self.spark, kind, values, moment, first_offset).drop("ingested_at")
-        lake = CuttingLake(self.spark, self.root, cut)
-        processor = BatchProcessor(kind, lake, self.sessions, self.postgres.publish)
-        processor.process(messages, BatchIdentity(f"query of {kind.name}", batch_id, moment))
-
-    def rows(self, table: Table) -> list[dict[str, Any]]:
-        """Return the table's rows as another engine reads them."""
-        return sorted(pl.read_delta(f"{self.root}/{table.path}").to_dicts(), key=str)
-
-    def everything(self) -> dict[str, list[dict[str, Any]]]:
-        return {table.name: self.rows(table) for table in tables.LAKE_TABLES}
+Change = Callable[[Platform, Process], None]
 
 
 @pytest.fixture
-def platform(spark: SparkSession, sessions: DataFrame, tmp_path: Path) -> Platform:
-    return Platform(spark, sessions, tmp_path / "lake")
+def platform(tmp_path: Path) -> Platform:
+    return Platform(tmp_path / "lake")
 
 
 def trade(number: int, **others: Any) -> bytes:
@@ -119,13 +39,14 @@ FIRST: list[bytes | None] = [
     trade(2, symbol="IBM"),
 ]
 SECOND: list[bytes | None] = [trade(3), trade(0), trade(0, size=1), trade(120), b"\xff"]
+THIRD: list[bytes | None] = [trade(3), trade(3, size=7), trade(4)]
 BATCHES: list[tuple[int, list[bytes | None], int]] = [(0, FIRST, 0), (1, SECOND, len(FIRST))]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, sessions: DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """What two batches leave behind when nothing happens."""
-    quiet = Platform(spark, sessions, tmp_path_factory.mktemp("undisturbed"))
+    quiet = Platform(tmp_path_factory.mktemp("undisturbed"))
     quiet.run(TRADES, *BATCHES[0])
     shutil.copytree(quiet.root, f"{quiet.root} after the first batch")
     quiet.run(TRADES, *BATCHES[1])
@@ -171,7 +92,7 @@ def test_a_late_trade_revises_its_bar_and_leaves_the_others(undisturbed: Platfor
 
 
 def test_postgres_is_told_the_counts_the_changed_bars_and_the_offsets(undisturbed: Platform) -> None:
-    common = {"vendor_bars": 0}
+    common = {"quotes": 0, "vendor_bars": 0}
     assert undisturbed.postgres.counts() == [
         {"messages": 9, "trades": 4, "quarantined": 4, "duplicates": 1, "bars": 3, **common},
         {"messages": 5, "trades": 2, "quarantined": 2, "duplicates": 1, "bars": 2, **common},
@@ -190,29 +111,93 @@ def test_batches_that_run_again_change_nothing(undisturbed: Platform) -> None:
     assert (undisturbed.everything(), undisturbed.postgres.counts()) == before
 
 
+def test_two_tasks_leave_what_one_does(undisturbed: Platform, platform: Platform) -> None:
+    platform.tasks = 2
+    for batch in BATCHES:
+        platform.run(TRADES, *batch)
+    assert platform.everything() == undisturbed.everything()
+    assert platform.postgres.counts() == undisturbed.postgres.counts()
+    assert platform.postgres.bars(1) == undisturbed.postgres.bars(1)
+
+
+def test_one_process_leaves_what_one_for_each_batch_does(undisturbed: Platform, platform: Platform) -> None:
+    process = Process(platform, TRADES)
+    for batch in BATCHES:
+        process.run(*batch)
+    assert platform.everything() == undisturbed.everything()
+    assert platform.postgres.counts() == undisturbed.postgres.counts()
+    assert platform.postgres.bars(1) == undisturbed.postgres.bars(1)
+
+
+WRITTEN = (tables.MESSAGES, tables.QUARANTINE, tables.DUPLICATES, tables.TRADES, tables.BAR_REVISIONS)
+READ = Cuts(frozenset({tables.TRADES}), "read")
+ENDED_AT = [Cuts(frozenset({table}), "done") for table in WRITTEN]
+CUTS = [
+    READ,
+    *ENDED_AT,
+    *(Cuts(frozenset({table}), "file" if table is not tables.MESSAGES else "commit") for table in WRITTEN),
+    *(Cuts(frozenset(WRITTEN) - {table}, "commit") for table in WRITTEN),
+    Cuts(frozenset(WRITTEN), "commit"),
+]
+
+
+def shown(cuts: Cuts) -> str:
+    return f"{cuts.where}-{'-'.join(sorted(table.name for table in cuts.tables))}"
+
+
 @pytest.mark.parametrize(
-    "cut",
-    [tables.MESSAGES, tables.QUARANTINE, tables.DUPLICATES, tables.TRADES, tables.BAR_REVISIONS, None],
-    ids=lambda table: table.name if table else "postgres",
+    ("cuts", "same_process"),
+    [*((cuts, False) for cuts in CUTS), *((cuts, True) for cuts in (READ, *ENDED_AT))],
+    ids=lambda value: shown(value) if isinstance(value, Cuts) else "same-process" if value else "restarted",
 )
 def test_a_batch_cut_anywhere_and_run_again_leaves_what_an_undisturbed_one_does(
-    spark: SparkSession, sessions: DataFrame, undisturbed: Platform, cut: Table | None, tmp_path: Path
+    undisturbed: Platform, platform: Platform, cuts: Cuts, same_process: bool
 ) -> None:
-    shutil.copytree(f"{undisturbed.root} after the first batch", tmp_path / "lake")
-    platform = Platform(spark, sessions, tmp_path / "lake")
-    platform.postgres.is_away = cut is None
+    shutil.copytree(f"{undisturbed.root} after the first batch", platform.root)
+    process = Process(platform, TRADES, Cuts(cuts.tables, cuts.where))
     with pytest.raises(Cut):
-        platform.run(TRADES, *BATCHES[1], cut=cut)
+        process.run(*BATCHES[1])
     assert platform.postgres.batches == {}
-    platform.postgres.is_away = False
-    platform.run(TRADES, *BATCHES[1])
+    process.cuts.tables = frozenset()
+    again = process if same_process else Process(platform, TRADES)
+    again.run(*BATCHES[1])
+    assert_as_undisturbed(platform, undisturbed)
+    again.run(2, THIRD, len(FIRST) + len(SECOND))
+    assert {row["offset"]: row["reason"] for row in platform.rows(tables.QUARANTINE) if row["offset"] > 13} == {
+        15: "conflicting_trade_id"
+    }
+
+
+@pytest.mark.parametrize("same_process", [True, False], ids=["same-process", "restarted"])
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_a_batch_whose_publishing_failed_and_run_again_leaves_what_an_undisturbed_one_does(
+    undisturbed: Platform, platform: Platform, fails: Any, same_process: bool
+) -> None:
+    shutil.copytree(f"{undisturbed.root} after the first batch", platform.root)
+    platform.postgres.fails = fails
+    process = Process(platform, TRADES)
+    for _ in range(2):
+        with pytest.raises(Cut):
+            process.run(*BATCHES[1])
+    assert len(platform.postgres.batches) == (fails == "after")
+    platform.postgres.fails = ""
+    again = process if same_process else Process(platform, TRADES)
+    again.run(*BATCHES[1])
+    assert_as_undisturbed(platform, undisturbed)
+
+
+def assert_as_undisturbed(platform: Platform, undisturbed: Platform) -> None:
     assert platform.everything() == undisturbed.everything()
     assert platform.postgres.counts() == undisturbed.postgres.counts()[1:]
     assert platform.postgres.bars(1) == undisturbed.postgres.bars(1)
 
 
-def test_an_id_that_comes_again_at_another_moment_of_its_session_is_a_conflict(platform: Platform) -> None:
-    platform.run(TRADES, 0, [trade(0), trade(9_000), trade(10)], 0)
+@pytest.mark.parametrize("same_process", [True, False], ids=["same-process", "restarted"])
+def test_an_id_that_comes_again_at_another_moment_of_its_session_is_a_conflict(
+    platform: Platform, same_process: bool
+) -> None:
+    process = Process(platform, TRADES)
+    process.run(0, [trade(0), trade(9_000), trade(10)], 0)
     second = [
         trade(0, ts=micros(OPEN) + 12_000_000_000),  # hours later
         trade(9_000, ts=micros(OPEN)),  # hours earlier
@@ -221,7 +206,8 @@ def test_an_id_that_comes_again_at_another_moment_of_its_session_is_a_conflict(p
         trade(11, trade_id="t9000", symbol="IBM"),
         trade(12),
     ]
-    platform.run(TRADES, 1, second, 3)
+    process = process if same_process else Process(platform, TRADES)
+    process.run(1, second, 3)
     assert sorted(row["offset"] for row in platform.rows(tables.TRADES)) == [0, 1, 2, 7, 8]
     assert [row["offset"] for row in platform.rows(tables.DUPLICATES)] == [6]
     rejected = {row["offset"]: row["reason"] for row in platform.rows(tables.QUARANTINE)}
@@ -230,29 +216,57 @@ def test_an_id_that_comes_again_at_another_moment_of_its_session_is_a_conflict(p
     assert bars == {("SPY", OPEN): 2, ("SPY", OPEN + timedelta(minutes=150)): 1, ("IBM", OPEN): 1}
 
 
-def test_one_process_remembers_the_ids_of_its_batches(
-    spark: SparkSession, sessions: DataFrame, platform: Platform
+@pytest.mark.parametrize("same_process", [True, False], ids=["same-process", "restarted"])
+def test_sessions_do_not_know_of_each_other(platform: Platform, same_process: bool) -> None:
+    process = Process(platform, TRADES)
+    tuesday = {"ts": micros(OPEN + timedelta(days=1))}
+    process.run(0, [trade(0), trade(1, **tuesday)], 0)
+    process = process if same_process else Process(platform, TRADES)
+    process.run(1, [trade(0, **tuesday), trade(0, price=7), trade(1, price=8), trade(1, **tuesday)], 2)
+    assert sorted(row["offset"] for row in platform.rows(tables.TRADES)) == [0, 1, 2, 4]
+    assert [row["offset"] for row in platform.rows(tables.QUARANTINE)] == [3]
+    assert [row["offset"] for row in platform.rows(tables.DUPLICATES)] == [5]
+    revisions = sorted((row["session_date"].day, row["revision"]) for row in platform.rows(tables.BAR_REVISIONS))
+    assert revisions == [(7, 1), (7, 2), (8, 1), (8, 2)]
+
+
+@pytest.mark.parametrize("same_process", [True, False], ids=["same-process", "restarted"])
+def test_a_vendor_bar_stated_anew_is_a_version_and_stated_again_a_duplicate(
+    platform: Platform, same_process: bool
 ) -> None:
-    processor = BatchProcessor(TRADES, Lake(spark, platform.root), sessions, platform.postgres.publish)
-    for batch_id, values in enumerate(
-        [[trade(0)], [trade(0, ts=micros(OPEN) + 12_000_000_000), trade(1)], [trade(1, price=7)]]
-    ):
-        moment = INGESTED + timedelta(seconds=batch_id)
-        messages = as_messages(spark, TRADES, values, moment, 10 * batch_id).drop("ingested_at")
-        processor.process(messages, BatchIdentity("query of trade", batch_id, moment))
-    assert sorted(row["offset"] for row in platform.rows(tables.TRADES)) == [0, 11]
-    assert sorted(row["offset"] for row in platform.rows(tables.QUARANTINE)) == [10, 20]
-
-
-def test_a_vendor_bar_stated_anew_is_a_version_and_stated_again_a_duplicate(platform: Platform) -> None:
-    first = [changed(BAR), changed(BAR), changed(BAR, close=11.5), changed(BAR, volume=-1)]
-    second = [changed(BAR, close=11.5), changed(BAR), changed(BAR, symbol="IBM")]
-    platform.run(VENDOR_BARS, 0, first, 0)
-    platform.run(VENDOR_BARS, 1, second, 4)
-    assert sorted(row["offset"] for row in platform.rows(tables.VENDOR_BARS)) == [0, 2, 5, 6]
-    assert sorted(row["offset"] for row in platform.rows(tables.DUPLICATES)) == [1, 4]
+    process = Process(platform, VENDOR_BARS)
+    process.run(0, [changed(BAR), changed(BAR), changed(BAR, close=11.5), changed(BAR, volume=-1)], 0)
+    process = process if same_process else Process(platform, VENDOR_BARS)
+    process.run(1, [changed(BAR, close=11.5), changed(BAR), changed(BAR, symbol="IBM")], 4)
+    process = process if same_process else Process(platform, VENDOR_BARS)
+    process.run(2, [changed(BAR), changed(BAR, close=11.5)], 7)
+    assert sorted(row["offset"] for row in platform.rows(tables.VENDOR_BARS)) == [0, 2, 5, 6, 8]
+    assert sorted(row["offset"] for row in platform.rows(tables.DUPLICATES)) == [1, 4, 7]
     assert [(row["offset"], row["reason"]) for row in platform.rows(tables.QUARANTINE)] == [(3, "bad_volume")]
-    assert [counts["vendor_bars"] for counts in platform.postgres.counts()] == [2, 2]
+    assert [counts["vendor_bars"] for counts in platform.postgres.counts()] == [2, 2, 1]
+    published = platform.postgres.batches["query of bar", 1].vendor_bar_rows
+    assert published is not None
+    assert sorted(published.select(["symbol", "close"]).to_pylist(), key=str) == [
+        {"symbol": "IBM", "close": Decimal(11)},
+        {"symbol": "SPY", "close": Decimal(11)},
+    ]
+
+
+def test_quotes_are_stored_and_published_once(platform: Platform) -> None:
+    process = Process(platform, QUOTES)
+    first = [changed(QUOTE), changed(QUOTE, bid=99), changed(QUOTE, quote_id="q2", bid=None, bid_size=...)]
+    process.run(0, first, 0)
+    process.run(1, [changed(QUOTE), changed(QUOTE, quote_id="q2")], 3)
+    stored = {row["offset"]: (row["bid"], row["bid_size"], row["ask"]) for row in platform.rows(tables.QUOTES)}
+    assert stored == {0: (Decimal("99.5"), 300, Decimal("100.5")), 2: (None, None, Decimal("100.5"))}
+    assert [row["offset"] for row in platform.rows(tables.DUPLICATES)] == [3]
+    reasons = {row["offset"]: row["reason"] for row in platform.rows(tables.QUARANTINE)}
+    assert reasons == {1: "conflicting_quote_id", 4: "conflicting_quote_id"}
+    published = platform.postgres.batches["query of quote", 0].quote_rows
+    assert published is not None
+    assert sorted(published["bid"].to_pylist(), key=str) == [Decimal("99.5"), None]
+    assert platform.postgres.batches["query of quote", 1].quote_rows is None
+    assert [counts["quotes"] for counts in platform.postgres.counts()] == [2, 0]
 
 
 def test_a_batch_without_a_good_message_is_counted_and_moves_the_offsets(platform: Platform) -> None:
@@ -261,3 +275,9 @@ def test_a_batch_without_a_good_message_is_counted_and_moves_the_offsets(platfor
     (batch,) = platform.postgres.batches.values()
     assert (batch.messages, batch.quarantined, batch.bars, batch.newest_event_at) == (2, 2, 0, None)
     assert batch.next_offsets == {(TRADES.topic.name, 0): 2}
+
+
+def test_a_batch_without_messages_leaves_nothing(platform: Platform) -> None:
+    platform.run(TRADES, 0, [], 0)
+    assert set(map(len, platform.everything().values())) == {0}
+    assert platform.postgres.batches == {}

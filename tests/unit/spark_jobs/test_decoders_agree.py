@@ -6,22 +6,37 @@ The two share no code. Odd values are put into every field in turn, and whole me
 import json
 import random
 from decimal import Decimal
-from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
 
-from market.tables import DataType
-from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
-from tests.spark.messages import BAR, INGESTED, QUOTE, TRADE, Fields, as_messages, changed, decode, with_token
-from verify.messages import quotes_in, trades_in, vendor_bars_in
-
-pytestmark = pytest.mark.spark
+from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.parse import parse_exactly, parse_plain
+from tests.unit.spark_jobs.messages import (
+    BAR,
+    CANCEL,
+    CORRECTION,
+    INGESTED,
+    OPEN,
+    QUOTE,
+    TRADE,
+    Fields,
+    changed,
+    decode_all,
+    decoded,
+    with_token,
+)
+from verify.messages import amendments_in, quotes_in, trades_in, vendor_bars_in
 
 SEED = 20131007
 DAMAGED = 250
-DECODERS = {TRADES.name: trades_in, QUOTES.name: quotes_in, VENDOR_BARS.name: vendor_bars_in}
+DECODERS = {
+    TRADES.name: trades_in,
+    AMENDMENTS.name: amendments_in,
+    QUOTES.name: quotes_in,
+    VENDOR_BARS.name: vendor_bars_in,
+}
 ODD = [
     *(
         b"1",
@@ -61,8 +76,9 @@ ODD = [
         b'"%s"' % ("é" * 16).encode(),
     ),
     *(b'"1,5"', b'"+1"', b'".5"', b'"1."', '"\u0661"'.encode(), b'"1.5"', b'"-0"', b'"0e0"', b'"1E+2"'),
-    *(b"1e999", b"1e99999999999", b"1380000000000000", b'"a\tb"', b'"a\\qb"'),
+    *(b"1e999", b"1e99999999999", b"1e-99999999999", b"-1e9999999", b"1380000000000000", b'"a\tb"', b'"a\\qb"'),
 ]
+TWICE = ('"zz"', '"1"', "1", "1.5", "true", "[]", "{}", "null", '"1,5"', '"1e400"', "1e99999999999")
 
 
 def corpus(fields: Fields, seed: int) -> list[bytes]:
@@ -72,10 +88,15 @@ def corpus(fields: Fields, seed: int) -> list[bytes]:
     for name in fields:
         values += [with_token(fields, name, token) for token in ODD]
         values += [changed(fields, **{name: ...}), whole.replace(f'"{name}"'.encode(), f'"{name.upper()}"'.encode())]
-        values += [b"{" + f'"{name}":'.encode() + b'"zz",' + whole[1:], whole[:-1] + f',"{name}":"zz"'.encode() + b"}"]
+        values += [f'{{"{name}":{odd},'.encode() + whole[1:] for odd in TWICE]
+        values += [whole[:-1] + f',"{name}":{odd}}}'.encode() for odd in TWICE]
+        values += [f'{{"{name}":null,'.encode() + whole[1:-1] + b',"u":"\\ud800"}']
     values += [whole + tail for tail in (b" ", b"\n" + whole, b"}", b',"end":true}', b',"x":{}', b"\x00", b" x")]
     values += [b'null,"m":' + whole, b"\xef\xbb\xbf" + whole, b"[" + whole + b"]", b"", b"null", b"{}", b"[]"]
     values += [whole[:-1] + b',"u":' + odd + b"}" for odd in (b"9" * 2000, b'"\xff"', b"01", b"{" * 50, b'"\\ud800"')]
+    for brackets in (499, 500):  # with that of the message as many as are read, and one more
+        values += [whole[:-1] + b',"u":' + b"[" * brackets + b"]" * brackets + b"}"]
+        values += [whole[:-1] + b',"u":"' + b"{" * brackets + b'"}', whole[:-1] + b',"u":"' + b"]" * brackets + b'"}']
     values += [whole[:-1] + b',"' + b"k" * 60_000 + b'":1}', whole[:-1] + b',"u":"' + b"k" * 60_000 + b'"}']
     return values + [damaged(whole, random.Random(f"{seed}:{number}")) for number in range(DAMAGED)]
 
@@ -98,22 +119,20 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     return bytes(value)
 
 
-def as_verify_sees(kind: RecordKind, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of the stream with prices in millionths."""
-    prices = {column.name for column in kind.table.columns if column.type is DataType.PRICE}
-    return {name: int(value * 10**6) if name in prices and value is not None else value for name, value in row.items()}
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields"), [(TRADES, TRADE), (QUOTES, QUOTE), (VENDOR_BARS, BAR)], ids=["trades", "quotes", "bars"]
+EVERY_KIND = pytest.mark.parametrize(
+    ("kind", "fields"),
+    [(TRADES, TRADE), (AMENDMENTS, CORRECTION), (AMENDMENTS, CANCEL), (QUOTES, QUOTE), (VENDOR_BARS, BAR)],
+    ids=["trades", "corrections", "cancels", "quotes", "bars"],
 )
-def test_both_decoders_take_the_same_messages_and_read_the_same(
-    spark: SparkSession, sessions: DataFrame, kind: RecordKind, fields: Fields
-) -> None:
+
+
+@EVERY_KIND
+def test_both_decoders_take_the_same_messages_and_read_the_same(kind: RecordKind, fields: Fields) -> None:
     values = corpus(fields, SEED)
-    names = [column.name for column in kind.table.columns if column.type is not DataType.TIMESTAMP]
-    taken = decode(kind, as_messages(spark, kind, values), sessions).where("valid").select("ts", *names)
-    stream = {row["offset"]: as_verify_sees(kind, row.asDict()) for row in taken.collect()}
+    ledger = {"topic", "ingested_at"}
+    names = [column.name for column in kind.table.columns if column.name not in ledger]
+    rows = decode_all(TRADES, values).beside if kind is AMENDMENTS else decode_all(kind, values).valid
+    stream = {row["offset"]: row for row in rows.select(names).iter_rows(named=True)}
     bronze = {
         "topic": [kind.topic.name] * len(values),
         "partition": pl.Series([0] * len(values), dtype=pl.Int32),
@@ -121,37 +140,60 @@ def test_both_decoders_take_the_same_messages_and_read_the_same(
         "ingested_at": [INGESTED] * len(values),
         "value": values,
     }
-    own = DECODERS[kind.name](pl.DataFrame(bronze)).select("ts", *names)
+    own = DECODERS[kind.name](pl.DataFrame(bronze)).select(names)
     verify = {row["offset"]: row for row in own.iter_rows(named=True)}
     assert len(stream) > len(values) / 40
     assert sorted(values[offset] for offset in stream.keys() ^ verify.keys()) == [], f"seed {SEED}"
     assert [(values[offset], row, verify[offset]) for offset, row in stream.items() if row != verify[offset]] == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields"), [(TRADES, TRADE), (QUOTES, QUOTE), (VENDOR_BARS, BAR)], ids=["trades", "quotes", "bars"]
-)
-def test_a_plain_message_is_read_like_any_other(
-    spark: SparkSession, sessions: DataFrame, kind: RecordKind, fields: Fields
-) -> None:
+@EVERY_KIND
+def test_a_plain_message_is_read_like_any_other(kind: RecordKind, fields: Fields) -> None:
     spaced = corpus(fields, SEED)
     values = [*spaced, *(value.replace(b'": ', b'":').replace(b', "', b',"') for value in spaced)]
-    messages = as_messages(spark, kind, values)
-    read = kind.decode_plain(messages, sessions).where("is_plain")
-    exact = kind.decode(messages, sessions)
-    names = [name for name, type_ in exact.dtypes if type_ != "timestamp"]
-    shortly = {row["offset"]: row.asDict() for row in read.select(*names).collect()}
-    at_length = {row["offset"]: row.asDict() for row in exact.select(*names).collect()}
-    assert changed(fields) in {values[offset] for offset in shortly}
-    assert len({row["reason"] for row in shortly.values()}) > len(fields) / 2, "the rules were hardly tried"
-    assert [
-        (values[offset], row, at_length[offset]) for offset, row in shortly.items() if row != at_length[offset]
-    ] == []
+    names = kind.fields.names
+    plain = parse_plain(pa.array(values, pa.binary()), kind.fields)
+    exact = parse_exactly(values, kind.fields)
+    no_price = [
+        pl.when(pl.col(name) > 0).then(name).alias(name) for name in kind.fields.prices
+    ]  # 0 is none: a rule says so
+    shortly = {row["row"]: row for row in plain.with_columns(no_price).select("row", *names).iter_rows(named=True)}
+    at_length = exact.with_row_index("row").select("row", *names).to_dicts()
+    assert len(shortly) == plain.height, "a message came out twice"
+    assert {changed(fields), spaced[0].replace(b" ", b"")} <= {values[number] for number in shortly}
+    assert [name for name in fields if plain[name].n_unique() < 3] == [], "these were hardly tried"
+    assert [(values[number], row) for number, row in shortly.items() if row != at_length[number]] == []
+    judged = exact[plain["row"]].select(pl.col("is_json").all(), pl.col("has_types").all())
+    assert judged.rows() == [(True, True)]
 
 
-def test_the_fields_of_a_plain_message_come_back(spark: SparkSession, sessions: DataFrame) -> None:
-    (row,) = decode(TRADES, as_messages(spark, TRADES, [changed(TRADE)]), sessions).collect()
-    expected = {**json.loads(changed(TRADE)), "price": Decimal("100.5")}
-    assert {name: row[name] for name in expected if name != "kind"} == {
-        k: v for k, v in expected.items() if k != "kind"
+@EVERY_KIND
+def test_one_message_alone_is_read_like_one_of_many(kind: RecordKind, fields: Fields) -> None:
+    values = corpus(fields, SEED)
+    together = decoded(kind, values)
+    chance = random.Random(SEED)
+    for number in chance.sample(range(len(values)), 40):
+        (alone,) = decoded(kind, [values[number]]).values()
+        assert {**alone, "offset": number} == together[number], (values[number], f"seed {SEED}")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_field_that_is_there_twice_in_a_plain_message_leaves_its_neighbours_as_they_are(seed: int) -> None:
+    chance = random.Random(seed)
+    values = [
+        changed(TRADE, size=number + 1)[:-1] + (b',"size":7}' if chance.random() < 0.3 else b"}")
+        for number in range(40)
+    ]
+    values = [value if chance.random() < 0.8 else chance.choice([b"{", b"\xff", "é".encode()]) for value in values]
+    expected = {
+        number: 7 if value.endswith(b":7}") else number + 1 for number, value in enumerate(values) if len(value) > 10
     }
+    found = {number: row["size"] for number, row in decoded(TRADES, values).items() if row["valid"]}
+    assert found == expected, f"seed {seed}"
+
+
+def test_the_fields_of_a_plain_message_come_back() -> None:
+    (row,) = decoded(TRADES, [changed(TRADE)]).values()
+    expected = {**json.loads(changed(TRADE)), "price": Decimal("100.5"), "traded_at": OPEN}
+    del expected["kind"], expected["ts"]
+    assert {name: row[name] for name in expected} == expected
