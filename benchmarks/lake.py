@@ -48,6 +48,8 @@ REPEATED_SHARE: Final = 0.01
 LATE_BY: Final = 400_000
 """A late record comes up to this many records after its turn."""
 LIVE_RATE: Final = 5_000
+LIVE_TRADES_PER_SYMBOL: Final = 234_000
+"""With so many the time of the market passes about as fast as it does for whoever waits for a bar."""
 LIVE_SECONDS: Final = 60
 WARM_SECONDS: Final = 20
 _PARTS_A_SECOND: Final = 50
@@ -156,10 +158,13 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 
 def _live_figures(engines: Settings, settings: Settings) -> Iterator[Figure]:
-    live = get_feed("simulated").read(_request(settings, LIVE_DAY))
+    live = get_feed("simulated").read(_request(settings, LIVE_DAY, LIVE_TRADES_PER_SYMBOL))
     with _stream(engines) as watch:
+        _publish_some(engines, live)
+        _until(lambda: bool(watch.seen_at), "the first batch")
+        started = time.time()
         _publish_at_pace(engines, itertools.islice(live, LIVE_RATE * (WARM_SECONDS + LIVE_SECONDS)), watch)
-        milliseconds = _freshness(engines, watch)
+        milliseconds = _freshness(engines, watch, started + WARM_SECONDS)
         watch.process.send_signal(signal.SIGKILL)
         watch.process.wait()
         killed = time.time()
@@ -169,11 +174,15 @@ def _live_figures(engines: Settings, settings: Settings) -> Iterator[Figure]:
         yield _alone(f"trade to its bar in PostgreSQL at {LIVE_RATE} trades/s; {name}", value, "ms", most, quarters)
     yield _alone("memory of the stream meanwhile", watch.most_bytes / 2**30, "GiB", 3, [1.0])
     with _stream(engines) as again:
-        with Publisher(engines.require_kafka()) as publisher:
-            publisher.publish_all(itertools.islice(live, LIVE_RATE))
-        _until(lambda: any(again.seen_at.values()), "a batch after the restart")
-        first = min(at for at in again.seen_at.values() if at > killed)
+        _publish_some(engines, live)
+        _until(lambda: bool(again.seen_at), "a batch after the restart")
+        first = min(again.seen_at.values())
     yield _alone("from SIGKILL to the next batch in PostgreSQL", first - killed, "s", 30, [1.0])
+
+
+def _publish_some(engines: Settings, records: Iterator[Record]) -> None:
+    with Publisher(engines.require_kafka()) as publisher:
+        publisher.publish_all(itertools.islice(records, LIVE_RATE // _PARTS_A_SECOND))
 
 
 def _publish_at_pace(engines: Settings, records: Iterator[Record], watch: Watch) -> None:
@@ -187,8 +196,8 @@ def _publish_at_pace(engines: Settings, records: Iterator[Record], watch: Watch)
             time.sleep(max(0.0, due - time.monotonic()))
 
 
-def _freshness(engines: Settings, watch: Watch) -> NDArray[np.float64]:
-    """Return per message, in the order of its arrival, the milliseconds from Kafka's timestamp to its batch in PostgreSQL."""
+def _freshness(engines: Settings, watch: Watch, since: float) -> NDArray[np.float64]:
+    """Return per message that came later, in order, the milliseconds from Kafka's timestamp to its batch in PostgreSQL."""
     ends = {place: end for place, end in end_offsets(engines.require_kafka()).items() if place[0] == TRADES.name}
     wait_for_offsets(engines, ends, timeout_seconds=_DEADLINE_SECONDS)
     time.sleep(10 * _POLL_SECONDS)  # until the watch has seen it too
@@ -197,7 +206,6 @@ def _freshness(engines: Settings, watch: Watch) -> NDArray[np.float64]:
         schema={"ingested_at": pl.Datetime("us", "UTC"), "seen_at": pl.Float64},
     )
     messages = pl.scan_delta(f"{engines.lake}/{MESSAGES.path}").select("ingested_at", "kafka_at")
-    since = pl.lit(watch.started_at + WARM_SECONDS)
     arrived = (pl.col("kafka_at").dt.epoch("ms") / 1000).alias("arrived_at")
     rows = messages.join(seen.lazy(), on="ingested_at").with_columns(arrived).filter(pl.col("arrived_at") >= since)
     waited = rows.sort("arrived_at").select((pl.col("seen_at") - pl.col("arrived_at")) * 1000).collect()
@@ -246,12 +254,12 @@ def _alone(name: str, value: float, unit: str, most: float, repeats: Sequence[fl
     )
 
 
-def _request(settings: Settings, day: date) -> FeedRequest:
+def _request(settings: Settings, day: date, trades_per_symbol: int = TRADES_PER_SYMBOL) -> FeedRequest:
     return FeedRequest(
         symbols=SYMBOLS,
         start=day,
         end=day,
         kinds=frozenset({Kind.TRADES}),
         seed=settings.seed,
-        trades_per_day=TRADES_PER_SYMBOL,
+        trades_per_day=trades_per_symbol,
     )

@@ -148,7 +148,7 @@ def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
     # Half up: floor(notional / volume + 1/2), in whole numbers.
     half_up = (pl.col("notional") * 2 + volume) // (volume * 2)
     vwap = pl.when(volume > 0).then(half_up).cast(pl.Int64)
-    effects = trades.select(*_KEY, "ingested_at", "stamps").explode("stamps")
+    effects = trades.select(*_KEY, "ingested_at", "stamps").explode("stamps", empty_as_null=True)
     revisions = (
         effects.with_columns(pl.max_horizontal("stamps", "ingested_at").alias("took_effect"))
         .group_by(_KEY)

@@ -1,7 +1,7 @@
 """One micro-batch of the stream into PostgreSQL: everything it changed, its offsets and its number, in one transaction."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +16,10 @@ from warehouse import staging
 from warehouse.ddl import quote_name, quote_names
 
 _log = structlog.get_logger(__name__)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,25 @@ class BatchOutput:
     next_offsets: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
-def publish_batch(connection: Connection[Any], batch: BatchOutput) -> bool:
+def publish_batch(
+    connection: Connection[Any], batch: BatchOutput, before_commit: Callable[[], None] = _nothing
+) -> bool:
     """Write the batch in one transaction; do nothing if it is already there.
 
     1. Enter the batch's number; if it is known, the batch came again after a crash: stop.
     2. Stage the rows by COPY.
     3. Change bars, vendor bars and quotes, always in this order and by key, so that two writers cannot deadlock.
     4. Move the offsets.
+    5. Do what has to be done before anybody may see the batch.
+
+    Parameters
+    ----------
+    connection
+        A connection outside any transaction.
+    batch
+        What to write.
+    before_commit
+        What has to be done first, by others, while PostgreSQL works; if it raises, nothing of the batch is written.
 
     Returns
     -------
@@ -97,6 +113,7 @@ def publish_batch(connection: Connection[Any], batch: BatchOutput) -> bool:
         _change_vendor_bars(connection, batch.vendor_bar_rows)
         _change_quotes(connection, batch.quote_rows)
         _move_offsets(connection, batch.next_offsets)
+        before_commit()
     return True
 
 

@@ -9,7 +9,8 @@ whole, with the same messages and the same ``ingested_at``.
 3. Commit bronze; append the rejected, the repeated and the new records to their tables.
 4. Trades only: add the new ones to the bars that they touch, and build anew, from all of their trades, those of which one was
    cancelled or corrected; append the bars as revisions.
-5. When all of that is written: publish what changed, the offsets and the batch's number to PostgreSQL in one transaction.
+5. Publish what changed, the offsets and the batch's number to PostgreSQL in one transaction, which is committed when all of
+   the above is written.
 6. Take note of what is stored now.
 """
 
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 
 _WRITERS: Final = 4
 
-Publish = Callable[[BatchOutput], bool]
+Publish = Callable[[BatchOutput, Callable[[], None]], bool]
 TakeIn = Callable[[RecordKind, Plan, datetime], TakenIn | None]
 
 
@@ -92,7 +93,8 @@ class BatchProcessor:
     take_in
         Writes the messages of a batch to bronze and decodes them.
     publish
-        Writes a batch to PostgreSQL in one transaction; returns whether it was new there.
+        Writes a batch to PostgreSQL in one transaction, and does what it is given before the commit; returns whether the batch
+        was new there.
     """
 
     kind: RecordKind
@@ -158,9 +160,8 @@ class _Batch:
         if bars is not None:
             self._append(tables.BAR_REVISIONS, bars)
         output = self._output(split, bars)
-        for write in self._writes:
-            write.result()
-        self._publish(output)
+        self._publish(output, self._finish_writes)
+        self._finish_writes()  # those of a batch that PostgreSQL has already
         self._sessions.remember(split.fresh, sums)
         self._amendments.remember(split.amendments)
         log.info(
@@ -173,6 +174,10 @@ class _Batch:
             bars=output.bars,
             ms=round((time.monotonic() - self._started) * 1000),
         )
+
+    def _finish_writes(self) -> None:
+        for write in self._writes:
+            write.result()
 
     def _stamped(self, rows: pl.DataFrame) -> pl.DataFrame:
         stamp = pl.lit(self._identity.ingested_at, MOMENT).alias("ingested_at")
@@ -202,7 +207,7 @@ class _Batch:
         if not again.any():
             return Split(rows, rows.clear(), rows.clear(), *amendments)
         judge = unique.judge_versions if self._kind.restated else unique.judge
-        judged = judge(rows.with_columns(stored).filter(again | rows["key_hash"].is_in(rows["key_hash"].filter(again))))
+        judged = judge(rows.with_columns(stored).filter(again))
         of = {verdict: judged.filter(pl.col("verdict") == verdict) for verdict in (FRESH, DUPLICATE, CONFLICT)}
         fresh = pl.concat([rows.filter(~again), of[FRESH].select(rows.columns)])
         return Split(fresh, of[DUPLICATE], of[CONFLICT], *amendments)

@@ -137,8 +137,8 @@ class Stream:
         query_id.set_result(query.id)
         return query
 
-    def _publish(self, batch: BatchOutput) -> bool:
-        return publish_when_reachable(self._settings, batch, self._stop)
+    def _publish(self, batch: BatchOutput, before_commit: Callable[[], None]) -> bool:
+        return publish_when_reachable(self._settings, batch, self._stop, before_commit)
 
     def _check_checkpoints(self) -> None:
         """Refuse a lake, its checkpoints and a database that do not belong together: data would be doubled, lost or stale."""

@@ -17,8 +17,9 @@ NOON = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)
 TRADES_QUERY, QUOTES_QUERY = "aaaaaaaa-0000", "bbbbbbbb-0000"
 INSERT = """
 insert into lake.stream_batches
-(query_id, batch_id, ingested_at, published_at, duration_ms, messages, trades, quotes, vendor_bars, quarantined, duplicates, bars)
-values (%s, %s, %s, %s, %s, %s, %s, %s, 0, 0, 0, %s)
+(query_id, batch_id, ingested_at, published_at, duration_ms,
+ messages, trades, amendments, quotes, vendor_bars, quarantined, duplicates, bars)
+values (%s, %s, %s, %s, %s, %s, %s, 0, %s, 0, 0, 0, %s)
 """
 
 
@@ -106,8 +107,8 @@ def test_the_newest_changes_are_found_without_reading_all_batches(
 ) -> None:
     connection.execute(
         "insert into lake.stream_batches (query_id, batch_id, ingested_at, published_at, duration_ms, "
-        "messages, trades, quotes, vendor_bars, quarantined, duplicates, bars) "
-        "select %s, n, %s, %s + n * interval '1 second', 1, 1, 1, 0, 0, 0, 0, 1 from generate_series(1, 100000) as n",
+        "messages, trades, amendments, quotes, vendor_bars, quarantined, duplicates, bars) "
+        "select %s, n, %s, %s + n * interval '1 second', 1, 1, 1, 0, 0, 0, 0, 0, 1 from generate_series(1, 100000) as n",
         [TRADES_QUERY, NOON, NOON],
     )
     connection.execute("analyze lake.stream_batches")

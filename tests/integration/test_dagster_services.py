@@ -25,8 +25,9 @@ DEADLINE_SECONDS = 240
 SELECTOR = {"repositoryLocationName": "tapehouse", "repositoryName": "__repository__"}
 BATCH = """
 insert into lake.stream_batches
-(query_id, batch_id, ingested_at, published_at, duration_ms, messages, trades, quotes, vendor_bars, quarantined, duplicates, bars)
-values ('query', 1, now(), now(), 800, 5, 0, 0, 0, 5, 0, 0)
+(query_id, batch_id, ingested_at, published_at, duration_ms,
+ messages, trades, amendments, quotes, vendor_bars, quarantined, duplicates, bars)
+values ('query', 1, now(), now(), 800, 5, 0, 0, 0, 0, 5, 0, 0)
 """
 
 Ask = Callable[..., dict[str, Any]]

@@ -1,7 +1,7 @@
 """The stream without Spark and PostgreSQL: real Delta tables, batches of given messages, and writes that can fail."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -69,9 +69,10 @@ class FakePostgres:
     batches: dict[tuple[str, int], BatchOutput] = field(default_factory=dict)
     fails: Literal["", "before", "after"] = ""
 
-    def publish(self, batch: BatchOutput) -> bool:
+    def publish(self, batch: BatchOutput, before_commit: Callable[[], None]) -> bool:
         if self.fails == "before":
             raise Cut
+        before_commit()
         known = (batch.query_id, batch.batch_id) in self.batches
         self.batches.setdefault((batch.query_id, batch.batch_id), batch)
         if self.fails == "after":
