@@ -14,6 +14,7 @@ STREAM_KEYS = [
     "kafka/market_bars_v1",
     "kafka/market_quotes_v1",
     "kafka/market_trades_v1",
+    "lake/amendments",
     "lake/bar_revisions_1m",
     "lake/bronze_messages",
     "lake/duplicates",
