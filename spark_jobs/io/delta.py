@@ -33,6 +33,12 @@ from spark_jobs.schemas import in_millionths, lake_schema, to_arrow
 _COMPRESSION_LEVEL: Final = 1
 _ROWS_A_CHUNK: Final = 250_000
 _ROWS_A_FILE: Final = 500_000
+_RETENTION: Final[Mapping[str, str]] = {
+    # A commit a second and table: the default of 30 days would be millions of entries.
+    "delta.logRetentionDuration": "interval 3 days",
+    "delta.deletedFileRetentionDuration": "interval 3 days",
+}
+"""How far back the versions of a table can be read."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -149,7 +155,7 @@ class Lake:
                 mode="ignore",
                 name=table.qualified_name,
                 description=table.grain,
-                configuration={"delta.dataSkippingStatsColumns": ",".join(table.skip_by)},
+                configuration={"delta.dataSkippingStatsColumns": ",".join(table.skip_by), **_RETENTION},
             )
         stored = {column.name: column for column in DeltaTable(self.uri(table)).schema().fields}
         missing = [_checked(self.uri(table), column, stored) for column in declared.fields if column.name not in stored]

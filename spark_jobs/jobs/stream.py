@@ -31,6 +31,7 @@ from spark_jobs.io.delta import Lake
 from spark_jobs.io.kafka import MessagesLostError, plan_batches
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.jobs.intake import Intake
+from spark_jobs.jobs.upkeep import Upkeep
 from spark_jobs.session import build_session
 from spark_jobs.transforms.calendar import Calendar
 from spark_jobs.transforms.kinds import KINDS, RecordKind
@@ -82,6 +83,8 @@ class Stream:
         calendar = self._spark.sparkContext.broadcast(Calendar.load())
         queries = [self._start(kind, calendar, to_the_end=to_the_end) for kind in KINDS]
         log.info("stream_started", lake=self._settings.lake)
+        if not to_the_end:
+            threading.Thread(target=Upkeep(self._lake).run, args=(self._stop,), name="upkeep", daemon=True).start()
         try:
             while running := [query for query in queries if query.isActive]:
                 running[0].awaitTermination(_POLL_SECONDS)

@@ -256,5 +256,9 @@ def test_a_created_table_is_as_it_is_declared(table: Table, tmp_path: Path) -> N
     ]
     metadata = made.metadata()
     assert (metadata.name, metadata.description) == (table.qualified_name, table.grain)
-    assert metadata.configuration == {"delta.dataSkippingStatsColumns": ",".join(table.skip_by)}
+    assert metadata.configuration == {
+        "delta.dataSkippingStatsColumns": ",".join(table.skip_by),
+        "delta.logRetentionDuration": "interval 3 days",
+        "delta.deletedFileRetentionDuration": "interval 3 days",
+    }
     assert stored(lake, table).schema == frame_schema(table)

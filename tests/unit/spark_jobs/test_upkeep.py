@@ -1,0 +1,85 @@
+"""Many small files become few, old ones go, and nothing else changes: neither rows nor what is known to be written."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from market.tables import DUPLICATES
+from spark_jobs.io.delta import Lake
+from spark_jobs.jobs.upkeep import Upkeep
+from tests.unit.spark_jobs.messages import INGESTED
+
+APPENDS = 30
+
+
+def rows(number: int) -> pl.DataFrame:
+    values: dict[str, Any] = {"topic": "t", "partition": 0, "offset": number, "ingested_at": INGESTED, "record_id": "x"}
+    return pl.DataFrame([values])
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(str(tmp_path / "a lake"))
+    lake.create(DUPLICATES)
+    for number in range(APPENDS):
+        lake.append(DUPLICATES, rows(number), writer_id="a query", batch_id=number)
+    return lake
+
+
+def offsets(lake: Lake) -> list[int]:
+    return sorted(lake.scan(DUPLICATES).collect()["offset"])
+
+
+def test_small_files_are_put_together_and_no_row_changes(lake: Lake) -> None:
+    before = lake.scan(DUPLICATES).sort("offset").collect()
+    assert Upkeep(lake, many=APPENDS).put_together(DUPLICATES) == APPENDS
+    assert len(DeltaTable(lake.uri(DUPLICATES)).file_uris()) == 1
+    assert lake.scan(DUPLICATES).sort("offset").collect().equals(before)
+
+
+def test_a_few_small_files_are_left_alone(lake: Lake) -> None:
+    assert Upkeep(lake, many=APPENDS + 1).put_together(DUPLICATES) == 0
+    assert len(DeltaTable(lake.uri(DUPLICATES)).file_uris()) == APPENDS
+
+
+def test_what_was_written_stays_known_and_what_comes_next_is_written(lake: Lake) -> None:
+    upkeep = Upkeep(lake, many=1)
+    upkeep.put_together(DUPLICATES)
+    upkeep.clean(DUPLICATES)
+    again = Lake(lake.root)
+    again.create(DUPLICATES)
+    for writer in (lake, again):
+        writer.append(DUPLICATES, rows(7), writer_id="a query", batch_id=APPENDS - 1)
+    assert offsets(lake) == list(range(APPENDS))
+    lake.append(DUPLICATES, rows(APPENDS), writer_id="a query", batch_id=APPENDS)
+    again.append(DUPLICATES, rows(APPENDS), writer_id="a query", batch_id=APPENDS)
+    assert offsets(lake) == list(range(APPENDS + 1))
+
+
+def test_batches_that_are_written_meanwhile_are_kept(lake: Lake) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(APPENDS, 3 * APPENDS):
+            lake.append(DUPLICATES, rows(number), writer_id="a query", batch_id=number)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    upkeep = Upkeep(lake, many=2)
+    while not done.is_set():
+        upkeep.put_together(DUPLICATES)
+    writer.join()
+    assert offsets(lake) == list(range(3 * APPENDS))
+
+
+def test_a_file_that_was_replaced_can_be_read_for_days(lake: Lake) -> None:
+    version = DeltaTable(lake.uri(DUPLICATES)).version()
+    upkeep = Upkeep(lake, many=1)
+    upkeep.put_together(DUPLICATES)
+    upkeep.clean(DUPLICATES)
+    assert DeltaTable(lake.uri(DUPLICATES), version=version).to_pyarrow_table().num_rows == APPENDS
