@@ -81,7 +81,7 @@ class Upkeep:
     def clean(self, table: Table) -> None:
         """Delete what no version within the table's retention of files and of its log refers to."""
         delta = DeltaTable(self._lake.uri(table))
-        deleted = delta.vacuum(dry_run=False)
+        deleted = delta.vacuum(dry_run=False, full=True)  # also what a killed task wrote and nobody committed
         delta.create_checkpoint()
         delta.cleanup_metadata()
         _log.info("files_deleted", table=table.path, files=len(deleted))

@@ -1,6 +1,8 @@
 """Many small files become few, old ones go, and nothing else changes: neither rows nor what is known to be written."""
 
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,15 @@ def test_a_file_that_was_replaced_can_be_read_for_days(lake: Lake) -> None:
     upkeep.put_together(DUPLICATES)
     upkeep.clean(DUPLICATES)
     assert DeltaTable(lake.uri(DUPLICATES), version=version).to_pyarrow_table().num_rows == APPENDS
+
+
+def test_a_file_that_nobody_committed_is_deleted_when_it_is_old(lake: Lake) -> None:
+    folder = Path(lake.uri(DUPLICATES))
+    old, young = folder / "part-old.zstd.parquet", folder / "part-young.zstd.parquet"
+    for path in (old, young):
+        path.write_bytes(b"x")
+    days_ago = time.time() - 4 * 86_400
+    os.utime(old, (days_ago, days_ago))
+    Upkeep(lake).clean(DUPLICATES)
+    assert (old.exists(), young.exists()) == (False, True)
+    assert offsets(lake) == list(range(APPENDS))
