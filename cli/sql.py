@@ -1,8 +1,10 @@
-"""``./run sql``: ask PostgreSQL a question and show the answer."""
+"""``./run sql``: ask PostgreSQL or the lake a question and show the answer."""
 
 import csv
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -11,6 +13,7 @@ import typer
 from market.errors import UsageError
 
 if TYPE_CHECKING:
+    from market.settings import Settings
     from warehouse.query import Answer
 
 FILE_WIDTH = 100_000
@@ -23,15 +26,21 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header, every row.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, every row.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Rows of a table to show; 0 shows all.")] = 200,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the question may take.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that the question may take; not for the lake.")
+    ] = 60.0,
+    lake: Annotated[bool, typer.Option("--lake", help="Ask the lake instead of PostgreSQL.")] = False,
+    as_of: Annotated[
+        str | None, typer.Option(help="Ask the lake as it was at this moment of the last three days, in ISO 8601.")
+    ] = None,
 ) -> None:
-    """Ask PostgreSQL a question; nothing can be changed by it.
+    """Ask PostgreSQL a question, or with --lake the lake; nothing can be changed by it.
 
-    The tables for users are in the schema marts: realtime_prices, intraday_ohlcv, historical_ohlcv.
+    PostgreSQL's tables for users are in the schema marts: realtime_prices, intraday_ohlcv, historical_ohlcv. The lake's are
+    messages, quarantine, duplicates, trades, amendments, quotes, vendor_bars and bar_revisions_1m.
     """
     from infra.local.home import connected_settings
     from market.settings import load_settings
-    from warehouse.query import ask
 
     if as_csv and as_json:
         msg = "Choose --csv or --json, not both."
@@ -39,7 +48,7 @@ def sql(
     text = sys.stdin.read() if question == "-" else question
     settings = connected_settings(load_settings())
     try:
-        with ask(settings, text, timeout_seconds=timeout) as answer:
+        with _asked(settings, text, timeout, lake=lake, as_of=as_of) as answer:
             if as_csv:
                 write_csv(answer, sys.stdout)
             elif as_json:
@@ -51,6 +60,21 @@ def sql(
         # The reader (head, less) has enough: that is no error. Python would complain once more when it closes stdout.
         sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
         raise typer.Exit from None
+
+
+@contextmanager
+def _asked(
+    settings: "Settings", question: str, timeout_seconds: float, *, lake: bool, as_of: str | None
+) -> Iterator["Answer"]:
+    if not lake and as_of is None:
+        from warehouse.query import ask
+
+        with ask(settings, question, timeout_seconds=timeout_seconds) as answer:
+            yield answer
+    else:
+        from cli.lake_query import ask_lake, parse_moment
+
+        yield ask_lake(settings, question, None if as_of is None else parse_moment(as_of))
 
 
 def write_csv(answer: "Answer", out: TextIO) -> None:
