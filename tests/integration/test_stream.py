@@ -19,7 +19,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from infra.local.home import Home
 from infra.local.kafka import kafka_service
@@ -239,24 +240,28 @@ def test_killed_in_the_middle_and_started_again_nothing_is_lost_or_doubled(
     )
 
 
-def test_a_late_trade_revises_its_bar_and_sigterm_ends_the_stream_cleanly(
+def test_a_late_trade_and_a_cancel_revise_their_bars_and_sigterm_ends_the_stream_cleanly(
     settings: Settings, tape: Tape, start: Callable[..., Stream]
 ) -> None:
     before, done = stored_bars(settings), taken_in(settings)
     late = {**tape.trades[0], "trade_id": "late", "sequence": TRADES, "price": "999.5"}
+    gone = tape.trades[-1]
+    cancel = {"kind": "cancel", "source": "test", "symbol": gone["symbol"], "ts": 1, "ref_id": gone["trade_id"]}
     publish(
         settings.require_kafka(),
-        [("SPY", json.dumps(tape.trades[1]).encode()), (late["symbol"], json.dumps(late).encode())],
+        [(row["symbol"], json.dumps(row).encode()) for row in (tape.trades[1], late, cancel)],
     )
     stream = start()
-    stream.wait_until(lambda: taken_in(settings) == done + 2)
+    stream.wait_until(lambda: taken_in(settings) == done + 3)
     stream.process.send_signal(signal.SIGTERM)
     assert stream.finish() == 0, stream.log.read_text()[-3_000:]
     assert "Traceback" not in stream.log.read_text()
     after = stored_bars(settings)
     changed = {key for key in after if after[key] != before[key]}
-    assert changed == {(late["symbol"], late["ts"] - late["ts"] % 60_000_000)}
-    assert after == bars_by_hand([*tape.trades, late])
+    assert changed == {(row["symbol"], row["ts"] - row["ts"] % 60_000_000) for row in (late, gone)}
+    assert after == bars_by_hand([*tape.trades[:-1], late])
+    results = verify_all(settings, end_offsets(settings.require_kafka()), complete=True)
+    assert [(result.title, result.holds, result.offending) for result in results if not result.holds] == []
 
 
 @pytest.mark.parametrize(
@@ -276,3 +281,22 @@ def test_a_lake_without_its_checkpoints_and_the_reverse_are_refused_by_name(
     assert f"{home}/lake" in log
     assert says in log
     assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("tape")
+def test_messages_that_the_broker_dropped_unread_stop_the_stream_and_are_named(
+    settings: Settings, start: Callable[..., Stream]
+) -> None:
+    servers, before = settings.require_kafka(), stored_bars(settings)
+    publish(servers, [(symbol, b"{") for symbol in SYMBOLS])
+    ends = {place: end for place, end in end_offsets(servers).items() if place[0] == topics.TRADES.name}
+    admin = AdminClient({"bootstrap.servers": servers})
+    dropped = admin.delete_records([TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()])
+    assert all(future.result(30) for future in dropped.values())
+    publish(servers, [(symbol, b"{") for symbol in SYMBOLS])
+    stream = start("--to-the-end")
+    assert stream.finish() == 1
+    log = stream.log.read_text()
+    assert "stream_failed" in log
+    assert topics.TRADES.name in log.split("stream_failed")[1]
+    assert stored_bars(settings) == before
