@@ -124,6 +124,7 @@ def open_snapshot(settings: Settings) -> Iterator[PostgresSnapshot]:
     """
     with connect(settings, read_only=True, application_name="tapehouse verify") as connection:
         connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select 1")  # the first query takes the snapshot: the lake must not be opened before it
         yield PostgresSnapshot(settings, connection)
 
 

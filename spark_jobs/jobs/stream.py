@@ -94,10 +94,7 @@ class Stream:
         except StreamingQueryException as error:
             cause = self._failure or error
             if not isinstance(cause, StopRequested):
-                msg = (
-                    f"The stream failed: {_reason(cause)}. Nothing is lost: started again, it goes on with this batch."
-                )
-                raise ServiceError(msg) from cause
+                raise ServiceError(_what_failed(cause)) from cause
         log.info("stream_stopped")
 
     def _end_idle(self, queries: Sequence[StreamingQuery]) -> None:
@@ -199,6 +196,13 @@ class Stamps:
         stamp = planned_at if newest is None else max(planned_at, newest + _STEP)
         self._last = (batch_id, stamp)
         return stamp
+
+
+def _what_failed(cause: BaseException) -> str:
+    reason = _reason(cause).rstrip(".")
+    if MessagesLostError.__name__ in str(cause):
+        return f"{reason}."
+    return f"The stream failed: {reason}. Nothing is lost: started again, it goes on with this batch."
 
 
 def _reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from market.settings import Settings
 from market.tables import PG_BARS, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
 from verify.laws import verify_all, verify_bars, verify_ledger
+from verify.published import open_snapshot
 from warehouse.connection import connect
 from warehouse.schema import migrate
 
@@ -73,6 +74,16 @@ def test_the_laws_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -
     ledger, bars = answer(capsys)
     assert (ledger["law"], ledger["holds"], ledger["counts"]["messages"]) == (1, True, 9)
     assert (bars["law"], bars["holds"], bars["counts"]["bars"]) == (2, True, 2)
+
+
+def test_the_snapshot_is_of_the_moment_at_which_it_was_opened(settings: Settings) -> None:
+    with open_snapshot(settings) as snapshot:
+        change(settings, "update lake.stream_offsets set next_offset = next_offset + 1")
+        try:
+            opened, now = snapshot.next_offsets(), snapshot.next_offsets_now()
+        finally:
+            change(settings, "update lake.stream_offsets set next_offset = next_offset - 1")
+    assert now == {place: end + 1 for place, end in opened.items()}
 
 
 def test_each_law_can_be_proved_alone(settings: Settings) -> None:

@@ -116,10 +116,14 @@ def _content(path: Path) -> bytes:
             if len(names) != 1:
                 msg = f"{path} holds {len(names)} CSV files instead of one. Get the file again."
                 raise FeedError(msg)
-            return archive.read(names[0])
+            content = archive.read(names[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         msg = f"{path} cannot be read: {error}. Get the file again."
         raise FeedError(msg) from error
+    if not content.strip():
+        msg = f"{path} holds an empty CSV file. Get the file again, or leave that day out."
+        raise FeedError(msg)
+    return content
 
 
 def _listed(names: list[str], limit: int = 20) -> str:

@@ -127,9 +127,10 @@ def test_an_archive_with_two_files_is_refused(lean_folder: Path) -> None:
         get_feed("lean").read(request_of(lean_folder))
 
 
-def test_an_empty_file_is_a_session_without_trades(lean_folder: Path) -> None:
+def test_an_empty_file_is_refused_as_a_missing_one_is(lean_folder: Path) -> None:
     write_ticks(lean_folder, "spy", "20131007", "trade", [])
-    assert list(get_feed("lean").read(request_of(lean_folder))) == []
+    with pytest.raises(FeedError, match=r"20131007_trade\.zip holds an empty CSV file"):
+        get_feed("lean").read(request_of(lean_folder))
 
 
 def test_a_folder_without_ticks_is_named(tmp_path: Path) -> None:
