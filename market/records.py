@@ -38,7 +38,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field
     size
         Shares, positive.
     trade_id
-        Unique per source and symbol; the same id again is the same trade.
+        Unique per source, symbol and session; the same id again is the same trade.
     sequence
         The feed's order among trades with equal ``ts``. Without it the order is derived from ``trade_id``.
     exchange

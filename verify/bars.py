@@ -242,7 +242,7 @@ def _check_mart(findings: Findings, published: Published, newest: pl.DataFrame, 
 
 
 def _check_identities(findings: Findings, lake: Lake) -> None:
-    """Check that no identity is twice among the trades, nor among the quotes, in whatever sessions it lies."""
+    """Check that no identity is twice among the trades, nor among the quotes."""
     for table in (tables.TRADES, tables.QUOTES):
         repeated = lake.read(
             lake.scan(table).group_by(table.key).agg(pl.len().alias("times")).filter(pl.col("times") > 1)

@@ -26,9 +26,9 @@ ENTRY: Final = ("topic", "partition", "offset")
 """The columns that name a message."""
 
 _ORDER: Final = ("ingested_at", *ENTRY)
-_TRADE_KEY: Final = ("source", "symbol", "trade_id")
+_TRADE_KEY: Final = ("source", "symbol", "session_date", "trade_id")
 _TRADE_PAYLOAD: Final = ("ts", "price", "size", "sequence", "exchange", "conditions")
-_QUOTE_KEY: Final = ("source", "symbol", "quote_id")
+_QUOTE_KEY: Final = ("source", "symbol", "session_date", "quote_id")
 _QUOTE_PAYLOAD: Final = ("ts", "bid", "bid_size", "ask", "ask_size", "sequence", "exchange", "conditions")
 _BAR_KEY: Final = ("source", "symbol", "interval", "ts")
 _BAR_PAYLOAD: Final = ("open", "high", "low", "close", "volume")

@@ -221,9 +221,11 @@ class _Batch:
         names = tables.QUARANTINE.column_names
         self._append(tables.QUARANTINE, pl.concat([self._rejected.select(names), conflicts.select(names)]))
         names = tables.DUPLICATES.column_names
-        repeating = [split.duplicates.with_columns(identity.record_id().alias("record_id")).select(names)]
+        repeating = [split.duplicates.with_columns(unique.record_id(identity.key).alias("record_id")).select(names)]
         if split.repeated_amendments.height:
-            repeated = split.repeated_amendments.with_columns(TRADES.identity.record_id().alias("record_id"))
+            repeated = split.repeated_amendments.with_columns(
+                unique.record_id(unique.TRADE_REFERENCE).alias("record_id")
+            )
             repeating.append(repeated.select(names))
         self._append(tables.DUPLICATES, pl.concat(repeating))
 

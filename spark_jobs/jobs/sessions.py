@@ -19,6 +19,7 @@ from spark_jobs.schemas import MOMENT, frame_schema
 from spark_jobs.transforms.amend import amend, stamps
 from spark_jobs.transforms.bars import BAR_KEY, SUM_SCHEMA, add_sums, sum_trades
 from spark_jobs.transforms.kinds import TRADES, RecordKind
+from spark_jobs.transforms.unique import TRADE_REFERENCE
 
 MOST_RECORDS: Final = 20_000_000
 """320 MB; beyond, the sessions that were not met for longest are forgotten, and read again when they are met."""
@@ -139,7 +140,7 @@ class Sessions:
         An amendment does not say when its trade was. The sessions in memory tell whether they have it; if one is in none
         of them, all trades of the lake are looked through.
         """
-        key = list(TRADES.identity.key)
+        key = list(TRADE_REFERENCE)
         wanted = amendments.select(key).unique()
         stored = self._lake.scan(TRADES.table).filter(pl.col("ingested_at") < pl.lit(before, MOMENT))
         in_question = pl.col("trade_id").is_in(wanted["trade_id"].implode())
@@ -154,10 +155,18 @@ class Sessions:
 
     def _homes(self, wanted: pl.DataFrame) -> list[date]:
         """Return the sessions in memory that have the wanted trades; none if not all of them are there."""
-        hashes = np.sort(wanted.select(TRADES.identity.hashes()[0])["key_hash"].to_numpy())
-        found = {day: session.payloads.find(hashes)[0] for day, session in self._sessions.items()}
-        everything = np.any(list(found.values()), axis=0) if found else np.zeros(len(hashes), np.bool_)
+        found = {day: self._has(wanted, day) for day in self._sessions}
+        everything = np.any(list(found.values()), axis=0) if found else np.zeros(wanted.height, np.bool_)
         return [day for day, known in found.items() if known.any()] if everything.all() else []
+
+    def _has(self, wanted: pl.DataFrame, session_date: date) -> npt.NDArray[np.bool_]:
+        """Return which of the wanted trades a session has."""
+        keys = wanted.with_columns(pl.lit(session_date, pl.Date).alias("session_date"))
+        hashes = keys.select(TRADES.identity.hashes()[0])["key_hash"].to_numpy()
+        order = np.argsort(hashes)
+        known = np.zeros(wanted.height, np.bool_)
+        known[order] = self._sessions[session_date].payloads.find(hashes[order])[0]
+        return known
 
     def _read(self, rows: pl.LazyFrame) -> pl.DataFrame:
         parts = list(self._lake.in_chunks(rows))

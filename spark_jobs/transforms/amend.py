@@ -9,10 +9,10 @@ from typing import Final
 
 import polars as pl
 
-from market.tables import TRADES
 from spark_jobs.transforms.silver import with_eligibility
+from spark_jobs.transforms.unique import TRADE_REFERENCE
 
-_TRADE_KEY: Final = list(TRADES.key)
+_TRADE_KEY: Final = list(TRADE_REFERENCE)
 _STATED: Final = ("price", "size", "exchange", "conditions")
 _PRECEDENCE: Final = ("amended_at", "is_cancelled", *_STATED)
 

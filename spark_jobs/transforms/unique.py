@@ -1,6 +1,7 @@
 """Keep each record once: what is new, what repeats a record, what contradicts one."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -38,17 +39,21 @@ class Identity:
             pl.struct((*self.key, *self.payload)).hash(*_PAYLOAD_SEEDS).alias("payload_hash"),
         )
 
-    def record_id(self) -> pl.Expr:
-        """Return the key as one text, for people."""
-        return pl.concat_str([pl.col(name).cast(pl.String) for name in self.key], separator="/")
 
+def record_id(key: Sequence[str]) -> pl.Expr:
+    """Return a key as one text, for people."""
+    return pl.concat_str([pl.col(name).cast(pl.String) for name in key], separator="/")
+
+
+TRADE_REFERENCE: Final = ("source", "symbol", "trade_id")
+"""How a cancel or a correction names its trade: it does not say in which session that was."""
 
 TRADE: Final = Identity(
     key=tables.TRADES.key,
     payload=("traded_at", "price", "size", "sequence", "exchange", "conditions"),
 )
 AMENDMENT: Final = Identity(
-    key=(*tables.TRADES.key, "kind", "amended_at", "price", "size", "exchange", "conditions"),
+    key=(*TRADE_REFERENCE, "kind", "amended_at", "price", "size", "exchange", "conditions"),
     payload=(),
 )
 QUOTE: Final = Identity(

@@ -71,7 +71,10 @@ def test_each_message_is_in_bronze_once_and_in_one_place_behind_it(undisturbed: 
         11: "conflicting_trade_id",
         13: "not_json",
     }
-    assert {row["record_id"] for row in everything["duplicates"]} == {"lean/SPY/t1", "lean/SPY/t0"}
+    assert {row["record_id"] for row in everything["duplicates"]} == {
+        "lean/SPY/2013-10-07/t1",
+        "lean/SPY/2013-10-07/t0",
+    }
 
 
 def test_a_late_trade_revises_its_bar_and_leaves_the_others(undisturbed: Platform) -> None:
@@ -228,6 +231,20 @@ def test_sessions_do_not_know_of_each_other(platform: Platform, same_process: bo
     assert [row["offset"] for row in platform.rows(tables.DUPLICATES)] == [5]
     revisions = sorted((row["session_date"].day, row["revision"]) for row in platform.rows(tables.BAR_REVISIONS))
     assert revisions == [(7, 1), (7, 2), (8, 1), (8, 2)]
+
+
+@pytest.mark.parametrize("split", range(7))
+def test_the_same_id_in_two_sessions_is_two_trades_in_whatever_batches_they_come(
+    platform: Platform, split: int
+) -> None:
+    tuesday = {"ts": micros(OPEN + timedelta(days=1))}
+    messages = [trade(0), trade(0, **tuesday), trade(0), trade(0, price=7), trade(0, **tuesday, price=8), trade(1)]
+    process = Process(platform, TRADES)
+    process.run(0, messages[:split], 0)
+    process.run(1, messages[split:], split)
+    assert sorted(row["offset"] for row in platform.rows(tables.TRADES)) == [0, 1, 5]
+    assert [row["offset"] for row in platform.rows(tables.DUPLICATES)] == [2]
+    assert sorted(row["offset"] for row in platform.rows(tables.QUARANTINE)) == [3, 4]
 
 
 @pytest.mark.parametrize("same_process", [True, False], ids=["same-process", "restarted"])

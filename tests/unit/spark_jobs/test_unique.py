@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from spark_jobs.transforms.kinds import QUOTES, TRADES
-from spark_jobs.transforms.unique import Identity, conflict_detail, judge, judge_versions
+from spark_jobs.transforms.unique import Identity, conflict_detail, judge, judge_versions, record_id
 from tests.unit.spark_jobs.messages import QUOTE, TRADE, changed, decode_all, price_names, with_token
 
 Judge = Callable[[pl.DataFrame], pl.DataFrame]
@@ -139,4 +139,4 @@ def test_the_missing_side_of_a_conflicting_quote_is_shown_as_missing() -> None:
 
 def test_a_repeated_record_is_named_by_its_key() -> None:
     rows = decode_all(QUOTES, [changed(QUOTE)]).valid
-    assert rows.select(QUOTES.identity.record_id()).to_series().to_list() == ["lean/SPY/q1"]
+    assert rows.select(record_id(QUOTES.identity.key)).to_series().to_list() == ["lean/SPY/2013-10-07/q1"]
