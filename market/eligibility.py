@@ -1,4 +1,4 @@
-"""Which trades count for prices and for volume, by their sale conditions: one rule per feed, versioned.
+"""Which trades count for what, by their sale conditions: one rule per feed, versioned.
 
 A feed without a rule of its own counts every trade for everything. A change of a rule is a new version: trades say
 which version judged them.
@@ -9,65 +9,94 @@ The rule of the feed ``lean`` is the one under which the vendor's own minute bar
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import Flag, auto
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
-class BitRule:
-    """A rule over sale conditions that are a bit set written in hexadecimal.
+class Use(Flag):
+    """What a trade may count for in its bar."""
 
-    ``regular`` and ``extended`` are the segments: pre and post are extended. A trade with any of the bits of a mask
-    does not count.
+    OPEN_CLOSE = auto()
+    HIGH_LOW = auto()
+    VOLUME = auto()
+
+
+NOTHING: Final = Use(0)
+PRICES: Final = Use.OPEN_CLOSE | Use.HIGH_LOW
+EVERYTHING: Final = PRICES | Use.VOLUME
+
+CLOSING_AUCTION_LASTS: Final = timedelta(minutes=15)
+"""How long after the close the print of the closing auction may come and still be the end of the regular segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Trades with any of some condition bits do not count for something.
+
+    Attributes
+    ----------
+    reason
+        What bars show of it.
+    bits
+        The conditions, as a bit set.
+    regular, extended
+        What the trades do not count for in the regular segment, and in pre and post.
+    """
+
+    reason: str
+    bits: int
+    regular: Use = NOTHING
+    extended: Use = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule over sale conditions that are a bit set written in hexadecimal.
 
     Attributes
     ----------
     version
         Raised with every change of the rule.
-    no_price_regular, no_price_extended
-        Bits of trades that set neither open, high, low nor close.
-    no_volume_regular, no_volume_extended
-        Bits of trades that count neither for volume, notional nor vwap.
+    exclusions
+        A trade counts for what none of them takes away; the first that takes something is its reason.
+    closing_auction_bits
+        Trades with any of these bits that are reported within :data:`CLOSING_AUCTION_LASTS` after the close are the closing
+        auction: they belong to the last minute of the regular segment.
     """
 
     version: int
-    no_price_regular: int = 0
-    no_price_extended: int = 0
-    no_volume_regular: int = 0
-    no_volume_extended: int = 0
+    exclusions: tuple[Exclusion, ...] = ()
+    closing_auction_bits: int = 0
 
 
-COUNT_ALL: Final = BitRule(version=1)
+COUNT_ALL: Final = Rule(version=1)
 
-_SWEEP: Final = 1 << 5
 _CLOSING_PRINT: Final = 1 << 7
-_DERIVATIVELY_PRICED: Final = 1 << 9
-_EXTENDED_HOURS: Final = 1 << 13
-_CONTINGENT: Final = 1 << 18
-_AVERAGE_PRICE: Final = 1 << 20
-_OFFICIAL_CLOSE: Final = 1 << 24
-_OFFICIAL_OPEN: Final = 1 << 26
 
-RULES: Final[Mapping[str, BitRule]] = {
-    "lean": BitRule(
-        version=1,
-        no_price_regular=(
-            _SWEEP
-            | _DERIVATIVELY_PRICED
-            | _EXTENDED_HOURS
-            | _CONTINGENT
-            | _AVERAGE_PRICE
-            | _OFFICIAL_CLOSE
-            | _OFFICIAL_OPEN
+RULES: Final[Mapping[str, Rule]] = {
+    "lean": Rule(
+        version=2,
+        exclusions=(
+            # The official open and close repeat a print that was already reported.
+            Exclusion("official_close", 1 << 24, regular=EVERYTHING, extended=EVERYTHING),
+            Exclusion("official_open", 1 << 26, regular=EVERYTHING),
+            Exclusion("closing_print", _CLOSING_PRINT, extended=EVERYTHING),
+            Exclusion("average_price", 1 << 20, regular=PRICES),
+            Exclusion("derivatively_priced", 1 << 9, regular=PRICES),
+            Exclusion("contingent", 1 << 18, regular=PRICES),
+            Exclusion("extended_hours", 1 << 13, regular=PRICES),
+            Exclusion("sweep", 1 << 5, regular=PRICES),
         ),
-        no_price_extended=_CLOSING_PRINT | _OFFICIAL_CLOSE,
-        # The official open and close repeat a print that was already reported.
-        no_volume_regular=_OFFICIAL_CLOSE | _OFFICIAL_OPEN,
-        no_volume_extended=_CLOSING_PRINT | _OFFICIAL_CLOSE,
+        closing_auction_bits=_CLOSING_PRINT,
     ),
 }
 """The feeds whose trades carry hexadecimal condition bits that matter, by source."""
 
+REASONS: Final = tuple(sorted({exclusion.reason for rule in RULES.values() for exclusion in rule.exclusions}))
+"""Every reason for which a trade is left out of something, of all feeds."""
 
-def rule_for(source: str) -> BitRule:
+
+def rule_for(source: str) -> Rule:
     """Return the rule of a source; :data:`COUNT_ALL` for a source without one."""
     return RULES.get(source, COUNT_ALL)

@@ -19,7 +19,7 @@ MAX_PRICE: Final = Decimal(10) ** 12
 MAX_SIZE_SHARES: Final = 10**12
 """Sizes must not exceed this, so that no sum over a bar can overflow 64 bits."""
 MAX_SEQUENCE: Final = 2**37 - 1
-"""Sequences must not exceed this: together with the microsecond within the minute it orders trades in one 64-bit number."""
+"""Sequences must not exceed this: with the time within the minute and the price they order trades in one 128-bit number."""
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="trade"):

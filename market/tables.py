@@ -152,15 +152,23 @@ TRADES: Final = Table(
         *_INSTRUMENT,
         Column("trade_id", DataType.TEXT, "Identity of the trade within source, symbol and session."),
         Column("traded_at", DataType.TIMESTAMP, "Execution time, UTC, microseconds."),
-        Column("bar_at", DataType.TIMESTAMP, "Start of the minute that the trade falls into."),
-        *_IN_SESSION,
+        Column("bar_at", DataType.TIMESTAMP, "Start of the minute that the trade belongs to."),
+        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+        Column(
+            "segment",
+            DataType.TEXT,
+            "Part of the session that it belongs to: pre, regular or post. The closing auction is regular, though it is reported "
+            "after the close.",
+        ),
         Column("price", DataType.PRICE, "Price per share."),
         Column("size", DataType.BIGINT, "Shares."),
         Column("sequence", DataType.BIGINT, "Order among trades with equal traded_at."),
         Column("exchange", DataType.TEXT, "Venue code of the feed."),
         Column("conditions", DataType.TEXT, "Sale conditions in the feed's notation."),
-        Column("counts_for_price", DataType.BOOLEAN, "Whether it may set open, high, low and close."),
+        Column("counts_for_open_close", DataType.BOOLEAN, "Whether it may set open and close."),
+        Column("counts_for_high_low", DataType.BOOLEAN, "Whether it may set high and low."),
         Column("counts_for_volume", DataType.BOOLEAN, "Whether it counts for volume and vwap."),
+        Column("left_out_for", DataType.TEXT, "Why it does not count for all of these; else null.", nullable=True),
         Column("eligibility_version", DataType.INTEGER, "Version of the feed's eligibility rule that decided so."),
         *_LEDGER,
     ),
@@ -239,7 +247,15 @@ _BAR_VALUES: Final = (
     Column("vwap", DataType.PRICE, "notional / volume, rounded half up.", nullable=True),
     Column("trade_count", DataType.BIGINT, "All trades of the minute that were not cancelled."),
     Column(
-        "excluded_trade_count", DataType.BIGINT, "Of these, the trades whose conditions bar them from setting a price."
+        "excluded_trade_count",
+        DataType.BIGINT,
+        "Of these, the trades whose conditions bar them from open and close, from high and low, or from volume.",
+    ),
+    Column(
+        "left_out",
+        DataType.TEXT,
+        "excluded_trade_count by reason, as a JSON object; null if there is none.",
+        nullable=True,
     ),
     Column(
         "cancelled_trade_count", DataType.BIGINT, "Trades of the minute that were cancelled: they count for nothing."

@@ -5,9 +5,11 @@ is :mod:`verify.ledger`.
 
 A trade counts as the newest of its cancels and corrections says, whenever that came. A bar is the minute that its trades
 fall into. Open and close are the prices of the first and the last trade by time,
-then sequence, then price, among those that may set a price. All arithmetic is in whole millionths.
+then sequence, then price, among those that may set them. All arithmetic is in whole millionths.
 """
 
+import json
+from collections import Counter
 from datetime import date
 from typing import Any, Final
 
@@ -126,20 +128,22 @@ def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
     """
     stands = (pl.col("said") != "cancel").fill_null(value=True)
     price, counts = pl.col("price"), pl.col("counts_for_volume") & stands
-    may_set = price.filter(pl.col("counts_for_price") & stands)
+    may_set = price.filter(pl.col("counts_for_open_close") & stands)
+    may_reach = price.filter(pl.col("counts_for_high_low") & stands)
     notional = price.cast(pl.Int128) * pl.col("size").cast(pl.Int128)
     bars = (
         trades.sort("traded_at", "sequence", "price")
         .group_by(*_KEY, "session_date", "segment", maintain_order=True)
         .agg(
             may_set.first().alias("open"),
-            may_set.max().alias("high"),
-            may_set.min().alias("low"),
+            may_reach.max().alias("high"),
+            may_reach.min().alias("low"),
             may_set.last().alias("close"),
             pl.col("size").filter(counts).sum().alias("volume"),
             notional.filter(counts).sum().alias("notional"),
             stands.sum().cast(pl.Int64).alias("trade_count"),
-            (~pl.col("counts_for_price") & stands).sum().cast(pl.Int64).alias("excluded_trade_count"),
+            (pl.col("left_out_for").is_not_null() & stands).sum().cast(pl.Int64).alias("excluded_trade_count"),
+            pl.col("left_out_for").filter(stands).drop_nulls().alias("left_out"),
             (~stands).sum().cast(pl.Int64).alias("cancelled_trade_count"),
             (pl.col("said") == "correction").sum().cast(pl.Int64).alias("corrected_trade_count"),
         )
@@ -157,7 +161,17 @@ def build_bars(trades: pl.DataFrame) -> pl.DataFrame:
             pl.col("took_effect").max().alias("revised_at"),
         )
     )
-    return bars.with_columns(vwap.alias("vwap")).join(revisions, on=_KEY).select(tables.BAR_REVISIONS.column_names)
+    left_out = pl.col("left_out").map_elements(_counted_reasons, return_dtype=pl.String)
+    return (
+        bars.with_columns(vwap.alias("vwap"), left_out)
+        .join(revisions, on=_KEY)
+        .select(tables.BAR_REVISIONS.column_names)
+    )
+
+
+def _counted_reasons(reasons: pl.Series) -> str | None:
+    """Return how often each reason occurs, as a JSON object in the order of the reasons; ``None`` for none."""
+    return json.dumps(Counter(sorted(reasons))) if len(reasons) else None
 
 
 def _sessions(lake: Lake, published: Published, decisions: Decisions) -> set[date]:

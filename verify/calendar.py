@@ -35,6 +35,12 @@ def _bounds() -> tuple[Moments, Moments, Moments, Moments, Moments]:
     )
 
 
+def closes_of(session_dates: pl.Series) -> pl.Series:
+    """Return the end of the regular segment of sessions, in UTC epoch microseconds."""
+    _, _, closes, _, days = _bounds()
+    return pl.Series(closes[np.searchsorted(days, session_dates.to_physical().to_numpy())])
+
+
 def in_sessions(moments: pl.Series) -> pl.DataFrame:
     """Return ``session_date`` and ``segment`` for UTC epoch microseconds; both are null outside every session."""
     pre_opens, opens, closes, post_closes, days = _bounds()

@@ -11,15 +11,17 @@ from typing import Final
 
 import polars as pl
 
-from market.eligibility import RULES
+from market.eligibility import RULES, Use
 from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
-from verify.calendar import in_sessions
+from verify.calendar import closes_of, in_sessions
 from verify.parsing import AmendmentMessage, BarMessage, Numbers, QuoteMessage, TradeMessage, parse, whole_number
 
 LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
 
 _FUTURE_MICROS: Final = 5 * 60 * 1_000_000
+_MINUTE: Final = 60 * 1_000_000
+_AUCTION_MICROS: Final = 15 * _MINUTE
 _MAX_TS: Final = 7_258_118_400 * 1_000_000
 _MAX_BAR_VOLUME: Final = 10**15
 _MAX_EXCHANGE_CHARACTERS: Final = 16
@@ -57,11 +59,27 @@ def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
             pl.col("size").is_between(1, MAX_SIZE_SHARES),
         )
     )
-    minute = pl.col("ts") - pl.col("ts") % 60_000_000
-    return _judge_eligibility(valid).with_columns(
-        _moment(pl.col("ts")).alias("traded_at"),
-        _moment(minute).alias("bar_at"),
+    minute = pl.col("ts") - pl.col("ts") % _MINUTE
+    in_minutes = valid.with_columns(_moment(pl.col("ts")).alias("traded_at"), _moment(minute).alias("bar_at"))
+    is_auction = _is_closing_auction(in_minutes)
+    last_minute = closes_of(in_minutes["session_date"]) - _MINUTE
+    return _judge_eligibility(
+        in_minutes.with_columns(
+            pl.when(is_auction).then(pl.lit("regular")).otherwise(pl.col("segment")).alias("segment"),
+            pl.when(is_auction).then(_moment(pl.lit(last_minute))).otherwise(pl.col("bar_at")).alias("bar_at"),
+        )
     )
+
+
+def _is_closing_auction(trades: pl.DataFrame) -> pl.Series:
+    """Return which trades carry a condition of their feed's closing auction within a quarter of an hour after the close."""
+    bits = pl.col("conditions").replace("", "0").str.to_integer(base=16, dtype=pl.Int64, strict=False)
+    has_condition = pl.any_horizontal(
+        pl.lit(value=False),
+        *((pl.col("source") == source) & (bits & rule.closing_auction_bits != 0) for source, rule in RULES.items()),
+    )
+    since_close = trades["ts"] - closes_of(trades["session_date"])
+    return trades.select(has_condition & pl.lit(since_close.is_between(0, _AUCTION_MICROS, closed="left"))).to_series()
 
 
 def amendments_in(messages: pl.DataFrame) -> pl.DataFrame:
@@ -104,7 +122,7 @@ def amendments_in(messages: pl.DataFrame) -> pl.DataFrame:
 
 def judged_again(trades: pl.DataFrame) -> pl.DataFrame:
     """Return trades of ``silver/trades`` with what they count for, by the conditions that they have now."""
-    return _judge_eligibility(trades.drop("counts_for_price", "counts_for_volume", "eligibility_version"))
+    return _judge_eligibility(trades.drop(_JUDGEMENT))
 
 
 def quotes_in(messages: pl.DataFrame) -> pl.DataFrame:
@@ -213,31 +231,38 @@ def _in_session(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _judge_eligibility(trades: pl.DataFrame) -> pl.DataFrame:
-    """Return the trades with what they count for, by the published masks of their feed."""
+    """Return the trades with what they count for, by the published exclusions of their feed."""
     met = trades.select("source", "segment", "conditions").unique()
     judged = [
         {"source": source, "segment": segment, "conditions": conditions, **_eligibility(source, segment, conditions)}
         for source, segment, conditions in met.iter_rows()
     ]
-    schema = {
-        **met.schema,
-        "counts_for_price": pl.Boolean(),
-        "counts_for_volume": pl.Boolean(),
-        "eligibility_version": pl.Int32(),
-    }
+    schema = {**met.schema, **_JUDGEMENT}
     return trades.join(pl.DataFrame(judged, schema=schema), on=["source", "segment", "conditions"], how="left")
+
+
+_JUDGEMENT: Final = {
+    "counts_for_open_close": pl.Boolean(),
+    "counts_for_high_low": pl.Boolean(),
+    "counts_for_volume": pl.Boolean(),
+    "left_out_for": pl.String(),
+    "eligibility_version": pl.Int32(),
+}
 
 
 def _eligibility(source: str, segment: str, conditions: str) -> dict[str, object]:
     rule = RULES.get(source)
-    if rule is None:
-        return {"counts_for_price": True, "counts_for_volume": True, "eligibility_version": 1}
-    bits = int(conditions or "0", 16)
-    regular = segment == "regular"
-    no_price = rule.no_price_regular if regular else rule.no_price_extended
-    no_volume = rule.no_volume_regular if regular else rule.no_volume_extended
+    bits = int(conditions or "0", 16) if rule else 0
+    lost = [
+        (exclusion.reason, exclusion.regular if segment == "regular" else exclusion.extended)
+        for exclusion in (rule.exclusions if rule else ())
+        if bits & exclusion.bits
+    ]
+    reasons = [reason for reason, uses in lost if uses]
     return {
-        "counts_for_price": not bits & no_price,
-        "counts_for_volume": not bits & no_volume,
-        "eligibility_version": rule.version,
+        "counts_for_open_close": not any(Use.OPEN_CLOSE in uses for _, uses in lost),
+        "counts_for_high_low": not any(Use.HIGH_LOW in uses for _, uses in lost),
+        "counts_for_volume": not any(Use.VOLUME in uses for _, uses in lost),
+        "left_out_for": reasons[0] if reasons else None,
+        "eligibility_version": rule.version if rule else 1,
     }

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from spark_jobs.transforms.silver import with_eligibility
+from spark_jobs.transforms.silver import JUDGEMENT, with_eligibility
 from spark_jobs.transforms.unique import TRADE_REFERENCE
 
 _TRADE_KEY: Final = list(TRADE_REFERENCE)
@@ -50,7 +50,7 @@ def amend(trades: pl.DataFrame, amendments: pl.DataFrame) -> pl.DataFrame:
         pl.max_horizontal("ingested_at", "amendment_ingested_at").alias("touched_at"),
     )
     counted = counted.select(*trades.columns, "is_cancelled", "is_corrected", "touched_at")
-    judged = with_eligibility(counted.filter("is_corrected").drop(_JUDGEMENT)).select(counted.columns)
+    judged = with_eligibility(counted.filter("is_corrected").drop(JUDGEMENT)).select(counted.columns)
     return pl.concat([counted.filter(~pl.col("is_corrected")), judged])
 
 
@@ -67,9 +67,6 @@ def stamps(trades: pl.DataFrame, amendments: pl.DataFrame, bar_key: tuple[str, .
         pl.max_horizontal("ingested_at", "amendment_ingested_at").alias("ingested_at")
     )
     return pl.concat([own, amended.select(*bar_key, "ingested_at")]).unique()
-
-
-_JUDGEMENT: Final = ("counts_for_price", "counts_for_volume", "eligibility_version")
 
 
 def _holding(amendments: pl.DataFrame) -> pl.DataFrame:

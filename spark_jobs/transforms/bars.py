@@ -9,12 +9,15 @@ from typing import Final
 
 import polars as pl
 
+from market.eligibility import REASONS
 from market.tables import BAR_REVISIONS
 
 BAR_KEY: Final = ("source", "symbol", "bar_at")
 _GROUP: Final = (*BAR_KEY, "session_date", "segment")
 _SEQUENCE_SPACE: Final = 2**37
 _PRICE_SPACE: Final = 10**18
+
+_LEFT_OUT: Final = {reason: f"left_out_{reason}" for reason in REASONS}
 
 SUM_SCHEMA: Final = {
     "source": pl.String(),
@@ -30,6 +33,7 @@ SUM_SCHEMA: Final = {
     "notional": pl.Int128(),
     "trade_count": pl.Int64(),
     "excluded_trade_count": pl.Int64(),
+    **dict.fromkeys(_LEFT_OUT.values(), pl.Int64()),
     "cancelled_trade_count": pl.Int64(),
     "corrected_trade_count": pl.Int64(),
     "revision": pl.Int32(),
@@ -47,6 +51,7 @@ _ADDED: Final = (
     "notional",
     "trade_count",
     "excluded_trade_count",
+    *_LEFT_OUT.values(),
     "cancelled_trade_count",
     "corrected_trade_count",
     "revision",
@@ -56,11 +61,12 @@ _ADDED: Final = (
 def _position() -> pl.Expr:
     """Return one number that orders the trades of a minute by time, then sequence, then price, and ends with the price.
 
-    A microsecond within a minute takes 26 bits, the sequence 37, the price in millionths 18 decimal digits.
+    Microseconds since the start of the minute take 30 bits (the closing auction comes up to 16 minutes after the start of its
+    minute), the sequence 37, the price in millionths 18 decimal digits: 127 bits in all.
     """
     within = (pl.col("traded_at") - pl.col("bar_at")).dt.total_microseconds()
-    order = within * _SEQUENCE_SPACE + pl.col("sequence")
-    return order.cast(pl.Int128) * _PRICE_SPACE + pl.col("price")
+    order = within.cast(pl.Int128) * _SEQUENCE_SPACE + pl.col("sequence")
+    return order * _PRICE_SPACE + pl.col("price")
 
 
 def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
@@ -71,13 +77,22 @@ def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
     trades
         Each trade once, as it counts: see :func:`spark_jobs.transforms.amend.amend`. Prices are in millionths.
     """
-    counts = ~pl.col("is_cancelled")
-    for_price, for_volume = pl.col("counts_for_price") & counts, pl.col("counts_for_volume") & counts
+    stands = ~pl.col("is_cancelled")
+    for_open_close, for_high_low, for_volume = (
+        pl.col(f"counts_for_{use}") & stands for use in ("open_close", "high_low", "volume")
+    )
+    reason = pl.col("left_out_for")
+    if trades["left_out_for"].null_count() < trades.height:
+        left_out = [
+            ((reason == name).fill_null(value=False) & stands).sum().alias(own) for name, own in _LEFT_OUT.items()
+        ]
+    else:
+        left_out = [pl.lit(0, pl.Int64).first().alias(own) for own in _LEFT_OUT.values()]
     sums = (
         trades.lazy()
         .with_columns(
-            position=pl.when(for_price).then(_position()),
-            priced=pl.when(for_price).then(pl.col("price")),
+            position=pl.when(for_open_close).then(_position()),
+            priced=pl.when(for_high_low).then(pl.col("price")),
             counted=pl.when(for_volume).then(pl.col("size")).otherwise(0),
         )
         .with_columns(worth=pl.col("price").cast(pl.Int128) * pl.col("counted").cast(pl.Int128))
@@ -89,10 +104,11 @@ def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
             pl.col("priced").min().alias("low"),
             pl.col("counted").sum().alias("volume"),
             pl.col("worth").sum().alias("notional"),
-            counts.sum().alias("trade_count"),
-            (counts & ~for_price).sum().alias("excluded_trade_count"),
+            stands.sum().alias("trade_count"),
+            (stands & reason.is_not_null()).sum().alias("excluded_trade_count"),
+            *left_out,
             pl.col("is_cancelled").sum().alias("cancelled_trade_count"),
-            (counts & pl.col("is_corrected")).sum().alias("corrected_trade_count"),
+            (stands & pl.col("is_corrected")).sum().alias("corrected_trade_count"),
             pl.lit(1, pl.Int32).first().alias("revision"),
             pl.col("touched_at").max().alias("revised_at"),
         )
@@ -127,5 +143,16 @@ def finish(sums: pl.DataFrame) -> pl.DataFrame:
         (pl.col("first") % _PRICE_SPACE).cast(pl.Int64).alias("open"),
         (pl.col("last") % _PRICE_SPACE).cast(pl.Int64).alias("close"),
         pl.when(volume > 0).then(half_up).cast(pl.Int64).alias("vwap"),
+        _left_out().alias("left_out"),
     )
     return bars.select(BAR_REVISIONS.column_names).sort(BAR_KEY)
+
+
+def _left_out() -> pl.Expr:
+    """Return the counts of the reasons as a JSON object; null if there are none."""
+    counted = [
+        pl.when(pl.col(own) > 0).then(pl.concat_str(pl.lit(f'"{reason}": '), pl.col(own)))
+        for reason, own in _LEFT_OUT.items()
+    ]
+    body = pl.concat_str(counted, separator=", ", ignore_nulls=True)
+    return pl.when(pl.col("excluded_trade_count") > 0).then(pl.concat_str(pl.lit("{"), body, pl.lit("}")))

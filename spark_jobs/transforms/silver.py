@@ -1,12 +1,13 @@
 """The rows of trades, quotes and vendor bars, from valid messages with their place in a session."""
 
 import zlib
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
-from market.eligibility import RULES, rule_for
-from market.sessions import Segment
+from market.eligibility import CLOSING_AUCTION_LASTS, EVERYTHING, NOTHING, RULES, Use, rule_for
+from market.sessions import Segment, find_session
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.calendar import MINUTE
 
@@ -15,11 +16,41 @@ _JUDGED_BY: Final = ["source", "segment", "conditions"]
 
 def trade_rows(trades: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of ``silver/trades``."""
-    rows = _of_tape(trades, "trade_id")
-    return with_eligibility(rows).with_columns(
+    rows = _of_tape(trades, "trade_id").with_columns(
         pl.col("ts").cast(MOMENT).alias("traded_at"),
         (pl.col("ts") - pl.col("ts") % MINUTE).cast(MOMENT).alias("bar_at"),
     )
+    return with_eligibility(_with_closing_auction(rows))
+
+
+def _with_closing_auction(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the trades, those of a closing auction moved into the last minute of the regular segment."""
+    bits = {source: rule.closing_auction_bits for source, rule in RULES.items()}
+    after = rows.filter(pl.col("source").is_in(list(bits)), pl.col("segment") == Segment.POST)
+    after = after.select("source", "conditions", "session_date", "traded_at").unique()
+    moved = [
+        (source, conditions, session_date, traded_at, close_at - timedelta(minutes=1))
+        for source, conditions, session_date, traded_at in after.iter_rows()
+        if int(conditions or "0", 16) & bits[source]
+        and traded_at - (close_at := _close_of(session_date)) < CLOSING_AUCTION_LASTS
+    ]
+    if not moved:
+        return rows
+    auction = pl.DataFrame(moved, {**after.schema, "auction_bar_at": MOMENT}, orient="row")
+    known = rows.join(auction, on=after.columns, how="left", maintain_order="left")
+    return known.with_columns(
+        pl.when(pl.col("auction_bar_at").is_null())
+        .then(pl.col("segment"))
+        .otherwise(pl.lit(Segment.REGULAR.value, rows.schema["segment"]))
+        .alias("segment"),
+        pl.coalesce("auction_bar_at", "bar_at").alias("bar_at"),
+    ).drop("auction_bar_at")
+
+
+def _close_of(session_date: date) -> datetime:
+    session = find_session(session_date)
+    assert session is not None, f"{session_date} is no session, yet a trade lies in it"
+    return session.close_at
 
 
 def amendment_rows(amendments: pl.DataFrame) -> pl.DataFrame:
@@ -60,25 +91,42 @@ def with_eligibility(trades: pl.DataFrame) -> pl.DataFrame:
     """Return the trades with what they count for under the rule of their feed."""
     met = trades.select("source").unique()["source"].to_list()
     if not set(met) & set(RULES):
-        everything = {"counts_for_price": True, "counts_for_volume": True}
-        version = pl.lit(rule_for("").version, pl.Int32).alias("eligibility_version")
-        return trades.with_columns(*(pl.lit(value=value).alias(name) for name, value in everything.items()), version)
+        values = _judgement(EVERYTHING, None, rule_for("").version)
+        return trades.with_columns(
+            pl.lit(value, own).alias(name) for (name, own), value in zip(_JUDGEMENT.items(), values, strict=True)
+        )
     combinations = trades.select(_JUDGED_BY).unique()
-    judged = [_eligibility(*row) for row in combinations.iter_rows()]
-    schema = {"counts_for_price": pl.Boolean(), "counts_for_volume": pl.Boolean(), "eligibility_version": pl.Int32()}
+    judged = [_judge(*row) for row in combinations.iter_rows()]
     return trades.join(
-        combinations.hstack(pl.DataFrame(judged, schema=schema, orient="row")),
+        combinations.hstack(pl.DataFrame(judged, schema=_JUDGEMENT, orient="row")),
         on=_JUDGED_BY,
         how="left",
         maintain_order="left",
     )
 
 
-def _eligibility(source: str, segment: str, conditions: str) -> tuple[bool, bool, int]:
+_Judgement = tuple[bool, bool, bool, str | None, int]
+_JUDGEMENT: Final = {
+    "counts_for_open_close": pl.Boolean(),
+    "counts_for_high_low": pl.Boolean(),
+    "counts_for_volume": pl.Boolean(),
+    "left_out_for": pl.String(),
+    "eligibility_version": pl.Int32(),
+}
+JUDGEMENT: Final = tuple(_JUDGEMENT)
+"""The columns that say what a trade counts for."""
+
+
+def _judge(source: str, segment: str, conditions: str) -> _Judgement:
     rule = rule_for(source)
-    bits = int(conditions or "0", 16) if source in RULES else 0
-    if segment == Segment.REGULAR:
-        no_price, no_volume = rule.no_price_regular, rule.no_volume_regular
-    else:
-        no_price, no_volume = rule.no_price_extended, rule.no_volume_extended
-    return not bits & no_price, not bits & no_volume, rule.version
+    bits = int(conditions or "0", 16) if rule.exclusions else 0
+    counts, reason = EVERYTHING, None
+    for exclusion in rule.exclusions:
+        taken = exclusion.regular if segment == Segment.REGULAR else exclusion.extended
+        if bits & exclusion.bits and taken is not NOTHING:
+            counts, reason = counts & ~taken, reason or exclusion.reason
+    return _judgement(counts, reason, rule.version)
+
+
+def _judgement(counts: Use, reason: str | None, version: int) -> _Judgement:
+    return Use.OPEN_CLOSE in counts, Use.HIGH_LOW in counts, Use.VOLUME in counts, reason, version

@@ -87,6 +87,7 @@ def bar(minute: int = 0, revision: int = 1, price: Decimal | None = EXACT) -> di
         "vwap": price,
         "trade_count": revision,
         "excluded_trade_count": 0,
+        "left_out": None,
         "cancelled_trade_count": 0,
         "corrected_trade_count": 0,
         "revision": revision,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from market.eligibility import COUNT_ALL, RULES, BitRule, rule_for
+from market.eligibility import COUNT_ALL, NOTHING, REASONS, RULES, rule_for
 from market.records import Bar, Quote, Trade
 from market.tables import LAKE_TABLES, POSTGRES_TABLES, TABLES, DataType, Store, Table
 from market.topics import TOPICS
@@ -63,14 +63,21 @@ def test_topics_are_versioned_and_keyed_by_a_field_of_their_records() -> None:
 
 
 @pytest.mark.parametrize("source", sorted(RULES))
-def test_an_eligibility_rule_is_a_set_of_bits_that_a_64_bit_number_holds(source: str) -> None:
+def test_an_eligibility_rule_names_bits_that_15_hexadecimal_digits_hold_and_its_reasons_once(source: str) -> None:
     rule = RULES[source]
-    assert rule.version >= 1
-    for name in BitRule.__slots__:
-        assert 0 <= getattr(rule, name) < 2**60
     assert rule_for(source) is rule
+    assert rule.version >= 1
+    assert 0 <= rule.closing_auction_bits < 2**60
+    assert rule.exclusions
+    for exclusion in rule.exclusions:
+        assert 0 < exclusion.bits < 2**60
+        assert exclusion.regular | exclusion.extended is not NOTHING
+        assert re.fullmatch("[a-z_]+", exclusion.reason)
+    reasons = [exclusion.reason for exclusion in rule.exclusions]
+    assert len(set(reasons)) == len(reasons)
+    assert set(reasons) <= set(REASONS)
 
 
 def test_a_feed_without_a_rule_counts_every_trade() -> None:
     assert rule_for("simulated") is COUNT_ALL
-    assert not any(getattr(COUNT_ALL, name) for name in BitRule.__slots__ if name != "version")
+    assert (COUNT_ALL.exclusions, COUNT_ALL.closing_auction_bits) == ((), 0)

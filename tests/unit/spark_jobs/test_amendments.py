@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from market import tables
-from market.eligibility import RULES
 from spark_jobs.transforms.kinds import TRADES
+from tests.unit.lean_conditions import judgement
 from tests.unit.spark_jobs.fake_platform import Platform, Process
 from tests.unit.spark_jobs.messages import INGESTED, OPEN, TRADE, changed, micros
 
@@ -165,15 +165,12 @@ def as_it_counts(row: Row, amendments: list[Row]) -> Row | None:
 
 def bar_of(trades: list[Row], amendments: list[Row]) -> tuple[Any, ...]:
     """Return the values of a bar, one trade at a time: the oracle."""
-    rule = RULES["lean"]
     counted = [
         (row, as_it_counts(row, amendments)) for row in sorted(trades, key=lambda row: (row["ts"], row["sequence"]))
     ]
     standing = [row for _, row in counted if row is not None]
-    prices = [
-        Decimal(row["price"]) for row in standing if not int(row["conditions"] or "0", 16) & rule.no_price_regular
-    ]
-    sized = [row for row in standing if not int(row["conditions"] or "0", 16) & rule.no_volume_regular]
+    prices = [Decimal(row["price"]) for row in standing if judgement(row["conditions"])["counts_for_open_close"]]
+    sized = [row for row in standing if judgement(row["conditions"])["counts_for_volume"]]
     volume = sum(row["size"] for row in sized)
     notional = sum((Decimal(row["price"]) * row["size"] for row in sized), Decimal(0))
     vwap = (notional / volume).quantize(Decimal("0.000001"), ROUND_HALF_UP) if volume else None

@@ -13,12 +13,14 @@ from market.tables import AMENDMENTS, BAR_REVISIONS, TRADES
 from spark_jobs.schemas import frame_schema
 from spark_jobs.transforms.amend import amend
 from spark_jobs.transforms.bars import SUM_SCHEMA, add_sums, finish, sum_trades
+from tests.unit.lean_conditions import left_out
 from tests.unit.spark_jobs.messages import INGESTED, OPEN, in_units
 
 Trade = dict[str, Any]
 Bars = dict[tuple[str, datetime], dict[str, Any]]
 EXAMPLES = 150
 LARGEST_PRICE = "999999999999.999999"
+COUNTS_FOR = ("counts_for_open_close", "counts_for_high_low", "counts_for_volume")
 NOTHING = {"open": None, "high": None, "low": None, "close": None}
 
 
@@ -37,8 +39,10 @@ def trade(symbol: str, price: str, size: int = 100, *, after_micros: int = 0, **
         "sequence": 0,
         "exchange": "",
         "conditions": "",
-        "counts_for_price": True,
+        "counts_for_open_close": True,
+        "counts_for_high_low": True,
         "counts_for_volume": True,
+        "left_out_for": None,
         "eligibility_version": 1,
         "topic": "t",
         "partition": 0,
@@ -79,20 +83,25 @@ def one_at_a_time(trades: Iterable[Trade]) -> Bars:
 
 def bar_of(rows: list[Trade]) -> dict[str, Any]:
     ordered = sorted(rows, key=lambda row: (row["traded_at"], row["sequence"], row["price"]))
-    prices = [row["price"] for row in ordered if row["counts_for_price"]]
+    prices = [row["price"] for row in ordered if row["counts_for_open_close"]]
+    reach = [row["price"] for row in ordered if row["counts_for_high_low"]]
+    reasons = [row["left_out_for"] for row in rows]
     counting = [row for row in rows if row["counts_for_volume"]]
     volume = sum(row["size"] for row in counting)
     notional = sum((row["price"] * row["size"] for row in counting), Decimal(0))
     vwap = (notional / volume).quantize(Decimal("0.000001"), ROUND_HALF_UP) if volume else None
     batches = {row["ingested_at"] for row in rows}
-    values = {"open": prices[0], "high": max(prices), "low": min(prices), "close": prices[-1]} if prices else NOTHING
     return {
-        **values,
+        "open": prices[0] if prices else None,
+        "close": prices[-1] if prices else None,
+        "high": max(reach, default=None),
+        "low": min(reach, default=None),
         "volume": volume,
         "notional": notional,
         "vwap": vwap,
         "trade_count": len(rows),
-        "excluded_trade_count": len(rows) - len(prices),
+        "excluded_trade_count": len(rows) - reasons.count(None),
+        "left_out": left_out(reasons),
         "revision": len(batches),
         "revised_at": max(batches),
     }
@@ -115,7 +124,9 @@ def random_trades(symbol: str, chance: random.Random) -> list[Trade]:
             chance.choice([1, 3, chance.randint(1, 10**12), 10**12]),
             after_micros=chance.choice(moments),
             sequence=chance.choice([0, 1, 2**37 - 1]),
-            counts_for_price=chance.random() < 0.7,
+            counts_for_open_close=chance.random() < 0.7,
+            counts_for_high_low=chance.random() < 0.7,
+            left_out_for=chance.choice([None, None, "sweep", "official_open", "average_price"]),
             counts_for_volume=chance.random() < 0.7,
             ingested_at=INGESTED + timedelta(milliseconds=chance.randint(0, 3)),
         )
@@ -203,12 +214,27 @@ def test_hand_written_minutes() -> None:
             },
         ),
         "NONE": (
-            [trade("NONE", "5", counts_for_price=False, counts_for_volume=False)],
-            {**NOTHING, "volume": 0, "notional": 0, "vwap": None, "trade_count": 1, "excluded_trade_count": 1},
+            [trade("NONE", "5", left_out_for="official_close", **dict.fromkeys(COUNTS_FOR, False))],
+            {
+                **NOTHING,
+                "volume": 0,
+                "notional": 0,
+                "vwap": None,
+                "trade_count": 1,
+                "excluded_trade_count": 1,
+                "left_out": '{"official_close": 1}',
+            },
         ),
         "VOLUME": (
-            [trade("VOLUME", "5", counts_for_price=False), trade("VOLUME", "6", counts_for_volume=False)],
-            {"open": Decimal(6), "high": Decimal(6), "volume": 100, "vwap": Decimal(5), "excluded_trade_count": 1},
+            [trade("VOLUME", "5", counts_for_open_close=False), trade("VOLUME", "6", counts_for_volume=False)],
+            {"open": Decimal(6), "low": Decimal(5), "volume": 100, "vwap": Decimal(5), "left_out": None},
+        ),
+        "AUCTION": (  # reported up to 16 minutes after the start of its minute
+            [
+                trade("AUCTION", "5", after_micros=59_999_999, sequence=2**37 - 1),
+                trade("AUCTION", LARGEST_PRICE, after_micros=959_999_999, sequence=2**37 - 1, bar_at=OPEN),
+            ],
+            {"open": Decimal(5), "close": Decimal(LARGEST_PRICE), "high": Decimal(LARGEST_PRICE)},
         ),
         "LATE": (
             [trade("LATE", "5"), trade("LATE", "6", ingested_at=late), trade("LATE", "7", ingested_at=late)],

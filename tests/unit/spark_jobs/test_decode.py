@@ -326,14 +326,42 @@ def test_moments_find_their_session_and_segment() -> None:
 def test_sale_conditions_decide_what_a_trade_counts_for() -> None:
     pre = micros(OPEN - timedelta(hours=1))
     cases = [
-        (changed(TRADE, conditions=""), (True, True)),
-        (changed(TRADE, conditions="20"), (False, True)),  # intermarket sweep
-        (changed(TRADE, conditions="20", ts=pre), (True, True)),
-        (changed(TRADE, conditions="80", ts=pre), (False, False)),  # closing print, before the open
-        (changed(TRADE, conditions="1000000"), (False, False)),  # official close
-        (changed(TRADE, conditions="fffffffffffffff"), (False, False)),
-        (changed(TRADE, conditions="fffffff", source="other"), (True, True)),
+        (changed(TRADE, conditions=""), (True, True, None)),
+        (changed(TRADE, conditions="20"), (False, True, "sweep")),
+        (changed(TRADE, conditions="20", ts=pre), (True, True, None)),
+        (changed(TRADE, conditions="80", ts=pre), (False, False, "closing_print")),
+        (changed(TRADE, conditions="80"), (True, True, None)),
+        (changed(TRADE, conditions="1000000"), (False, False, "official_close")),
+        (changed(TRADE, conditions="140020"), (False, True, "average_price")),
+        (changed(TRADE, conditions="fffffffffffffff"), (False, False, "official_close")),
+        (changed(TRADE, conditions="fffffff", source="other"), (True, True, None)),
     ]
     rows = decoded(TRADES, [value for value, _ in cases])
-    found = [(rows[number]["counts_for_price"], rows[number]["counts_for_volume"]) for number in range(len(cases))]
+    names = ("counts_for_open_close", "counts_for_volume", "left_out_for")
+    found = [tuple(rows[number][name] for name in names) for number in range(len(cases))]
     assert found == [expected for _, expected in cases]
+    assert all(rows[number]["counts_for_high_low"] == for_price for number, (_, (for_price, *_)) in enumerate(cases))
+
+
+def test_the_closing_auction_belongs_to_the_last_regular_minute() -> None:
+    close = datetime(2013, 10, 7, 20, 0, tzinfo=UTC)
+    early_close = datetime(2013, 11, 29, 18, 0, tzinfo=UTC)
+    last, before = close - timedelta(minutes=1), close - timedelta(microseconds=1)
+    cases = [
+        ("80", close, "lean", last, "regular", True),
+        ("20000080", close + timedelta(seconds=64), "lean", last, "regular", True),
+        ("80", early_close + timedelta(seconds=3), "lean", early_close - timedelta(minutes=1), "regular", True),
+        ("80", close + timedelta(minutes=15), "lean", close + timedelta(minutes=15), "post", False),
+        ("80", close + timedelta(minutes=15, microseconds=-1), "lean", last, "regular", True),
+        ("80", before, "lean", last, "regular", True),
+        ("40", close, "lean", close, "post", True),
+        ("80", close, "other", close, "post", True),
+        ("1000080", close, "lean", last, "regular", False),
+    ]
+    rows = decoded(
+        TRADES, [changed(TRADE, conditions=bits, ts=micros(at), source=source) for bits, at, source, *_ in cases]
+    )
+    for number, (_, at, _, bar_at, segment, counts) in enumerate(cases):
+        row = rows[number]
+        assert (row["traded_at"], row["bar_at"], row["segment"]) == (at, bar_at, segment), number
+        assert row["counts_for_volume"] == counts, number

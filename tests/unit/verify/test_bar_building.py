@@ -9,8 +9,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.eligibility import RULES
 from market.tables import AMENDMENTS, BAR_REVISIONS, TRADES
+from tests.unit.lean_conditions import judgement, left_out
 from tests.unit.verify.tiny_lake import FIRST_BATCH, OPEN, SESSION
 from verify.bars import build_bars, counted
 from verify.lake import schema_of
@@ -30,12 +30,10 @@ def as_it_counts(trade: Row, amendments: list[Row]) -> Row:
         return {**trade, "said": None, "stamps": stamps}
     if newest["kind"] == "cancel":
         return {**trade, "said": "cancel", "stamps": stamps}
-    bits, rule = int(newest["conditions"] or "0", 16), RULES["lean"]
     return {
         **trade,
         **{name: newest[name] for name in ("price", "size")},
-        "counts_for_price": not bits & rule.no_price_regular,
-        "counts_for_volume": not bits & rule.no_volume_regular,
+        **judgement(newest["conditions"]),
         "said": "correction",
         "stamps": stamps,
     }
@@ -49,20 +47,23 @@ def bars_one_by_one(trades: list[Row], amendments: list[Row]) -> dict[Any, Row]:
         members = [trade for trade in every if trade["said"] != "cancel"]
         stamps = set().union(*(trade["stamps"] for trade in every))
         ordered = sorted(members, key=lambda trade: (trade["traded_at"], trade["sequence"], trade["price"]))
-        priced = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_price"]]
+        priced = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_open_close"]]
+        reached = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_high_low"]]
+        reasons = [trade["left_out_for"] for trade in members]
         counted = [trade for trade in members if trade["counts_for_volume"]]
         volume = sum(trade["size"] for trade in counted)
         notional = sum((Decimal(trade["price"]) / 10**6 * trade["size"] for trade in counted), Decimal(0))
         bars[minute] = {
             "open": priced[0] if priced else None,
-            "high": max(priced, default=None),
-            "low": min(priced, default=None),
+            "high": max(reached, default=None),
+            "low": min(reached, default=None),
             "close": priced[-1] if priced else None,
             "volume": volume,
             "notional": notional,
             "vwap": (notional / volume).quantize(_MILLIONTH, ROUND_HALF_UP) if volume else None,
             "trade_count": len(members),
-            "excluded_trade_count": len(members) - len(priced),
+            "excluded_trade_count": len(members) - reasons.count(None),
+            "left_out": left_out(reasons),
             "cancelled_trade_count": len(every) - len(members),
             "corrected_trade_count": sum(trade["said"] == "correction" for trade in members),
             "revision": len(stamps),
@@ -103,8 +104,7 @@ def trade(number: int, offset_micros: int, price: int, size: int, **others: obje
         "sequence": 0,
         "exchange": "",
         "conditions": "",
-        "counts_for_price": True,
-        "counts_for_volume": True,
+        **judgement(""),
         "eligibility_version": 1,
         "topic": "market.trades.v1",
         "partition": 0,
@@ -125,7 +125,9 @@ some_trades = st.lists(
             "price": st.integers(1, 10**18 - 1) | st.integers(99_000_000, 101_000_000),
             "size": st.integers(1, 10**12) | st.integers(1, 500),
             "sequence": st.integers(0, 3),
-            "counts_for_price": st.booleans(),
+            "counts_for_open_close": st.booleans(),
+            "counts_for_high_low": st.booleans(),
+            "left_out_for": st.sampled_from([None, "sweep", "average_price", "official_close"]),
             "counts_for_volume": st.booleans(),
             "ingested_at": st.integers(0, 2).map(lambda batch: FIRST_BATCH + timedelta(seconds=batch)),
         }
@@ -166,7 +168,7 @@ def test_bars_equal_those_computed_one_trade_at_a_time(trades: list[Row], amendm
         wanted = expected.pop(bar["bar_at"])
         for name in ("open", "high", "low", "close", "vwap", "notional"):
             assert bar[name] == (None if wanted[name] is None else int(wanted[name] * 10**6)), name
-        for name in ("volume", *COUNTS, "revision", "revised_at"):
+        for name in ("volume", *COUNTS, "left_out", "revision", "revised_at"):
             assert bar[name] == wanted[name], name
     assert expected == {}
 

@@ -33,6 +33,7 @@ def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
         ("vwap", Decimal("124.838334")),
         ("trade_count", 4),
         ("excluded_trade_count", 0),
+        ("left_out", '{"average_price": 1}'),
         ("segment", "pre"),
     ],
 )
@@ -109,7 +110,9 @@ def test_a_bar_of_another_session_is_seen(tiny_lake: TinyLake) -> None:
         ("sequence", 2),
         ("exchange", "Q"),
         ("conditions", "1"),
-        ("counts_for_price", False),
+        ("counts_for_open_close", False),
+        ("counts_for_high_low", False),
+        ("left_out_for", "sweep"),
         ("counts_for_volume", False),
         ("eligibility_version", 9),
         ("segment", "post"),

@@ -14,6 +14,8 @@ from market.records import Bar, Quote, Trade, encode
 from tests.unit.verify.tiny_lake import FIRST_BATCH, OPEN, micros
 from verify.messages import quotes_in, trades_in, vendor_bars_in
 
+CLOSE = datetime(2013, 10, 7, 20, 0, tzinfo=UTC)
+
 TRADE: dict[str, Any] = {
     "kind": "trade",
     "source": "lean",
@@ -207,22 +209,43 @@ def test_the_session_is_found_on_a_half_day_a_holiday_and_a_storm(moment: dateti
 
 
 @pytest.mark.parametrize(
-    ("conditions", "moment", "for_price", "for_volume"),
+    ("conditions", "moment", "for_price", "for_volume", "reason"),
     [
-        ("", OPEN, True, True),
-        ("1", OPEN, True, True),
-        ("20", OPEN, False, True),
-        ("20", OPEN - timedelta(hours=1), True, True),
-        ("80", OPEN - timedelta(hours=1), False, False),
-        ("1000000", OPEN, False, False),
-        ("FFFFFFFFFFFFFFF", OPEN, False, False),
+        ("", OPEN, True, True, None),
+        ("1", OPEN, True, True, None),
+        ("20", OPEN, False, True, "sweep"),
+        ("140020", OPEN, False, True, "average_price"),
+        ("80", OPEN, True, True, None),
+        ("20", OPEN - timedelta(hours=1), True, True, None),
+        ("80", OPEN - timedelta(hours=1), False, False, "closing_print"),
+        ("1000000", OPEN, False, False, "official_close"),
+        ("FFFFFFFFFFFFFFF", OPEN, False, False, "official_close"),
     ],
 )
 def test_conditions_are_judged_by_the_published_masks(
-    conditions: str, moment: datetime, *, for_price: bool, for_volume: bool
+    conditions: str, moment: datetime, *, for_price: bool, for_volume: bool, reason: str | None
 ) -> None:
     taken = trades_in(messages(changed(TRADE, conditions=conditions, ts=micros(moment))))
-    assert taken.select("counts_for_price", "counts_for_volume").rows() == [(for_price, for_volume)]
+    names = ("counts_for_open_close", "counts_for_high_low", "counts_for_volume", "left_out_for")
+    assert taken.select(names).rows() == [(for_price, for_price, for_volume, reason)]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "after_close", "bar_at", "segment"),
+    [
+        ("80", timedelta(0), CLOSE - timedelta(minutes=1), "regular"),
+        ("20000080", timedelta(seconds=64), CLOSE - timedelta(minutes=1), "regular"),
+        ("80", timedelta(minutes=15, microseconds=-1), CLOSE - timedelta(minutes=1), "regular"),
+        ("80", timedelta(minutes=15), CLOSE + timedelta(minutes=15), "post"),
+        ("40", timedelta(seconds=64), CLOSE + timedelta(minutes=1), "post"),
+        ("", timedelta(0), CLOSE, "post"),
+    ],
+)
+def test_the_closing_auction_belongs_to_the_last_regular_minute(
+    conditions: str, after_close: timedelta, bar_at: datetime, segment: str
+) -> None:
+    taken = trades_in(messages(changed(TRADE, conditions=conditions, ts=micros(CLOSE + after_close))))
+    assert taken.select("bar_at", "segment").rows() == [(bar_at, segment)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from deltalake import write_deltalake
 
 from market import tables
 from market.tables import DataType, Table
+from tests.unit.lean_conditions import judgement
 from verify.bars import prove_bars
 from verify.decisions import decide
 from verify.lake import schema_of
@@ -137,9 +138,8 @@ def _trade_row(ledger: Row, trade_id: str, at: datetime, price: str, size: int, 
         "sequence": 0,
         "exchange": "",
         "conditions": "",
-        "counts_for_price": True,
-        "counts_for_volume": True,
-        "eligibility_version": 1,
+        **judgement(""),
+        "eligibility_version": 2,
         **ledger,
         **others,
     }
@@ -152,7 +152,7 @@ def fill_trades(lake: TinyLake) -> None:
     lake[tables.TRADES].append(_trade_row(a, "a", second, "100.01", 300, sequence=7, exchange="P"))
     # Bit 5 is a sweep: it counts for volume and sets no price.
     b = lake.message(TRADES_TOPIC, 6, trade_json("b", second, "250", 100, ',"sequence":8,"conditions":"20"'))
-    sweep = {"sequence": 8, "conditions": "20", "counts_for_price": False}
+    sweep = {"sequence": 8, "conditions": "20", **judgement("20")}
     lake[tables.TRADES].append(_trade_row(b, "b", second, "250", 100, **sweep))
     c = lake.message(TRADES_TOPIC, 7, trade_json("c", last, '"99.999999"', 1))
     # 112844655 is the CRC-32 of "c".
@@ -177,6 +177,7 @@ def fill_bars(lake: TinyLake) -> None:
         **dict.fromkeys(("open", "high", "low", "close"), Decimal("100.01")),
         "trade_count": 2,
         "excluded_trade_count": 1,
+        "left_out": '{"sweep": 1}',
         "cancelled_trade_count": 0,
         "corrected_trade_count": 0,
         "revision": 1,
@@ -194,6 +195,7 @@ def fill_bars(lake: TinyLake) -> None:
         "close": Decimal("100.01"),
         "trade_count": 3,
         "excluded_trade_count": 1,
+        "left_out": '{"sweep": 1}',
         "cancelled_trade_count": 0,
         "corrected_trade_count": 0,
         "revision": 2,
@@ -205,6 +207,7 @@ def fill_bars(lake: TinyLake) -> None:
         **dict.fromkeys(("open", "high", "low", "close", "notional", "vwap"), Decimal("99.999999")),
         "trade_count": 1,
         "excluded_trade_count": 0,
+        "left_out": None,
         "cancelled_trade_count": 0,
         "corrected_trade_count": 0,
         "revision": 1,
