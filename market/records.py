@@ -20,6 +20,8 @@ MAX_SIZE_SHARES: Final = 10**12
 """Sizes must not exceed this, so that no sum over a bar can overflow 64 bits."""
 MAX_SEQUENCE: Final = 2**37 - 1
 """Sequences must not exceed this: with the time within the minute and the price they order trades in one 128-bit number."""
+MAX_REASON_CHARACTERS: Final = 64
+"""The reason of a halt must not be longer."""
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="trade"):
@@ -125,7 +127,40 @@ class Bar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="
     volume: int
 
 
-Record = Trade | Cancel | Correction | Quote | Bar
+class Heartbeat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="heartbeat"):
+    """The feed has delivered every trade of the symbol that happened from ``since``, included, until ``ts``, excluded.
+
+    Both are UTC epoch microseconds and lie in one session. What no heartbeat covers, the feed may have missed. It is published
+    after the trades that it covers.
+    """
+
+    source: str
+    symbol: str
+    since: int
+    ts: int
+
+
+class Halt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="halt"):
+    """Trading of the symbol stopped at ``ts``, UTC epoch microseconds, until the next :class:`Resume`.
+
+    ``reason`` is the code or the words of the venue, in the feed's notation.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    reason: str = ""
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="resume"):
+    """Trading of the symbol went on at ``ts``, UTC epoch microseconds."""
+
+    source: str
+    symbol: str
+    ts: int
+
+
+Record = Trade | Cancel | Correction | Quote | Bar | Heartbeat | Halt | Resume
 
 INTERVALS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 """Intraday bar intervals and their length in seconds."""

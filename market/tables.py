@@ -28,6 +28,8 @@ class DataType(StrEnum):
     DATE = "date"
     BOOLEAN = "boolean"
     BINARY = "binary"
+    SPANS = "spans"
+    """Sets of moments, as spans of time with their start and without their end; in PostgreSQL only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,27 @@ AMENDMENTS: Final = Table(
     ),
     skip_by=("ingested_at",),
 )
+FEED_STATUS: Final = Table(
+    store=Store.LAKE,
+    layer="silver",
+    name="feed_status",
+    grain="one row per heartbeat, halt or resume, as often as it was said",
+    key=("topic", "partition", "offset"),
+    columns=(
+        *_INSTRUMENT,
+        Column("kind", DataType.TEXT, "heartbeat, halt or resume."),
+        Column("since_at", DataType.TIMESTAMP, "Of a heartbeat: from when every trade was delivered.", nullable=True),
+        Column(
+            "status_at",
+            DataType.TIMESTAMP,
+            "Of a heartbeat: until when, that moment excluded; of a halt or resume: when it happened. UTC, microseconds.",
+        ),
+        Column("session_date", DataType.DATE, "Of a heartbeat: the session that it lies in.", nullable=True),
+        Column("reason", DataType.TEXT, "Of a halt: why, in the feed's notation; may be empty."),
+        *_LEDGER,
+    ),
+    skip_by=("ingested_at",),
+)
 QUOTES: Final = Table(
     store=Store.LAKE,
     layer="silver",
@@ -321,6 +344,31 @@ PG_BAR_SESSIONS: Final = Table(
         ),
     ),
 )
+PG_FEED_COVERAGE: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="feed_coverage",
+    grain="one row per source, symbol and session with heartbeats",
+    key=("source", "symbol", "session_date"),
+    columns=(
+        *_INSTRUMENT,
+        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+        Column("covered", DataType.SPANS, "When the feed has delivered every trade: all heartbeats together."),
+    ),
+)
+PG_TRADING_HALTS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="trading_halts",
+    grain="one row per source, symbol and halt or resume of its trading",
+    key=("source", "symbol", "changed_at", "kind", "reason"),
+    columns=(
+        *_INSTRUMENT,
+        Column("changed_at", DataType.TIMESTAMP, "When trading stopped or went on, UTC."),
+        Column("kind", DataType.TEXT, "halt or resume."),
+        Column("reason", DataType.TEXT, "Of a halt: why, in the feed's notation; may be empty."),
+    ),
+)
 PG_LATEST_QUOTES: Final = Table(
     store=Store.POSTGRES,
     layer="lake",
@@ -382,6 +430,7 @@ PG_STREAM_BATCHES: Final = Table(
         Column("messages", DataType.BIGINT, "Messages taken in."),
         Column("trades", DataType.BIGINT, "New trades."),
         Column("amendments", DataType.BIGINT, "New cancels and corrections of trades."),
+        Column("statuses", DataType.BIGINT, "Heartbeats, halts and resumes."),
         Column("quotes", DataType.BIGINT, "New quotes."),
         Column("vendor_bars", DataType.BIGINT, "New versions of vendor bars."),
         Column("quarantined", DataType.BIGINT, "Messages rejected."),
@@ -392,10 +441,22 @@ PG_STREAM_BATCHES: Final = Table(
     retention_days=30,
 )
 
-LAKE_TABLES: Final = (MESSAGES, QUARANTINE, DUPLICATES, TRADES, AMENDMENTS, QUOTES, VENDOR_BARS, BAR_REVISIONS)
+LAKE_TABLES: Final = (
+    MESSAGES,
+    QUARANTINE,
+    DUPLICATES,
+    TRADES,
+    AMENDMENTS,
+    FEED_STATUS,
+    QUOTES,
+    VENDOR_BARS,
+    BAR_REVISIONS,
+)
 POSTGRES_TABLES: Final = (
     PG_BARS,
     PG_BAR_SESSIONS,
+    PG_FEED_COVERAGE,
+    PG_TRADING_HALTS,
     PG_VENDOR_BARS,
     PG_LATEST_QUOTES,
     PG_SESSIONS,

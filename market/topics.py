@@ -33,7 +33,7 @@ TRADES = Topic(
     key="symbol",
     partitions=4,
     retention_hours=7 * 24,
-    description="One message per trade, cancel or correction, as JSON.",
+    description="One message per trade, cancel, correction, heartbeat, halt or resume, as JSON.",
 )
 QUOTES = Topic(
     name="market.quotes.v1",

@@ -13,9 +13,19 @@ import polars as pl
 
 from market.eligibility import RULES, Use
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
+from market.records import DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES
 from verify.calendar import closes_of, in_sessions
-from verify.parsing import AmendmentMessage, BarMessage, Numbers, QuoteMessage, TradeMessage, parse, whole_number
+from verify.parsing import (
+    AmendmentMessage,
+    BarMessage,
+    Numbers,
+    QuoteMessage,
+    StatusMessage,
+    TradeMessage,
+    is_number,
+    parse,
+    whole_number,
+)
 
 LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
 
@@ -48,11 +58,13 @@ def trades_in(messages: pl.DataFrame) -> pl.DataFrame:
             "sequence": _integers(numbers.sequence(trade.sequence, trade.trade_id) for trade in found),
             "exchange": _strings(trade.exchange for trade in found),
             "conditions": _strings(trade.conditions for trade in found),
+            "is_typed": _truths(is_number("since", trade.since) for trade in found),
         }
     )
     valid = _in_session(
         frame.filter(
             pl.col("kind") == "trade",
+            "is_typed",
             *_common_rules(),
             *_tape_rules("trade_id"),
             pl.col("price") > 0,
@@ -99,11 +111,13 @@ def amendments_in(messages: pl.DataFrame) -> pl.DataFrame:
             "sequence": _integers(numbers.sequence(amendment.sequence, amendment.ref_id) for amendment in found),
             "exchange": _strings(amendment.exchange for amendment in found),
             "conditions": _strings(amendment.conditions for amendment in found),
+            "is_typed": _truths(is_number("since", amendment.since) for amendment in found),
         }
     )
     is_cancel = pl.col("kind") == "cancel"
     valid = frame.filter(
         pl.col("kind").is_in(["cancel", "correction"]),
+        "is_typed",
         *_common_rules(),
         *_tape_rules("ref_id"),
         (is_cancel & pl.col("price").is_null()) | (pl.col("price") > 0),
@@ -117,6 +131,40 @@ def amendments_in(messages: pl.DataFrame) -> pl.DataFrame:
             pl.when(is_cancel).then(pl.lit("")).otherwise(pl.col(name).fill_null("")).alias(name)
             for name in ("exchange", "conditions")
         ),
+    )
+
+
+def statuses_in(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the valid heartbeats, halts and resumes among ``messages`` with the columns of ``silver/feed_status``."""
+    rows, found = parse(messages["value"], StatusMessage)
+    ignored = ("price", "size", "sequence", "since")
+    frame = pl.DataFrame(
+        {
+            **_ledger_of(messages, rows),
+            "kind": _strings(status.kind for status in found),
+            "source": _strings(status.source for status in found),
+            "symbol": _strings(status.symbol for status in found),
+            "ts": _integers(whole_number(bytes(status.ts)) for status in found),
+            "since": _integers(whole_number(bytes(status.since)) for status in found),
+            "reason": _strings(status.reason for status in found),
+            "is_typed": _truths(all(is_number(name, getattr(status, name)) for name in ignored) for status in found),
+        }
+    )
+    said = frame.filter(
+        pl.col("kind").is_in(["heartbeat", "halt", "resume"]),
+        "is_typed",
+        *_common_rules(),
+        pl.col("reason").fill_null("").str.len_chars() <= MAX_REASON_CHARACTERS,
+    )
+    is_heartbeat = pl.col("kind") == "heartbeat"
+    beats = said.filter(is_heartbeat, pl.col("since") >= 0, pl.col("since") < pl.col("ts"))
+    first, last = (in_sessions(moment)["session_date"] for moment in (beats["since"], beats["ts"] - 1))
+    beats = beats.with_columns(first.alias("session_date")).filter((first == last).fill_null(value=False))
+    halts = said.filter(~is_heartbeat).with_columns(pl.lit(None, pl.Date).alias("session_date"))
+    return pl.concat([beats, halts]).with_columns(
+        pl.when(is_heartbeat).then(_moment(pl.col("since"))).alias("since_at"),
+        _moment(pl.col("ts")).alias("status_at"),
+        pl.when(pl.col("kind") == "halt").then(pl.col("reason").fill_null("")).otherwise(pl.lit("")).alias("reason"),
     )
 
 
@@ -196,6 +244,10 @@ def _strings(values: Iterable[str | None]) -> pl.Series:
 
 def _integers(values: Iterable[int | None]) -> pl.Series:
     return pl.Series(list(values), dtype=pl.Int64)
+
+
+def _truths(values: Iterable[bool]) -> pl.Series:
+    return pl.Series(list(values), dtype=pl.Boolean)
 
 
 def _moment(micros: pl.Expr) -> pl.Expr:

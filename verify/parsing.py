@@ -47,6 +47,8 @@ class TradeMessage(msgspec.Struct, gc=False):
     sequence: msgspec.Raw = _ABSENT
     exchange: str | None = None
     conditions: str | None = None
+    since: msgspec.Raw = _ABSENT
+    reason: str | None = None
 
 
 class AmendmentMessage(msgspec.Struct, gc=False):
@@ -58,6 +60,26 @@ class AmendmentMessage(msgspec.Struct, gc=False):
     ts: msgspec.Raw = _ABSENT
     trade_id: str | None = None
     ref_id: str = ""
+    price: msgspec.Raw = _ABSENT
+    size: msgspec.Raw = _ABSENT
+    sequence: msgspec.Raw = _ABSENT
+    exchange: str | None = None
+    conditions: str | None = None
+    since: msgspec.Raw = _ABSENT
+    reason: str | None = None
+
+
+class StatusMessage(msgspec.Struct, gc=False):
+    """A heartbeat, a halt or a resume as it is written; what else the topic's messages have is only looked at for its type."""
+
+    kind: str = ""
+    source: str = ""
+    symbol: str = ""
+    ts: msgspec.Raw = _ABSENT
+    since: msgspec.Raw = _ABSENT
+    reason: str | None = None
+    trade_id: str | None = None
+    ref_id: str | None = None
     price: msgspec.Raw = _ABSENT
     size: msgspec.Raw = _ABSENT
     sequence: msgspec.Raw = _ABSENT
@@ -97,7 +119,7 @@ class BarMessage(msgspec.Struct, gc=False):
     volume: msgspec.Raw = _ABSENT
 
 
-_Message = TypeVar("_Message", TradeMessage, AmendmentMessage, QuoteMessage, BarMessage)
+_Message = TypeVar("_Message", TradeMessage, AmendmentMessage, StatusMessage, QuoteMessage, BarMessage)
 
 
 class Numbers:
@@ -148,6 +170,16 @@ def whole_number(token: bytes) -> int | None:
     if token == b"null":
         return None
     return max(int(token), INVALID) if _WHOLE.fullmatch(token) else INVALID
+
+
+def is_number(name: str, token: msgspec.Raw) -> bool:
+    """Return whether a field is absent, null, or a number of its type, whatever its value."""
+    if bytes(token) == b"null":
+        return True
+    try:
+        return _is_number(name, json.loads(bytes(token), parse_int=_token, parse_float=_token))
+    except (ValueError, DecimalException, RecursionError):
+        return False
 
 
 def _text(token: bytes) -> str:

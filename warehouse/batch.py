@@ -11,7 +11,7 @@ import structlog
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from market.tables import PG_BARS, PG_VENDOR_BARS, VENDOR_BARS
+from market.tables import FEED_STATUS, PG_BARS, PG_VENDOR_BARS, VENDOR_BARS
 from warehouse import staging
 from warehouse.ddl import quote_name, quote_names
 
@@ -34,7 +34,7 @@ class BatchOutput:
         When the batch began (UTC).
     started_monotonic
         ``time.monotonic()`` at that moment.
-    messages, trades, amendments, quotes, vendor_bars, quarantined, duplicates, bars
+    messages, trades, amendments, statuses, quotes, vendor_bars, quarantined, duplicates, bars
         Counts as in ``lake.stream_batches``.
     newest_event_at
         Newest trade or quote time in the batch, or ``None``.
@@ -44,6 +44,8 @@ class BatchOutput:
         The vendor bars taken in, with the columns of :data:`market.tables.VENDOR_BARS`.
     quote_rows
         The quotes taken in; of the columns of :data:`market.tables.QUOTES` those in :data:`warehouse.staging.QUOTE_COLUMNS`.
+    status_rows
+        The heartbeats, halts and resumes taken in, with the columns of :data:`market.tables.FEED_STATUS`.
     next_offsets
         Per topic and partition the offset that the next batch starts from.
     """
@@ -55,6 +57,7 @@ class BatchOutput:
     messages: int = 0
     trades: int = 0
     amendments: int = 0
+    statuses: int = 0
     quotes: int = 0
     vendor_bars: int = 0
     quarantined: int = 0
@@ -64,6 +67,7 @@ class BatchOutput:
     bar_rows: pa.Table | None = None
     vendor_bar_rows: pa.Table | None = None
     quote_rows: pa.Table | None = None
+    status_rows: pa.Table | None = None
     next_offsets: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
@@ -74,7 +78,7 @@ def publish_batch(
 
     1. Enter the batch's number; if it is known, the batch came again after a crash: stop.
     2. Stage the rows by COPY.
-    3. Change bars, vendor bars and quotes, always in this order and by key, so that two writers cannot deadlock.
+    3. Change bars, vendor bars, quotes, coverage and halts, always in this order and by key, so that two writers cannot deadlock.
     4. Move the offsets.
     5. Do what has to be done before anybody may see the batch.
 
@@ -112,6 +116,7 @@ def publish_batch(
         _change_bars(connection, batch.bar_rows)
         _change_vendor_bars(connection, batch.vendor_bar_rows)
         _change_quotes(connection, batch.quote_rows)
+        _add_statuses(connection, batch.status_rows)
         _move_offsets(connection, batch.next_offsets)
         before_commit()
     return True
@@ -121,6 +126,7 @@ _BATCH_COUNTS: Final = (
     "messages",
     "trades",
     "amendments",
+    "statuses",
     "quotes",
     "vendor_bars",
     "quarantined",
@@ -220,6 +226,26 @@ def _change_quotes(connection: Connection[Any], rows: pa.Table | None) -> None:
         f"select {quote_names(names)} from staged_quotes order by source, symbol "
         "on conflict (source, symbol) do update set "
         f"quoted_at = greatest(stored.quoted_at, excluded.quoted_at), {', '.join(sides)}"
+    )
+
+
+def _add_statuses(connection: Connection[Any], rows: pa.Table | None) -> None:
+    """Add heartbeats to what is covered, and halts and resumes to those that are known: both are sets, so order and repeats do not matter."""
+    if rows is None or rows.num_rows == 0:
+        return
+    staging.copy_in(connection, "staged_statuses", FEED_STATUS.columns, rows)
+    connection.execute(
+        "insert into lake.feed_coverage as stored (source, symbol, session_date, covered) "
+        "select source, symbol, session_date, range_agg(tstzrange(since_at, status_at)) "
+        "from staged_statuses where kind = 'heartbeat' group by source, symbol, session_date "
+        "order by source, symbol, session_date "
+        "on conflict (source, symbol, session_date) do update set covered = stored.covered + excluded.covered "
+        "where not stored.covered @> excluded.covered"
+    )
+    connection.execute(
+        "insert into lake.trading_halts (source, symbol, changed_at, kind, reason) "
+        "select source, symbol, status_at, kind, reason from staged_statuses where kind <> 'heartbeat' "
+        "order by source, symbol, status_at, kind, reason on conflict do nothing"
     )
 
 

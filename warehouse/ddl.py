@@ -23,6 +23,7 @@ COLUMN_TYPES: Final[Mapping[DataType, str]] = {
     DataType.DATE: "date",
     DataType.BOOLEAN: "boolean",
     DataType.BINARY: "bytea",
+    DataType.SPANS: "tstzmultirange",
 }
 """The PostgreSQL type of each declared type, spelled as ``format_type`` spells it."""
 

@@ -36,7 +36,7 @@ from spark_jobs.schemas import MOMENT, to_arrow
 from spark_jobs.transforms import unique
 from spark_jobs.transforms.amend import amend
 from spark_jobs.transforms.bars import BAR_KEY, SUM_SCHEMA, finish, sum_trades
-from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH
 from warehouse.batch import BatchOutput
 from warehouse.staging import QUOTE_COLUMNS
@@ -142,8 +142,9 @@ class _Batch:
         self._started = started_monotonic
         self._files = taken.files
         self._valid = self._stamped(taken.decoded.valid)
-        beside = taken.decoded.beside
-        self._beside = self._stamped(beside) if beside.height else beside
+        beside = dict(zip(job.kind.beside, map(self._stamped, taken.decoded.beside), strict=True))
+        self._amending = beside.get(AMENDMENTS, pl.DataFrame())
+        self._statuses = beside.get(STATUSES, pl.DataFrame())
         self._rejected = self._stamped(taken.decoded.rejected)
         self._pool = pool
         self._writes: list[Future[None]] = []
@@ -155,6 +156,7 @@ class _Batch:
         self._append_rejected(split)
         self._append(self._kind.table, split.fresh)
         self._append(tables.AMENDMENTS, split.amendments)
+        self._append(tables.FEED_STATUS, self._statuses)
         sums = self._sums(split)
         bars = finish(sums) if sums is not None else None
         if bars is not None:
@@ -198,8 +200,9 @@ class _Batch:
 
     def _split(self) -> Split:
         """Step 2; only records whose key occurs more than once have to be judged."""
-        rows, beside = self._valid, self._beside
-        amendments = self._amendments.split(beside, self._identity.ingested_at) if beside.height else (beside, beside)
+        rows, amending = self._valid, self._amending
+        before = self._identity.ingested_at
+        amendments = self._amendments.split(amending, before) if amending.height else (amending, amending)
         if not rows.height:
             return Split(rows, rows, rows, *amendments)
         stored = self._sessions.stored_payloads(rows)
@@ -251,8 +254,8 @@ class _Batch:
 
     def _output(self, split: Split, bars: pl.DataFrame | None) -> BatchOutput:
         kind, fresh = self._kind, split.fresh
-        parts = [self._valid, self._rejected, *([self._beside] if self._beside.height else [])]
-        places = pl.concat([part.select("partition", "offset") for part in parts])
+        parts = (self._valid, self._rejected, self._amending, self._statuses)
+        places = pl.concat([part.select("partition", "offset") for part in parts if part.height])
         last = places.group_by("partition").agg(pl.col("offset").max()).iter_rows()
         return BatchOutput(
             query_id=self._identity.query_id,
@@ -262,6 +265,7 @@ class _Batch:
             messages=places.height,
             trades=fresh.height if kind is TRADES else 0,
             amendments=split.amendments.height,
+            statuses=self._statuses.height,
             quotes=fresh.height if kind is QUOTES else 0,
             vendor_bars=fresh.height if kind is VENDOR_BARS else 0,
             quarantined=self._rejected.height + split.conflicts.height,
@@ -271,6 +275,7 @@ class _Batch:
             bar_rows=to_arrow(bars, tables.BAR_REVISIONS) if bars is not None else None,
             vendor_bar_rows=to_arrow(fresh, tables.VENDOR_BARS) if kind is VENDOR_BARS and fresh.height else None,
             quote_rows=to_arrow(fresh, tables.QUOTES, QUOTE_COLUMNS) if kind is QUOTES and fresh.height else None,
+            status_rows=to_arrow(self._statuses, tables.FEED_STATUS) if self._statuses.height else None,
             next_offsets={(kind.topic.name, partition): offset + 1 for partition, offset in last},
         )
 

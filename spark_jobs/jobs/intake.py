@@ -77,8 +77,8 @@ class Intake:
         return TakenIn(tuple(part[0] for part in found), concat([_unpacked(part) for part in found])) if found else None
 
 
-_Part = tuple[NewFile, bytes, bytes, bytes]
-"""The file that a task wrote; its valid rows, those of the kind beside and the rejected ones, as Arrow writes them: that costs
+_Part = tuple[NewFile, tuple[bytes, ...]]
+"""The file that a task wrote; its valid rows, the rejected ones and those of the kinds beside, as Arrow writes them: that costs
 less than pickling."""
 
 
@@ -109,14 +109,13 @@ def take_in(
     if writer is None:
         return None
     decoded = concat(parts)
-    frames = (decoded.valid, decoded.beside, decoded.rejected)
-    valid, beside, rejected = (_to_bytes(frame) for frame in frames)
-    return writer.close(), valid, beside, rejected
+    frames = (decoded.valid, decoded.rejected, *decoded.beside)
+    return writer.close(), tuple(_to_bytes(frame) for frame in frames)
 
 
 def _unpacked(part: _Part) -> Decoded:
-    _, *frames = part
-    return Decoded(*(pl.read_ipc_stream(frame) for frame in frames))
+    valid, rejected, *beside = (pl.read_ipc_stream(frame) for frame in part[1])
+    return Decoded(valid, tuple(beside), rejected)
 
 
 def _as_bronze(batch: pa.RecordBatch, topic: str, ingested_at: datetime) -> pa.Table:

@@ -15,6 +15,8 @@ from spark_jobs.transforms.kinds import RecordKind
 from spark_jobs.transforms.parse import parse_exactly, parse_plain
 
 PLACE: Final = ("partition", "offset")
+_FAULT: Final = "fault"
+"""The column of the reason for quarantine: a message may have a field of that name."""
 _LEDGER: Final = ("topic", "partition", "offset", "ingested_at")
 REJECTED_SCHEMA: Final = {
     "partition": pl.Int32(),
@@ -34,13 +36,13 @@ class Decoded:
         ``partition, offset``, the columns of the kind's table but for those of the ledger, ``key_hash`` and
         ``payload_hash``: one row per valid message.
     beside
-        The same of the kind beside it; without columns if there is none.
+        The same of each kind beside it.
     rejected
         ``partition, offset, reason, detail``: one row per other message.
     """
 
     valid: pl.DataFrame
-    beside: pl.DataFrame
+    beside: tuple[pl.DataFrame, ...]
     rejected: pl.DataFrame
 
 
@@ -64,17 +66,17 @@ def decode(kind: RecordKind, messages: pa.RecordBatch, calendar: Calendar, inges
     plain = _placed(parse_plain(messages.column("value"), kind.fields), calendar, ingested_at).with_columns(
         *(pl.col(name).is_not_null().alias(f"given_{name}") for name in kind.fields.prices)
     )
-    taken = {own: _keeping_the_rules(own, rows) for own, rows in _by_kind(kind, plain).items()}
+    taken = {own: _keeping_the_rules(own, rows) for own, rows in _by_kind(kind, plain, calendar).items()}
     others = _other_rows(taken, messages.num_rows)
     if not len(others):
         return _decoded(kind, taken, places, [])
     values = messages.column("value").take(others.to_arrow()).to_pylist()
     exact = _placed(parse_exactly(values, kind.fields).with_columns(others), calendar, ingested_at)
-    judged = {own: rows.with_columns(_first_reason(own)) for own, rows in _by_kind(kind, exact).items()}
-    rejected = [rows.filter(pl.col("reason").is_not_null()) for rows in judged.values()]
+    judged = {own: rows.with_columns(_first_reason(own)) for own, rows in _by_kind(kind, exact, calendar).items()}
+    rejected = [rows.filter(pl.col(_FAULT).is_not_null()) for rows in judged.values()]
     for own, rows in judged.items():
         names = [name for name in taken[own].columns if name in rows.columns]
-        valid = rows.filter(pl.col("reason").is_null())
+        valid = rows.filter(pl.col(_FAULT).is_null())
         taken[own] = pl.concat([taken[own].select(names), valid.select(names)])
     return _decoded(kind, taken, places, rejected)
 
@@ -83,19 +85,20 @@ def concat(parts: Sequence[Decoded]) -> Decoded:
     """Return several as one."""
     return Decoded(
         pl.concat([part.valid for part in parts]),
-        pl.concat([part.beside for part in parts]),
+        tuple(pl.concat(frames) for frames in zip(*(part.beside for part in parts), strict=True)),
         pl.concat([part.rejected for part in parts]),
     )
 
 
-def _by_kind(kind: RecordKind, parsed: pl.DataFrame) -> dict[RecordKind, pl.DataFrame]:
-    """Return the parsed messages of the kind and of the one beside it; those of neither kind count for the first."""
-    if kind.beside is None:
-        return {kind: parsed}
-    is_beside = parsed["kind"].is_in(kind.beside.names).fill_null(value=False)
-    if not is_beside.any():
-        return {kind: parsed, kind.beside: parsed.clear()}
-    return {kind: parsed.filter(~is_beside), kind.beside: parsed.filter(is_beside)}
+def _by_kind(kind: RecordKind, parsed: pl.DataFrame, calendar: Calendar) -> dict[RecordKind, pl.DataFrame]:
+    """Return the parsed messages of the kind and of those beside it; those of no kind count for the first."""
+    found: dict[RecordKind, pl.DataFrame] = {}
+    rest = parsed
+    for own in kind.beside:
+        is_own = rest["kind"].is_in(own.names).fill_null(value=False)
+        rows, rest = (rest.filter(is_own), rest.filter(~is_own)) if is_own.any() else (rest.clear(), rest)
+        found[own] = own.place(rows, calendar) if own.place else rows
+    return {kind: rest, **found}
 
 
 def _keeping_the_rules(kind: RecordKind, plain: pl.DataFrame) -> pl.DataFrame:
@@ -108,10 +111,10 @@ def _keeping_the_rules(kind: RecordKind, plain: pl.DataFrame) -> pl.DataFrame:
 def _decoded(
     kind: RecordKind, taken: Mapping[RecordKind, pl.DataFrame], places: pl.DataFrame, rejected: Sequence[pl.DataFrame]
 ) -> Decoded:
-    found = [places[rows["row"]].hstack(rows.select("reason", "detail")) for rows in rejected]
+    found = [places[rows["row"]].hstack(rows.select(pl.col(_FAULT).alias("reason"), "detail")) for rows in rejected]
     return Decoded(
         valid=_rows(kind, taken[kind], places),
-        beside=_rows(kind.beside, taken[kind.beside], places) if kind.beside else pl.DataFrame(),
+        beside=tuple(_rows(own, taken[own], places) for own in kind.beside),
         rejected=pl.concat([pl.DataFrame(schema=REJECTED_SCHEMA), *found]),
     )
 
@@ -127,7 +130,7 @@ def _first_reason(kind: RecordKind) -> pl.Expr:
     reason = pl.lit(None, pl.String)
     for rule in reversed(kind.every_rule):
         reason = pl.when(rule.holds).then(reason).otherwise(pl.lit(rule.reason))
-    return reason.alias("reason")
+    return reason.alias(_FAULT)
 
 
 def _other_rows(taken: Mapping[RecordKind, pl.DataFrame], count: int) -> pl.Series:

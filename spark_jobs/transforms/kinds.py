@@ -13,13 +13,13 @@ import polars as pl
 from market import tables, topics
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_SEQUENCE, MAX_SIZE_SHARES
+from market.records import DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES
 from market.tables import Table
 from market.topics import Topic
 from spark_jobs.transforms import silver
-from spark_jobs.transforms.calendar import MAX_TS, MICROS
+from spark_jobs.transforms.calendar import MAX_TS, MICROS, Calendar
 from spark_jobs.transforms.parse import PRINTABLE, Fields
-from spark_jobs.transforms.unique import AMENDMENT, QUOTE, TRADE, VENDOR_BAR, Identity
+from spark_jobs.transforms.unique import AMENDMENT, QUOTE, STATUS, TRADE, VENDOR_BAR, Identity
 
 _MAX_AHEAD: Final = 5 * 60 * MICROS
 _MAX_BAR_VOLUME: Final = 10**15
@@ -69,8 +69,10 @@ class RecordKind:
         The columns of ``table`` but for those of the ledger, from a valid message with its place in a session.
     in_session
         Whether it can only happen while there is a session.
+    place
+        Gives messages their place in a session, where that does not follow from ``ts`` alone.
     beside
-        Another kind that the topic carries, with the same fields.
+        The other kinds that the topic carries, with the same fields.
     restated
         Whether a later message may state the record anew (another version) or contradicts it (a conflict).
     """
@@ -84,7 +86,8 @@ class RecordKind:
     rules: tuple[Rule, ...]
     to_row: Callable[[pl.DataFrame], pl.DataFrame]
     in_session: bool = True
-    beside: "RecordKind | None" = None
+    place: Callable[[pl.DataFrame, Calendar], pl.DataFrame] | None = None
+    beside: "tuple[RecordKind, ...]" = ()
     restated: bool = False
 
     @property
@@ -118,6 +121,7 @@ _SHAPES: Final = {
     "quote_id": _ID,
     "exchange": _EXCHANGE,
     "conditions": _CONDITIONS,
+    "reason": f"{PRINTABLE}{{0,{MAX_REASON_CHARACTERS}}}",
 }
 """The characters of a text in a plain message; at most those that its rule allows."""
 
@@ -206,7 +210,16 @@ _BAR_RULES: Final = (
     _rule("bad_volume", _between("volume", 0, _MAX_BAR_VOLUME)),
 )
 
-_TRADE_FIELDS: Final = _fields(("trade_id", "ref_id", "exchange", "conditions"), ("size", "sequence"), ("price",))
+_IS_HEARTBEAT: Final = pl.col("kind") == "heartbeat"
+_STATUS_RULES: Final = (
+    _rule("bad_since", ~_IS_HEARTBEAT | ((pl.col("since") >= 0) & (pl.col("since") < pl.col("ts"))).fill_null(value=False)),
+    _rule("outside_session", ~_IS_HEARTBEAT | pl.col("session_date").is_not_null()),
+    Rule("bad_reason", _optional("reason", pl.col("reason").str.len_chars() <= MAX_REASON_CHARACTERS), None),
+)
+
+_TRADE_FIELDS: Final = _fields(
+    ("trade_id", "ref_id", "exchange", "conditions", "reason"), ("size", "sequence", "since"), ("price",)
+)
 AMENDMENTS: Final = RecordKind(
     topic=topics.TRADES,
     names=("cancel", "correction"),
@@ -218,6 +231,18 @@ AMENDMENTS: Final = RecordKind(
     to_row=silver.amendment_rows,
     in_session=False,
 )
+STATUSES: Final = RecordKind(
+    topic=topics.TRADES,
+    names=("heartbeat", "halt", "resume"),
+    table=tables.FEED_STATUS,
+    identity=STATUS,
+    fields=_TRADE_FIELDS,
+    moment="status_at",
+    rules=_STATUS_RULES,
+    to_row=silver.status_rows,
+    in_session=False,
+    place=silver.place_statuses,
+)
 TRADES: Final = RecordKind(
     topic=topics.TRADES,
     names=("trade",),
@@ -227,7 +252,7 @@ TRADES: Final = RecordKind(
     moment="traded_at",
     rules=_TRADE_RULES,
     to_row=silver.trade_rows,
-    beside=AMENDMENTS,
+    beside=(AMENDMENTS, STATUSES),
 )
 QUOTES: Final = RecordKind(
     topic=topics.QUOTES,

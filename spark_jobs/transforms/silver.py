@@ -1,4 +1,4 @@
-"""The rows of trades, quotes and vendor bars, from valid messages with their place in a session."""
+"""The rows of trades, their amendments, statuses, quotes and vendor bars, from valid messages with their place in a session."""
 
 import zlib
 from datetime import date, datetime, timedelta
@@ -9,7 +9,7 @@ import polars as pl
 from market.eligibility import CLOSING_AUCTION_LASTS, EVERYTHING, NOTHING, RULES, Use, rule_for
 from market.sessions import Segment, find_session
 from spark_jobs.schemas import MOMENT
-from spark_jobs.transforms.calendar import MINUTE
+from spark_jobs.transforms.calendar import MINUTE, Calendar
 
 _JUDGED_BY: Final = ["source", "segment", "conditions"]
 
@@ -64,6 +64,26 @@ def amendment_rows(amendments: pl.DataFrame) -> pl.DataFrame:
             pl.when(is_correction).then(pl.col(name).fill_null("")).otherwise(pl.lit("")).alias(name)
             for name in ("exchange", "conditions")
         ),
+    )
+
+
+def place_statuses(statuses: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return the statuses, each with the session that all of it lies in; null where there is none.
+
+    A heartbeat lies between two moments, the last of which is excluded.
+    """
+    first, last = (calendar.place(moment)["session_date"] for moment in (statuses["since"], statuses["ts"] - 1))
+    return statuses.with_columns(pl.select(session_date=pl.when(first == last).then(first)).to_series())
+
+
+def status_rows(statuses: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``silver/feed_status``; only a heartbeat has a start, and only a halt a reason."""
+    is_heartbeat, is_halt = pl.col("kind") == "heartbeat", pl.col("kind") == "halt"
+    return statuses.with_columns(
+        pl.when(is_heartbeat).then(pl.col("since").cast(MOMENT)).alias("since_at"),
+        pl.col("ts").cast(MOMENT).alias("status_at"),
+        pl.when(is_heartbeat).then(pl.col("session_date")).alias("session_date"),
+        pl.when(is_halt).then(pl.col("reason").fill_null("")).otherwise(pl.lit("")).alias("reason"),
     )
 
 

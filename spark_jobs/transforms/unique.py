@@ -56,6 +56,8 @@ AMENDMENT: Final = Identity(
     key=(*TRADE_REFERENCE, "kind", "amended_at", "price", "size", "exchange", "conditions"),
     payload=(),
 )
+STATUS: Final = Identity(key=("source", "symbol", "kind", "since_at", "status_at", "reason"), payload=())
+"""It is not asked for: what a status says is true or not, however often it is said, so each message is a row."""
 QUOTE: Final = Identity(
     key=tables.QUOTES.key,
     payload=("quoted_at", "bid", "bid_size", "ask", "ask_size", "sequence", "exchange", "conditions"),

@@ -55,6 +55,15 @@ CORRECTION: Final[Fields] = {
     "exchange": "P",
     "conditions": "1",
 }
+HEARTBEAT: Final[Fields] = {
+    "kind": "heartbeat",
+    "source": "lean",
+    "symbol": "SPY",
+    "since": micros(OPEN),
+    "ts": micros(OPEN + timedelta(minutes=15)),
+}
+HALT: Final[Fields] = {"kind": "halt", "source": "lean", "symbol": "SPY", "ts": micros(OPEN), "reason": "LUDP"}
+RESUME: Final[Fields] = {"kind": "resume", "source": "lean", "symbol": "SPY", "ts": micros(OPEN)}
 QUOTE: Final[Fields] = {
     "kind": "quote",
     "source": "lean",

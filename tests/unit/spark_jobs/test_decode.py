@@ -8,15 +8,19 @@ from decimal import Decimal
 import pytest
 
 from market.settings import CHECKOUT
-from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from tests.unit.spark_jobs.messages import (
     BAR,
+    HALT,
+    HEARTBEAT,
     INGESTED,
     OPEN,
     QUOTE,
+    RESUME,
     TRADE,
     Fields,
     changed,
+    decode_all,
     decoded,
     micros,
     with_token,
@@ -118,6 +122,19 @@ def bad_trades() -> list[tuple[bytes | None, set[str]]]:
     ]
 
 
+def bad_statuses() -> list[tuple[bytes | None, set[str]]]:
+    before, after = micros(OPEN - timedelta(hours=6)), micros(OPEN + timedelta(hours=11))
+    return [
+        *one_by_one(HEARTBEAT, "since", "bad_since", (None, ..., -1, HEARTBEAT["ts"], HEARTBEAT["ts"] + 1, *TOO_BIG)),
+        *one_by_one(HEARTBEAT, "since", "outside_session", (0, before, micros(OPEN - timedelta(days=3)))),
+        *one_by_one(HEARTBEAT, "ts", "outside_session", (after, micros(OPEN + timedelta(days=1)))),
+        *one_by_one(HALT, "reason", "bad_reason", ("x" * 65, "x" * 10_000)),
+        *one_by_one(HALT, "reason", "wrong_type", NOT_TEXTS),
+        *one_by_one(RESUME, "symbol", "bad_symbol", BAD_SYMBOLS),
+        *one_by_one(RESUME, "price", "wrong_type", ("NaN", True)),
+    ]
+
+
 def bad_quotes() -> list[tuple[bytes | None, set[str]]]:
     return [
         (b"{", {"not_json"}),
@@ -161,10 +178,11 @@ def bad_bars() -> list[tuple[bytes | None, set[str]]]:
     ("kind", "good", "bad"),
     [
         (TRADES, GOOD, bad_trades()),
+        (TRADES, GOOD, bad_statuses()),
         (QUOTES, changed(QUOTE), bad_quotes()),
         (VENDOR_BARS, changed(BAR), bad_bars()),
     ],
-    ids=["trades", "quotes", "bars"],
+    ids=["trades", "statuses", "quotes", "bars"],
 )
 def test_each_bad_message_has_one_reason_and_its_neighbours_are_unharmed(
     kind: RecordKind, good: bytes, bad: list[tuple[bytes | None, set[str]]]
@@ -183,7 +201,7 @@ def test_each_bad_message_has_one_reason_and_its_neighbours_are_unharmed(
 
 
 def reasons_in_order(kind: RecordKind) -> list[str]:
-    conflict = [] if kind in (VENDOR_BARS, AMENDMENTS) else [f"conflicting_{kind.identity.key[-1]}"]
+    conflict = [] if kind in (VENDOR_BARS, AMENDMENTS, STATUSES) else [f"conflicting_{kind.identity.key[-1]}"]
     return [*(rule.reason for rule in kind.every_rule), *conflict]
 
 
@@ -191,7 +209,7 @@ def test_the_page_for_producers_has_the_reasons_of_the_rules_in_their_order_and_
     table = (CHECKOUT / "docs" / "wire-format.md").read_text().split("## Reasons")[1]
     cells = re.findall(r"^\| (`[^|]+) \| ([a-z, ]+) \|", table, re.MULTILINE)
     seen = set()
-    for kind in (TRADES, AMENDMENTS, QUOTES, VENDOR_BARS):
+    for kind in (TRADES, AMENDMENTS, STATUSES, QUOTES, VENDOR_BARS):
         expected = reasons_in_order(kind)
         codes = [code for names, kinds in cells for code in re.findall("`(.+?)`", names) if _is_of(kind, kinds, code)]
         assert codes == expected
@@ -201,14 +219,31 @@ def test_the_page_for_producers_has_the_reasons_of_the_rules_in_their_order_and_
 
 def _is_of(kind: RecordKind, kinds: str, code: str) -> bool:
     other_id = "quote_id" if kind is TRADES else "trade_id"
-    name = "amendment" if kind is AMENDMENTS else kind.name
+    name = {AMENDMENTS: "amendment", STATUSES: "status"}.get(kind, kind.name)
     return (kinds == "all" or name in kinds.split(", ")) and not code.endswith(other_id)
 
 
 def test_every_reason_of_the_rules_has_a_bad_message() -> None:
-    tried = {reason for bad in (bad_trades(), bad_quotes(), bad_bars()) for _, reasons in bad for reason in reasons}
-    every = {reason for kind in (TRADES, QUOTES, VENDOR_BARS) for reason in reasons_in_order(kind)}
+    tried = {reason for bad in (bad_trades(), bad_statuses(), bad_quotes(), bad_bars()) for _, reasons in bad for reason in reasons}
+    every = {reason for kind in (TRADES, STATUSES, QUOTES, VENDOR_BARS) for reason in reasons_in_order(kind)}
     assert every - tried == {"conflicting_trade_id", "conflicting_quote_id"}  # these need other messages
+
+
+def test_a_status_is_taken_with_all_that_it_says_and_with_no_more() -> None:
+    whole_session = changed(HEARTBEAT, since=micros(OPEN - timedelta(minutes=330)), ts=micros(OPEN + timedelta(minutes=630)))
+    values = [changed({**TRADE, **HEARTBEAT}), whole_session, changed(HALT), changed(HALT, reason=..., ts=0)]
+    values += [changed(HALT, kind="resume", ts=micros(OPEN - timedelta(days=1)), since=5)]
+    every = decode_all(TRADES, values)
+    _, statuses = every.beside
+    assert (every.valid.height, every.rejected.height) == (0, 0)
+    day, epoch = date(2013, 10, 7), datetime(1970, 1, 1, tzinfo=UTC)
+    assert statuses.select("kind", "since_at", "status_at", "session_date", "reason").rows() == [
+        ("heartbeat", OPEN, OPEN + timedelta(minutes=15), day, ""),
+        ("heartbeat", OPEN - timedelta(minutes=330), OPEN + timedelta(minutes=630), day, ""),
+        ("halt", None, OPEN, None, "LUDP"),
+        ("halt", None, epoch, None, ""),
+        ("resume", None, OPEN - timedelta(days=1), None, ""),
+    ]
 
 
 def test_the_detail_shows_what_was_wrong() -> None:

@@ -11,15 +11,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from spark_jobs.transforms.parse import parse_exactly, parse_plain
 from tests.unit.spark_jobs.messages import (
     BAR,
     CANCEL,
     CORRECTION,
+    HALT,
+    HEARTBEAT,
     INGESTED,
     OPEN,
     QUOTE,
+    RESUME,
     TRADE,
     Fields,
     changed,
@@ -27,13 +30,14 @@ from tests.unit.spark_jobs.messages import (
     decoded,
     with_token,
 )
-from verify.messages import amendments_in, quotes_in, trades_in, vendor_bars_in
+from verify.messages import amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 
 SEED = 20131007
 DAMAGED = 250
 DECODERS = {
     TRADES.name: trades_in,
     AMENDMENTS.name: amendments_in,
+    STATUSES.name: statuses_in,
     QUOTES.name: quotes_in,
     VENDOR_BARS.name: vendor_bars_in,
 }
@@ -78,6 +82,7 @@ ODD = [
     *(b'"1,5"', b'"+1"', b'".5"', b'"1."', '"\u0661"'.encode(), b'"1.5"', b'"-0"', b'"0e0"', b'"1E+2"'),
     *(b"1e999", b"1e99999999999", b"1e-99999999999", b"-1e9999999", b"1380000000000000", b'"a\tb"', b'"a\\qb"'),
 ]
+OF_STATUSES = {"since": 1, "reason": "LUDP"}
 TWICE = ('"zz"', '"1"', "1", "1.5", "true", "[]", "{}", "null", '"1,5"', '"1e400"', "1e99999999999")
 
 
@@ -121,8 +126,15 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
 
 EVERY_KIND = pytest.mark.parametrize(
     ("kind", "fields"),
-    [(TRADES, TRADE), (AMENDMENTS, CORRECTION), (AMENDMENTS, CANCEL), (QUOTES, QUOTE), (VENDOR_BARS, BAR)],
-    ids=["trades", "corrections", "cancels", "quotes", "bars"],
+    [
+        *((TRADES, TRADE), (TRADES, {**TRADE, **OF_STATUSES}), (AMENDMENTS, CORRECTION), (AMENDMENTS, CANCEL)),
+        *((STATUSES, HEARTBEAT), (STATUSES, HALT), (STATUSES, RESUME), (STATUSES, {**TRADE, **HEARTBEAT})),
+        *((QUOTES, QUOTE), (VENDOR_BARS, BAR)),
+    ],
+    ids=[
+        *("trades", "trades and more", "corrections", "cancels"),
+        *("heartbeats", "halts", "resumes", "heartbeats and more", "quotes", "bars"),
+    ],
 )
 
 
@@ -131,7 +143,8 @@ def test_both_decoders_take_the_same_messages_and_read_the_same(kind: RecordKind
     values = corpus(fields, SEED)
     ledger = {"topic", "ingested_at"}
     names = [column.name for column in kind.table.columns if column.name not in ledger]
-    rows = decode_all(TRADES, values).beside if kind is AMENDMENTS else decode_all(kind, values).valid
+    beside = dict(zip(TRADES.beside, decode_all(TRADES, values).beside, strict=True))
+    rows = beside[kind] if kind in beside else decode_all(kind, values).valid
     stream = {row["offset"]: row for row in rows.select(names).iter_rows(named=True)}
     bronze = {
         "topic": [kind.topic.name] * len(values),
