@@ -21,7 +21,7 @@ from ingest.publisher import Publisher, producer_settings
 from ingest.replay import replay
 from ingest.topics import ensure_topics
 from market.errors import PublishError
-from market.records import Record, encode
+from market.records import Record, Trade, encode
 from market.settings import CHECKOUT, Settings
 from market.topics import TRADES
 
@@ -107,7 +107,7 @@ def _simulated_trades(settings: Settings) -> list[Record]:
         seed=settings.seed,
         trades_per_day=max(1, RECORDS // len(settings.symbol_list)),
     )
-    return list(get_feed("simulated").read(request))
+    return [record for record in get_feed("simulated").read(request) if isinstance(record, Trade)]
 
 
 def _publisher_rate(servers: str, records: list[Record]) -> float:

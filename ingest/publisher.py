@@ -15,13 +15,16 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from market.errors import PublishError, ServiceError
-from market.records import Bar, Cancel, Correction, Quote, Record, Trade, encode
+from market.records import Bar, Cancel, Correction, Halt, Heartbeat, Quote, Record, Resume, Trade, encode
 from market.topics import BARS, QUOTES, TRADES, Topic
 
 TOPIC_OF: Final[dict[type, Topic]] = {
     Trade: TRADES,
     Cancel: TRADES,
     Correction: TRADES,
+    Heartbeat: TRADES,
+    Halt: TRADES,
+    Resume: TRADES,
     Quote: QUOTES,
     Bar: BARS,
 }
@@ -121,7 +124,8 @@ class PublishSummary:
 class Publisher:
     """Publishes records and accounts for each of them.
 
-    Every record goes to the topic of its type with its symbol as key, so records of one symbol keep their order.
+    Every record goes to the topic of its type with its symbol as key, so records of one symbol keep their order. A heartbeat
+    is handed in when everything before it is acknowledged: what it says of the trades before it is true wherever it is read.
     Nothing connects before :meth:`open`. One thread uses a publisher.
 
     Parameters
@@ -161,6 +165,7 @@ class Publisher:
         self._summary: PublishSummary | None = None
         self._opened_at = 0.0
         self._sent = self._failed = self._unknown = 0
+        self._settled = 0
         self._first_error: str | None = None
         self._is_down = False
 
@@ -265,6 +270,9 @@ class Publisher:
         produce, stopping = self._producer.produce, self._stop_event.is_set
         count = 0
         for record in records:
+            is_heartbeat = type(record) is Heartbeat
+            if is_heartbeat and not self._settle_what_it_covers():
+                break
             topic, value, key = names[type(record)], encode(record), record.symbol
             try:
                 produce(topic, value, key)
@@ -275,6 +283,8 @@ class Publisher:
                 self._refused(error.args[0])
             self._sent += 1
             count += 1
+            if is_heartbeat:
+                self._settled = self._sent
             if count % POLL_EVERY == 0:
                 self._serve()
                 if progress is not None:
@@ -336,6 +346,15 @@ class Publisher:
                 f"unknown; the first cause: {self._first_error}."
             )
             raise PublishError(msg)
+
+    def _settle_what_it_covers(self) -> bool:
+        """Wait until all that was handed in, but for heartbeats, is acknowledged; return whether it is before the stop event."""
+        while self._settled != self._sent and self.flush(FLUSH_SLICE_SECONDS):
+            self._serve()
+            if self._stop_event.is_set():
+                return False
+        self._serve()
+        return True
 
     def _produce_when_there_is_room(self, topic: str, value: bytes, key: str) -> bool:
         """Wait for room in the queue; return whether the record was taken before the stop event."""

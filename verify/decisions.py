@@ -1,7 +1,7 @@
 """What must become of every message: decided again from bronze alone.
 
-What belongs here: where each message belongs (trades, amendments, quotes, vendor bars, duplicates, quarantine) and the rows that
-follow from it. What does not: what the stream made of it, which :mod:`verify.ledger` and :mod:`verify.bars` compare.
+What belongs here: where each message belongs (trades, amendments, statuses, quotes, vendor bars, duplicates, quarantine) and the rows that
+follow from it. What does not: what the stream made of it, which :mod:`verify.ledger`, :mod:`verify.bars` and :mod:`verify.gaps` compare.
 
 Rows are spooled to a scratch folder by session, so that memory is bounded by the busiest session and about a hundred
 bytes a message.
@@ -20,7 +20,7 @@ import polars as pl
 
 from market import tables, topics
 from verify.lake import Lake, schema_of
-from verify.messages import LEDGER, amendments_in, quotes_in, trades_in, vendor_bars_in
+from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 
 ENTRY: Final = ("topic", "partition", "offset")
 """The columns that name a message."""
@@ -85,6 +85,8 @@ class Decisions(AbstractContextManager["Decisions"]):
         The decoded rows by session; which of them are unique is in ``places``.
     amendments
         The cancels and corrections, with the columns of ``silver/amendments``.
+    statuses
+        The heartbeats, halts and resumes, with the columns of ``silver/feed_status``.
     vendor_bars
         The versions of vendor bars, with the columns of ``silver/vendor_bars``.
     """
@@ -93,6 +95,7 @@ class Decisions(AbstractContextManager["Decisions"]):
     trades: Spool
     quotes: Spool
     amendments: pl.DataFrame
+    statuses: pl.DataFrame
     vendor_bars: pl.DataFrame
     _scratch: ExitStack
 
@@ -116,13 +119,16 @@ def decide(lake: Lake) -> Decisions:
         trades = _Records(_TRADE_KEY, _TRADE_PAYLOAD, Spool(folder / "trades", tables.TRADES))
         quotes = _Records(_QUOTE_KEY, _QUOTE_PAYLOAD, Spool(folder / "quotes", tables.QUOTES))
         amendments: list[pl.DataFrame] = []
+        statuses: list[pl.DataFrame] = []
         bars: list[pl.DataFrame] = []
         everything: list[pl.DataFrame] = []
 
         def read_trades(chunk: pl.DataFrame) -> None:
             found = trades_in(chunk)
             trades.add(found)
-            amendments.append(amendments_in(chunk.join(found, on=ENTRY, how="anti")))
+            others = chunk.join(found, on=ENTRY, how="anti")
+            amendments.append(amendments_in(others))
+            statuses.append(statuses_in(others))
 
         readers: dict[str, Callable[[pl.DataFrame], None]] = {
             topics.TRADES.name: read_trades,
@@ -136,12 +142,13 @@ def decide(lake: Lake) -> Decisions:
                 of_topic = chunk.filter(pl.col("topic") == topic)
                 if of_topic.height:
                     read(of_topic)
-        vendor_bars, amended = _versions(bars), _first_stated(amendments)
+        vendor_bars, amended, said = _versions(bars), _first_stated(amendments), _rows(statuses, tables.FEED_STATUS)
         valid = pl.concat(
             [
                 trades.places(tables.TRADES),
                 quotes.places(tables.QUOTES),
                 *(rows.select(*ENTRY, "place") for rows in (vendor_bars, amended)),
+                said.select(*ENTRY, pl.lit(tables.FEED_STATUS.path).alias("place")),
             ]
         )
         every = pl.concat([pl.DataFrame(schema=valid.select(ENTRY).schema), *everything])
@@ -151,6 +158,7 @@ def decide(lake: Lake) -> Decisions:
             trades=trades.spool,
             quotes=quotes.spool,
             amendments=amended.filter(pl.col("place") == tables.AMENDMENTS.path).select(tables.AMENDMENTS.column_names),
+            statuses=said,
             vendor_bars=vendor_bars.filter(pl.col("place") == tables.VENDOR_BARS.path).select(
                 tables.VENDOR_BARS.column_names
             ),
@@ -207,11 +215,16 @@ class _Records:
 
 def _first_stated(chunks: list[pl.DataFrame]) -> pl.DataFrame:
     """Return the valid amendments in the ledger's order with ``place``: one that says what another said repeats it."""
-    schema = schema_of(tables.AMENDMENTS)
-    rows = pl.concat([pl.DataFrame(schema=schema), *(chunk.select(*schema) for chunk in chunks)]).sort(_ORDER)
-    nth = pl.int_range(pl.len()).over([name for name in schema if name not in LEDGER])
+    rows = _rows(chunks, tables.AMENDMENTS)
+    nth = pl.int_range(pl.len()).over([name for name in rows.columns if name not in LEDGER])
     place = pl.when(nth == 0).then(pl.lit(tables.AMENDMENTS.path)).otherwise(pl.lit(tables.DUPLICATES.path))
     return rows.with_columns(place.alias("place"))
+
+
+def _rows(chunks: list[pl.DataFrame], table: tables.Table) -> pl.DataFrame:
+    """Return the rows of all chunks with the columns of a table, in the ledger's order."""
+    schema = schema_of(table)
+    return pl.concat([pl.DataFrame(schema=schema), *(chunk.select(*schema) for chunk in chunks)]).sort(_ORDER)
 
 
 def _versions(chunks: list[pl.DataFrame]) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 
 from market.settings import Settings
 from market.tables import MESSAGES
-from verify import bars, ledger
+from verify import bars, gaps, ledger
 from verify.decisions import Decisions, decide
 from verify.lake import Lake
 from verify.published import Place, Published, open_snapshot
@@ -56,6 +56,7 @@ def verify_all(
                 lake, published, decisions, broker_ends=broker_ends, broker_starts=broker_starts, complete=complete
             ),
             bars.prove_bars(lake, published, decisions),
+            gaps.prove_gaps(lake, published, decisions),
         ]
         return [_remark(result, lake) for result in results]
 
@@ -73,6 +74,12 @@ def verify_bars(settings: Settings) -> LawResult:
     """Prove law 2; see :func:`verify_all`."""
     with _view(settings) as (lake, published, decisions):
         return _remark(bars.prove_bars(lake, published, decisions), lake)
+
+
+def verify_gaps(settings: Settings) -> LawResult:
+    """Prove law 5; see :func:`verify_all`."""
+    with _view(settings) as (lake, published, decisions):
+        return _remark(gaps.prove_gaps(lake, published, decisions), lake)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ TITLE: Final = "Every message is in the lake exactly once"
 _PLACES: Final = (
     tables.TRADES,
     tables.AMENDMENTS,
+    tables.FEED_STATUS,
     tables.QUOTES,
     tables.VENDOR_BARS,
     tables.DUPLICATES,

@@ -6,13 +6,21 @@ to be.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
-from typing import Any, Protocol
+from datetime import date, datetime
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from market.settings import Settings
-from market.tables import PG_BARS, PG_STREAM_OFFSETS, PG_VENDOR_BARS, DataType, Table
+from market.tables import (
+    PG_BARS,
+    PG_FEED_COVERAGE,
+    PG_STREAM_OFFSETS,
+    PG_TRADING_HALTS,
+    PG_VENDOR_BARS,
+    DataType,
+    Table,
+)
 from verify.lake import schema_of
 from warehouse.connection import connect
 
@@ -34,6 +42,29 @@ MART_COLUMNS = (
 )
 """What the mart shares with the bars of the lake; its source is called ``origin``."""
 
+
+GAPS: Final = "marts.bar_gaps"
+GAP_STATE: Final = "staging.int_session_gaps"
+"""What the mart of gaps is unfolded from; it says of each session by which batches it was built."""
+
+_MOMENT: Final = pl.Datetime("us", "UTC")
+GAP_SCHEMA: Final = {
+    "source": pl.String(),
+    "symbol": pl.String(),
+    "session_date": pl.Date(),
+    "gap_at": _MOMENT,
+    "gap_end_at": _MOMENT,
+    "missing_bars": pl.Int64(),
+    "reason": pl.String(),
+}
+"""What is compared of the gaps; in the mart the source is called ``origin``."""
+COVERAGE_SCHEMA: Final = {
+    "source": pl.String(),
+    "symbol": pl.String(),
+    "session_date": pl.Date(),
+    "since_at": _MOMENT,
+    "until_at": _MOMENT,
+}
 
 Place = tuple[str, int]
 
@@ -58,6 +89,18 @@ class Published(Protocol):
 
     def mart_bars(self, session_date: date) -> pl.DataFrame | None:
         """Return the mart's 1-minute bars of a session (:data:`MART_COLUMNS`), or ``None`` if there is no mart."""
+
+    def coverage(self) -> pl.DataFrame:
+        """Return the spans of ``lake.feed_coverage`` (:data:`COVERAGE_SCHEMA`)."""
+
+    def halts(self) -> pl.DataFrame:
+        """Return ``lake.trading_halts``."""
+
+    def gaps(self) -> pl.DataFrame | None:
+        """Return the mart's gaps (:data:`GAP_SCHEMA`), or ``None`` if there is no mart."""
+
+    def gaps_known_through(self) -> datetime | None:
+        """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
 
 
 class PostgresSnapshot:
@@ -101,6 +144,36 @@ class PostgresSnapshot:
         rows = self._connection.execute(query, (session_date,)).fetchall()
         schema = schema_of(PG_BARS)
         return pl.DataFrame(rows, schema={name: schema[name] for name in MART_COLUMNS}, orient="row")
+
+    def coverage(self) -> pl.DataFrame:
+        """Return the spans of ``lake.feed_coverage``."""
+        if not _exists(self._connection, PG_FEED_COVERAGE.qualified_name):
+            return pl.DataFrame(schema=COVERAGE_SCHEMA)
+        query = (
+            "select source, symbol, session_date, lower(span), upper(span) "
+            f"from {PG_FEED_COVERAGE.qualified_name}, unnest(covered) as span"  # noqa: S608 - a declared name
+        )
+        return pl.DataFrame(self._connection.execute(query).fetchall(), schema=COVERAGE_SCHEMA, orient="row")
+
+    def halts(self) -> pl.DataFrame:
+        """Return the halts and resumes."""
+        return self._read(PG_TRADING_HALTS, "")
+
+    def gaps(self) -> pl.DataFrame | None:
+        """Return the mart's gaps, or ``None`` if there is no mart."""
+        if not _exists(self._connection, GAPS):
+            return None
+        columns = ", ".join("origin" if name == "source" else name for name in GAP_SCHEMA)
+        rows = self._connection.execute(f"select {columns} from {GAPS}").fetchall()  # noqa: S608 - fixed names
+        return pl.DataFrame(rows, schema=GAP_SCHEMA, orient="row")
+
+    def gaps_known_through(self) -> datetime | None:
+        """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
+        if not _exists(self._connection, GAP_STATE):
+            return None
+        query = f"select max(known_through_at) from {GAP_STATE}"  # noqa: S608 - a fixed name
+        found: datetime | None = self._connection.execute(query).fetchone()[0]
+        return found
 
     def _read(self, table: Table, condition: str, *parameters: object) -> pl.DataFrame:
         if not _exists(self._connection, table.qualified_name):

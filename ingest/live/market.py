@@ -22,6 +22,7 @@ from market.sessions import Session, find_session, latest_session
 TICK_SECONDS: Final = 0.25
 """How often what has become due is published."""
 SAVE_SECONDS: Final = 1.0
+HEARTBEAT_EVERY: Final = timedelta(minutes=1)
 BURST_RECORDS: Final = 50_000
 """Records between two saves while much is due at once."""
 FLUSH_SECONDS: Final = 1.0
@@ -125,7 +126,7 @@ class LiveMarket:
             self._clock.wait(RECONNECT_SECONDS)
         summary = outlet.close(STOP_DEADLINE_SECONDS)
         if summary.is_complete:
-            self._acknowledged = self._next
+            self._acknowledged = self._tape.whole_moments(self._next)
         self._summary = _added(self._summary, summary)
 
     def _step(self, outlet: Outlet) -> None:
@@ -180,7 +181,13 @@ class LiveMarket:
 
     def _show(self, pace: Pace, terms: tuple[int, int]) -> None:
         self._pace, self._terms = pace, terms
-        self._tape = session_tape(self._options.symbols, pace.session, seed=terms[0], trades_per_day=terms[1])
+        self._tape = session_tape(
+            self._options.symbols,
+            pace.session,
+            seed=terms[0],
+            trades_per_day=terms[1],
+            heartbeat_every=HEARTBEAT_EVERY,
+        )
         self._next = self._acknowledged = 0
         _log.info("live_session", session_date=str(pace.session.session_date), ticks=len(self._tape), speed=pace.speed)
 

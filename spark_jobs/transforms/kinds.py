@@ -212,7 +212,9 @@ _BAR_RULES: Final = (
 
 _IS_HEARTBEAT: Final = pl.col("kind") == "heartbeat"
 _STATUS_RULES: Final = (
-    _rule("bad_since", ~_IS_HEARTBEAT | ((pl.col("since") >= 0) & (pl.col("since") < pl.col("ts"))).fill_null(value=False)),
+    _rule(
+        "bad_since", ~_IS_HEARTBEAT | ((pl.col("since") >= 0) & (pl.col("since") < pl.col("ts"))).fill_null(value=False)
+    ),
     _rule("outside_session", ~_IS_HEARTBEAT | pl.col("session_date").is_not_null()),
     Rule("bad_reason", _optional("reason", pl.col("reason").str.len_chars() <= MAX_REASON_CHARACTERS), None),
 )

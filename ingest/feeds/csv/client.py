@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ingest.feeds.base import Feed, FeedRequest, Kind
+from ingest.feeds.csv.coverage import Coverage
 from ingest.feeds.csv.parse import RowError, RowParser, check_header
 from market.errors import FeedError, UsageError
-from market.records import Record
+from market.records import Heartbeat, Record
 from market.sessions import sessions_between
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class CsvFeed(Feed):
-    """Replays a tape of trades, cancels and corrections from a CSV file, in the order of the file.
+    """Replays a tape of trades, what amends them, halts and heartbeats from a CSV file, in the order of the file.
 
-    Needs a path. Symbols and days, where given, leave out the other rows; a row is of the day in whose session it lies.
+    Needs a path. Symbols and days, where given, leave out the other rows; a row is of the day in whose session it lies. If the
+    file has no heartbeats, each symbol's session counts as covered from its first trade to its last.
     """
 
     name = "csv"
@@ -29,21 +31,30 @@ class CsvFeed(Feed):
         if Kind.TRADES not in request.kinds:
             msg = "The feed csv has no quotes. Ask for trades."
             raise UsageError(msg)
-        spans, missing, count = _spans(request), set(request.symbols), 0
+        spans, missing, count, coverage = _spans(request), set(request.symbols), 0, Coverage(self.name)
         for record in _rows(_path(request), self.name):
             missing.discard(record.symbol)
-            count += _is_wanted(record, request, spans)
+            if _is_wanted(record, request, spans):
+                coverage.add(record)
+                count += 1
         if missing:
             msg = f"{request.path} has no row of {', '.join(sorted(missing))}."
             raise FeedError(msg)
-        return count
+        return count + len(coverage.heartbeats())
 
     def read(self, request: FeedRequest) -> Iterator[Record]:
-        """Return the records in the order of the file; holds one row in memory at a time."""
+        """Return the records in the order of the file, then what they cover; holds one row in memory at a time."""
         self.check(request)
-        spans = _spans(request)
-        rows = _rows(_path(request), self.name)
-        return (record for record in rows if _is_wanted(record, request, spans))
+        return _records(request, self.name)
+
+
+def _records(request: FeedRequest, source: str) -> Iterator[Record]:
+    spans, coverage = _spans(request), Coverage(source)
+    for record in _rows(_path(request), source):
+        if _is_wanted(record, request, spans):
+            coverage.add(record)
+            yield record
+    yield from coverage.heartbeats()
 
 
 def _path(request: FeedRequest) -> Path:
@@ -73,7 +84,8 @@ def _spans(request: FeedRequest) -> list[tuple[int, int]] | None:
 def _is_wanted(record: Record, request: FeedRequest, spans: list[tuple[int, int]] | None) -> bool:
     if request.symbols and record.symbol not in request.symbols:
         return False
-    return spans is None or any(first <= record.ts < end for first, end in spans)
+    moment = record.since if isinstance(record, Heartbeat) else record.ts
+    return spans is None or any(first <= moment < end for first, end in spans)
 
 
 def _rows(path: Path, source: str) -> Iterator[Record]:

@@ -1,14 +1,15 @@
 """The rows of a tape in CSV as records: pure, no files in here.
 
 The format: a header, then one row per event, in any order. The columns ``kind, symbol, ts, price, size`` must be there,
-``trade_id, ref_id, conditions, exchange`` may; columns may stand in any order.
+``trade_id, ref_id, conditions, exchange, since, reason`` may; columns may stand in any order.
 
-- ``kind``: ``trade``, ``cancel`` or ``correction``.
+- ``kind``: ``trade``, ``cancel``, ``correction``, ``heartbeat``, ``halt`` or ``resume``.
 - ``ts``: ISO 8601 with a zone, or UTC epoch microseconds; at most microseconds.
-- ``price``, ``size``: as numbers; of a cancel they are ignored, and may be empty.
+- ``price``, ``size``: as numbers; but for trades and corrections they are ignored, and may be empty.
 - ``trade_id``: the identity of a trade within its symbol. Without it the identity is made of what the row says and of how
   often the file has said so before: the same file again gives the same trades again.
 - ``ref_id``: the ``trade_id`` of the trade that a cancel or a correction amends.
+- ``since``: the start of a heartbeat, written as ``ts``. ``reason``: that of a halt; may be empty.
 
 A value that can be read is passed on, even where it makes no sense: the stream judges it, and keeps what it rejects. A
 value that cannot be read is an error of the file.
@@ -24,10 +25,10 @@ from typing import Final
 
 from market.errors import UsageError
 from market.instruments import parse_symbols
-from market.records import MAX_SEQUENCE, Cancel, Correction, Record, Trade
+from market.records import MAX_SEQUENCE, Cancel, Correction, Halt, Heartbeat, Record, Resume, Trade
 
 REQUIRED: Final = ("kind", "symbol", "ts", "price", "size")
-OPTIONAL: Final = ("trade_id", "ref_id", "conditions", "exchange")
+OPTIONAL: Final = ("trade_id", "ref_id", "conditions", "exchange", "since", "reason")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -87,12 +88,19 @@ class RowParser:
         kind = row["kind"].strip().lower()
         make = self._makers().get(kind)
         if make is None:
-            msg = f"has the kind {_shown(row['kind'])}: it is trade, cancel or correction"
+            msg = f"has the kind {_shown(row['kind'])}: it is one of {', '.join(self._makers())}"
             raise RowError(msg)
         return make(row, _symbol(row["symbol"]), _ts(row["ts"]))
 
     def _makers(self) -> Mapping[str, Callable[[Mapping[str, str], str, int], Record]]:
-        return {"trade": self._trade, "cancel": self._cancel, "correction": self._correction}
+        return {
+            "trade": self._trade,
+            "cancel": self._cancel,
+            "correction": self._correction,
+            "heartbeat": self._heartbeat,
+            "halt": self._halt,
+            "resume": self._resume,
+        }
 
     def _trade(self, row: Mapping[str, str], symbol: str, ts: int) -> Trade:
         price, size = _price(row["price"]), _size(row["size"])
@@ -114,6 +122,15 @@ class RowParser:
             _text(row, "exchange"),
             _text(row, "conditions"),
         )
+
+    def _heartbeat(self, row: Mapping[str, str], symbol: str, ts: int) -> Heartbeat:
+        return Heartbeat(self._source, symbol, _ts(row.get("since", "")), ts)
+
+    def _halt(self, row: Mapping[str, str], symbol: str, ts: int) -> Halt:
+        return Halt(self._source, symbol, ts, _text(row, "reason"))
+
+    def _resume(self, _row: Mapping[str, str], symbol: str, ts: int) -> Resume:
+        return Resume(self._source, symbol, ts)
 
     def _identity(self, *values: object) -> str:
         content = blake2b(repr([str(value) for value in values]).encode(), digest_size=_ID_BYTES)

@@ -13,7 +13,7 @@ import polars as pl
 
 from ingest.feeds.base import Feed, FeedRequest, Kind, requested_sessions, requested_symbols
 from ingest.feeds.lean.parse import parse_ticks
-from ingest.feeds.ticks import Tape
+from ingest.feeds.ticks import Tape, whole_session
 from market.errors import FeedError, UsageError
 from market.records import Record
 from market.sessions import Session
@@ -33,25 +33,35 @@ class LeanFeed(Feed):
     """Replays the trades and quotes of a LEAN data folder with their conditions.
 
     Needs a path, symbols and a range. With both kinds asked for, trades are required and quotes are taken where
-    their file exists. Ticks are passed on as the vendor wrote them: the sample data has quotes after 20:00, for
+    their file exists. A file of trades holds a symbol's whole session, and heartbeats say so. Ticks are passed on as the vendor wrote them: the sample data has quotes after 20:00, for
     instance, which lie in no segment; the stream quarantines them.
     """
 
     name = "lean"
 
     def check(self, request: FeedRequest) -> int:
-        """Read and parse every file of the request, and return the number of ticks."""
-        return sum(_parse(file).height for file in _files(request))
+        """Read and parse every file of the request, and return the number of ticks and heartbeats."""
+        files = _files(request)
+        return sum(_parse(file).height for file in files) + sum(_coverage(files, s).height for s in _sessions(files))
 
     def read(self, request: FeedRequest) -> Iterator[Record]:
-        """Return the ticks; holds one session in memory at a time."""
+        """Return the ticks and heartbeats; holds one session in memory at a time."""
         self.check(request)
         return self._records(_files(request))
 
     def _records(self, files: list[_TickFile]) -> Iterator[Record]:
-        for session in dict.fromkeys(file.session for file in files):
+        for session in _sessions(files):
             frames = [_parse(file) for file in files if file.session == session]
-            yield from Tape(self.name, session.session_date, frames).records()
+            yield from Tape(self.name, session.session_date, frames, _coverage(files, session)).records()
+
+
+def _sessions(files: list[_TickFile]) -> list[Session]:
+    return list(dict.fromkeys(file.session for file in files))
+
+
+def _coverage(files: list[_TickFile], session: Session) -> pl.DataFrame:
+    symbols = [file.symbol for file in files if file.session == session and file.kind is Kind.TRADES]
+    return whole_session(symbols, session)
 
 
 def _parse(file: _TickFile) -> pl.DataFrame:

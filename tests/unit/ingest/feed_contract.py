@@ -17,8 +17,11 @@ from market.records import (
     Bar,
     Cancel,
     Correction,
+    Halt,
+    Heartbeat,
     Quote,
     Record,
+    Resume,
     Trade,
     decode,
     encode,
@@ -37,6 +40,10 @@ def identity_of(record: Record) -> tuple[str, ...]:
         return ("quote", record.source, record.symbol, record.quote_id)
     if isinstance(record, Cancel | Correction):
         return ("amendment", record.source, record.symbol, record.ref_id, str(record.ts))
+    if isinstance(record, Heartbeat):
+        return ("heartbeat", record.source, record.symbol, str(record.since), str(record.ts))
+    if isinstance(record, Halt | Resume):
+        return (type(record).__name__, record.source, record.symbol, str(record.ts))
     return ("bar", record.source, record.symbol, record.interval, str(record.ts))
 
 
@@ -71,6 +78,13 @@ def assert_valid(record: Record) -> None:
         assert record.low <= min(record.open, record.close)
         assert max(record.open, record.close) <= record.high
         assert 0 <= record.volume <= MAX_SIZE_SHARES
+    elif isinstance(record, Heartbeat):
+        first, last = (
+            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us) for us in (record.since, record.ts - 1)
+        )
+        assert first <= last
+        assert session_at(first) is not None
+        assert session_at(first) == session_at(last)
 
 
 class FeedContract:
@@ -108,13 +122,30 @@ class FeedContract:
         assert [decode(encode(record)) for record in records] == list(records)
 
     def test_records_come_in_order_of_event_time_then_symbol(self, records: Sequence[Record]) -> None:
-        keys = [(record.ts, record.symbol) for record in records]
+        keys = [(record.ts, record.symbol) for record in records if not isinstance(record, Heartbeat)]
         assert keys == sorted(keys)
+
+    def test_every_trade_is_covered_by_a_heartbeat_that_comes_after_it(self, records: Sequence[Record]) -> None:
+        waiting: list[Trade] = []
+        for record in records:
+            if isinstance(record, Trade):
+                waiting.append(record)
+            elif isinstance(record, Heartbeat):
+                covered = (record.symbol, record.since, record.ts)
+                waiting = [t for t in waiting if not (t.symbol == covered[0] and covered[1] <= t.ts < covered[2])]
+        assert waiting == []
+
+    def test_heartbeats_of_a_symbol_do_not_overlap(self, records: Sequence[Record]) -> None:
+        ends: dict[str, int] = {}
+        for record in records:
+            if isinstance(record, Heartbeat):
+                assert record.since >= ends.get(record.symbol, 0)
+                ends[record.symbol] = record.ts
 
     def test_sequences_of_a_kind_and_symbol_rise_within_a_session(self, records: Sequence[Record]) -> None:
         last: dict[tuple[object, ...], int] = {}
         for record in records:
-            if isinstance(record, Bar | Cancel | Correction):
+            if not isinstance(record, Trade | Quote):
                 continue
             session = session_at(moment_of(record))
             key = (type(record), record.symbol, session.session_date if session else None)
@@ -131,6 +162,8 @@ class FeedContract:
         assert request_small.start is not None
         assert request_small.end is not None
         for record in records:
+            if isinstance(record, Heartbeat):
+                continue  # see assert_valid
             session = session_at(moment_of(record))
             assert session is not None
             assert request_small.start <= session.session_date <= request_small.end

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.feeds import Feed, FeedRequest, Kind, get_feed
 from market.errors import FeedError, UsageError
-from market.records import Cancel, Correction, Record, Trade
+from market.records import Cancel, Correction, Halt, Heartbeat, Record, Resume, Trade
 from tests.unit.ingest.feed_contract import FeedContract
 
 HEADER = "kind,symbol,ts,price,size,trade_id,ref_id,conditions,exchange"
@@ -69,11 +69,41 @@ def test_trades_cancels_and_corrections_come_in_the_order_of_the_file(read: Read
         Trade("csv", "SPY", OPEN_US + 1, Decimal("100.25"), 100, "T-7", 7, "P", ""),
         Cancel("csv", "SPY", OPEN_US + 120_500_000, "T-7"),
         Trade("csv", "SPY", OPEN_US, Decimal(100), 1, "T-2", 2, "", "@ F"),
+        Heartbeat("csv", "SPY", OPEN_US, OPEN_US + 2),
+    ]
+
+
+def test_a_file_covers_each_symbols_session_from_its_first_trade_to_its_last(read: Read) -> None:
+    hour = 3600 * 1_000_000
+    moments = {"SPY": (0, 90, DAY_US + 5, -6 * hour, 10 * hour), "IBM": (7, DAY_US * 5, 2 * DAY_US - 8 * hour, -1)}
+    rows = [f"trade,{symbol},{OPEN_US + ts},10,5" for symbol, times in moments.items() for ts in times]
+    found = read("\n".join(["kind,symbol,ts,price,size", *rows, f"cancel,SPY,{OPEN_US + 2 * hour},,"][:-1]))
+    assert [record for record in found if isinstance(record, Heartbeat)] == [
+        Heartbeat("csv", "IBM", OPEN_US - 1, OPEN_US + 8),
+        # Before 04:00 there is no session, and 19:30 is the last trade.
+        Heartbeat("csv", "SPY", OPEN_US - 11 * hour // 2, OPEN_US + 10 * hour + 1),
+        Heartbeat("csv", "SPY", OPEN_US + DAY_US + 5, OPEN_US + DAY_US + 6),
+    ]
+
+
+def test_a_file_that_says_what_it_covers_is_believed(read: Read) -> None:
+    rows = [
+        f"trade,SPY,{OPEN_US},10,5,,",
+        f"halt,SPY,{OPEN_US + 1},,,,LUDP",
+        f"resume,SPY,{OPEN_US + 2},,,,",
+        f"heartbeat,SPY,{OPEN_US + 60_000_000},,,2013-10-07T09:30:00-04:00,",
+        f"trade,IBM,{OPEN_US},10,5,,",
+    ]
+    found = read("\n".join(["kind,symbol,ts,price,size,since,reason", *rows]))
+    assert [record for record in found if not isinstance(record, Trade)] == [
+        Halt("csv", "SPY", OPEN_US + 1, "LUDP"),
+        Resume("csv", "SPY", OPEN_US + 2),
+        Heartbeat("csv", "SPY", OPEN_US, OPEN_US + 60_000_000),
     ]
 
 
 def test_columns_may_stand_in_any_order_and_the_optional_ones_be_absent(read: Read) -> None:
-    (trade,) = read('\ufeffsize,price,ts,symbol,kind\r\n5,"1.5",1381152600000000,IBM,trade\r\n\r\n')
+    trade, _ = read('\ufeffsize,price,ts,symbol,kind\r\n5,"1.5",1381152600000000,IBM,trade\r\n\r\n')
     assert isinstance(trade, Trade)
     assert (trade.symbol, trade.price, trade.size, trade.ts) == ("IBM", Decimal("1.5"), 5, OPEN_US)
 

@@ -13,7 +13,7 @@ from ingest.feeds import Feed, FeedRequest, Kind, get_feed
 from ingest.feeds.simulated.client import session_tape
 from ingest.feeds.simulated.model import count_events, daily_closes
 from market.errors import UsageError
-from market.records import Quote, Record, Trade
+from market.records import Heartbeat, Quote, Record, Trade
 from market.sessions import Segment, find_session, session_at, sessions_between
 from tests.unit.ingest.feed_contract import FeedContract, assert_valid, moment_of
 
@@ -63,7 +63,7 @@ def test_any_ticker_session_and_seed_gives_valid_records(
     records = list(session_tape((symbol,), session, seed=seed, trades_per_day=trades_per_day).records())
     for record in records:
         assert_valid(record)
-        assert session.segment(moment_of(record)) is not None
+        assert isinstance(record, Heartbeat) or session.segment(moment_of(record)) is not None
     kinds = Counter(type(record) for record in records)
     assert (kinds[Trade], kinds[Quote]) == count_events(symbol, session, seed, trades_per_day)
 
@@ -171,8 +171,16 @@ def test_the_closing_print_is_near_the_close_of_the_day() -> None:
     assert float(closing.price) == pytest.approx(close, rel=0.001)
 
 
-def test_one_kind_can_be_asked_for_alone() -> None:
-    request = FeedRequest(("SPY",), FULL_DAY, FULL_DAY, kinds=frozenset({Kind.TRADES}), trades_per_day=200)
-    trades = list(get_feed("simulated").read(request))
-    assert all(isinstance(record, Trade) for record in trades)
-    assert get_feed("simulated").check(request) == len(trades)
+@pytest.mark.parametrize(("kind", "given"), [(Kind.TRADES, {Trade, Heartbeat}), (Kind.QUOTES, {Quote})])
+def test_one_kind_can_be_asked_for_alone_and_quotes_alone_cover_nothing(kind: Kind, given: set[type]) -> None:
+    request = FeedRequest(("SPY",), FULL_DAY, FULL_DAY, kinds=frozenset({kind}), trades_per_day=200)
+    records = list(get_feed("simulated").read(request))
+    assert {type(record) for record in records} == given
+    assert get_feed("simulated").check(request) == len(records)
+
+
+def test_heartbeats_cover_a_half_day_from_four_in_the_morning_to_five_in_the_afternoon() -> None:
+    beats = [record for record in read("SPY", HALF_DAY, trades_per_day=50) if isinstance(record, Heartbeat)]
+    assert beats[0].since == 1_764_320_400_000_000  # 2025-11-28 09:00 UTC
+    assert beats[-1].ts == beats[0].since + 13 * 3_600_000_000
+    assert all(before.ts == after.since for before, after in pairwise(beats))

@@ -1,17 +1,18 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from ingest.feeds.simulated.client import session_tape
-from ingest.live.market import BURST_RECORDS, LiveMarket, LiveOptions
+from ingest.live.market import BURST_RECORDS, HEARTBEAT_EVERY, LiveMarket, LiveOptions
 from ingest.live.position import LivePosition, load_position, save_position
 from ingest.publisher import PublishSummary
 from market.errors import PublishError, ServiceError
-from market.records import Record
+from market.records import Heartbeat, Record
 from market.sessions import Session, find_session
 from tests.unit.ingest.feed_contract import identity_of, moment_of
 
@@ -27,7 +28,8 @@ def session_of(day: date) -> Session:
 
 
 def whole_tape(day: date, symbols: tuple[str, ...] = SYMBOLS, seed: int = 1) -> list[Record]:
-    return list(session_tape(symbols, session_of(day), seed=seed, trades_per_day=300).records())
+    tape = session_tape(symbols, session_of(day), seed=seed, trades_per_day=300, heartbeat_every=HEARTBEAT_EVERY)
+    return list(tape.records())
 
 
 class TurningClock:
@@ -260,6 +262,30 @@ def test_a_burst_ends_between_moments(options: LiveOptions) -> None:
         aligned = tape.align(position)
         assert aligned >= position
         assert aligned == len(tape) or tape.time_of(aligned) > tape.time_of(aligned - 1)
+
+
+def test_a_moment_that_was_published_in_part_is_published_again(
+    options: LiveOptions, clock_factory: ClockFactory
+) -> None:
+    """Every minute the heartbeats of all symbols are of one moment, so a stop may well fall between them."""
+    tape = whole_tape(FRIDAY)
+    cut = next(number for number, record in enumerate(tape) if isinstance(record, Heartbeat)) + 1
+    assert tape[cut].ts == tape[cut - 1].ts
+    clock = clock_factory(SATURDAY_MORNING, timedelta(hours=1), stretch=40)
+
+    class StoppingOutlet(KeepingOutlet):
+        def publish_all(self, records: Iterable[Record]) -> int:
+            taken = super().publish_all(islice(records, cut - len(self.kept)))
+            clock.stop_event.set()
+            return taken
+
+    first = StoppingOutlet(clock)
+    show(options, clock, first)
+    assert first.records == tape[:cut]
+    again = clock_factory(clock.now(), timedelta(hours=12), stretch=240)
+    second = KeepingOutlet(again)
+    show(options, again, second)
+    assert {identity_of(record) for record in first.records + second.records} == {identity_of(row) for row in tape}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"session_date": "2026-11-20"}', '{"session_date": 5}', "null"])

@@ -224,13 +224,20 @@ def _is_of(kind: RecordKind, kinds: str, code: str) -> bool:
 
 
 def test_every_reason_of_the_rules_has_a_bad_message() -> None:
-    tried = {reason for bad in (bad_trades(), bad_statuses(), bad_quotes(), bad_bars()) for _, reasons in bad for reason in reasons}
+    tried = {
+        reason
+        for bad in (bad_trades(), bad_statuses(), bad_quotes(), bad_bars())
+        for _, reasons in bad
+        for reason in reasons
+    }
     every = {reason for kind in (TRADES, STATUSES, QUOTES, VENDOR_BARS) for reason in reasons_in_order(kind)}
     assert every - tried == {"conflicting_trade_id", "conflicting_quote_id"}  # these need other messages
 
 
 def test_a_status_is_taken_with_all_that_it_says_and_with_no_more() -> None:
-    whole_session = changed(HEARTBEAT, since=micros(OPEN - timedelta(minutes=330)), ts=micros(OPEN + timedelta(minutes=630)))
+    whole_session = changed(
+        HEARTBEAT, since=micros(OPEN - timedelta(minutes=330)), ts=micros(OPEN + timedelta(minutes=630))
+    )
     values = [changed({**TRADE, **HEARTBEAT}), whole_session, changed(HALT), changed(HALT, reason=..., ts=0)]
     values += [changed(HALT, kind="resume", ts=micros(OPEN - timedelta(days=1)), since=5)]
     every = decode_all(TRADES, values)

@@ -19,6 +19,7 @@ def test_a_whole_lake_keeps_the_law(tiny_lake: TinyLake) -> None:
         "in_flight": 0,
         "trades": 4,
         "amendments": 0,
+        "feed_status": 0,
         "quotes": 1,
         "vendor_bars": 2,
         "duplicates": 1,

@@ -14,10 +14,11 @@ from market.tables import DataType, Table
 from tests.unit.lean_conditions import judgement
 from verify.bars import prove_bars
 from verify.decisions import decide
+from verify.gaps import prove_gaps
 from verify.lake import schema_of
 from verify.laws import open_lake
 from verify.ledger import prove_ledger
-from verify.published import MART_COLUMNS, Place
+from verify.published import COVERAGE_SCHEMA, GAP_SCHEMA, MART_COLUMNS, Place
 from verify.results import LawResult
 
 Row = dict[str, Any]
@@ -37,6 +38,10 @@ class FakePublished:
         self.bar_rows: list[Row] = []
         self.vendor_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
+        self.coverage_rows: list[Row] = []
+        self.halt_rows: list[Row] = []
+        self.gap_rows: list[Row] | None = None
+        self.gaps_through: datetime | None = None
         self.offsets: dict[Place, int] = {}
         self.offsets_now: dict[Place, int] | None = None
 
@@ -61,9 +66,21 @@ class FakePublished:
         rows = [row for row in self.mart_rows if row["session_date"] == session_date]
         return _in_millionths(tables.PG_BARS, rows).select(MART_COLUMNS)
 
+    def coverage(self) -> pl.DataFrame:
+        return pl.DataFrame(self.coverage_rows, schema=COVERAGE_SCHEMA, orient="row")
+
+    def halts(self) -> pl.DataFrame:
+        return pl.DataFrame(self.halt_rows, schema=schema_of(tables.PG_TRADING_HALTS), orient="row")
+
+    def gaps(self) -> pl.DataFrame | None:
+        return None if self.gap_rows is None else pl.DataFrame(self.gap_rows, schema=GAP_SCHEMA, orient="row")
+
+    def gaps_known_through(self) -> datetime | None:
+        return self.gaps_through
+
 
 class TinyLake:
-    """Rows by table path; ``prove`` writes them as Delta tables and proves both laws."""
+    """Rows by table path; ``prove`` writes them as Delta tables and proves the laws of messages and bars."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,6 +114,12 @@ class TinyLake:
         with decide(lake) as decisions:
             ledger = prove_ledger(lake, self.published, decisions, **{"patience_seconds": 0.0, **ledger_arguments})
             return ledger, prove_bars(lake, self.published, decisions)
+
+    def prove_gaps(self) -> LawResult:
+        """Prove law 5 over what is written now."""
+        lake = open_lake(self.write(), self.published)
+        with decide(lake) as decisions:
+            return prove_gaps(lake, self.published, decisions)
 
 
 def _delta_type(table: Table, name: str) -> pl.DataType:
