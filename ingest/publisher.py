@@ -5,7 +5,7 @@ from, or when they are due.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Event
 from types import TracebackType
@@ -269,10 +269,7 @@ class Publisher:
         names = {kind: topic.name for kind, topic in TOPIC_OF.items()}
         produce, stopping = self._producer.produce, self._stop_event.is_set
         count = 0
-        for record in records:
-            is_heartbeat = type(record) is Heartbeat
-            if is_heartbeat and not self._settle_what_it_covers():
-                break
+        for record in self._with_heartbeats_last(records):
             topic, value, key = names[type(record)], encode(record), record.symbol
             try:
                 produce(topic, value, key)
@@ -283,8 +280,6 @@ class Publisher:
                 self._refused(error.args[0])
             self._sent += 1
             count += 1
-            if is_heartbeat:
-                self._settled = self._sent
             if count % POLL_EVERY == 0:
                 self._serve()
                 if progress is not None:
@@ -313,7 +308,7 @@ class Publisher:
         """
         if self._summary is None:
             if self._producer is not None:
-                self._settle(deadline_seconds)
+                self._give_up_after(deadline_seconds)
             self._summary = self.summary()
             self._producer = None
         return self._summary
@@ -332,7 +327,7 @@ class Publisher:
             first_error=self._first_error,
         )
 
-    def _settle(self, deadline_seconds: float) -> None:
+    def _give_up_after(self, deadline_seconds: float) -> None:
         if self.flush(deadline_seconds):
             self._first_error = self._first_error or f"no acknowledgement within {deadline_seconds:g} s of the end"
             self._producer.purge()
@@ -347,8 +342,19 @@ class Publisher:
             )
             raise PublishError(msg)
 
-    def _settle_what_it_covers(self) -> bool:
-        """Wait until all that was handed in, but for heartbeats, is acknowledged; return whether it is before the stop event."""
+    def _with_heartbeats_last(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records, each heartbeat when all before it is acknowledged; end where the stop event comes before that."""
+        for record in records:
+            if type(record) is not Heartbeat:
+                yield record
+            elif self._settle():
+                yield record
+                self._settled = self._sent
+            else:
+                return
+
+    def _settle(self) -> bool:
+        """Wait until all but heartbeats that was handed in is acknowledged; return whether it is before the stop event."""
         while self._settled != self._sent and self.flush(FLUSH_SLICE_SECONDS):
             self._serve()
             if self._stop_event.is_set():

@@ -1,7 +1,8 @@
 """What must become of every message: decided again from bronze alone.
 
-What belongs here: where each message belongs (trades, amendments, statuses, quotes, vendor bars, duplicates, quarantine) and the rows that
-follow from it. What does not: what the stream made of it, which :mod:`verify.ledger`, :mod:`verify.bars` and :mod:`verify.gaps` compare.
+What belongs here: where each message belongs (trades, amendments, statuses, quotes, vendor bars, duplicates, quarantine) and
+the rows that follow from it. What does not: what the stream made of it, which :mod:`verify.ledger`, :mod:`verify.bars` and
+:mod:`verify.gaps` compare.
 
 Rows are spooled to a scratch folder by session, so that memory is bounded by the busiest session and about a hundred
 bytes a message.

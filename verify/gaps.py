@@ -9,9 +9,10 @@ it is ``feed_down`` where they cover another part of the session, and ``not_coll
 worked out minute by minute, in whole microseconds.
 """
 
+import itertools
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -145,7 +146,7 @@ def collect(decisions: Decisions, through: datetime | None) -> Known:
 
 
 def merged(statuses: pl.DataFrame) -> pl.DataFrame:
-    """Return when heartbeats cover a session: ``source, symbol, session_date, since_at, until_at``, spans apart from each other."""
+    """Return when heartbeats cover sessions, in separate spans: ``source, symbol, session_date, since_at, until_at``."""
     beats = statuses.filter(pl.col("kind") == "heartbeat").select(*_COVERAGE_KEY, pl.col("status_at").alias("until_at"))
     rows: list[list[object]] = []
     for source, symbol, session_date, since_at, until_at in beats.sort(*_COVERAGE_KEY).iter_rows():
@@ -209,7 +210,7 @@ def _minutes_of(known: Known, instrument: Instrument, session: Session, tape: in
 def runs(codes: NDArray[np.int64]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and reason of each run of equal reasons."""
     bounds = np.flatnonzero(np.diff(codes, prepend=_NEVER, append=_NEVER))
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in itertools.pairwise(bounds):
         if codes[start] != _THERE:
             yield int(start), int(end), REASONS[codes[start]]
 

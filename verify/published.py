@@ -149,10 +149,8 @@ class PostgresSnapshot:
         """Return the spans of ``lake.feed_coverage``."""
         if not _exists(self._connection, PG_FEED_COVERAGE.qualified_name):
             return pl.DataFrame(schema=COVERAGE_SCHEMA)
-        query = (
-            "select source, symbol, session_date, lower(span), upper(span) "
-            f"from {PG_FEED_COVERAGE.qualified_name}, unnest(covered) as span"  # noqa: S608 - a declared name
-        )
+        spans = f"{PG_FEED_COVERAGE.qualified_name}, unnest(covered) as span"
+        query = f"select source, symbol, session_date, lower(span), upper(span) from {spans}"  # noqa: S608 - a declared name
         return pl.DataFrame(self._connection.execute(query).fetchall(), schema=COVERAGE_SCHEMA, orient="row")
 
     def halts(self) -> pl.DataFrame:

@@ -230,7 +230,7 @@ def _change_quotes(connection: Connection[Any], rows: pa.Table | None) -> None:
 
 
 def _add_statuses(connection: Connection[Any], rows: pa.Table | None) -> None:
-    """Add heartbeats to what is covered, and halts and resumes to those that are known: both are sets, so order and repeats do not matter."""
+    """Add heartbeats to what is covered, halts and resumes to those that are known: sets, whatever the order and the repeats."""
     if rows is None or rows.num_rows == 0:
         return
     staging.copy_in(connection, "staged_statuses", FEED_STATUS.columns, rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from market.sessions import Session, find_session
+from market.sessions import Session, find_session, sessions_between
 
 Row = dict[str, Any]
 
@@ -112,3 +112,72 @@ def expected_marts(connection: psycopg.Connection[Any]) -> tuple[list[Row], list
         bar |= {"interval": "1d", "bar_at": session_of(row["session_date"]).open_at, "revised_at": row["ingested_at"]}
         historical[row["symbol"], row["session_date"]] = {**bar, "is_vendor_bar": True}
     return intraday, list(historical.values())
+
+
+def expected_gaps(connection: psycopg.Connection[Any]) -> list[Row]:
+    """Return bar_gaps as they have to be, minute by minute, in the order of origin, symbol and time."""
+    bars = read(connection, "select source, symbol, session_date, bar_at from lake.bars_1m")
+    beats = read(
+        connection,
+        "select source, symbol, session_date, lower(span) as since, upper(span) as until "
+        "from lake.feed_coverage, unnest(covered) as span",
+    )
+    changes = read(
+        connection, "select source, symbol, changed_at, kind from lake.trading_halts order by changed_at, kind"
+    )
+    there = {(bar["source"], bar["symbol"], bar["bar_at"]) for bar in bars}
+    known: dict[tuple[str, str], set[date]] = defaultdict(set)
+    for row in (*bars, *beats):
+        known[row["source"], row["symbol"]].add(row["session_date"])
+    gaps: list[Row] = []
+    for source, symbol in sorted(known):
+        newest = max(day for (own, _), days in known.items() if own == source for day in days)
+        in_newest = [row for row in (*beats, *bars) if row["source"] == source and row["session_date"] == newest]
+        tape = max((row["until"] for row in in_newest if "until" in row), default=None)
+        tape = tape or max(row["bar_at"] for row in in_newest)
+        own_changes = [row for row in changes if (row["source"], row["symbol"]) == (source, symbol)]
+        for session in sessions_between(min(known[source, symbol]), max(known[source, symbol])):
+            key = (source, symbol, session.session_date)
+            spans = [(r["since"], r["until"]) for r in beats if (r["source"], r["symbol"], r["session_date"]) == key]
+            for minute in session.expected_bars(60):
+                ends_at = minute + timedelta(minutes=1)
+                if ends_at <= tape and (source, symbol, minute) not in there:
+                    reason = reason_of(minute, ends_at, spans, own_changes)
+                    add_minute(gaps, {"origin": source, "symbol": symbol, "reason": reason}, session, minute)
+    names = (
+        "symbol",
+        "interval",
+        "session_date",
+        "segment",
+        "gap_at",
+        "gap_end_at",
+        "missing_bars",
+        "reason",
+        "origin",
+    )
+    return [{name: gap[name] for name in names} for gap in gaps]
+
+
+def reason_of(minute: datetime, ends_at: datetime, spans: list[tuple[datetime, datetime]], changes: list[Row]) -> str:
+    """Return why a minute has no bar, by when the feed covered the session and what it said of trading, in order."""
+    if not any(since <= minute and ends_at <= until for since, until in spans):
+        return "feed_down" if spans else "not_collected"
+    before = [change["kind"] for change in changes if change["changed_at"] <= minute]
+    # A halt that is taken back at the same moment never was.
+    taken_back = {change["changed_at"] for change in changes if change["kind"] == "resume"}
+    during = any(
+        change["kind"] == "halt" and minute < change["changed_at"] < ends_at and change["changed_at"] not in taken_back
+        for change in changes
+    )
+    return "halted" if during or before[-1:] == ["halt"] else "no_trade"
+
+
+def add_minute(gaps: list[Row], what: Row, session: Session, minute: datetime) -> None:
+    """Add a missing minute to the gap that it goes on, or begin another."""
+    last = gaps[-1] if gaps else {}
+    if last.get("gap_end_at") == minute and all(last[name] == value for name, value in what.items()):
+        last["gap_end_at"] += timedelta(minutes=1)
+        last["missing_bars"] += 1
+    else:
+        gap = {"interval": "1m", "segment": "regular", "session_date": session.session_date, "gap_at": minute}
+        gaps.append({**what, **gap, "gap_end_at": minute + timedelta(minutes=1), "missing_bars": 1})

@@ -13,7 +13,7 @@ from dbt.cli.main import dbtRunner
 
 from market.settings import Settings
 from market.tables import PG_BARS, PG_VENDOR_BARS
-from tests.integration.mart_oracle import Row, expected_marts, read, session_of
+from tests.integration.mart_oracle import Row, expected_gaps, expected_marts, read, session_of
 from warehouse.connection import connect
 from warehouse.dbt import DBT_PROJECT, dbt_environment
 from warehouse.schema import migrate
@@ -31,6 +31,7 @@ RUN_MARTS = (
     "--select",
     "intraday_ohlcv",
     "historical_ohlcv",
+    "int_session_gaps",
 )  # the views below them are there from the first test
 BAR_COLUMNS = (
     *("symbol", "interval", "bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count"),
@@ -67,7 +68,9 @@ def dbt(settings: Settings) -> Iterator[Dbt]:
 def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     with connect(settings) as connection:
         connection.autocommit = True
-        connection.execute("truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes")
+        connection.execute(
+            "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.feed_coverage, lake.trading_halts"
+        )
         yield connection
 
 
@@ -122,7 +125,9 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
     """Insert, revise or delete what a stream, a repair or a person might."""
     symbol, source, day = chance.choice(SYMBOLS), chance.choice(SOURCES), chance.choice(DAYS)
     session = session_of(day)
-    action = chance.choice(["bars"] * 6 + ["vendor"] * 2 + ["delete", "delete vendor"])
+    action = chance.choice(
+        ["bars"] * 6 + ["cover"] * 4 + ["vendor"] * 2 + ["halt", "delete", "delete vendor", "uncover"]
+    )
     if action == "bars":
         edges = [session.pre_open_at, session.open_at, session.close_at, session.post_close_at]
         minutes = int((session.post_close_at - session.pre_open_at) / timedelta(minutes=1))
@@ -143,6 +148,8 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
                 # Earlier than what was built before, too: a repair keeps the times.
                 revised_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(1000)),
             )
+    elif action in {"cover", "halt", "uncover"}:
+        change_status(connection, chance, action, (source, symbol, day))
     elif action == "vendor":
         put_vendor_bar(
             connection,
@@ -161,6 +168,31 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
         connection.execute("delete from lake.vendor_bars where symbol = %s and session_date = %s", [symbol, day])
 
 
+def change_status(
+    connection: psycopg.Connection[Any], chance: random.Random, action: str, key: tuple[str, str, date]
+) -> None:
+    """Cover a part of a session, or nothing of it any more, or halt and resume trading."""
+    session, second = session_of(key[2]), timedelta(seconds=1)
+    length = (session.post_close_at - session.pre_open_at) // second
+    moments = sorted(session.pre_open_at + chance.randrange(length + 1) * second for _ in range(2))
+    if chance.random() < 0.3:
+        moments = [moment.replace(second=0) for moment in moments]
+    if action == "uncover":
+        connection.execute("delete from lake.feed_coverage where (source, symbol, session_date) = (%s, %s, %s)", key)
+    elif action == "halt":
+        for moment in moments:
+            change = [*key[:2], moment, chance.choice(["halt", "resume"]), chance.choice(["", "LUDP"])]
+            connection.execute(
+                "insert into lake.trading_halts values (%s, %s, %s, %s, %s) on conflict do nothing", change
+            )
+    elif moments[0] < moments[1]:
+        connection.execute(
+            "insert into lake.feed_coverage as stored values (%s, %s, %s, tstzmultirange(tstzrange(%s, %s))) "
+            "on conflict (source, symbol, session_date) do update set covered = stored.covered + excluded.covered",
+            [*key, *moments],
+        )
+
+
 def in_order(rows: list[Row], columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
     return sorted((tuple(row[name] for name in columns) for row in rows), key=lambda row: row[:3])
 
@@ -169,6 +201,8 @@ def assert_marts_as_expected(connection: psycopg.Connection[Any], where: str) ->
     intraday, historical = expected_marts(connection)
     found = read(connection, "select * from marts.intraday_ohlcv")
     assert in_order(found, BAR_COLUMNS) == in_order(intraday, BAR_COLUMNS), where
+    gaps = read(connection, "select * from marts.bar_gaps order by origin, symbol, gap_at")
+    assert gaps == expected_gaps(connection), where
     columns = (*BAR_COLUMNS, "is_vendor_bar")
     found = read(connection, "select * from marts.historical_ohlcv")
     assert in_order(found, columns) == in_order(historical, columns), where
@@ -179,6 +213,7 @@ def test_the_project_builds_on_an_empty_lake_and_all_its_tests_hold(
 ) -> None:
     dbt("build")
     assert read(connection, "select * from marts.realtime_prices") == []
+    assert read(connection, "select * from marts.bar_gaps") == []
 
 
 def test_incremental_marts_equal_an_independent_computation_after_any_changes(
@@ -205,11 +240,12 @@ def test_a_run_without_news_writes_no_row(connection: psycopg.Connection[Any], d
     put_vendor_bar(connection, "lean", "SPY", HALF_DAY, Decimal(9))
     dbt("run")
     written = "select (select array_agg(xmin::text) from {0}) as bars".format
-    before = [read(connection, written(f"marts.{name}")) for name in ("intraday_ohlcv", "historical_ohlcv")]
+    names = ("marts.intraday_ohlcv", "marts.historical_ohlcv", "staging.int_session_gaps")
+    before = [read(connection, written(name)) for name in names]
     dbt(*RUN_MARTS)
-    after = [read(connection, written(f"marts.{name}")) for name in ("intraday_ohlcv", "historical_ohlcv")]
+    after = [read(connection, written(name)) for name in names]
     assert after == before
-    assert before[0][0]["bars"]
+    assert all(rows[0]["bars"] for rows in before)
 
 
 def test_a_bar_becomes_final_when_its_sources_tape_passes_the_end_of_its_segment(
@@ -224,6 +260,38 @@ def test_a_bar_becomes_final_when_its_sources_tape_passes_the_end_of_its_segment
     put_bar(connection, "lean", "SPY", session.close_at, (Decimal(2),) * 4)
     dbt(*RUN_MARTS)
     assert [row["is_final"] for row in read(connection, final)] == [True], "the close is at 13:00 on a half-day"
+
+
+def test_silence_a_halt_an_outage_and_a_session_left_out_each_have_their_reason(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    """The Friday after Thanksgiving: 210 minutes. Its Thursday is no session, and nothing is expected of it."""
+    friday, monday = session_of(HALF_DAY), session_of(date(2013, 12, 2))
+    minute = timedelta(minutes=1)
+    for number in {*range(210)} - {7, *range(20, 25), *range(60, 90)}:
+        put_bar(connection, "lean", "IBM", friday.open_at + number * minute, (Decimal(2),) * 4)
+    put_bar(connection, "lean", "IBM", session_of(date(2013, 11, 26)).open_at, (Decimal(2),) * 4)
+    put_bar(connection, "lean", "SPY", monday.pre_open_at, (Decimal(2),) * 4)
+    cover = "insert into lake.feed_coverage values ('lean', 'IBM', %s, tstzmultirange(tstzrange(%s, %s), tstzrange(%s, %s)))"
+    down = [friday.open_at + timedelta(minutes=60, seconds=1), friday.open_at + timedelta(minutes=89, seconds=30)]
+    connection.execute(cover, [HALF_DAY, friday.pre_open_at, down[0], down[1], friday.post_close_at])
+    for moment, kind in ((20, "halt"), (25, "resume")):
+        put = "insert into lake.trading_halts values ('lean', 'IBM', %s, %s, '')"
+        connection.execute(put, [friday.open_at + moment * minute, kind])
+    dbt("run")
+    gaps = read(
+        connection,
+        "select session_date, gap_at, missing_bars, reason from marts.bar_gaps where symbol = 'IBM' order by gap_at",
+    )
+    tuesday, wednesday = session_of(date(2013, 11, 26)), session_of(date(2013, 11, 27))
+    assert [tuple(gap.values()) for gap in gaps] == [
+        (tuesday.session_date, tuesday.open_at + minute, 389, "not_collected"),
+        (wednesday.session_date, wednesday.open_at, 390, "not_collected"),
+        (HALF_DAY, friday.open_at + 7 * minute, 1, "no_trade"),
+        (HALF_DAY, friday.open_at + 20 * minute, 5, "halted"),
+        (HALF_DAY, friday.open_at + 60 * minute, 30, "feed_down"),
+    ]
+    dbt("test", "--select", "bar_gaps", "int_session_gaps", "test_type:generic")
 
 
 def test_a_changed_source_priority_builds_again_without_a_full_refresh(
@@ -307,7 +375,7 @@ def test_a_refresh_leaves_views_in_place_that_users_built_on_them(
 def test_a_mart_in_the_database_has_the_columns_types_and_meanings_of_its_page(
     connection: psycopg.Connection[Any], path: Any, dbt: Dbt
 ) -> None:
-    dbt("run", "--select", path.stem)
+    dbt("run", "--select", f"+{path.stem}")
     (page,) = yaml.safe_load(path.read_text())["models"]
     declared = [(column["name"], column["data_type"], column["description"]) for column in page["columns"]]
     stored = connection.execute(

@@ -20,7 +20,7 @@ from warehouse.schema import MIGRATIONS_FOLDER, migrate
 
 pytestmark = pytest.mark.integration
 
-APPLIED = [(number,) for number in range(1, 1 + len(list(MIGRATIONS_FOLDER.glob("*.sql"))))]
+APPLIED = [(int(path.stem.split("_")[0]),) for path in sorted(MIGRATIONS_FOLDER.glob("*.sql"))]
 
 
 @pytest.fixture

@@ -33,8 +33,9 @@ class LeanFeed(Feed):
     """Replays the trades and quotes of a LEAN data folder with their conditions.
 
     Needs a path, symbols and a range. With both kinds asked for, trades are required and quotes are taken where
-    their file exists. A file of trades holds a symbol's whole session, and heartbeats say so. Ticks are passed on as the vendor wrote them: the sample data has quotes after 20:00, for
-    instance, which lie in no segment; the stream quarantines them.
+    their file exists. A file of trades holds a symbol's whole session, and heartbeats say so. Ticks are passed on as the
+    vendor wrote them: the sample data has quotes after 20:00, for instance, which lie in no segment; the stream quarantines
+    them.
     """
 
     name = "lean"

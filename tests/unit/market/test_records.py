@@ -15,8 +15,11 @@ from market.records import (
     Bar,
     Cancel,
     Correction,
+    Halt,
+    Heartbeat,
     Quote,
     Record,
+    Resume,
     Trade,
     decode,
     encode,
@@ -42,7 +45,11 @@ cancels = st.builds(Cancel, texts, texts, moments, texts)
 corrections = st.builds(Correction, texts, texts, moments, texts, prices, sizes, texts, texts)
 
 
-@given(trades | cancels | corrections | quotes | bars)
+statuses = st.builds(Heartbeat, texts, texts, moments, moments) | st.builds(Halt, texts, texts, moments, texts)
+resumes = st.builds(Resume, texts, texts, moments)
+
+
+@given(trades | cancels | corrections | statuses | resumes | quotes | bars)
 def test_every_record_comes_back_to_the_last_digit(record: Record) -> None:
     assert decode(encode(record)) == record
 

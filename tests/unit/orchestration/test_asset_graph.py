@@ -9,7 +9,7 @@ from market.topics import TOPICS
 from orchestration.assets.keys import OWNER, table_key, topic_key
 from orchestration.freshness import POLICIES
 
-MARTS = ["marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
+MARTS = ["marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
 STREAM_KEYS = [
     "kafka/market_bars_v1",
     "kafka/market_quotes_v1",
@@ -18,16 +18,19 @@ STREAM_KEYS = [
     "lake/bar_revisions_1m",
     "lake/bronze_messages",
     "lake/duplicates",
+    "lake/feed_status",
     "lake/quarantine",
     "lake/quotes",
     "lake/trades",
     "lake/vendor_bars",
     "postgres/bar_sessions",
     "postgres/bars_1m",
+    "postgres/feed_coverage",
     "postgres/latest_quotes",
     "postgres/sessions",
     "postgres/stream_batches",
     "postgres/stream_offsets",
+    "postgres/trading_halts",
     "postgres/vendor_bars",
 ]
 

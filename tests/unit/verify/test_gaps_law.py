@@ -61,8 +61,8 @@ def coverage(symbol: str, session: date, since: datetime, until: datetime) -> Ro
     return {"source": "test", "symbol": symbol, "session_date": session, "since_at": since, "until_at": until}
 
 
-def gap(symbol: str, session: date, start: datetime, end: datetime, reason: str, missing: int) -> Row:
-    row = {"source": "test", "symbol": symbol, "session_date": session, "gap_at": start, "gap_end_at": end}
+def gap(symbol: str, session: date, span: tuple[datetime, datetime], reason: str, missing: int) -> Row:
+    row = {"source": "test", "symbol": symbol, "session_date": session, "gap_at": span[0], "gap_end_at": span[1]}
     return row | {"missing_bars": missing, "reason": reason}
 
 
@@ -88,11 +88,11 @@ def whole(empty_lake: TinyLake) -> TinyLake:
         coverage("SPY", MONDAY, AT["9:45"], AT["20:00"]),
     ]
     published.gap_rows = [
-        gap("SPY", MONDAY, AT["9:31"], AT["9:32"], "no_trade", 1),
-        gap("SPY", MONDAY, AT["9:33"], AT["9:36"], "halted", 3),
-        gap("SPY", MONDAY, AT["9:36"] + timedelta(minutes=1), AT["9:40"], "no_trade", 3),
-        gap("SPY", MONDAY, AT["9:40"], AT["9:45"], "feed_down", 5),
-        gap("SPY", MONDAY, AT["9:45"], AT["16:00"], "no_trade", 375),
+        gap("SPY", MONDAY, (AT["9:31"], AT["9:32"]), "no_trade", 1),
+        gap("SPY", MONDAY, (AT["9:33"], AT["9:36"]), "halted", 3),
+        gap("SPY", MONDAY, (AT["9:36"] + timedelta(minutes=1), AT["9:40"]), "no_trade", 3),
+        gap("SPY", MONDAY, (AT["9:40"], AT["9:45"]), "feed_down", 5),
+        gap("SPY", MONDAY, (AT["9:45"], AT["16:00"]), "no_trade", 375),
     ]
     published.gaps_through = FIRST_BATCH
     return empty_lake
@@ -232,7 +232,7 @@ def _whole_days(days: Sequence[tuple[date, int, int]], opens: Sequence[datetime]
         is_edge = number in {0, len(days) - 1}
         reason = "no_trade" if number == len(days) - 1 else "not_collected"
         start, end = opens_at + timedelta(minutes=is_edge), opens_at + timedelta(minutes=minutes)
-        yield gap("SPY", day, start, end, reason, minutes - is_edge)
+        yield gap("SPY", day, (start, end), reason, minutes - is_edge)
 
 
 def test_of_the_newest_session_only_what_the_tape_has_passed_is_expected(whole: TinyLake) -> None:
@@ -244,8 +244,8 @@ def test_of_the_newest_session_only_what_the_tape_has_passed_is_expected(whole: 
     tape.trade("SPY", opens + timedelta(minutes=9))
     published.coverage_rows.append(coverage("IBM", tuesday, opens, cut))
     published.gap_rows += [
-        gap("IBM", tuesday, opens, opens + timedelta(minutes=7), "no_trade", 7),
-        gap("SPY", tuesday, opens, opens + timedelta(minutes=7), "not_collected", 7),
+        gap("IBM", tuesday, (opens, opens + timedelta(minutes=7)), "no_trade", 7),
+        gap("SPY", tuesday, (opens, opens + timedelta(minutes=7)), "not_collected", 7),
     ]
     assert whole.prove_gaps().offending == []
 
@@ -255,9 +255,9 @@ def test_a_feed_that_says_nothing_is_expected_up_to_its_newest_bar(empty_lake: T
     tape.trade("SPY", AT["9:31"])
     tape.trade("IBM", AT["9:33"] + timedelta(seconds=59))
     published.gap_rows = [
-        gap("IBM", MONDAY, AT["9:30"], AT["9:33"], "not_collected", 3),
-        gap("SPY", MONDAY, AT["9:30"], AT["9:31"], "not_collected", 1),
-        gap("SPY", MONDAY, AT["9:32"], AT["9:33"], "not_collected", 1),
+        gap("IBM", MONDAY, (AT["9:30"], AT["9:33"]), "not_collected", 3),
+        gap("SPY", MONDAY, (AT["9:30"], AT["9:31"]), "not_collected", 1),
+        gap("SPY", MONDAY, (AT["9:32"], AT["9:33"]), "not_collected", 1),
     ]
     published.gaps_through = FIRST_BATCH
     assert empty_lake.prove_gaps().offending == []
