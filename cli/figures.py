@@ -77,6 +77,7 @@ class Figures:
     last_batch_at: datetime | None = None
     last_batch_seconds: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    missing_bars: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -120,6 +121,7 @@ def _database_figures(settings: Settings, figures: Figures) -> "StreamStatus | N
         "lake.latest_quotes": status.quoted_symbols,
         **{f"marts.{name}": rows for name, rows in status.marts.items()},
     }
+    figures.missing_bars = dict(status.missing_bars)
     return status
 
 

@@ -195,6 +195,7 @@ def _show(platform: Platform, summary: "PublishSummary", stages: Stages) -> None
         "lake.vendor_bars": status.vendor_bars,
         "lake.latest_quotes": status.quoted_symbols,
         **{f"marts.{name}": number for name, number in status.marts.items()},
+        **{f"missing bars, {reason}": number for reason, number in status.missing_bars.items()},
     }
     for name, number in counts.items():
         rows.add_row(name, f"{number:,}")

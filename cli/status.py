@@ -74,6 +74,8 @@ def _progress_rows(figures: "Figures") -> list[tuple[str, str]]:
         rows.append(
             ("last batch", f"{_moment(figures.last_batch_at)} ({ago} ago), took {figures.last_batch_seconds:.1f} s")
         )
+    if figures.missing_bars:
+        rows.append(("missing bars", ", ".join(f"{reason} {n:,}" for reason, n in figures.missing_bars.items())))
     return rows
 
 

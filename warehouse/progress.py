@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -48,6 +48,8 @@ class StreamStatus:
         Rows of ``lake.bars_1m``, ``lake.vendor_bars`` and ``lake.latest_quotes``.
     marts
         Rows of each table of the schema ``marts``, as PostgreSQL last estimated them; a view has none.
+    missing_bars
+        Bars of ``marts.bar_gaps`` by reason; empty before it is built.
     """
 
     next_offsets: Mapping[tuple[str, int], int]
@@ -58,6 +60,7 @@ class StreamStatus:
     vendor_bars: int
     quoted_symbols: int
     marts: Mapping[str, int]
+    missing_bars: Mapping[str, int] = field(default_factory=dict)
 
 
 def next_offsets(settings: Settings) -> dict[tuple[str, int], int]:
@@ -217,6 +220,8 @@ def _stream_status(connection: Connection[Any]) -> StreamStatus:
         "select c.relname, greatest(c.reltuples, 0)::bigint from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
         "where n.nspname = 'marts' and c.relkind = 'r' order by c.relname"
     ).fetchall()
+    (has_gaps,) = _one(connection, "select to_regclass('marts.bar_gaps') is not null")
+    missing = "select reason, sum(missing_bars)::bigint from marts.bar_gaps group by reason order by reason"
     return StreamStatus(
         next_offsets=_next_offsets(connection),
         last_batch=_last_batch(connection),
@@ -226,6 +231,7 @@ def _stream_status(connection: Connection[Any]) -> StreamStatus:
         vendor_bars=vendor_bars,
         quoted_symbols=quoted,
         marts=dict(marts),
+        missing_bars=dict(connection.execute(missing).fetchall()) if has_gaps else {},
     )
 
 

@@ -11,7 +11,7 @@ from cli.verify import run_verify
 from market.settings import Settings
 from market.tables import PG_BARS, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
-from verify.laws import verify_all, verify_bars, verify_ledger
+from verify.laws import verify_all, verify_bars, verify_gaps, verify_ledger
 from verify.published import open_snapshot
 from warehouse.connection import connect
 from warehouse.schema import migrate
@@ -71,9 +71,10 @@ def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, databas
 
 def test_the_laws_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verify(settings, json_output=True)
-    ledger, bars = answer(capsys)
+    ledger, bars, gaps = answer(capsys)
     assert (ledger["law"], ledger["holds"], ledger["counts"]["messages"]) == (1, True, 9)
     assert (bars["law"], bars["holds"], bars["counts"]["bars"]) == (2, True, 2)
+    assert (gaps["law"], gaps["holds"], gaps["counts"]["bars"]) == (5, True, 2)
 
 
 def test_the_snapshot_is_of_the_moment_at_which_it_was_opened(settings: Settings) -> None:
@@ -89,13 +90,14 @@ def test_the_snapshot_is_of_the_moment_at_which_it_was_opened(settings: Settings
 def test_each_law_can_be_proved_alone(settings: Settings) -> None:
     assert verify_ledger(settings).holds
     assert verify_bars(settings).holds
+    assert verify_gaps(settings).holds
 
 
 def test_a_cent_in_postgres_is_seen(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     change(settings, "update lake.bars_1m set close = close + 0.01 where volume = 600")
     try:
         assert not run_verify(settings, json_output=True)
-        _, bars = answer(capsys)
+        _, bars, _ = answer(capsys)
         assert not run_verify(settings)
         shown = capsys.readouterr().out
     finally:
@@ -112,7 +114,7 @@ def test_a_mart_that_lacks_a_revision_is_behind(settings: Settings, capsys: pyte
     )
     try:
         assert run_verify(settings, json_output=True)
-        _, bars = answer(capsys)
+        _, bars, _ = answer(capsys)
         change(settings, "update marts.intraday_ohlcv set volume = 2")
         assert not run_verify(settings, json_output=True)
     finally:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from market.errors import ServiceError
 from market.settings import Settings
-from market.tables import PG_BARS, QUOTES, VENDOR_BARS
+from market.tables import FEED_STATUS, PG_BARS, QUOTES, VENDOR_BARS
 from warehouse.batch import BatchOutput, publish_batch
 from warehouse.connection import connect
 from warehouse.progress import (
@@ -55,7 +55,8 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
 
 def empty(connection: psycopg.Connection[Any]) -> None:
     connection.execute(
-        "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.stream_batches, lake.stream_offsets, lake.bar_sessions"
+        "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.stream_batches, lake.stream_offsets, "
+        "lake.bar_sessions, lake.feed_coverage, lake.trading_halts"
     )
     connection.commit()
 
@@ -266,6 +267,49 @@ def test_a_late_quote_never_overwrites_a_newer_side(
     assert read(
         connection, "select quoted_at, bid, bid_size, bid_at, ask, ask_size, ask_at from lake.latest_quotes"
     ) == [(newest_at, *newest(2), *newest(3))]
+
+
+@few_examples
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10)), min_size=1, max_size=12),
+    halts=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["halt", "resume"])), max_size=6),
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=5),
+)
+def test_coverage_and_halts_are_sets_whatever_the_order_the_repeats_and_the_batches(
+    connection: psycopg.Connection[Any], spans: list[tuple[int, int]], halts: list[tuple[int, str]], sizes: list[int]
+) -> None:
+    empty(connection)
+    rows = [status("heartbeat", start + length, start) for start, length in spans]
+    rows += [status(kind, second) for second, kind in halts]
+    for number, part in enumerate(cut(rows, sizes)):
+        table = pa.Table.from_pylist(part, arrow_schema(FEED_STATUS.columns))
+        publish_batch(connection, batch(number, status_rows=table, statuses=len(part)))
+    covered = {second for start, length in spans for second in range(start, start + length)}
+    edges = "select lower(span), upper(span) from lake.feed_coverage, unnest(covered) as span order by 1"
+    assert read(connection, edges) == [
+        (OPEN_AT + timedelta(seconds=first), OPEN_AT + timedelta(seconds=last + 1))
+        for first in sorted(covered)
+        if first - 1 not in covered
+        for last in [next(second for second in range(first, 60) if second + 1 not in covered)]
+    ]
+    known = read(connection, "select changed_at, kind from lake.trading_halts order by 1, 2")
+    assert known == sorted({(OPEN_AT + timedelta(seconds=second), kind) for second, kind in halts})
+
+
+def status(kind: str, second: int, since: int | None = None) -> dict[str, Any]:
+    return {
+        "source": "lean",
+        "symbol": "IBM",
+        "kind": kind,
+        "since_at": None if since is None else OPEN_AT + timedelta(seconds=since),
+        "status_at": OPEN_AT + timedelta(seconds=second),
+        "session_date": None if since is None else OPEN_AT.date(),
+        "reason": "",
+        "topic": "t",
+        "partition": 0,
+        "offset": second,
+        "ingested_at": OPEN_AT,
+    }
 
 
 def test_two_writers_of_the_same_bars_do_not_deadlock(

@@ -43,6 +43,7 @@ def stream_status(next_offsets: dict[tuple[str, int], int]) -> SimpleNamespace:
         vendor_bars=2,
         quoted_symbols=1,
         marts={"intraday_ohlcv": 9},
+        missing_bars={"feed_down": 30, "no_trade": 1200},
     )
 
 
