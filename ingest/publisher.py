@@ -14,21 +14,9 @@ from typing import Any, Final, NoReturn, Self
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from ingest.topics import TOPIC_OF
 from market.errors import PublishError, ServiceError
-from market.records import Bar, Cancel, Correction, Halt, Heartbeat, Quote, Record, Resume, Trade, encode
-from market.topics import BARS, QUOTES, TRADES, Topic
-
-TOPIC_OF: Final[dict[type, Topic]] = {
-    Trade: TRADES,
-    Cancel: TRADES,
-    Correction: TRADES,
-    Heartbeat: TRADES,
-    Halt: TRADES,
-    Resume: TRADES,
-    Quote: QUOTES,
-    Bar: BARS,
-}
-"""The topic of each type of record."""
+from market.records import Heartbeat, Record, encode
 
 LINGER_MS: Final = 30
 """Messages wait this long for company: batches of a few messages cost several times as much to read."""
@@ -164,8 +152,7 @@ class Publisher:
         self._producer: Any = None
         self._summary: PublishSummary | None = None
         self._opened_at = 0.0
-        self._sent = self._failed = self._unknown = 0
-        self._settled = 0
+        self._sent = self._failed = self._unknown = self._settled = 0
         self._first_error: str | None = None
         self._is_down = False
 
@@ -266,9 +253,8 @@ class Publisher:
         PublishError
             If a record was not delivered meanwhile, or as for :meth:`publish`.
         """
-        names = {kind: topic.name for kind, topic in TOPIC_OF.items()}
+        names, count = {kind: topic.name for kind, topic in TOPIC_OF.items()}, 0
         produce, stopping = self._producer.produce, self._stop_event.is_set
-        count = 0
         for record in self._with_heartbeats_last(records):
             topic, value, key = names[type(record)], encode(record), record.symbol
             try:
@@ -343,15 +329,14 @@ class Publisher:
             raise PublishError(msg)
 
     def _with_heartbeats_last(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records, each heartbeat when all before it is acknowledged; end where the stop event comes before that."""
+        """Yield the records, each heartbeat when all before it is acknowledged; end if the stop event comes before that."""
         for record in records:
-            if type(record) is not Heartbeat:
-                yield record
-            elif self._settle():
-                yield record
-                self._settled = self._sent
-            else:
+            is_heartbeat = type(record) is Heartbeat
+            if is_heartbeat and not self._settle():
                 return
+            yield record
+            if is_heartbeat:
+                self._settled = self._sent
 
     def _settle(self) -> bool:
         """Wait until all but heartbeats that was handed in is acknowledged; return whether it is before the stop event."""

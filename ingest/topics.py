@@ -1,6 +1,7 @@
 """The topics on the broker: creating them, and how far they reach.
 
-What belongs here: administration by the declarations of ``market.topics``. What does not: producing and consuming.
+What belongs here: which record goes where, and administration by the declarations of ``market.topics``. What does not:
+producing and consuming.
 """
 
 import time
@@ -13,7 +14,20 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from market.errors import ServiceError
-from market.topics import TOPICS, Topic
+from market.records import Bar, Cancel, Correction, Halt, Heartbeat, Quote, Resume, Trade
+from market.topics import BARS, QUOTES, TOPICS, TRADES, Topic
+
+TOPIC_OF: Final[dict[type, Topic]] = {
+    Trade: TRADES,
+    Cancel: TRADES,
+    Correction: TRADES,
+    Heartbeat: TRADES,
+    Halt: TRADES,
+    Resume: TRADES,
+    Quote: QUOTES,
+    Bar: BARS,
+}
+"""The topic of each type of record."""
 
 REQUEST_SECONDS: Final = 10.0
 """How long one request to the broker may take."""

@@ -101,7 +101,7 @@ def put_bar(
     first, high, low, last = prices or (None,) * 4
     notional = (low or Decimal("1.234567")) * volume
     values = (source, symbol, bar_at, session.session_date, str(segment), first, high, low, last, volume, notional)
-    rest = (None if volume == 0 else low or Decimal("1.234567"), 3, 0, 0, 0, revision, revised_at)
+    rest = (None if volume == 0 else low or Decimal("1.234567"), 3, 0, None, 0, 0, revision, revised_at)
     put(connection, "lake.bars_1m", PG_BARS.key, dict(zip(PG_BARS.column_names, (*values, *rest), strict=True)))
 
 

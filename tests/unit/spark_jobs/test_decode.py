@@ -20,7 +20,6 @@ from tests.unit.spark_jobs.messages import (
     TRADE,
     Fields,
     changed,
-    decode_all,
     decoded,
     micros,
     with_token,
@@ -232,25 +231,6 @@ def test_every_reason_of_the_rules_has_a_bad_message() -> None:
     }
     every = {reason for kind in (TRADES, STATUSES, QUOTES, VENDOR_BARS) for reason in reasons_in_order(kind)}
     assert every - tried == {"conflicting_trade_id", "conflicting_quote_id"}  # these need other messages
-
-
-def test_a_status_is_taken_with_all_that_it_says_and_with_no_more() -> None:
-    whole_session = changed(
-        HEARTBEAT, since=micros(OPEN - timedelta(minutes=330)), ts=micros(OPEN + timedelta(minutes=630))
-    )
-    values = [changed({**TRADE, **HEARTBEAT}), whole_session, changed(HALT), changed(HALT, reason=..., ts=0)]
-    values += [changed(HALT, kind="resume", ts=micros(OPEN - timedelta(days=1)), since=5)]
-    every = decode_all(TRADES, values)
-    _, statuses = every.beside
-    assert (every.valid.height, every.rejected.height) == (0, 0)
-    day, epoch = date(2013, 10, 7), datetime(1970, 1, 1, tzinfo=UTC)
-    assert statuses.select("kind", "since_at", "status_at", "session_date", "reason").rows() == [
-        ("heartbeat", OPEN, OPEN + timedelta(minutes=15), day, ""),
-        ("heartbeat", OPEN - timedelta(minutes=330), OPEN + timedelta(minutes=630), day, ""),
-        ("halt", None, OPEN, None, "LUDP"),
-        ("halt", None, epoch, None, ""),
-        ("resume", None, OPEN - timedelta(days=1), None, ""),
-    ]
 
 
 def test_the_detail_shows_what_was_wrong() -> None:

@@ -1,7 +1,7 @@
 """Heartbeats, halts and resumes on their way: each message a row, with the trades of its batch in one transaction."""
 
 import itertools
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from market import tables
 from spark_jobs.transforms.kinds import TRADES
 from tests.unit.spark_jobs.fake_platform import Cut, Cuts, Platform, Process
-from tests.unit.spark_jobs.messages import HALT, HEARTBEAT, OPEN, RESUME, TRADE, changed, micros
+from tests.unit.spark_jobs.messages import HALT, HEARTBEAT, OPEN, RESUME, TRADE, changed, decode_all, micros
 from warehouse.batch import BatchOutput
 
 SAID = [changed(HEARTBEAT), changed(HALT), changed(RESUME, ts=micros(OPEN) + 1)]
@@ -22,6 +22,25 @@ def platform(tmp_path: Path) -> Platform:
 
 def published(platform: Platform, batch_id: int) -> BatchOutput:
     return platform.postgres.batches["query of trade", batch_id]
+
+
+def test_a_status_is_taken_with_all_that_it_says_and_with_no_more() -> None:
+    whole_session = changed(
+        HEARTBEAT, since=micros(OPEN - timedelta(minutes=330)), ts=micros(OPEN + timedelta(minutes=630))
+    )
+    values = [changed({**TRADE, **HEARTBEAT}), whole_session, changed(HALT), changed(HALT, reason=..., ts=0)]
+    values += [changed(HALT, kind="resume", ts=micros(OPEN - timedelta(days=1)), since=5)]
+    every = decode_all(TRADES, values)
+    _, statuses = every.beside
+    assert (every.valid.height, every.rejected.height) == (0, 0)
+    day, epoch = date(2013, 10, 7), datetime(1970, 1, 1, tzinfo=UTC)
+    assert statuses.select("kind", "since_at", "status_at", "session_date", "reason").rows() == [
+        ("heartbeat", OPEN, OPEN + timedelta(minutes=15), day, ""),
+        ("heartbeat", OPEN - timedelta(minutes=330), OPEN + timedelta(minutes=630), day, ""),
+        ("halt", None, OPEN, None, "LUDP"),
+        ("halt", None, epoch, None, ""),
+        ("resume", None, OPEN - timedelta(days=1), None, ""),
+    ]
 
 
 def test_statuses_come_with_the_trades_of_their_batch(platform: Platform) -> None:
