@@ -74,7 +74,7 @@ def test_the_laws_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -
     ledger, bars, gaps = answer(capsys)
     assert (ledger["law"], ledger["holds"], ledger["counts"]["messages"]) == (1, True, 9)
     assert (bars["law"], bars["holds"], bars["counts"]["bars"]) == (2, True, 2)
-    assert (gaps["law"], gaps["holds"], gaps["counts"]["bars"]) == (5, True, 2)
+    assert (gaps["law"], gaps["holds"], gaps["counts"]["bars"]) == (5, True, 1)  # the newest minute may not be over
 
 
 def test_the_snapshot_is_of_the_moment_at_which_it_was_opened(settings: Settings) -> None:
