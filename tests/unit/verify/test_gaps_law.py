@@ -70,6 +70,8 @@ MONDAY = date(2013, 10, 7)
 CLOCKS = ("4:00", "9:30", "9:31", "9:32", "9:33", "9:35", "9:36", "9:40", "9:45", "16:00", "20:00")
 AT = {clock: new_york(MONDAY, clock, -4) for clock in CLOCKS}
 BROKEN_OFF = AT["9:40"] + timedelta(seconds=30)
+BACK = AT["9:45"] - timedelta(seconds=30)
+NOON = AT["16:00"] - timedelta(hours=4)
 
 
 @pytest.fixture
@@ -79,13 +81,14 @@ def whole(empty_lake: TinyLake) -> TinyLake:
     for clock in ("9:30", "9:32", "9:36"):
         tape.trade("SPY", AT[clock])
     tape.change("SPY", "halt", AT["9:33"] + timedelta(seconds=10), "LUDP")
-    tape.change("SPY", "resume", AT["9:36"])
+    tape.change("SPY", "resume", AT["9:35"] + timedelta(seconds=10))
     tape.heartbeat("SPY", AT["4:00"], AT["9:35"], MONDAY)
     tape.heartbeat("SPY", AT["9:33"], BROKEN_OFF, MONDAY)
-    tape.heartbeat("SPY", AT["9:45"], AT["20:00"], MONDAY)
+    tape.heartbeat("SPY", NOON, AT["20:00"], MONDAY)
+    tape.heartbeat("SPY", BACK, NOON, MONDAY)
     published.coverage_rows = [
         coverage("SPY", MONDAY, AT["4:00"], BROKEN_OFF),
-        coverage("SPY", MONDAY, AT["9:45"], AT["20:00"]),
+        coverage("SPY", MONDAY, BACK, AT["20:00"]),
     ]
     published.gap_rows = [
         gap("SPY", MONDAY, (AT["9:31"], AT["9:32"]), "no_trade", 1),
@@ -102,7 +105,7 @@ def test_gaps_written_out_by_hand_keep_the_law(whole: TinyLake) -> None:
     result = whole.prove_gaps()
     assert result.offending == []
     assert result.counts == {
-        "feed_status": 5,
+        "feed_status": 6,
         "expected_bars": 390,
         "bars": 3,
         "no_trade": 379,
@@ -180,6 +183,14 @@ def test_a_mart_that_was_built_before_the_newest_batch_is_behind_and_no_break(wh
         assert result.offending == []
         assert result.counts["mart_gaps_behind"] == 1
         assert "marts.bar_gaps is behind by 1 gaps" in result.note
+
+
+def test_a_heartbeat_that_the_mart_has_not_seen_explains_nothing_yet(whole: TinyLake) -> None:
+    Tape(whole).heartbeat("SPY", BROKEN_OFF, BACK, MONDAY, batch=SECOND_BATCH)
+    whole.published.coverage_rows = [coverage("SPY", MONDAY, AT["4:00"], AT["20:00"])]
+    result = whole.prove_gaps()
+    assert result.offending == []
+    assert result.counts["mart_gaps_behind"] == 4  # one where there were three
 
 
 def test_a_mart_that_is_not_there_yet_is_said(whole: TinyLake) -> None:
