@@ -5,12 +5,10 @@ delta-rs and Arrow: a commit takes milliseconds, and its atomicity on a local di
 Options of object storage come from the environment, as delta-rs reads them.
 """
 
-import functools
 import json
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,7 +30,6 @@ from spark_jobs.schemas import in_millionths, lake_schema, to_arrow
 
 _COMPRESSION_LEVEL: Final = 1
 _ROWS_A_CHUNK: Final = 250_000
-_ROWS_A_FILE: Final = 500_000
 _RETENTION: Final[Mapping[str, str]] = {
     # A commit a second and table: the default of 30 days would be millions of entries.
     "delta.logRetentionDuration": "interval 3 days",
@@ -172,14 +169,10 @@ class Lake:
 
     def append(self, table: Table, rows: pl.DataFrame, *, writer_id: str, batch_id: int) -> None:
         """Append rows with the columns of the table, at least one; the same writer and batch again change nothing."""
-        pieces = -(-rows.height // _ROWS_A_FILE)
-        with ThreadPoolExecutor(max_workers=pieces) as pool:
-            files = list(
-                pool.map(functools.partial(self._write_file, table), rows.iter_slices(-(-rows.height // pieces)))
-            )
-        self.commit(table, files, writer_id=writer_id, batch_id=batch_id)
+        self.commit(table, [self.write(table, rows)], writer_id=writer_id, batch_id=batch_id)
 
-    def _write_file(self, table: Table, rows: pl.DataFrame) -> NewFile:
+    def write(self, table: Table, rows: pl.DataFrame) -> NewFile:
+        """Write rows with the columns of the table, at least one, to a file that is not yet part of it."""
         writer = FileWriter(self.uri(table), table)
         writer.write(to_arrow(rows, table))
         return writer.close()

@@ -68,14 +68,14 @@ def plan_batches(
 
 
 def ranges_between(starts: Offsets, ends: Offsets, *, most_messages: int) -> list[OffsetRange]:
-    """Return what lies between the offsets, cut into ranges of at most ``most_messages``, the largest first."""
+    """Return what lies between the offsets, cut into ranges of at most ``most_messages``, in the order of the ledger."""
     ranges = []
-    for partition, end in ends.items():
+    for partition, end in sorted(ends.items()):
         start = starts.get(partition, 0)
         pieces = -(-(end - start) // most_messages)
         cuts = [start + (end - start) * piece // pieces for piece in range(pieces + 1)] if pieces > 0 else []
         ranges += [OffsetRange(partition, *cut) for cut in itertools.pairwise(cuts)]
-    return sorted(ranges, key=lambda piece: piece.start - piece.end)
+    return ranges
 
 
 def read_range(bootstrap_servers: str, topic: str, wanted: OffsetRange) -> Iterator[pa.RecordBatch]:

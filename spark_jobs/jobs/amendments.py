@@ -1,5 +1,6 @@
 """The cancels and corrections that are stored: all of them, in memory; they are a few in ten thousand trades."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
@@ -36,15 +37,16 @@ class Amendments:
             self._stored = pl.concat([empty, *parts])
         return self._stored
 
-    def split(self, rows: pl.DataFrame, before: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return which of the new rows are stated for the first time, and which repeat one."""
-        known = self.stored(before).select("key_hash", pl.col("payload_hash").alias("stored_payload"))
-        judged = judge(rows.join(known, on="key_hash", how="left", maintain_order="left"))
-        is_fresh = judged["verdict"] == FRESH
-        columns = [*frame_schema(AMENDMENTS), "key_hash", "payload_hash"]
-        return judged.filter(is_fresh).select(columns), judged.filter(~is_fresh).select(columns)
-
-    def remember(self, fresh: pl.DataFrame) -> None:
+    def remember(self, fresh: Sequence[pl.DataFrame]) -> None:
         """Take note of amendments that are stored now."""
-        if self._stored is not None and fresh.height:
-            self._stored = pl.concat([self._stored, fresh])
+        if self._stored is not None and fresh:
+            self._stored = pl.concat([self._stored, *fresh])
+
+
+def split(rows: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return which of the new cancels and corrections are stated for the first time, and which repeat one that is ``known``."""
+    known = known.select("key_hash", pl.col("payload_hash").alias("stored_payload"))
+    judged = judge(rows.join(known, on="key_hash", how="left", maintain_order="left"))
+    is_fresh = judged["verdict"] == FRESH
+    columns = [*frame_schema(AMENDMENTS), "key_hash", "payload_hash"]
+    return judged.filter(is_fresh).select(columns), judged.filter(~is_fresh).select(columns)

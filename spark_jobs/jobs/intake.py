@@ -6,7 +6,8 @@ Spark runs the task, and crosses no process but as columns.
 
 import gc
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -26,12 +27,13 @@ from spark_jobs.transforms.decode import Decoded, concat, decode
 from spark_jobs.transforms.kinds import KINDS, RecordKind
 
 _MOST_MESSAGES_PER_TASK: Final = 125_000
+_MESSAGES_PER_PORTION: Final = 250_000
 _BY_TOPIC: Final = {kind.topic.name: kind for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """The messages of a batch.
+    """A portion of the messages of a batch.
 
     Attributes
     ----------
@@ -66,20 +68,52 @@ class Intake:
     calendar: Broadcast[Calendar]
     bronze_uri: str
 
-    def __call__(self, kind: RecordKind, plan: Plan, ingested_at: datetime) -> TakenIn | None:
-        """Write the messages of a batch to files of bronze and decode them; ``None`` if there are none."""
-        ranges = ranges_between(plan.starts, plan.ends, most_messages=_MOST_MESSAGES_PER_TASK)
-        if not ranges:
-            return None
+    def __call__(self, kind: RecordKind, plan: Plan, ingested_at: datetime) -> Iterator[TakenIn]:
+        """Write the messages of a batch to files of bronze and decode them; yield them in the order of the ledger.
+
+        A large batch comes in portions, so that the driver works on one while the tasks read the next.
+        """
+        portions = in_portions(ranges_between(plan.starts, plan.ends, most_messages=_MOST_MESSAGES_PER_TASK))
         task = _task(self, kind.topic.name, ingested_at)
-        parts = self.spark.sparkContext.parallelize(ranges, len(ranges)).map(task).collect()
-        found = [part for part in parts if part is not None]
-        return TakenIn(tuple(part[0] for part in found), concat([_unpacked(part) for part in found])) if found else None
+
+        def run(ranges: list[OffsetRange]) -> list[_Part | None]:
+            return self.spark.sparkContext.parallelize(ranges, len(ranges)).map(task).collect()
+
+        if not portions:
+            return
+        # Enough for all cores, and one more: what is begun last is done last.
+        at_once = self.spark.sparkContext.defaultParallelism // len(portions[0]) + 1
+        pool = ThreadPoolExecutor(max_workers=min(at_once, len(portions)), thread_name_prefix="tasks")
+        try:
+            for parts in pool.map(run, portions):
+                if taken := together(parts):
+                    yield taken
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 _Part = tuple[NewFile, tuple[bytes, ...]]
 """The file that a task wrote; its valid rows, the rejected ones and those of the kinds beside, as Arrow writes them: that costs
 less than pickling."""
+
+
+def in_portions(ranges: Sequence[OffsetRange]) -> list[list[OffsetRange]]:
+    """Return the ranges in groups of some messages each, in their order."""
+    groups: list[list[OffsetRange]] = []
+    messages = _MESSAGES_PER_PORTION
+    for wanted in ranges:
+        if messages >= _MESSAGES_PER_PORTION:
+            groups.append([])
+            messages = 0
+        groups[-1].append(wanted)
+        messages += wanted.end - wanted.start
+    return groups
+
+
+def together(parts: Sequence[_Part | None]) -> TakenIn | None:
+    """Return what some tasks handed back, in their order; ``None`` if they found no message."""
+    found = [part for part in parts if part is not None]
+    return TakenIn(tuple(part[0] for part in found), concat([_unpacked(part) for part in found])) if found else None
 
 
 def _task(intake: Intake, topic: str, ingested_at: datetime) -> Callable[[OffsetRange], _Part | None]:

@@ -4,7 +4,8 @@ What belongs here: memory, and how it is filled from the lake. All of it is a fu
 starts anew reads a session when it first meets it, and knows the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -103,7 +104,7 @@ class Sessions:
         """Forget everything: what was written since is not certain."""
         self._sessions.clear()
 
-    def meet(self, dates: Sequence[date], before: datetime) -> None:
+    def meet(self, dates: Collection[date], before: datetime) -> None:
         """Make sure that the sessions are known, as of the rows that batches before ``before`` stored."""
         missing = [session_date for session_date in dates if session_date not in self._sessions]
         for session_date in dates:  # those at hand are the last to be forgotten
@@ -172,21 +173,20 @@ class Sessions:
         parts = list(self._lake.in_chunks(rows))
         return pl.concat(parts) if parts else pl.DataFrame(schema=frame_schema(self._kind.table))
 
-    def remember(self, rows: pl.DataFrame, sums: pl.DataFrame | None) -> None:
-        """Take note of records that are stored now, and of the bars that they changed."""
-        self._remember_records(rows)
-        if sums is not None:
-            for (session_date,), changed in sums.partition_by("session_date", as_dict=True).items():
-                session = self._sessions[session_date]
-                session.sums = pl.concat([session.sums.join(changed, on=BAR_KEY, how="anti"), changed])
-        self._shrink({session_date for session_date, _ in _by_session(rows)})
+    def remember_bars(self, sums: pl.DataFrame) -> None:
+        """Take note of bars as they are stored now."""
+        for (session_date,), changed in sums.partition_by("session_date", as_dict=True).items():
+            session = self._sessions[session_date]
+            session.sums = pl.concat([session.sums.join(changed, on=BAR_KEY, how="anti"), changed])
 
-    def _remember_records(self, rows: pl.DataFrame) -> None:
+    def remember_records(self, rows: pl.DataFrame) -> None:
+        """Take note of records: they are stored, or will be with this batch."""
         keys, payloads = rows["key_hash"].to_numpy(), rows["payload_hash"].to_numpy()
         for session_date, places in _by_session(rows):
             self._sessions[session_date].payloads.add(keys[places], payloads[places])
 
-    def _shrink(self, at_hand: set[date]) -> None:
+    def shrink(self, at_hand: AbstractSet[date]) -> None:
+        """Forget the sessions that were not met for longest, but for those at hand, if too many records are known."""
         total = sum(len(session.payloads) for session in self._sessions.values())
         for session_date in [session_date for session_date in self._sessions if session_date not in at_hand]:
             if total <= self._most:
@@ -202,7 +202,7 @@ class Sessions:
         sums: list[pl.DataFrame] = []
         touched: list[pl.DataFrame] = []
         for rows in self._lake.in_chunks(stored):
-            self._remember_records(rows.with_columns(self._kind.identity.hashes()))
+            self.remember_records(rows.with_columns(self._kind.identity.hashes()))
             if self._kind is TRADES:
                 amendments = self._amendments.stored(before)
                 sums = [add_sums(pl.concat([*sums, sum_trades(amend(rows, amendments))]))]

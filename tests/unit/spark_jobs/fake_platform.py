@@ -1,7 +1,7 @@
 """The stream without Spark and PostgreSQL: real Delta tables, batches of given messages, and writes that can fail."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,6 @@ from spark_jobs.jobs import intake
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.jobs.intake import TakenIn
 from spark_jobs.jobs.sessions import MOST_RECORDS, Sessions
-from spark_jobs.transforms.decode import concat
 from spark_jobs.transforms.kinds import RecordKind
 from tests.unit.spark_jobs.messages import INGESTED, as_messages, calendar
 from warehouse.batch import BatchOutput
@@ -44,10 +43,10 @@ class CuttingLake(Lake):
 
     cuts: Cuts = field(default_factory=Cuts)
 
-    def append(self, table: Table, rows: pl.DataFrame, *, writer_id: str, batch_id: int) -> None:
+    def write(self, table: Table, rows: pl.DataFrame) -> NewFile:
         if table in self.cuts.tables and self.cuts.where == "file":
             raise Cut
-        Lake.append(self, table, rows, writer_id=writer_id, batch_id=batch_id)
+        return Lake.write(self, table, rows)
 
     def commit(self, table: Table, files: Sequence[NewFile], *, writer_id: str, batch_id: int) -> None:  # type: ignore[override]
         if table in self.cuts.tables and self.cuts.where == "commit":
@@ -95,6 +94,7 @@ class Platform:
 
     root: Path
     tasks: int = 1
+    tasks_per_portion: int = 1
     postgres: FakePostgres = field(default_factory=FakePostgres)
 
     def run(self, kind: RecordKind, batch_id: int, values: Sequence[bytes | None], first_offset: int) -> None:
@@ -117,6 +117,7 @@ class Process:
     ) -> None:
         self.cuts = cuts or Cuts()
         self._tasks = platform.tasks
+        self._tasks_per_portion = platform.tasks_per_portion
         self._kind = kind
         self._values: Sequence[bytes | None] = ()
         self._lake = CuttingLake(str(platform.root), cuts=self.cuts)
@@ -133,16 +134,16 @@ class Process:
         plan = Plan(moment, {0: first_offset}, {0: first_offset + len(values)})
         self.processor.process(plan, BatchIdentity(f"query of {self._kind.name}", batch_id, moment))
 
-    def _take_in(self, kind: RecordKind, plan: Plan, ingested_at: Any) -> TakenIn | None:
-        """Do what Spark's tasks do, each with some of the messages."""
+    def _take_in(self, kind: RecordKind, plan: Plan, ingested_at: Any) -> Iterator[TakenIn]:
+        """Do what Spark's tasks do, each with some of the messages, in one portion or several."""
         count, first = len(self._values), plan.starts[0]
         cuts = [count * number // self._tasks for number in range(self._tasks + 1)]
-        found = []
+        parts = []
         for start, end in itertools.pairwise(cuts):
             pieces = range(start, end, _CHUNK)
             chunks = (as_messages(self._values[at : min(at + _CHUNK, end)], first + at) for at in pieces)
             part = intake.take_in(chunks, kind, calendar(), ingested_at, self._lake.uri(tables.MESSAGES))
-            found += [part] if part is not None else []
-        if not found:
-            return None
-        return TakenIn(tuple(part[0] for part in found), concat([intake._unpacked(part) for part in found]))
+            parts.append(part)
+        for at in range(0, len(parts), self._tasks_per_portion):
+            if taken := intake.together(parts[at : at + self._tasks_per_portion]):
+                yield taken

@@ -219,7 +219,7 @@ def test_bars_are_those_of_one_pass_whatever_the_order_the_batches_and_the_resta
     trades, amendments = random_tape(chance)
     tape = [*trades, *amendments, *chance.choices([*trades, *amendments], k=3)]
     chance.shuffle(tape)
-    platform = Platform(tmp_path / "lake", tasks=chance.choice([1, 2]))
+    platform = Platform(tmp_path / "lake", tasks=chance.choice([1, 2, 3]), tasks_per_portion=chance.choice([1, 3]))
     batch_of: dict[str, int] = {}
     process, first, number = Process(platform, TRADES), 0, 0
     while first < len(tape):

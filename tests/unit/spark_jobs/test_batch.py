@@ -114,8 +114,11 @@ def test_batches_that_run_again_change_nothing(undisturbed: Platform) -> None:
     assert (undisturbed.everything(), undisturbed.postgres.counts()) == before
 
 
-def test_two_tasks_leave_what_one_does(undisturbed: Platform, platform: Platform) -> None:
-    platform.tasks = 2
+@pytest.mark.parametrize(("tasks", "tasks_per_portion"), [(2, 2), (2, 1), (5, 1), (5, 2)])
+def test_several_tasks_and_portions_leave_what_one_does(
+    undisturbed: Platform, platform: Platform, tasks: int, tasks_per_portion: int
+) -> None:
+    platform.tasks, platform.tasks_per_portion = tasks, tasks_per_portion
     for batch in BATCHES:
         platform.run(TRADES, *batch)
     assert platform.everything() == undisturbed.everything()

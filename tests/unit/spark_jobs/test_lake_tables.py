@@ -150,10 +150,10 @@ def test_a_file_states_the_true_bounds_of_its_rows(lake: Lake) -> None:
     assert sizes == {path.name: path.stat().st_size for path in Path(lake.uri(table)).glob("*.parquet")}
 
 
-def test_many_rows_are_several_files_of_one_commit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delta, "_ROWS_A_FILE", 3)
+def test_several_files_are_one_commit(lake: Lake) -> None:
     before = DeltaTable(lake.uri(tables.DUPLICATES)).version()
-    lake.append(tables.DUPLICATES, duplicates(*range(10)), writer_id="q", batch_id=0)
+    files = [lake.write(tables.DUPLICATES, rows) for rows in duplicates(*range(10)).iter_slices(3)]
+    lake.commit(tables.DUPLICATES, files, writer_id="q", batch_id=0)
     table = DeltaTable(lake.uri(tables.DUPLICATES))
     assert table.version() == before + 1
     counts = pl.DataFrame(table.get_add_actions(flatten=True))["num_records"].to_list()

@@ -179,7 +179,9 @@ def test_the_session_that_was_not_met_for_longest_is_forgotten_first_and_read_ag
         ledger = fresh.with_columns(pl.lit(stamp(batch_id), MOMENT).alias("ingested_at"), topic=pl.lit("t"))
         if fresh.height:
             lake.append(TRADES.table, ledger, writer_id="a query", batch_id=batch_id)
-        sessions.remember(fresh, sums_of(ledger))
+        sessions.remember_records(fresh)
+        sessions.remember_bars(sums_of(ledger))
+        sessions.shrink(set(fresh["session_date"]))
     lake.reads.clear()
     both = pl.concat([two_trades(0), two_trades(2)])
     sessions.meet(both["session_date"].unique().to_list(), stamp(9))
@@ -204,5 +206,5 @@ def test_a_session_is_read_once_while_it_is_remembered(tmp_path: Path) -> None:
     for batch_id, day in enumerate((0, 1, 0, 1, 2, 0)):
         rows = two_trades(day)
         sessions.meet(rows["session_date"].unique().to_list(), stamp(batch_id))
-        sessions.remember(rows, None)
+        sessions.remember_records(rows)
     assert lake.reads.count(TRADES.table) == 3
