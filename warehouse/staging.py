@@ -66,12 +66,17 @@ def copy_in(connection: Connection[Any], name: str, columns: Sequence[Column], r
     """Create the temporary table ``name``, which lives until the transaction's end, and copy the rows into it."""
     body = ", ".join(f"{quote_name(column.name)} {COLUMN_TYPES[column.type]}" for column in columns)
     connection.execute(f"create temporary table {quote_name(name)} ({body}) on commit drop")
+    copy_rows(connection, quote_name(name), columns, rows)
+
+
+def copy_rows(connection: Connection[Any], table: str, columns: Sequence[Column], rows: pa.Table) -> None:
+    """Copy the rows into ``table``, named as in SQL."""
     buffer = pa.BufferOutputStream()
     csv.write_csv(conform(rows, columns), buffer, csv.WriteOptions(include_header=False))
     data = memoryview(buffer.getvalue())
     names = quote_names(tuple(column.name for column in columns))
     # Arrow writes null as nothing and the empty string as "": what COPY's csv format reads as null and ''.
-    with connection.cursor().copy(f"copy {quote_name(name)} ({names}) from stdin (format csv)") as copy:
+    with connection.cursor().copy(f"copy {table} ({names}) from stdin (format csv)") as copy:
         for start in range(0, len(data), _COPY_CHUNK_BYTES):
             copy.write(data[start : start + _COPY_CHUNK_BYTES])
 

@@ -144,6 +144,14 @@ def test_a_batch_that_comes_again_changes_nothing(connection: psycopg.Connection
     assert publish_batch(connection, replace(again, query_id="another checkpoint"))
 
 
+def test_a_bar_that_is_called_new_and_is_there_keeps_its_newer_revision(connection: psycopg.Connection[Any]) -> None:
+    publish_batch(connection, batch(0, bar_rows=bar_table([bar(0, revision=4), bar(1)])))
+    others = [bar(1, price=Decimal(7)), bar(2), bar(3, revision=2)]
+    publish_batch(connection, batch(1, query_id="another lake", bar_rows=bar_table([bar(0), *others])))
+    stored = read(connection, "select revision, open = 7 from lake.bars_1m order by bar_at")
+    assert stored == [(4, False), (1, False), (1, False), (2, False)]
+
+
 def test_a_batch_that_fails_leaves_nothing_and_can_be_published_after(connection: psycopg.Connection[Any]) -> None:
     broken = batch(bar_rows=bar_table([bar()]), quote_rows=pa.table({"bid": [1.5]}), next_offsets={("t", 0): 1})
     with pytest.raises(TypeError):
@@ -321,9 +329,9 @@ def test_two_writers_of_the_same_bars_do_not_deadlock(
         with connect(settings) as own:
             return all(
                 publish_batch(
-                    own, batch(n, query_id=query_id, bar_rows=bar_table([{**r, "revision": n} for r in ordered]))
+                    own, batch(n, query_id=query_id, bar_rows=bar_table([{**r, "revision": n} for r in own_rows]))
                 )
-                for n in range(1, 8)
+                for n, own_rows in enumerate([rows, *[ordered] * 6], 1)
             )
 
     assert run_together(lambda: write("forwards", rows), lambda: write("backwards", rows[::-1])) == [True, True]
