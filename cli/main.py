@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "doctor": "Look for what would keep the platform from running, and say how to mend it.",
     "replay": "Publish the records of a feed.",
     "sql": "Ask PostgreSQL a question.",
+    "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",
     "quarantine": "Show what was rejected, and why.",
     "check": "Check format, lint, types, architecture and SQL of this checkout.",

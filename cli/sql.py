@@ -42,20 +42,36 @@ def sql(
     from infra.local.home import connected_settings
     from market.settings import load_settings
 
+    check_format(as_csv=as_csv, as_json=as_json)
+    text = sys.stdin.read() if question == "-" else question
+    settings = connected_settings(load_settings())
+    with _asked(settings, text, timeout, lake=lake, as_of=as_of) as answer:
+        show(answer, as_csv=as_csv, as_json=as_json, limit=limit)
+
+
+def check_format(*, as_csv: bool, as_json: bool) -> None:
+    """Refuse two formats at once.
+
+    Raises
+    ------
+    UsageError
+        If both are asked for.
+    """
     if as_csv and as_json:
         msg = "Choose --csv or --json, not both."
         raise UsageError(msg)
-    text = sys.stdin.read() if question == "-" else question
-    settings = connected_settings(load_settings())
+
+
+def show(answer: "Answer", *, as_csv: bool, as_json: bool, limit: int) -> None:
+    """Print the answer in the format that was asked for; end quietly when its reader has enough."""
     try:
-        with _asked(settings, text, timeout, lake=lake, as_of=as_of) as answer:
-            if as_csv:
-                write_csv(answer, sys.stdout)
-            elif as_json:
-                write_json_lines(answer, sys.stdout)
-            else:
-                write_table(answer, sys.stdout, limit=limit)
-            sys.stdout.flush()
+        if as_csv:
+            write_csv(answer, sys.stdout)
+        elif as_json:
+            write_json_lines(answer, sys.stdout)
+        else:
+            write_table(answer, sys.stdout, limit=limit)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader (head, less) has enough: that is no error. Python would complain once more when it closes stdout.
         sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115

@@ -3,14 +3,14 @@
 In memory prices and notionals are whole millionths, so that all arithmetic is exact; in the lake they are decimals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
 
 from market.records import PRICE_DECIMALS
-from market.tables import DataType, Table
+from market.tables import Column, DataType, Table
 
 MICROS_PER_UNIT: Final = 10**PRICE_DECIMALS
 MOMENT: Final = pl.Datetime("us", "UTC")
@@ -42,7 +42,12 @@ _DECIMALS: Final = frozenset({DataType.PRICE, DataType.NOTIONAL})
 
 def frame_schema(table: Table) -> dict[str, pl.DataType]:
     """Return the types of a declared table in memory."""
-    return {column.name: _FRAME_TYPES[column.type] for column in table.columns}
+    return frame_types(table.columns)
+
+
+def frame_types(columns: Sequence[Column]) -> dict[str, pl.DataType]:
+    """Return the types of declared columns in memory."""
+    return {column.name: _FRAME_TYPES[column.type] for column in columns}
 
 
 def lake_schema(table: Table) -> pa.Schema:
@@ -52,9 +57,12 @@ def lake_schema(table: Table) -> pa.Schema:
 
 def to_arrow(frame: pl.DataFrame, table: Table, names: tuple[str, ...] | None = None) -> pa.Table:
     """Return a frame as the lake stores it: the table's columns, or those of ``names``, in the declared order."""
-    columns = [column for column in table.columns if names is None or column.name in names]
-    arrays = {column.name: _to_array(frame[column.name], column.type) for column in columns}
-    return pa.table(arrays)
+    return columns_to_arrow(frame, [column for column in table.columns if names is None or column.name in names])
+
+
+def columns_to_arrow(frame: pl.DataFrame, columns: Sequence[Column]) -> pa.Table:
+    """Return declared columns of a frame with prices and notionals as decimals."""
+    return pa.table({column.name: _to_array(frame[column.name], column.type) for column in columns})
 
 
 def _to_array(values: pl.Series, data_type: DataType) -> pa.Array:

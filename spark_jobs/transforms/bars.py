@@ -136,16 +136,20 @@ def add_sums(sums: pl.DataFrame) -> pl.DataFrame:
 
 def finish(sums: pl.DataFrame) -> pl.DataFrame:
     """Return the bars that the sums stand for, with the columns of the declared bars, prices in millionths."""
-    volume = pl.col("volume").cast(pl.Int128)
-    # Half up: floor(notional / volume + 1/2), in whole numbers.
-    half_up = (pl.col("notional") * 2 + volume) // (volume * 2)
     bars = sums.with_columns(
         (pl.col("first") % _PRICE_SPACE).cast(pl.Int64).alias("open"),
         (pl.col("last") % _PRICE_SPACE).cast(pl.Int64).alias("close"),
-        pl.when(volume > 0).then(half_up).cast(pl.Int64).alias("vwap"),
+        vwap(),
         _left_out().alias("left_out"),
     )
     return bars.select(BAR_REVISIONS.column_names).sort(BAR_KEY)
+
+
+def vwap() -> pl.Expr:
+    """Return notional / volume, rounded half up, in millionths; null without volume."""
+    volume = pl.col("volume").cast(pl.Int128)
+    half_up = (pl.col("notional") * 2 + volume) // (volume * 2)  # floor(notional / volume + 1/2), in whole numbers
+    return pl.when(volume > 0).then(half_up).cast(pl.Int64).alias("vwap")
 
 
 def _left_out() -> pl.Expr:
