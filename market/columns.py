@@ -55,7 +55,7 @@ class Table:
     skip_by
         Columns of the lake by which readers skip files: each file states their least and greatest value.
     retention_days
-        How long rows are kept; ``None`` means for ever.
+        How many days rows are kept after they were taken in; ``None`` means for ever.
     """
 
     store: Store

@@ -1,12 +1,12 @@
 """Keeps the lake's files few, while the stream writes: a file a batch and table would be tens of thousands a day.
 
-Small files are put together, files that no version of the last days refers to are deleted, and so are old entries of the
-log. Putting files together changes no row, and cannot collide with a batch: batches only add files.
+Small files are put together, rows that are kept no longer are deleted, and so are files that no version of the last days
+refers to and old entries of the log. Nothing of it can collide with a batch: batches only add files.
 """
 
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -54,6 +54,7 @@ class Upkeep:
                 try:
                     self.put_together(table)
                     if clean:
+                        self.expire(table)
                         self.clean(table)
                 except Exception as error:  # noqa: BLE001 - the stream must not suffer, whatever it is
                     _log.warning("upkeep_failed", table=table.path, error=str(error)[:300])
@@ -77,6 +78,15 @@ class Upkeep:
             return 0
         _log.info("files_put_together", table=table.path, files=small)
         return small
+
+    def expire(self, table: Table) -> int:
+        """Delete the rows that are kept no longer; return how many there were. Their files go days later."""
+        if table.retention_days is None:
+            return 0
+        oldest = datetime.now(UTC) - timedelta(days=table.retention_days)
+        done = DeltaTable(self._lake.uri(table)).delete(f"ingested_at < '{oldest:%Y-%m-%dT%H:%M:%SZ}'")
+        _log.info("rows_expired", table=table.path, rows=done["num_deleted_rows"])
+        return int(done["num_deleted_rows"])
 
     def clean(self, table: Table) -> None:
         """Delete what no version within the table's retention of files and of its log refers to."""

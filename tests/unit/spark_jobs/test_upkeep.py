@@ -3,6 +3,8 @@
 import os
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +99,18 @@ def test_a_file_that_nobody_committed_is_deleted_when_it_is_old(lake: Lake) -> N
     Upkeep(lake).clean(DUPLICATES)
     assert (old.exists(), young.exists()) == (False, True)
     assert offsets(lake) == list(range(APPENDS))
+
+
+def test_rows_are_kept_as_long_as_their_table_says(lake: Lake) -> None:
+    now = datetime.now(UTC)
+    ages = (timedelta(days=200), timedelta(days=91), timedelta(days=89), timedelta(0))
+    table = replace(DUPLICATES, retention_days=90)
+    for number, age in enumerate(ages, APPENDS):
+        new = rows(number).with_columns(pl.lit(now - age).alias("ingested_at"))
+        lake.append(DUPLICATES, new, writer_id="a query", batch_id=number)
+    assert Upkeep(lake).expire(DUPLICATES) == 0
+    assert Upkeep(lake).expire(table) == APPENDS + 2
+    assert offsets(lake) == [APPENDS + 2, APPENDS + 3]
+    for number in (APPENDS + 1, APPENDS + 4):  # what was written stays known
+        lake.append(DUPLICATES, rows(number), writer_id="a query", batch_id=number)
+    assert offsets(lake) == [APPENDS + 2, APPENDS + 3, APPENDS + 4]
