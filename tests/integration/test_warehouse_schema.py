@@ -152,7 +152,8 @@ def test_bar_sessions_stay_true_whoever_changes_the_bars(connection: psycopg.Con
         if action == "insert":
             connection.execute(
                 f"insert into lake.bars_1m ({columns}) select 'lean', %s, t, t::date, 'regular', "
-                "1, 1, 1, 1, 1, 1, 1, 1, 0, null, 0, 0, 1, now() from generate_series(%s::timestamptz, %s::timestamptz, '1 minute') t "
+                "1, 1, 1, 1, 1, 1, 1, 1, 0, null, 0, 0, 1, now() "
+                "from generate_series(%s::timestamptz, %s::timestamptz, '1 minute') t "
                 "on conflict (source, symbol, bar_at) do update set revision = bars_1m.revision + 1",
                 [symbol, f"2013-10-07 23:{minute:02}+00", "2013-10-08 00:05+00"],
             )
