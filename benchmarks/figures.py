@@ -39,5 +39,20 @@ class Figure:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return (largest - smallest) / median."""
-    return (max(values) - min(values)) / median(values)
+    """Return (largest - smallest) / median; 0 of no values."""
+    return (max(values) - min(values)) / median(values) if values and median(values) else 0.0
+
+
+def alone(figure: str, value: float, unit: str, most: float, repeats: Sequence[float] = ()) -> Figure:
+    """Return a figure without a peer that should be ``most`` at most."""
+    return Figure(
+        figure=figure,
+        value=value,
+        unit=unit,
+        peer=None,
+        peer_value=None,
+        ratio=None,
+        goal=f"value <= {most:g}",
+        holds=value <= most,
+        spread=spread(repeats),
+    )

@@ -8,13 +8,19 @@ from market.errors import SettingsError
 from market.settings import load_settings
 
 
-def configure_logging() -> None:
-    """Send events to standard error; a command tells its own story, so events below warnings show only when debugging."""
+def configure_logging(*, progress: bool = False) -> None:
+    """Send events to standard error; a command tells its own story, so events below warnings show only when debugging.
+
+    Parameters
+    ----------
+    progress
+        Whether the command's story is told by events, so that they show.
+    """
     try:
         level = load_settings().log_level
     except SettingsError:
         level = "info"  # the command itself reports the bad setting
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning" if level == "info" else level),
+        wrapper_class=structlog.make_filtering_bound_logger("warning" if level == "info" and not progress else level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -1,5 +1,6 @@
 """The commands check, test and bench: what they run, and that they never pass by not looking."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from benchmarks.figures import Figure
 from cli import bench as bench_command
 from cli import check as check_command
-from cli.bench import HEADER, as_line, bench, benchmark_names
+from cli.bench import HEADER, as_line, bench, benchmark_names, benchmark_parts
 from cli.check import STEPS, Step, check, run_program
 from cli.test import TIERS, pytest_arguments
 from market.errors import UsageError
@@ -142,6 +143,9 @@ def one_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TAPEHOUSE_HOME", str(tmp_path))
     monkeypatch.setitem(__import__("sys").modules, "benchmarks.fake", module)
     monkeypatch.setattr(bench_command, "benchmark_names", lambda: ["fake"])
+    monkeypatch.setattr(
+        "cli.logs.configure_logging", lambda **_: None
+    )  # it would hold on to the captured standard error
 
 
 @pytest.mark.usefixtures("one_benchmark")
@@ -165,5 +169,12 @@ def test_an_unknown_benchmark_is_refused_with_the_names() -> None:
 
 
 def test_the_benchmarks_are_the_modules_that_measure() -> None:
-    assert "publisher" in benchmark_names()
-    assert "figures" not in benchmark_names()
+    assert {"publisher", "lake"} <= set(benchmark_names())
+    assert not {"figures", "progress", "peers"} & set(benchmark_names())
+
+
+def test_every_part_of_a_benchmark_can_be_run_alone() -> None:
+    parts = benchmark_parts()
+    assert "lake.live" in parts
+    for part in parts:
+        assert callable(importlib.import_module(f"benchmarks.{part}").run)
