@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ingest.feeds import Feed, FeedRequest, Kind, get_feed
-from market.records import Record
+from market.records import Record, Trade
 from market.sessions import Session
 from market.settings import Settings
 
@@ -94,7 +94,8 @@ def live_tape(settings: Settings, session: Session, counts: tuple[tuple[int, flo
         What their identities begin with.
     """
     total = sum(count for count, _ in counts)
-    source = get_feed("simulated").read(request(settings, session.session_date, 2 * total // len(SYMBOLS)))
+    market = get_feed("simulated").read(request(settings, session.session_date, 2 * total // len(SYMBOLS)))
+    source = (record for record in market if isinstance(record, Trade))
     start = int(session.open_at.timestamp()) * 1_000_000
     tape: list[Record] = []
     for part, (count, rate) in enumerate(counts):
