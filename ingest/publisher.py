@@ -6,7 +6,6 @@ from, or when they are due.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from threading import Event
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
@@ -14,6 +13,7 @@ from typing import Any, Final, NoReturn, Self
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from ingest.summary import PublishSummary as PublishSummary  # noqa: PLC0414 - whoever publishes gets one
 from ingest.topics import TOPIC_OF
 from market.errors import PublishError, ServiceError
 from market.records import Heartbeat, Record, encode
@@ -24,6 +24,8 @@ QUEUE_MESSAGES: Final = 200_000
 """Messages that may wait in this process before ``publish`` blocks."""
 POLL_EVERY: Final = 512
 """Delivery reports are served after this many records."""
+SETTLE_EVERY: Final = 50_000
+"""Heartbeats are held back for so many records at most: each time the queue has to run empty, which costs some milliseconds."""
 ROOM_POLL_SECONDS: Final = 0.05
 FLUSH_SLICE_SECONDS: Final = 0.2
 """A flush is cut into slices of this length, so that signals and stop events are seen in between."""
@@ -60,60 +62,11 @@ def producer_settings(bootstrap_servers: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class PublishSummary:
-    """What became of the records; ``sent == acknowledged + failed + unknown`` always.
-
-    Attributes
-    ----------
-    sent
-        Records handed in.
-    acknowledged
-        Records that every in-sync replica of the broker has.
-    failed
-        Records that the broker certainly does not have.
-    unknown
-        Records without an answer when the publisher gave up: the broker may have them or not. Publishing them again
-        is safe, because a record keeps its identity.
-    seconds
-        Time from opening to closing.
-    first_error
-        Cause of the first failed or unknown record.
-    """
-
-    sent: int = 0
-    acknowledged: int = 0
-    failed: int = 0
-    unknown: int = 0
-    seconds: float = 0.0
-    first_error: str | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every record was acknowledged."""
-        return self.acknowledged == self.sent
-
-    def require_complete(self) -> None:
-        """Raise if a record was not acknowledged.
-
-        Raises
-        ------
-        PublishError
-            With the counts and the first cause.
-        """
-        if not self.is_complete:
-            msg = (
-                f"Of {self.sent:,} records {self.failed:,} failed and {self.unknown:,} are unknown; "
-                f"the first cause: {self.first_error}. Publish them again: what the broker has already is recognised."
-            )
-            raise PublishError(msg)
-
-
 class Publisher:
     """Publishes records and accounts for each of them.
 
     Every record goes to the topic of its type with its symbol as key, so records of one symbol keep their order. A heartbeat
-    is handed in when everything before it is acknowledged: what it says of the trades before it is true wherever it is read.
+    is held back until everything before it is acknowledged: what it says of the trades before it is true wherever it is read.
     Nothing connects before :meth:`open`. One thread uses a publisher.
 
     Parameters
@@ -153,6 +106,8 @@ class Publisher:
         self._summary: PublishSummary | None = None
         self._opened_at = 0.0
         self._sent = self._failed = self._unknown = self._settled = 0
+        self._held: list[Heartbeat] = []
+        self._held_since = 0
         self._first_error: str | None = None
         self._is_down = False
 
@@ -246,7 +201,8 @@ class Publisher:
         Returns
         -------
         int
-            How many were handed in. They are settled after :meth:`flush` or :meth:`close`.
+            How many of the first of them were handed in, all, and maybe more. They are settled after :meth:`flush` or
+            :meth:`close`.
 
         Raises
         ------
@@ -255,6 +211,7 @@ class Publisher:
         """
         names, count = {kind: topic.name for kind, topic in TOPIC_OF.items()}, 0
         produce, stopping = self._producer.produce, self._stop_event.is_set
+        self._held, started = [], self._sent
         for record in self._with_heartbeats_last(records):
             topic, value, key = names[type(record)], encode(record), record.symbol
             try:
@@ -275,7 +232,7 @@ class Publisher:
         self._serve()
         if progress is not None:
             progress(count, total)
-        return count
+        return min(count, self._held_since - started) if self._held else count
 
     def flush(self, timeout_seconds: float) -> int:
         """Wait until everything is settled, at most ``timeout_seconds``, and return how many records are not."""
@@ -329,14 +286,28 @@ class Publisher:
             raise PublishError(msg)
 
     def _with_heartbeats_last(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records, each heartbeat when all before it is acknowledged; end if the stop event comes before that."""
+        """Yield the records, each heartbeat when all before it is acknowledged; end if the stop event comes before that.
+
+        What was held back and not handed in stays in ``_held``; before the first of it, ``_held_since`` were handed in.
+        """
+        passed = 0
         for record in records:
-            is_heartbeat = type(record) is Heartbeat
-            if is_heartbeat and not self._settle():
-                return
-            yield record
-            if is_heartbeat:
-                self._settled = self._sent
+            if type(record) is Heartbeat:
+                self._held_since = self._held_since if self._held else self._sent
+                self._held.append(record)
+            else:
+                yield record
+                passed += 1
+            if passed >= SETTLE_EVERY and self._held:
+                yield from self._release()
+                passed = 0
+        yield from self._release()
+
+    def _release(self) -> Iterator[Heartbeat]:
+        if self._held and self._settle():
+            yield from self._held
+            self._settled = self._sent
+            self._held = []
 
     def _settle(self) -> bool:
         """Wait until all but heartbeats that was handed in is acknowledged; return whether it is before the stop event."""

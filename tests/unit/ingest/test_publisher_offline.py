@@ -107,7 +107,7 @@ def test_a_heartbeat_is_handed_in_when_everything_before_it_is_acknowledged() ->
     assert publisher.publish_all([first, trade(1), trade(2)]) == 3
     assert publisher.publish_all([first, second, trade(3), second]) == 4
     settled = "acknowledged"
-    assert producer.happened == [first, trade(1), trade(2), settled, first, second, trade(3), settled, second]
+    assert producer.happened == [trade(1), trade(2), settled, first, trade(3), settled, first, second, second]
 
 
 def test_a_heartbeat_is_not_handed_in_after_a_loss() -> None:
@@ -129,5 +129,16 @@ def test_a_stop_ends_the_wait_before_a_heartbeat() -> None:
     producer = HesitantProducer(slow_by=10**9)
     producer.on_flush = stop_event.set
     publisher = with_producer(producer, stop_event)
-    assert publisher.publish_all([trade(1), Heartbeat("lean", "SPY", 0, 5), trade(6)]) == 1
-    assert producer.happened == [trade(1)]
+    taken = publisher.publish_all([trade(1), Heartbeat("lean", "SPY", 0, 5), trade(6)])
+    assert taken == 1, "the heartbeat is not in: whoever goes on begins with it"
+    assert producer.happened == [trade(1), trade(6)]
+
+
+def test_heartbeats_of_a_long_tape_are_not_held_back_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.publisher.SETTLE_EVERY", 2)
+    producer = HesitantProducer()
+    first, second = (Heartbeat("lean", "SPY", 0, end) for end in (2, 4))
+    rows: list[Record] = [trade(1), first, trade(2), trade(3), second, trade(4), trade(5)]
+    assert with_producer(producer).publish_all(rows) == 7
+    settled = "acknowledged"
+    assert producer.happened == [trade(1), trade(2), settled, first, trade(3), trade(4), settled, second, trade(5)]
