@@ -73,8 +73,8 @@ newest_sessions as (
 
 tapes as (
 
-    -- How far each source's tape is, in event time: nothing here looks at a clock. A feed that says what it covers is not
-    -- asked for more before it has said so.
+    -- How far each source's tape is, in event time: nothing here looks at a clock. A feed that says what it covers is
+    -- not asked for more before it has said so.
     select
         known_sessions.source,
         coalesce(max(upper(known_sessions.covered)), max(known_sessions.newest_bar_at)) as tape_at

@@ -29,13 +29,14 @@ final as (
         reasons.reason,
         session_gaps.source as origin
     from session_gaps
-    cross join lateral (
-        values
-        ('no_trade', session_gaps.no_trade),
-        ('halted', session_gaps.halted),
-        ('feed_down', session_gaps.feed_down),
-        ('not_collected', session_gaps.not_collected)
-    ) as reasons (reason, spans)
+    cross join
+        lateral (
+            values
+            ('no_trade', session_gaps.no_trade),
+            ('halted', session_gaps.halted),
+            ('feed_down', session_gaps.feed_down),
+            ('not_collected', session_gaps.not_collected)
+        ) as reasons (reason, spans)
     cross join lateral unnest(reasons.spans) as gap (span)
 
 )
