@@ -16,6 +16,7 @@ from infra.local.home import Home
 from infra.local.kafka import kafka_service
 from infra.local.supervisor import Supervisor
 from ingest.feeds.simulated.client import session_tape
+from ingest.live.market import HEARTBEAT_EVERY
 from ingest.live.position import load_position, position_file
 from ingest.topics import end_offsets
 from market.records import Record, decode
@@ -96,8 +97,9 @@ def test_a_killed_broker_costs_the_live_market_no_record(broker: tuple[Superviso
     assert position is not None
     session = find_session(position.session_date)
     assert session is not None
-    tape = session_tape(SYMBOLS, session, seed=settings.seed, trades_per_day=TRADES_PER_DAY).records()
-    expected = {identity_of(record) for record in tape if moment_of(record) <= position.shown_through}
+    options = {"seed": settings.seed, "trades_per_day": TRADES_PER_DAY}
+    tape = session_tape(SYMBOLS, session, **options, heartbeat_every=HEARTBEAT_EVERY)
+    expected = {identity_of(record) for record in tape.records() if moment_of(record) <= position.shown_through}
     arrived = [identity_of(record) for record in everything_on(servers)]
     assert expected <= set(arrived)
     assert len(arrived) == len(set(arrived)), "an idempotent producer sends nothing twice"
