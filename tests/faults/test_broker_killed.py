@@ -97,8 +97,9 @@ def test_a_killed_broker_costs_the_live_market_no_record(broker: tuple[Superviso
     assert position is not None
     session = find_session(position.session_date)
     assert session is not None
-    options = {"seed": settings.seed, "trades_per_day": TRADES_PER_DAY}
-    tape = session_tape(SYMBOLS, session, **options, heartbeat_every=HEARTBEAT_EVERY)
+    tape = session_tape(
+        SYMBOLS, session, seed=settings.seed, trades_per_day=TRADES_PER_DAY, heartbeat_every=HEARTBEAT_EVERY
+    )
     expected = {identity_of(record) for record in tape.records() if moment_of(record) <= position.shown_through}
     arrived = [identity_of(record) for record in everything_on(servers)]
     assert expected <= set(arrived)
