@@ -55,6 +55,12 @@ QUARANTINE: Final = Table(
             "The fields as they were read, or the start of what is no JSON object; shortened, as JSON.",
             nullable=True,
         ),
+        Column(
+            "rules_version",
+            DataType.INTEGER,
+            "Version of the rules that rejected it; null where it was rejected before versions were recorded.",
+            nullable=True,
+        ),
     ),
     skip_by=("ingested_at",),
 )

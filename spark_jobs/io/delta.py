@@ -9,6 +9,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,7 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Field, Transaction
+from deltalake import CommitProperties, DeltaTable, Field, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction
@@ -30,6 +32,7 @@ from spark_jobs.schemas import in_millionths, lake_schema, to_arrow
 
 _COMPRESSION_LEVEL: Final = 1
 _ROWS_A_CHUNK: Final = 250_000
+_REPLACE_ATTEMPTS: Final = 20
 _RETENTION: Final[Mapping[str, str]] = {
     # A commit a second and table: the default of 30 days would be millions of entries.
     "delta.logRetentionDuration": "interval 3 days",
@@ -197,11 +200,52 @@ class Lake:
                 commit_properties=CommitProperties(app_transactions=[Transaction(writer_id, batch_id)]),
             )
 
+    def replace(self, table: Table, rows: pl.DataFrame, where: str) -> None:
+        """Put rows in the place of all those that meet a condition, in one commit; whoever else writes may go on.
+
+        Parameters
+        ----------
+        table
+            The table.
+        rows
+            Rows with its columns that meet the condition, or none.
+        where
+            The condition, in SQL.
+
+        Raises
+        ------
+        ServiceError
+            If others changed the same files again and again.
+        """
+        for _ in range(_REPLACE_ATTEMPTS):
+            with suppress(CommitFailedError):
+                write_deltalake(
+                    DeltaTable(self.uri(table)),
+                    to_arrow(rows, table),
+                    mode="overwrite",
+                    predicate=where,
+                    writer_properties=WriterProperties(compression="ZSTD", compression_level=_COMPRESSION_LEVEL),
+                )
+                return
+        msg = f"The lake table at {self.uri(table)} is being changed by others all the time. Try again later."
+        raise ServiceError(msg)
+
     def scan(self, table: Table) -> pl.LazyFrame:
         """Return the table as it is now, in its types in memory."""
         # polars looks for the files of a local path with a space under the path's percent-encoded name; pyarrow does not.
         delta = DeltaTable(self.uri(table))
         return pl.scan_delta(delta, use_pyarrow="%" in delta.table_uri).select(in_millionths(table))
+
+    def read(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Return the rows of a scan.
+
+        Raises
+        ------
+        ServiceError
+            If a file of the table is missing or damaged.
+        """
+        empty = pl.DataFrame(schema=rows.collect_schema())
+        return pl.concat([empty, *self.in_chunks(rows)])
 
     def in_chunks(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         """Yield the rows of a scan some hundred thousand at a time.

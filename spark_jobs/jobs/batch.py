@@ -28,7 +28,7 @@ import polars as pl
 import structlog
 
 from market import tables
-from market.tables import DataType, Table
+from market.tables import Table
 from spark_jobs.io.checkpoint import Plan
 from spark_jobs.io.delta import Lake, NewFile
 from spark_jobs.jobs.amendments import Amendments, split
@@ -39,6 +39,7 @@ from spark_jobs.transforms import unique
 from spark_jobs.transforms.amend import amend
 from spark_jobs.transforms.bars import BAR_KEY, SUM_SCHEMA, add_sums, finish, sum_trades
 from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.set_aside import conflict_rows, duplicate_rows, rejected_rows
 from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH
 from warehouse.batch import BatchOutput
 from warehouse.staging import QUOTE_COLUMNS
@@ -106,9 +107,13 @@ class BatchProcessor:
                     work.add(portion)
                 work.finish()
         except BaseException:
-            self.sessions.forget()
-            self.amendments.forget()
+            self.forget()
             raise
+
+    def forget(self) -> None:
+        """Forget what is stored: it is read again when it is needed."""
+        self.sessions.forget()
+        self.amendments.forget()
 
 
 @dataclass(slots=True)
@@ -158,7 +163,7 @@ class _Batch:
         valid, rejected = self._stamped(decoded.valid), self._stamped(decoded.rejected)
         beside = dict(zip(self._kind.beside, map(self._stamped, decoded.beside), strict=True))
         self._count(valid, rejected, *beside.values())
-        _keep(self._found.rejected, rejected)
+        _keep(self._found.rejected, rejected_rows(rejected))
         _keep(self._found.statuses, beside.get(STATUSES))
         if (amending := beside.get(AMENDMENTS)) is not None and amending.height:
             self._add_amendments(amending)
@@ -233,7 +238,7 @@ class _Batch:
             of = {verdict: judged.filter(pl.col("verdict") == verdict) for verdict in (FRESH, DUPLICATE, CONFLICT)}
             fresh = pl.concat([rows.filter(~again), of[FRESH].select(rows.columns)])
             self._repeat(of[DUPLICATE], self._kind.identity.key)
-            self._reject_conflicts(of[CONFLICT])
+            _keep(self._found.rejected, conflict_rows(of[CONFLICT], self._kind))
         if fresh.height:
             self._found.fresh.append(fresh)
             self._fresh_files.append(self._pool.submit(self._lake.write, self._kind.table, fresh))
@@ -248,16 +253,7 @@ class _Batch:
             self._remembering.result()
 
     def _repeat(self, rows: pl.DataFrame, key: Sequence[str]) -> None:
-        named = rows.with_columns(unique.record_id(key).alias("record_id"))
-        _keep(self._found.repeated, named.select(tables.DUPLICATES.column_names))
-
-    def _reject_conflicts(self, rows: pl.DataFrame) -> None:
-        identity = self._kind.identity
-        conflicts = rows.with_columns(
-            pl.lit(f"conflicting_{identity.key[-1]}").alias("reason"),
-            unique.conflict_detail(rows, identity, _prices(self._kind.table)),
-        )
-        _keep(self._found.rejected, conflicts)
+        _keep(self._found.repeated, duplicate_rows(rows, key))
 
     def _every_amendment(self) -> pl.DataFrame:
         """Return what is known of cancels and corrections, those of this batch so far among them."""
@@ -344,7 +340,3 @@ def _keep(frames: list[pl.DataFrame], rows: pl.DataFrame | None) -> None:
     """Add the rows to the frames, if there are any."""
     if rows is not None and rows.height:
         frames.append(rows)
-
-
-def _prices(table: Table) -> frozenset[str]:
-    return frozenset(column.name for column in table.columns if column.type is DataType.PRICE)

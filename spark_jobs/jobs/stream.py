@@ -5,15 +5,13 @@ topics hold and exits.
 """
 
 import argparse
-import fcntl
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import nullcontext
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -24,17 +22,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from market import tables
-from market.errors import CheckpointError, HomeBusyError, ServiceError, TapehouseError
+from market.errors import CheckpointError, ServiceError, TapehouseError
 from market.settings import Settings, load_settings
 from spark_jobs.io.checkpoint import read_plan
 from spark_jobs.io.delta import Lake
 from spark_jobs.io.kafka import MessagesLostError, plan_batches
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.jobs.intake import Intake
+from spark_jobs.jobs.locks import BesideRepairs, TradesLock, single_writer
 from spark_jobs.jobs.upkeep import Upkeep
 from spark_jobs.session import build_session
 from spark_jobs.transforms.calendar import Calendar
-from spark_jobs.transforms.kinds import KINDS, RecordKind
+from spark_jobs.transforms.kinds import KINDS, TRADES, RecordKind
 from warehouse.batch import BatchOutput
 from warehouse.progress import newest_ingested_at, next_offsets
 from warehouse.publisher import publish_when_reachable
@@ -116,16 +115,17 @@ class Stream:
         checkpoint = f"{self._checkpoints}/{kind.topic.name}"
         intake = Intake(self._spark, self._settings.require_kafka(), calendar, self._lake.uri(tables.MESSAGES))
         processor = BatchProcessor(kind, self._lake, intake, self._publish)
+        beside_repairs = BesideRepairs(TradesLock(self._settings), processor.forget, self._raise_if_stopping)
         query_id: Future[str] = Future()
         stamps = Stamps(lambda batch_id: newest_ingested_at(self._settings, query_id.result(), before_batch=batch_id))
 
         def process(_: DataFrame, batch_id: int) -> None:
             try:
-                if self._stop.is_set():
-                    raise StopRequested  # noqa: TRY301 - it has to end the query like any other failure
+                self._raise_if_stopping()
                 plan = read_plan(checkpoint, kind.topic.name, batch_id)
                 stamp = stamps.of(batch_id, plan.planned_at)
-                processor.process(plan, BatchIdentity(query_id.result(), batch_id, stamp))
+                with beside_repairs.batch() if kind is TRADES else nullcontext():
+                    processor.process(plan, BatchIdentity(query_id.result(), batch_id, stamp))
             except Exception as error:
                 self._failure = self._failure or error
                 raise
@@ -136,6 +136,11 @@ class Stream:
         query = writer.queryName(kind.topic.name).start()
         query_id.set_result(query.id)
         return query
+
+    def _raise_if_stopping(self) -> None:
+        """End the query, like any other failure would, if a stop is requested."""
+        if self._stop.is_set():
+            raise StopRequested
 
     def _publish(self, batch: BatchOutput, before_commit: Callable[[], None]) -> bool:
         return publish_when_reachable(self._settings, batch, self._stop, before_commit)
@@ -215,26 +220,6 @@ def _reason(error: BaseException) -> str:
             [said[0].removeprefix(f"{MessagesLostError.__module__}.{MessagesLostError.__name__}: ")] if said else lines
         )
     return lines[0].strip()[:500] if lines else type(error).__name__
-
-
-@contextmanager
-def single_writer(settings: Settings) -> Iterator[None]:
-    """Hold the lock of the home's stream: one writer per checkpoint.
-
-    Raises
-    ------
-    HomeBusyError
-        If another stream of this home is running.
-    """
-    path = settings.home / "run" / "stream.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Path.open(path, "a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            msg = f"Another stream already writes the lake of {settings.home}. Stop it with ./run down."
-            raise HomeBusyError(msg) from error
-        yield
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -69,13 +69,15 @@ def _position() -> pl.Expr:
     return order * _PRICE_SPACE + pl.col("price")
 
 
-def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
+def sum_trades(trades: pl.DataFrame, *, by_batch: bool = False) -> pl.DataFrame:
     """Return the sums of the bars of trades that came with one batch.
 
     Parameters
     ----------
     trades
         Each trade once, as it counts: see :func:`spark_jobs.transforms.amend.amend`. Prices are in millionths.
+    by_batch
+        Whether the trades came with several batches, and each of them gives a sum of its own.
     """
     stands = ~pl.col("is_cancelled")
     for_open_close, for_high_low, for_volume = (
@@ -96,7 +98,7 @@ def sum_trades(trades: pl.DataFrame) -> pl.DataFrame:
             counted=pl.when(for_volume).then(pl.col("size")).otherwise(0),
         )
         .with_columns(worth=pl.col("price").cast(pl.Int128) * pl.col("counted").cast(pl.Int128))
-        .group_by(_GROUP)
+        .group_by(*_GROUP, *(("touched_at",) if by_batch else ()))
         .agg(
             pl.col("position").min().alias("first"),
             pl.col("position").max().alias("last"),
@@ -131,6 +133,22 @@ def add_sums(sums: pl.DataFrame) -> pl.DataFrame:
         )
         .select(pl.col(name).cast(own) for name, own in SUM_SCHEMA.items())
         .collect()
+    )
+
+
+def accumulate(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return for the sums of single batches what their bars came to when each of the batches had been added.
+
+    Parameters
+    ----------
+    sums
+        One per bar and batch, each with the revision 1.
+    """
+    least, greatest = pl.col("first", "low"), pl.col("last", "high")
+    return sums.sort(*BAR_KEY, "revised_at").with_columns(
+        least.cum_min().forward_fill().over(BAR_KEY),
+        greatest.cum_max().forward_fill().over(BAR_KEY),
+        pl.col(*_ADDED).cum_sum().over(BAR_KEY),
     )
 
 

@@ -46,7 +46,9 @@ class Decoded:
     rejected: pl.DataFrame
 
 
-def decode(kind: RecordKind, messages: pa.RecordBatch, calendar: Calendar, ingested_at: datetime) -> Decoded:
+def decode(
+    kind: RecordKind, messages: pa.RecordBatch, calendar: Calendar, ingested_at: datetime | pl.Series
+) -> Decoded:
     """Return what the messages of a topic are.
 
     Parameters
@@ -58,7 +60,7 @@ def decode(kind: RecordKind, messages: pa.RecordBatch, calendar: Calendar, inges
     calendar
         The sessions.
     ingested_at
-        The stamp of the batch.
+        The stamp of the batch, or of each message's batch.
     """
     places = pl.DataFrame({name: pl.Series(messages.column(name)) for name in PLACE}).cast(
         {name: REJECTED_SCHEMA[name] for name in PLACE}
@@ -119,10 +121,11 @@ def _decoded(
     )
 
 
-def _placed(parsed: pl.DataFrame, calendar: Calendar, ingested_at: datetime) -> pl.DataFrame:
+def _placed(parsed: pl.DataFrame, calendar: Calendar, ingested_at: datetime | pl.Series) -> pl.DataFrame:
     """Return parsed messages with their place in a session and the stamp of the batch."""
-    stamp = pl.lit(ingested_at, MOMENT).cast(pl.Int64).alias("ingested_ts")
-    return parsed.hstack(calendar.place(parsed["ts"])).with_columns(stamp)
+    each = ingested_at[parsed["row"]] if isinstance(ingested_at, pl.Series) else pl.lit(ingested_at, MOMENT)
+    placed = parsed.hstack(calendar.place(parsed["ts"]))
+    return placed.with_columns(ingested_ts=each).with_columns(pl.col("ingested_ts").cast(pl.Int64))
 
 
 def _first_reason(kind: RecordKind) -> pl.Expr:

@@ -21,7 +21,8 @@ from spark_jobs.transforms.calendar import MAX_TS, MICROS, Calendar
 from spark_jobs.transforms.parse import PRINTABLE, Fields
 from spark_jobs.transforms.unique import AMENDMENT, QUOTE, STATUS, TRADE, VENDOR_BAR, Identity
 
-_MAX_AHEAD: Final = 5 * 60 * MICROS
+MAX_AHEAD: Final = 5 * 60 * MICROS
+"""How far a message may be ahead of the moment at which its batch was planned."""
 _MAX_BAR_VOLUME: Final = 10**15
 _MAX_CONDITIONS: Final = 64
 _MAX_EXCHANGE: Final = 16
@@ -149,7 +150,7 @@ def _optional(column: str, holds: pl.Expr) -> pl.Expr:
 
 
 def _common_rules(names: tuple[str, ...], *, in_session: bool) -> tuple[Rule, ...]:
-    latest = pl.col("ingested_ts") + _MAX_AHEAD
+    latest = pl.col("ingested_ts") + MAX_AHEAD
     return (
         _rule("unknown_kind", pl.col("kind").is_in(names).fill_null(value=False)),
         _has_shape("source", _SOURCE),

@@ -68,7 +68,7 @@ VENDOR_BAR: Final = Identity(
 )
 
 
-def judge(rows: pl.DataFrame) -> pl.DataFrame:
+def judge(rows: pl.DataFrame, order: Sequence[str] = _PLACE) -> pl.DataFrame:
     """Return the new rows of some keys with a column ``verdict``.
 
     The first row of a key in the order of the ledger is the record (``fresh``). A later one with the same payload is a
@@ -79,6 +79,8 @@ def judge(rows: pl.DataFrame) -> pl.DataFrame:
     rows
         All new rows of these keys, all of one topic, with ``key_hash``, ``payload_hash`` and ``stored_payload``: the hash of
         the payload that is stored for the key, or null.
+    order
+        The order of the ledger; for rows of several batches with the stamp of the batch first.
     """
     first = pl.col("payload_hash").first().over("key_hash")
     is_first = pl.int_range(pl.len()).over("key_hash") == 0
@@ -89,7 +91,7 @@ def judge(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(DUPLICATE))
         .otherwise(pl.lit(CONFLICT))
     )
-    return rows.sort(_PLACE).with_columns(verdict.alias("verdict"))
+    return rows.sort(order).with_columns(verdict.alias("verdict"))
 
 
 def judge_versions(rows: pl.DataFrame) -> pl.DataFrame:

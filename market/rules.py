@@ -1,0 +1,7 @@
+"""The version of the rules that decide which messages are accepted (``docs/wire-format.md``)."""
+
+from typing import Final
+
+RULES_VERSION: Final = 1
+"""Raised with every change of what is accepted. A rejected message says which version rejected it: what an older one rejected
+and this one accepts waits in quarantine for ``./run quarantine retry``."""
