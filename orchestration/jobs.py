@@ -1,18 +1,28 @@
-"""The jobs. Both are light: their steps run one after the other in the run's own process."""
+"""The jobs. Their steps run one after the other in the run's own process; the deep path starts a process of its own."""
 
 from typing import Any, Final
 
 import dagster as dg
 
-from orchestration.assets.keys import Group
+from orchestration.assets.keys import RECOMPUTED_SESSIONS, Group
+from orchestration.assets.laws import law_checks
 
 HISTORY: Final = "history"
 MARTS: Final = "marts"
 RUN_RETENTION: Final = "run_retention"
+RECOMPUTE: Final = "recompute"
+VERIFY: Final = "verify"
+
+_LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
+"""Years of sessions take longer than what other runs may."""
 
 
 def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
-    """Return the jobs: ``history`` publishes the daily bars, ``marts`` builds and tests every dbt model of ``marts``."""
+    """Return the jobs.
+
+    ``history`` publishes the daily bars, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions
+    out again, and ``verify`` proves the laws.
+    """
     return [
         dg.define_asset_job(
             HISTORY,
@@ -24,6 +34,19 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             MARTS,
             selection=dg.AssetSelection.assets(marts),
             description="Builds every dbt model and runs its tests.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            RECOMPUTE,
+            selection=dg.AssetSelection.assets(RECOMPUTED_SESSIONS),
+            description="Works a range of sessions out again from bronze, compares, and repairs what differs.",
+            executor_def=dg.in_process_executor,
+            tags={"dagster/max_runtime": str(_LONGEST_RECOMPUTE_SECONDS)},
+        ),
+        dg.define_asset_job(
+            VERIFY,
+            selection=dg.AssetSelection.checks(law_checks),
+            description="Proves the laws over the data at hand.",
             executor_def=dg.in_process_executor,
         ),
     ]

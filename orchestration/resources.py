@@ -1,19 +1,21 @@
 """What assets, sensors and schedules use of the other packages: one small object for each, replaceable in tests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 from ingest.feeds import FeedRequest, get_feed
 from ingest.publisher import Publisher, PublishSummary
-from ingest.topics import end_offsets
+from ingest.topics import beginning_offsets, end_offsets
 from market.records import Record
 from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
-from orchestration.progress import Advance, Mark, advance_after, newest_changes
+from orchestration.progress import Advance, Mark, advance_after, newest_changes, touched_sessions
+from spark_jobs.report import RecomputeRequest, SessionReport, recompute
+from verify.results import LawResult
 from warehouse.progress import wait_for_offsets
 
 Offsets = Mapping[tuple[str, int], int]
@@ -32,6 +34,10 @@ class Lake:
     def newest_changes(self) -> str | None:
         """Return the newest batches that changed what the marts are made from, as one text."""
         return newest_changes(self.settings)
+
+    def touched_sessions(self, since: datetime, until: datetime) -> list[date]:
+        """Return the sessions of which a bar was revised after ``since``, and not after ``until``, in order."""
+        return touched_sessions(self.settings, since, until)
 
     def wait_for(
         self, ends: Offsets, *, timeout_seconds: float, on_progress: Callable[[int], None] | None = None
@@ -55,6 +61,32 @@ class Broker:
     def end_offsets(self, *topics: Topic) -> Offsets:
         """Return the next offset of every partition of the topics, or of all topics."""
         return end_offsets(self.settings.require_kafka(), topics=topics or TOPICS)
+
+
+@dataclass(frozen=True, slots=True)
+class DeepPath:
+    """Works sessions out again from bronze, in a process of its own."""
+
+    settings: Settings
+
+    def recompute(self, request: RecomputeRequest, on_log: Callable[[str], None]) -> Iterator[SessionReport]:
+        """Yield what was found of each session, and repaired, as it comes; ``on_log`` gets what the process logs."""
+        return recompute(self.settings, request, on_log)
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """The proof of the laws over the data at hand."""
+
+    settings: Settings
+
+    def prove(self) -> list[LawResult]:
+        """Return the outcome of every law; what the broker has acknowledged and is not in yet is counted as lag."""
+        from verify.laws import verify_all  # slow to import, and used once a day
+
+        servers = self.settings.require_kafka()
+        starts, ends = beginning_offsets(servers), end_offsets(servers)
+        return verify_all(self.settings, ends, broker_starts=starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +114,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "lake": Lake(settings),
         "broker": Broker(settings),
         "sample_history": SampleHistory(),
+        "deep_path": DeepPath(settings),
+        "laws": Laws(settings),
         "dbt": Dbt(settings),
     }

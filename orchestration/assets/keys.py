@@ -30,6 +30,7 @@ def asset_key(group: Group, name: str) -> dg.AssetKey:
 
 
 SAMPLE_DAILY_BARS: Final = asset_key(Group.HISTORY, "sample_daily_bars")
+RECOMPUTED_SESSIONS: Final = asset_key(Group.LAKE, "recomputed_sessions")
 
 
 def topic_key(topic: Topic) -> dg.AssetKey:

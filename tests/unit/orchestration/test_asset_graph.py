@@ -57,13 +57,17 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "history",
         "marts",
+        "recompute",
         "run_retention",
+        "verify",
     ]
     assert {
         schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in repository.schedule_defs
     } == {
         "intraday_marts": ("*/2 * * * *", None),
+        "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
+        "nightly_verify": ("30 21 * * *", "America/New_York"),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
     }
     assert [sensor.name for sensor in repository.sensor_defs] == ["lake_progress"]
@@ -165,4 +169,8 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     history = definitions.resolve_job_def("history").asset_layer.executable_asset_keys
     marts = definitions.resolve_job_def("marts").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in history} == {"history/sample_daily_bars"}
-    assert marts == set(graph.executable_asset_keys) - set(history)
+    recompute = definitions.resolve_job_def("recompute").asset_layer.executable_asset_keys
+    assert {node.to_user_string() for node in recompute} == {"lake/recomputed_sessions"}
+    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute)
+    checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
+    assert {check.asset_key.to_user_string() for check in checks} == {"lake/bronze_messages", "postgres/bars_1m"}

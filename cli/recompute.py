@@ -1,0 +1,80 @@
+"""``./run recompute``: work sessions out again from bronze, compare, and put right what differs."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.replay import parse_day
+
+if TYPE_CHECKING:
+    from spark_jobs.report import SessionReport
+
+_DIFFERS = 1
+
+
+def recompute(
+    *,
+    start: Annotated[str, typer.Option(help="First session, as 2013-10-07.")],
+    end: Annotated[str | None, typer.Option(help="Last session; the first if not given.")] = None,
+    symbols: Annotated[str, typer.Option(help="Comma-separated tickers; all if not given.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare only; exits 1 if something differs.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a session, a line each.")] = False,
+) -> None:
+    """Work trades, cancels, corrections and every revision of the bars out again from bronze, and repair what differs.
+
+    The platform may go on meanwhile: only what has reached PostgreSQL is compared, and the stream waits while a session is
+    repaired. Started again after it was stopped, it completes what is left.
+    """
+    from infra.local.home import connected_settings
+    from market.instruments import parse_symbols
+    from market.settings import load_settings
+    from spark_jobs.report import RecomputeRequest
+    from spark_jobs.report import recompute as run_recompute
+
+    first = parse_day(start, "--start")
+    last = parse_day(end, "--end") or first
+    if first is None or last is None:
+        raise AssertionError  # --start is required
+    request = RecomputeRequest(first, last, parse_symbols(symbols) if symbols else (), dry_run)
+    reports = []
+    for report in run_recompute(connected_settings(load_settings()), request):
+        reports.append(report)
+        if json_output:
+            typer.echo(json.dumps(report.to_json()))
+    if not json_output:
+        _print_summary(reports)
+    if dry_run and any(report.differing for report in reports):
+        raise typer.Exit(_DIFFERS)
+
+
+def _print_summary(reports: "Sequence[SessionReport]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Worked out again from bronze")
+    for name in ("session", "trades", "amendments", "revisions", "bars", "differs", "repaired", "seconds"):
+        table.add_column(name, justify="left" if name in {"session", "differs", "repaired"} else "right")
+    for report in reports:
+        counts = (report.trades, report.amendments, report.revisions, report.bars)
+        table.add_row(
+            _named(report),
+            *(f"{count:,}" if count else "" for count in counts),
+            _differences(report),
+            "yes" if report.is_repaired else "",
+            f"{report.seconds:.1f}",
+        )
+    Console().print(table)
+
+
+def _named(report: "SessionReport") -> str:
+    return "cancels and corrections" if report.session_date is None else report.session_date.isoformat()
+
+
+def _differences(report: "SessionReport") -> str:
+    """Return a line a table: how many of its rows were missing, should not be there, or had other values."""
+    return "\n".join(
+        f"{table}: {found.missing:,} missing, {found.unexpected:,} unexpected, {found.different:,} different"
+        for table, found in sorted(report.differences.items())
+    )
