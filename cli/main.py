@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",
     "recompute": "Work sessions out again from bronze, and repair what differs.",
-    "quarantine": "Show what was rejected, and why.",
+    "quarantine": "Show what was rejected, and why; retry it.",
     "check": "Check format, lint, types, architecture and SQL of this checkout.",
     "test": "Run the tests.",
     "bench": "Measure, against named peers.",

@@ -1,4 +1,4 @@
-"""``./run quarantine``: what was rejected, and why."""
+"""``./run quarantine``: what was rejected, why, and whether it is accepted now."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -14,7 +14,9 @@ from cli.sql import FILE_WIDTH
 from market.errors import UsageError
 
 if TYPE_CHECKING:
+    from market.settings import Settings
     from verify.lake import Lake
+    from verify.retry import Message
 
 _NOT_FOUND: Final = 1
 
@@ -24,36 +26,88 @@ class Action(StrEnum):
 
     LIST = "list"
     SHOW = "show"
+    RETRY = "retry"
 
 
 def quarantine(
-    action: Annotated[Action, typer.Argument(help="list: what was rejected; show: one message, whole.")] = Action.LIST,
-    place: Annotated[str | None, typer.Argument(help="For show: topic/partition/offset, as list prints it.")] = None,
+    action: Annotated[
+        Action, typer.Argument(help="list: what was rejected; show: one message, whole; retry: judge it again.")
+    ] = Action.LIST,
+    place: Annotated[
+        str | None, typer.Argument(help="For show and retry: topic/partition/offset, as list prints it.")
+    ] = None,
     *,
-    reason: Annotated[str | None, typer.Option(help="For list: the messages of this reason, one by one.")] = None,
-    topic: Annotated[str | None, typer.Option(help="For list: the messages of this topic, one by one.")] = None,
+    reason: Annotated[str | None, typer.Option(help="For list and retry: the messages of this reason.")] = None,
+    topic: Annotated[str | None, typer.Option(help="For list and retry: the messages of this topic.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="For list: messages to show, the newest first.")] = 20,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="For retry: publish nothing.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Show what was rejected: counted by reason, message by message, or one as it came.
+    """Show what was rejected: counted by reason, message by message, or one as it came; and retry what is accepted now.
 
     Nothing that was rejected is lost: the message stays in bronze, byte for byte. The reasons and their remedies are in
-    docs/wire-format.md. Reads the lake alone; the platform need not run.
+    docs/wire-format.md. list and show read the lake alone; the platform need not run.
+
+    retry judges the messages by the rules and the clock of today and publishes those that are accepted now again, byte for byte,
+    to their topic: they go the way of all messages. What a retry before brought in is not published again. A conflict is never
+    retried: the first message of an identity is the record; to change it, publish a correction.
     """
     from infra.local.home import connected_settings
     from market.settings import load_settings
     from verify.lake import Lake
 
-    if (place is not None) != (action is Action.SHOW):
+    if (place is None) if action is Action.SHOW else (place is not None and action is Action.LIST):
         msg = "show needs the place of a message, as ./run quarantine list --reason … prints it; list needs none."
         raise UsageError(msg)
-    lake = Lake(connected_settings(load_settings()).lake)
-    if place is not None:
+    settings = connected_settings(load_settings())
+    lake = Lake(settings.lake)
+    if action is Action.RETRY:
+        _retry(settings, lake, Chosen(reason, topic, place), dry_run=dry_run, json_output=json_output)
+    elif place is not None:
         _show_message(lake, place, json_output=json_output)
     elif reason is None and topic is None:
         _list_reasons(lake, json_output=json_output)
     else:
         _list_messages(lake, reason, topic, limit, json_output=json_output)
+
+
+class Chosen(NamedTuple):
+    """Which messages to retry; all if none is named."""
+
+    reason: str | None
+    topic: str | None
+    place: str | None
+
+
+def _retry(settings: "Settings", lake: "Lake", chosen: Chosen, *, dry_run: bool, json_output: bool) -> None:
+    from verify.quarantine import parse_place
+    from verify.retry import plan_retry
+
+    place = parse_place(chosen.place) if chosen.place else None
+    plan = plan_retry(lake, datetime.now(UTC), reason=chosen.reason, topic=chosen.topic, place=place)
+    if not dry_run:
+        _publish(settings, plan.accepted)
+    if json_output:
+        counts = {"accepted": len(plan.accepted), "published": 0 if dry_run else len(plan.accepted)}
+        others = {"already_in": plan.already_in, "conflicts": plan.conflicts, "still_rejected": plan.still_rejected}
+        _print_json([{**counts, **others}])
+        return
+    typer.echo(f"{len(plan.accepted):,} {'would be accepted now' if dry_run else 'published again: accepted now'}")
+    typer.echo(f"{plan.already_in:,} taken in already, after a retry before")
+    for reason, number in plan.still_rejected.items():
+        typer.echo(f"{number:,} still rejected: {reason}")
+    if plan.conflicts:
+        typer.echo(f"{plan.conflicts:,} conflicts, never retried: the first message of an identity is the record")
+
+
+def _publish(settings: "Settings", messages: "Sequence[Message]") -> None:
+    from ingest.publisher import Publisher
+
+    if not messages:
+        return
+    with Publisher(settings.require_kafka()) as publisher:
+        for message in messages:
+            publisher.publish_bytes(message.topic, message.key, message.value)
 
 
 def _list_reasons(lake: "Lake", *, json_output: bool) -> None:

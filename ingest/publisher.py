@@ -234,6 +234,19 @@ class Publisher:
             progress(count, total)
         return min(count, self._held_since - started) if self._held else count
 
+    def publish_bytes(self, topic: str, key: bytes | None, value: bytes) -> bool:
+        """Hand in one message as it is, such as one that was published before; otherwise as :meth:`publish`."""
+        try:
+            self._producer.produce(topic, value, key)
+        except BufferError:
+            if not self._produce_when_there_is_room(topic, value, key):
+                return False
+        except KafkaException as error:
+            self._refused(error.args[0])
+        self._sent += 1
+        self._serve()
+        return True
+
     def flush(self, timeout_seconds: float) -> int:
         """Wait until everything is settled, at most ``timeout_seconds``, and return how many records are not."""
         deadline = time.monotonic() + timeout_seconds
@@ -318,7 +331,7 @@ class Publisher:
         self._serve()
         return True
 
-    def _produce_when_there_is_room(self, topic: str, value: bytes, key: str) -> bool:
+    def _produce_when_there_is_room(self, topic: str, value: bytes, key: str | bytes | None) -> bool:
         """Wait for room in the queue; return whether the record was taken before the stop event."""
         waiting, deadline = self.in_flight, time.monotonic() + self._stall_seconds
         while not self._stop_event.is_set():

@@ -3,5 +3,8 @@
 from typing import Final
 
 RULES_VERSION: Final = 1
-"""Raised with every change of what is accepted. A rejected message says which version rejected it: what an older one rejected
-and this one accepts waits in quarantine for ``./run quarantine retry``."""
+"""Raised with every change of what is accepted, the calendar's included.
+
+A rejected message says which version rejected it. What an older version rejected and this one accepts waits in quarantine for
+``./run quarantine retry``.
+"""

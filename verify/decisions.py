@@ -1,5 +1,7 @@
 """What must become of every message: decided again from bronze alone.
 
+What older rules rejected stays where it is: it waits in quarantine to be retried.
+
 What belongs here: where each message belongs (trades, amendments, statuses, quotes, vendor bars, duplicates, quarantine) and
 the rows that follow from it. What does not: what the stream made of it, which :mod:`verify.ledger`, :mod:`verify.bars` and
 :mod:`verify.gaps` compare.
@@ -20,6 +22,7 @@ from typing import Final, Self
 import polars as pl
 
 from market import tables, topics
+from market.rules import RULES_VERSION
 from verify.lake import Lake, schema_of
 from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 
@@ -90,6 +93,8 @@ class Decisions(AbstractContextManager["Decisions"]):
         The heartbeats, halts and resumes, with the columns of ``silver/feed_status``.
     vendor_bars
         The versions of vendor bars, with the columns of ``silver/vendor_bars``.
+    awaiting_retry
+        How many messages older rules rejected that state a record that is not there, and that today's rules accept.
     """
 
     places: pl.DataFrame
@@ -98,6 +103,7 @@ class Decisions(AbstractContextManager["Decisions"]):
     amendments: pl.DataFrame
     statuses: pl.DataFrame
     vendor_bars: pl.DataFrame
+    awaiting_retry: int
     _scratch: ExitStack
 
     def __exit__(
@@ -119,31 +125,35 @@ def decide(lake: Lake) -> Decisions:
         folder = Path(scratch.enter_context(TemporaryDirectory(prefix="tapehouse-verify-")))
         trades = _Records(_TRADE_KEY, _TRADE_PAYLOAD, Spool(folder / "trades", tables.TRADES))
         quotes = _Records(_QUOTE_KEY, _QUOTE_PAYLOAD, Spool(folder / "quotes", tables.QUOTES))
-        amendments: list[pl.DataFrame] = []
-        statuses: list[pl.DataFrame] = []
-        bars: list[pl.DataFrame] = []
+        amendments = _Statements(_stated_in(tables.AMENDMENTS))
+        statuses = _Statements(_stated_in(tables.FEED_STATUS))
+        bars = _Statements((*_BAR_KEY, *_BAR_PAYLOAD))
         everything: list[pl.DataFrame] = []
 
-        def read_trades(chunk: pl.DataFrame) -> None:
+        def read_trades(chunk: pl.DataFrame, *, is_waiting: bool) -> None:
             found = trades_in(chunk)
-            trades.add(found)
+            trades.add(found, is_waiting=is_waiting)
             others = chunk.join(found, on=ENTRY, how="anti")
-            amendments.append(amendments_in(others))
-            statuses.append(statuses_in(others))
+            amendments.add(amendments_in(others), is_waiting=is_waiting)
+            statuses.add(statuses_in(others), is_waiting=is_waiting)
 
-        readers: dict[str, Callable[[pl.DataFrame], None]] = {
+        readers: dict[str, Callable[..., None]] = {
             topics.TRADES.name: read_trades,
-            topics.QUOTES.name: lambda chunk: quotes.add(quotes_in(chunk)),
-            topics.BARS.name: lambda chunk: bars.append(vendor_bars_in(chunk)),
+            topics.QUOTES.name: lambda chunk, is_waiting: quotes.add(quotes_in(chunk), is_waiting=is_waiting),
+            topics.BARS.name: lambda chunk, is_waiting: bars.add(vendor_bars_in(chunk), is_waiting=is_waiting),
         }
+        waiting = _rejected_by_older_rules(lake)
         messages = lake.scan(tables.MESSAGES).select(*LEDGER, "value")
         for chunk in lake.read_in_chunks(messages):
             everything.append(chunk.select(ENTRY))
             for topic, read in readers.items():
                 of_topic = chunk.filter(pl.col("topic") == topic)
-                if of_topic.height:
-                    read(of_topic)
-        vendor_bars, amended, said = _versions(bars), _first_stated(amendments), _rows(statuses, tables.FEED_STATUS)
+                for is_waiting in (False, True) if waiting.height else (False,):
+                    part = of_topic.join(waiting, on=ENTRY, how="semi" if is_waiting else "anti")
+                    if part.height:
+                        read(part, is_waiting=is_waiting)
+        vendor_bars, amended = _versions(bars.found), _first_stated(amendments.found)
+        said = _rows(statuses.found, tables.FEED_STATUS)
         valid = pl.concat(
             [
                 trades.places(tables.TRADES),
@@ -163,6 +173,7 @@ def decide(lake: Lake) -> Decisions:
             vendor_bars=vendor_bars.filter(pl.col("place") == tables.VENDOR_BARS.path).select(
                 tables.VENDOR_BARS.column_names
             ),
+            awaiting_retry=sum(kind.awaiting() for kind in (trades, quotes, amendments, statuses, bars)),
             _scratch=scratch.pop_all(),
         )
 
@@ -175,10 +186,24 @@ class _Records:
         self._key = key
         self._payload = payload
         self._seen: list[pl.DataFrame] = []
+        self._waiting: list[pl.DataFrame] = []
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Take in the valid rows of a chunk."""
-        self.spool.add(rows)
+    def add(self, rows: pl.DataFrame, *, is_waiting: bool) -> None:
+        """Take in the valid rows of a chunk, or of those that older rules rejected."""
+        if is_waiting:
+            self._waiting.append(self._hashed(rows))
+        else:
+            self.spool.add(rows)
+            self._seen.append(self._hashed(rows))
+
+    def awaiting(self) -> int:
+        """Return how many of the rejected rows have an identity of which there is no record."""
+        if not self._waiting:
+            return 0
+        waiting = pl.concat(self._waiting)
+        return waiting.join(pl.concat([waiting.clear(), *self._seen]), on=["key_high", "key_low"], how="anti").height
+
+    def _hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
         # Keys hold no control characters, so that a joined key is a key; texts of a payload may hold any.
         key = pl.concat_str(self._key, separator="\x00")
         texts = [pl.col(name) for name in self._payload if rows.schema[name] == pl.String]
@@ -187,13 +212,11 @@ class _Records:
             + [part for text in texts for part in (text.str.len_bytes().cast(pl.String), text)],
             separator="\x00",
         )
-        self._seen.append(
-            rows.select(
-                *_ORDER,
-                key.hash(seed=1).alias("key_high"),
-                key.hash(seed=2).alias("key_low"),
-                payload.hash(seed=3).alias("payload"),
-            )
+        return rows.select(
+            *_ORDER,
+            key.hash(seed=1).alias("key_high"),
+            key.hash(seed=2).alias("key_low"),
+            payload.hash(seed=3).alias("payload"),
         )
 
     def places(self, table: tables.Table) -> pl.DataFrame:
@@ -212,6 +235,36 @@ class _Records:
             .otherwise(pl.lit(tables.QUARANTINE.path))
         )
         return seen.select(*ENTRY, place.alias("place"))
+
+
+class _Statements:
+    """Rows that are a few, kept in memory; ``stated`` are the columns that make two of them the same."""
+
+    def __init__(self, stated: tuple[str, ...]) -> None:
+        self.found: list[pl.DataFrame] = []
+        self._waiting: list[pl.DataFrame] = []
+        self._stated = list(stated)
+
+    def add(self, rows: pl.DataFrame, *, is_waiting: bool) -> None:
+        """Take in the valid rows of a chunk, or of those that older rules rejected."""
+        (self._waiting if is_waiting else self.found).append(rows)
+
+    def awaiting(self) -> int:
+        """Return how many of the rejected rows state what no other row states."""
+        if not self._waiting:
+            return 0
+        waiting = pl.concat(self._waiting).select(self._stated)
+        found = pl.concat([waiting.clear(), *(rows.select(self._stated) for rows in self.found)])
+        return waiting.join(found, on=self._stated, how="anti", nulls_equal=True).height
+
+
+def _stated_in(table: tables.Table) -> tuple[str, ...]:
+    return tuple(name for name in table.column_names if name not in LEDGER)
+
+
+def _rejected_by_older_rules(lake: Lake) -> pl.DataFrame:
+    version = pl.col("rules_version")
+    return lake.read(lake.scan(tables.QUARANTINE).filter(version.is_null() | (version < RULES_VERSION)).select(ENTRY))
 
 
 def _first_stated(chunks: list[pl.DataFrame]) -> pl.DataFrame:

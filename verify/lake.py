@@ -91,7 +91,13 @@ class Lake:
             return pl.LazyFrame(schema=schema_of(table))
         # polars looks for the files of a local path with a space under the path's percent-encoded name; pyarrow does not.
         rows = pl.scan_delta(delta, use_pyarrow="%" in delta.table_uri)
-        return rows.select(_as_compared(column.name, column.type) for column in table.columns)
+        stored = {column.name for column in delta.schema().fields}
+        return rows.select(
+            _as_compared(column.name, column.type)
+            if column.name in stored
+            else pl.lit(None, _TYPES[column.type]).alias(column.name)  # the stream adds it when it starts
+            for column in table.columns
+        )
 
     def read(self, rows: pl.LazyFrame) -> pl.DataFrame:
         """Return the rows of a scan.

@@ -106,6 +106,18 @@ def test_every_change_of_what_the_marts_read_shows_and_nothing_else(
     assert newest_changes(migrated) == "aaaaaaaa/3 bbbbbbbb/0"
 
 
+def test_a_repair_of_bars_is_a_change_though_it_is_no_batch(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    publish_trades(connection, 0, NOON)
+    connection.execute("insert into lake.bar_sessions values ('lean', 'SPY', '2013-10-07', 1, null, 7)")
+    try:
+        assert newest_changes(migrated) == "aaaaaaaa/0 bars/7"
+    finally:
+        connection.execute("truncate lake.bar_sessions")
+    assert newest_changes(migrated) == "aaaaaaaa/0"
+
+
 def test_the_newest_changes_are_found_without_reading_all_batches(
     migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
 ) -> None:

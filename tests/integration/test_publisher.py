@@ -168,3 +168,16 @@ def test_nothing_is_below_the_beginning(topics: str) -> None:
     assert beginnings.keys() == ends.keys()
     assert all(beginnings[key] <= ends[key] for key in ends)
     assert len(ends) == TRADES.partitions + QUOTES.partitions + BARS.partitions
+
+
+def test_bytes_are_published_as_they_are_to_the_partition_of_their_key(topics: str) -> None:
+    witness = Witness(topics)
+    with Publisher(topics) as publisher:
+        publisher.publish_all([trade(1)])
+        assert publisher.publish_bytes(TRADES.name, b"SPY", b"\xff not json")
+        assert publisher.publish_bytes(TRADES.name, None, b"{}")
+    assert publisher.close().acknowledged == 3
+    messages = {message.value(): message for message in witness.messages()}
+    assert messages[b"{}"].key() is None
+    (record,) = [message for value, message in messages.items() if value not in {b"{}", b"\xff not json"}]
+    assert (messages[b"\xff not json"].key(), messages[b"\xff not json"].partition()) == (b"SPY", record.partition())

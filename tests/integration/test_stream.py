@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from deltalake import DeltaTable, write_deltalake
 
 from infra.local.home import Home
 from infra.local.kafka import kafka_service
@@ -262,6 +263,65 @@ def test_a_late_trade_and_a_cancel_revise_their_bars_and_sigterm_ends_the_stream
     assert after == bars_by_hand([*tape.trades[:-1], late])
     results = verify_all(settings, end_offsets(settings.require_kafka()), complete=True)
     assert [(result.title, result.holds, result.offending) for result in results if not result.holds] == []
+
+
+def cli(settings: Settings, *arguments: str) -> dict[str, Any]:
+    """Run a command with ``--json`` and return the last line that it prints."""
+    command = [sys.executable, "-m", "cli", *arguments, "--json"]
+    done = subprocess.run(
+        command, env=settings.child_environment(), capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def broken_laws(settings: Settings) -> list[Any]:
+    results = verify_all(settings, end_offsets(settings.require_kafka()), complete=True)
+    return [(result.title, result.offending) for result in results if not result.holds]
+
+
+def test_what_was_damaged_is_repaired_and_retried_while_the_stream_goes_on(
+    settings: Settings, tape: Tape, start: Callable[..., Stream]
+) -> None:
+    before, done = stored_bars(settings), taken_in(settings)
+    waiting, lost, last = tape.trades[7], tape.trades[70], tape.trades[700]
+    stream = start()
+    again = {**last, "trade_id": "again", "sequence": 2 * TRADES}
+    publish(settings.require_kafka(), [(again["symbol"], json.dumps(again).encode())])
+    stream.wait_until(lambda: taken_in(settings) == done + 1)  # the stream remembers the session
+
+    trades = DeltaTable(f"{settings.lake}/{tables.TRADES.path}")
+    (entry,) = pl.read_delta(trades).filter(pl.col("trade_id") == waiting["trade_id"]).to_dicts()
+    rejected = {name: entry[name] for name in ("topic", "partition", "offset", "ingested_at")}
+    trades.delete(f"trade_id in ('{waiting['trade_id']}', '{lost['trade_id']}')")
+    schema = pl.read_delta(f"{settings.lake}/{tables.QUARANTINE.path}").schema
+    older = pl.DataFrame([{**rejected, "reason": "bad_price", "rules_version": 0}], schema=schema)
+    write_deltalake(f"{settings.lake}/{tables.QUARANTINE.path}", older.to_arrow(), mode="append")
+    with connect(settings) as connection:
+        connection.execute("update lake.bars_1m set close = 1, revision = 99 where symbol = 'IBM'")
+        connection.execute("delete from lake.bars_1m where symbol = 'AAPL'")
+
+    report = cli(settings, "recompute", "--start", "2013-10-07")
+    assert report["is_repaired"]
+    assert report["differences"]["silver/trades"] == {"missing": 1, "unexpected": 0, "different": 0}
+    assert report["differences"]["lake.bars_1m"]["missing"] > 0
+    assert broken_laws(settings) == []
+    assert cli(settings, "recompute", "--start", "2013-10-07", "--dry-run")["differing"] == 0
+
+    retried = cli(settings, "quarantine", "retry", "--reason", "bad_price")
+    assert (retried["published"], retried["still_rejected"]) == (1, {})
+    stream.wait_until(lambda: taken_in(settings) == done + 2)
+    late = {**lost, "trade_id": "late again", "sequence": 2 * TRADES + 1, "size": 7}
+    publish(settings.require_kafka(), [(late["symbol"], json.dumps(row).encode()) for row in (late, lost)])
+    stream.wait_until(lambda: taken_in(settings) == done + 4)
+    stream.process.send_signal(signal.SIGTERM)
+    assert stream.finish() == 0, stream.log.read_text()[-3_000:]
+    assert broken_laws(settings) == []
+    after = stored_bars(settings)
+    minutes = {(row["symbol"], row["ts"] - row["ts"] % 60_000_000) for row in (again, late)}
+    assert {key for key in after if after[key] != before[key]} == minutes
+    assert cli(settings, "quarantine", "retry", "--reason", "bad_price")["already_in"] == 1
 
 
 @pytest.mark.parametrize(

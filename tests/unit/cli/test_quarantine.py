@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pytest
 
 from cli.main import main
 from market import tables
-from tests.unit.verify.tiny_lake import BARS_TOPIC, FIRST_BATCH, SECOND_BATCH, TRADES_TOPIC, TinyLake
+from tests.unit.verify.tiny_lake import BARS_TOPIC, FIRST_BATCH, OPEN, SECOND_BATCH, TRADES_TOPIC, TinyLake, trade_json
 
 Call = Callable[..., tuple[int, str, str]]
 BROKEN = b'{"kind":"trade",\x00\xff'
@@ -114,3 +115,79 @@ def test_wrong_usage_is_named(call: Call, arguments: tuple[str, ...]) -> None:
 
 def test_without_a_lake_nothing_was_rejected(call: Call) -> None:
     assert call("list")[:2] == (0, "Nothing was rejected.\n")
+
+
+class PlayedPublisher:
+    """Acknowledges everything, and keeps it."""
+
+    published: ClassVar[list[tuple[str, bytes | None, bytes]]] = []
+
+    def __init__(self, servers: str) -> None:
+        assert servers == "broker:9092"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def publish_bytes(self, topic: str, key: bytes | None, value: bytes) -> bool:
+        self.published.append((topic, key, value))
+        return True
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes | None, bytes]]:
+    monkeypatch.setattr("ingest.publisher.Publisher", PlayedPublisher)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
+    PlayedPublisher.published.clear()
+    return PlayedPublisher.published
+
+
+@pytest.fixture
+def retriable(tmp_path: Path) -> None:
+    """One rejected trade that is valid, one that is not, and a conflict."""
+    lake = TinyLake(tmp_path / "lake")
+    valid = trade_json("t1", OPEN, "100.5", 100)
+    for offset, reason, value in ((0, "bad_price", valid), (1, "not_json", b"{"), (2, "conflicting_trade_id", valid)):
+        ledger = lake.message(TRADES_TOPIC, offset, value + b" " * offset, FIRST_BATCH)
+        lake[tables.QUARANTINE].append({**ledger, "reason": reason, "detail": None})
+    lake.write()
+
+
+@pytest.mark.usefixtures("retriable")
+def test_a_retry_publishes_what_is_accepted_now_and_says_what_is_not(
+    call: Call, published: list[tuple[str, bytes | None, bytes]]
+) -> None:
+    code, out, _ = call("retry", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "accepted": 1,
+        "published": 1,
+        "already_in": 0,
+        "conflicts": 1,
+        "still_rejected": {"not_json": 1},
+    }
+    assert published == [(TRADES_TOPIC, b"SPY", trade_json("t1", OPEN, "100.5", 100))]
+
+
+@pytest.mark.usefixtures("retriable")
+def test_a_dry_retry_publishes_nothing_and_needs_no_broker(
+    call: Call, published: list[tuple[str, bytes | None, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "")
+    code, out, _ = call("retry", "--dry-run")
+    assert code == 0
+    assert "1 would be accepted now" in out
+    assert "1 still rejected: not_json" in out
+    assert "1 conflicts, never retried" in out
+    assert published == []
+    assert "0 would be accepted now" in call("retry", f"{TRADES_TOPIC}/0/1", "--dry-run")[1]
+
+
+@pytest.mark.usefixtures("retriable")
+def test_a_retry_without_a_broker_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "")
+    code, _, err = call("retry")
+    assert code == 2
+    assert "Kafka is not running here" in err

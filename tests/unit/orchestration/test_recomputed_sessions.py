@@ -75,8 +75,7 @@ def test_a_range_is_one_run_with_what_was_found_of_each_session() -> None:
     assert result.success
     assert deep_path.asked == [RecomputeRequest(date(2013, 10, 4), TUESDAY, ("SPY", "IBM"), dry_run=True)]
     events = {
-        event.partition: event.metadata
-        for event in result.asset_materializations_for_node("lake__recomputed_sessions")
+        event.partition: event.metadata for event in result.asset_materializations_for_node("lake__recomputed_sessions")
     }
     assert set(events) == {"2013-10-04", "2013-10-07", "2013-10-08"}
     found = {name: value.value for name, value in events["2013-10-08"].items()}

@@ -3,8 +3,11 @@
 import copy
 from datetime import timedelta
 
+import pytest
+
 from market import tables
-from tests.unit.verify.tiny_lake import TinyLake, problems
+from market.rules import RULES_VERSION
+from tests.unit.verify.tiny_lake import SECOND_BATCH, TinyLake, problems
 
 TRADES, QUOTES = "market.trades.v1", "market.quotes.v1"
 
@@ -14,6 +17,7 @@ def test_a_whole_lake_keeps_the_law(tiny_lake: TinyLake) -> None:
     assert ledger.offending == []
     assert ledger.holds
     assert ledger.counts == {
+        "awaiting_retry": 0,
         "messages": 9,
         "partitions": 3,
         "in_flight": 0,
@@ -71,7 +75,9 @@ def test_a_message_that_vanished_behind_bronze_is_seen(tiny_lake: TinyLake) -> N
 
 def test_a_message_in_two_tables_is_seen(tiny_lake: TinyLake) -> None:
     entry = {name: tiny_lake[tables.DUPLICATES][0][name] for name in ("topic", "partition", "offset", "ingested_at")}
-    tiny_lake[tables.QUARANTINE].append({**entry, "reason": "bad_price", "detail": None})
+    tiny_lake[tables.QUARANTINE].append(
+        {**entry, "reason": "bad_price", "detail": None, "rules_version": RULES_VERSION}
+    )
     ledger, _ = tiny_lake.prove()
     assert "message is in the tables behind bronze more than once" in problems(ledger)
 
@@ -80,10 +86,43 @@ def test_a_valid_trade_in_quarantine_is_seen(tiny_lake: TinyLake) -> None:
     trade = tiny_lake.row(tables.TRADES, trade_id="c")
     tiny_lake[tables.TRADES].remove(trade)
     entry = {name: trade[name] for name in ("topic", "partition", "offset", "ingested_at")}
-    tiny_lake[tables.QUARANTINE].append({**entry, "reason": "bad_price", "detail": None})
+    tiny_lake[tables.QUARANTINE].append(
+        {**entry, "reason": "bad_price", "detail": None, "rules_version": RULES_VERSION}
+    )
     ledger, _ = tiny_lake.prove()
     assert problems(ledger) == {"message is in another table than it belongs in"}
     assert ledger.offending[0]["belongs_in"] == "silver/trades"
+
+
+def reject_by_older_rules(lake: TinyLake, version: int | None) -> None:
+    trade = lake.row(tables.TRADES, trade_id="c")
+    lake[tables.TRADES].remove(trade)
+    entry = {name: trade[name] for name in ("topic", "partition", "offset", "ingested_at")}
+    lake[tables.QUARANTINE].append({**entry, "reason": "bad_price", "detail": None, "rules_version": version})
+    others = [bar for bar in lake[tables.BAR_REVISIONS] if bar["bar_at"] != trade["bar_at"]]
+    lake[tables.BAR_REVISIONS][:] = others
+    lake.published.bar_rows = [bar for bar in lake.published.bar_rows if bar["bar_at"] != trade["bar_at"]]
+
+
+@pytest.mark.parametrize("version", [None, RULES_VERSION - 1])
+def test_a_message_that_older_rules_rejected_waits_for_its_retry(tiny_lake: TinyLake, version: int | None) -> None:
+    reject_by_older_rules(tiny_lake, version)
+    ledger, bars = tiny_lake.prove()
+    assert (ledger.offending, bars.offending) == ([], [])
+    assert ledger.counts["awaiting_retry"] == 1
+    assert "1 rejected messages are valid by today's rules" in ledger.note
+
+
+def test_what_was_retried_waits_no_more_and_the_later_message_is_the_record(tiny_lake: TinyLake) -> None:
+    trade = tiny_lake.row(tables.TRADES, trade_id="c")
+    again = tiny_lake.message(TRADES, 11, tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=7)["value"], SECOND_BATCH)
+    tiny_lake.published.offsets[TRADES, 0] = 12
+    reject_by_older_rules(tiny_lake, None)
+    tiny_lake[tables.TRADES].append({**trade, **again})
+    ledger, bars = tiny_lake.prove()
+    assert ledger.offending == []
+    assert ledger.counts["awaiting_retry"] == 0
+    assert problems(bars) == {"bar is missing in gold/bar_revisions_1m", "bar is missing in lake.bars_1m"}
 
 
 def test_a_repeat_that_became_a_trade_is_seen(tiny_lake: TinyLake) -> None:
@@ -136,7 +175,9 @@ def test_a_batch_in_flight_is_left_out_although_another_topic_went_on(tiny_lake:
     late = tiny_lake.row(tables.MESSAGES, topic=TRADES, offset=7)["value"].replace(b'"c"', b'"e"')
     tiny_lake.message(TRADES, 11, late, began + timedelta(seconds=1))
     quarantined = tiny_lake.message(QUOTES, 1, b"not a quote", began + timedelta(seconds=2))
-    tiny_lake[tables.QUARANTINE].append({**quarantined, "reason": "not_json", "detail": None})
+    tiny_lake[tables.QUARANTINE].append(
+        {**quarantined, "reason": "not_json", "detail": None, "rules_version": RULES_VERSION}
+    )
     tiny_lake.published.offsets[QUOTES, 0] = 2
     tiny_lake.published.offsets_now = {**tiny_lake.published.offsets, (TRADES, 0): 12}
     ledger, bars = tiny_lake.prove()

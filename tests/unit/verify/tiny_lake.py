@@ -10,6 +10,7 @@ import polars as pl
 from deltalake import write_deltalake
 
 from market import tables
+from market.rules import RULES_VERSION
 from market.tables import DataType, Table
 from tests.unit.lean_conditions import judgement
 from verify.bars import prove_bars
@@ -186,7 +187,7 @@ def fill_trades(lake: TinyLake) -> None:
     again = lake.message(TRADES_TOPIC, 9, repeat, SECOND_BATCH)
     lake[tables.DUPLICATES].append({**again, "record_id": "lean/SPY/a"})
     broken = lake.message(TRADES_TOPIC, 10, b'{"kind":"trade"', SECOND_BATCH)
-    lake[tables.QUARANTINE].append({**broken, "reason": "not_json", "detail": None})
+    lake[tables.QUARANTINE].append({**broken, "reason": "not_json", "detail": None, "rules_version": RULES_VERSION})
 
 
 def fill_bars(lake: TinyLake) -> None:
