@@ -312,7 +312,7 @@ def test_what_was_damaged_is_repaired_and_retried_while_the_stream_goes_on(
     retried = cli(settings, "quarantine", "retry", "--reason", "bad_price")
     assert (retried["published"], retried["still_rejected"]) == (1, {})
     stream.wait_until(lambda: taken_in(settings) == done + 2)
-    late = {**lost, "trade_id": "late again", "sequence": 2 * TRADES + 1, "size": 7}
+    late = {**lost, "trade_id": "late-again", "sequence": 2 * TRADES + 1, "size": 7}
     publish(settings.require_kafka(), [(late["symbol"], json.dumps(row).encode()) for row in (late, lost)])
     stream.wait_until(lambda: taken_in(settings) == done + 4)
     stream.process.send_signal(signal.SIGTERM)

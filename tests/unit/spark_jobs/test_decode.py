@@ -5,9 +5,11 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import polars as pl
 import pytest
 
 from market.settings import CHECKOUT
+from spark_jobs.transforms.decode import decode
 from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from tests.unit.spark_jobs.messages import (
     BAR,
@@ -19,6 +21,8 @@ from tests.unit.spark_jobs.messages import (
     RESUME,
     TRADE,
     Fields,
+    as_messages,
+    calendar,
     changed,
     decoded,
     micros,
@@ -387,3 +391,16 @@ def test_the_closing_auction_belongs_to_the_last_regular_minute() -> None:
         row = rows[number]
         assert (row["traded_at"], row["bar_at"], row["segment"]) == (at, bar_at, segment), number
         assert row["counts_for_volume"] == counts, number
+
+
+def test_messages_of_several_batches_are_each_judged_by_the_moment_of_their_own() -> None:
+    ahead = micros(OPEN) - 301 * 10**6
+    stamps = [ahead, ahead + 10**6, micros(INGESTED), ahead, ahead + 10**6]
+    odd = GOOD[:-1] + b',"note":"read by the exact parser"}'
+    moments = pl.Series(stamps, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    found = decode(TRADES, as_messages([GOOD, GOOD, GOOD, odd, odd]), calendar(), moments)
+    assert sorted(found.valid["offset"]) == [1, 2, 4]
+    assert found.rejected.select("offset", "reason").sort("offset").rows() == [
+        (0, "from_the_future"),
+        (3, "from_the_future"),
+    ]
