@@ -167,12 +167,9 @@ class Publisher:
         return bool(self._failed or self._unknown)
 
     def publish(self, record: Record) -> bool:
-        """Hand one record to the producer; wait for room if its queue is full.
+        """Hand one record to the producer and return whether it was taken; wait for room if its queue is full.
 
-        Returns
-        -------
-        bool
-            Whether the record was taken; it is not if the stop event is set while there is no room.
+        It is not taken if the stop event is set while there is no room.
 
         Raises
         ------

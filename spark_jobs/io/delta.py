@@ -7,6 +7,7 @@ Options of object storage come from the environment, as delta-rs reads them.
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +33,7 @@ from spark_jobs.schemas import in_millionths, lake_schema, to_arrow
 
 _COMPRESSION_LEVEL: Final = 1
 _ROWS_A_CHUNK: Final = 250_000
-_REPLACE_ATTEMPTS: Final = 20
+_REPLACE_SECONDS: Final = 60.0
 _RETENTION: Final[Mapping[str, str]] = {
     # A commit a second and table: the default of 30 days would be millions of entries.
     "delta.logRetentionDuration": "interval 3 days",
@@ -217,7 +218,8 @@ class Lake:
         ServiceError
             If others changed the same files again and again.
         """
-        for _ in range(_REPLACE_ATTEMPTS):
+        deadline = time.monotonic() + _REPLACE_SECONDS
+        while time.monotonic() < deadline:
             with suppress(CommitFailedError):
                 write_deltalake(
                     DeltaTable(self.uri(table)),

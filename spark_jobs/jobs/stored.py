@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import polars as pl
 import pyarrow as pa
@@ -83,7 +83,9 @@ class LakeRows:
     key
         The columns that name a row.
     where
-        In SQL, which rows of the table these are; none if only their places tell.
+        In SQL, which rows of the table these are, or lie among: see ``by_place``.
+    by_place
+        Whether other rows lie among them: then only those at places where something is wrong are replaced.
     """
 
     lake: Lake
@@ -91,7 +93,8 @@ class LakeRows:
     right: pl.DataFrame
     stored: pl.DataFrame
     key: Sequence[str]
-    where: str | None = None
+    where: str
+    by_place: bool = False
 
     @property
     def name(self) -> str:
@@ -104,12 +107,14 @@ class LakeRows:
 
     def repair(self) -> None:
         """Put the right rows in the place of those that are stored."""
-        if self.where is not None:
+        if not self.by_place:
             self.lake.replace(self.table, self.right, self.where)
             return
         wrong = wrong_keys(self.right, self.stored, PLACE).sort(PLACE)
         for places in wrong.iter_slices(_PLACES_A_COMMIT):
-            self.lake.replace(self.table, self.right.join(places, on=PLACE, how="semi"), _at(places))
+            self.lake.replace(
+                self.table, self.right.join(places, on=PLACE, how="semi"), f"{self.where} and {_at(places)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +212,17 @@ class StoredRows:
         places
             ``partition, offset, ingested_at`` of these messages.
         """
+        if not places.height:
+            return []
+        stamps = places["ingested_at"]
+        first, last = cast("datetime", stamps.min()), cast("datetime", stamps.max())
+        # Later batches of other topics write these tables meanwhile: the bounds tell that their files do not matter.
+        where = f"ingested_at >= {_moment(first)} and ingested_at <= {_moment(last)}"
+        of_topic = (pl.col("topic") == TRADES.topic.name) & pl.col("ingested_at").is_between(first, last)
         rows: list[Rows] = []
         for table, expected in ((tables.DUPLICATES, right.duplicates), (tables.QUARANTINE, right.quarantine)):
-            stored = pl.DataFrame(schema=frame_schema(table))
-            if places.height:
-                of_topic = pl.col("topic") == TRADES.topic.name
-                taken_in = pl.col("ingested_at").is_between(places["ingested_at"].min(), places["ingested_at"].max())
-                stored = self._read(table, of_topic & taken_in).join(places, on=PLACE, how="semi")
-            rows.append(LakeRows(self.lake, table, expected, stored, PLACE))
+            stored = self._read(table, of_topic).join(places, on=PLACE, how="semi")
+            rows.append(LakeRows(self.lake, table, expected, stored, PLACE, where, by_place=True))
         return rows
 
     def _read(self, table: Table, condition: pl.Expr) -> pl.DataFrame:

@@ -90,6 +90,7 @@ def test_a_table_that_others_change_is_tried_again(lake: Lake, monkeypatch: pyte
     lake.replace(tables.DUPLICATES, duplicates(2), '"offset" in (1, 2)')
     assert stored(lake, tables.DUPLICATES)["offset"].to_list() == [2]
     left = 10**6
+    monkeypatch.setattr(delta, "_REPLACE_SECONDS", 0.1)
     version = DeltaTable(lake.uri(tables.DUPLICATES)).version()
     with pytest.raises(ServiceError, match="changed by others all the time"):
         lake.replace(tables.DUPLICATES, duplicates(3), '"offset" in (2, 3)')
