@@ -44,7 +44,7 @@ from spark_jobs.transforms.rightful import rightful_amendments, rightful_trades
 log = structlog.get_logger()
 
 MOST_TRADES: Final = 2_000_000
-"""So many trades of a session are worked out at once, or those of one symbol: about 1 GB of memory."""
+"""So many trades of a session are worked out at once, or those of one symbol: memory grows with them."""
 
 _LOCK_SECONDS: Final = 900.0
 _COUNTS: Final = ("trades", "amendments", "revisions", "bars")
