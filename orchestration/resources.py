@@ -81,12 +81,13 @@ class Laws:
     settings: Settings
 
     def prove(self) -> list[LawResult]:
-        """Return the outcome of every law; what the broker has acknowledged and is not in yet is counted as lag."""
+        """Return the outcome of every law; what a broker has acknowledged and is not in yet is counted as lag."""
         from verify.laws import verify_all  # slow to import, and used once a day
 
-        servers = self.settings.require_kafka()
-        starts, ends = beginning_offsets(servers), end_offsets(servers)
-        return verify_all(self.settings, ends, broker_starts=starts)
+        servers = self.settings.kafka_bootstrap_servers
+        if servers is None:
+            return verify_all(self.settings)
+        return verify_all(self.settings, end_offsets(servers), broker_starts=beginning_offsets(servers))
 
 
 @dataclass(frozen=True, slots=True)

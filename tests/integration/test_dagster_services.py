@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import Request, urlopen
 
@@ -17,6 +18,7 @@ from infra.local.home import Home
 from infra.local.ports import free_port
 from infra.local.supervisor import Supervisor
 from market.settings import Settings
+from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
 from warehouse.schema import migrate
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -95,7 +97,9 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert {"history", "marts"} <= {job["name"] for job in repository["jobs"]}
     assert {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]} == {
         "intraday_marts": "RUNNING",
+        "nightly_recompute": "RUNNING",
         "nightly_retention": "RUNNING",
+        "nightly_verify": "RUNNING",
         "session_close": "RUNNING",
     }
     assert [(one["name"], one["sensorState"]["status"]) for one in repository["sensors"]] == [
@@ -103,11 +107,11 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     ]
 
 
-def launch_marts(ask: Ask) -> str:
+def launch(ask: Ask, job: str) -> str:
     launched = ask(
         "mutation ($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
         "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
-        p={"selector": {**SELECTOR, "jobName": "marts"}, "mode": "default", "runConfigData": {}},
+        p={"selector": {**SELECTOR, "jobName": job}, "mode": "default", "runConfigData": {}},
     )["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     return str(launched["run"]["runId"])
@@ -122,7 +126,7 @@ def wait_for_status(ask: Ask, run_id: str, *wanted: str) -> str:
 
 
 def test_a_run_that_is_launched_in_the_ui_builds_the_marts(ask: Ask, settings: Settings) -> None:
-    assert wait_for_status(ask, launch_marts(ask), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
+    assert wait_for_status(ask, launch(ask, "marts"), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
     with psycopg.connect(settings.require_database()) as connection:
         relations = connection.execute("select table_name from information_schema.tables where table_schema = 'marts'")
         assert {"realtime_prices", "intraday_ohlcv", "historical_ohlcv"} <= {name for (name,) in relations}
@@ -145,6 +149,71 @@ def test_a_batch_of_the_stream_shows_on_its_tables(ask: Ask) -> None:
     assert entries["newest_batches"]["text"] == "query/1"
 
 
+@pytest.fixture(scope="module")
+def lake(settings: Settings) -> TinyLake:
+    """A lake that is written out by hand, of which PostgreSQL has the offsets and no bar."""
+    lake = TinyLake(Path(settings.lake))
+    fill_trades(lake)
+    fill_bars(lake)
+    fill_others(lake)
+    lake.write()
+    with psycopg.connect(settings.require_database()) as connection:
+        for topic, end in (("market.trades.v1", 11), ("market.quotes.v1", 1), ("market.bars.v1", 2)):
+            connection.execute("insert into lake.stream_offsets values (%s, 0, %s)", [topic, end])
+    return lake
+
+
+def test_a_range_of_sessions_is_worked_out_again_from_the_page_of_its_asset(
+    ask: Ask, settings: Settings, lake: TinyLake
+) -> None:
+    launched = ask(
+        "mutation ($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { __typename "
+        "... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+        p={
+            "assetSelection": [{"path": ["lake", "recomputed_sessions"]}],
+            "partitionNames": ["2013-10-04", "2013-10-07", "2013-10-08"],
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def ended() -> str | None:
+        backfill = ask(
+            "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }",
+            id=launched["backfillId"],
+        )["partitionBackfillOrError"]
+        return backfill["status"] if backfill["status"] not in {"REQUESTED", "CANCELING"} else None
+
+    assert eventually(ended) == "COMPLETED_SUCCESS"
+    names = ("bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count", "revision", "revised_at")
+    with psycopg.connect(settings.require_database()) as connection:
+        connection.execute("set time zone 'UTC'")
+        bars = connection.execute(f"select {', '.join(names)} from lake.bars_1m order by bar_at").fetchall()
+    assert bars == [tuple(row[name] for name in names) for row in lake.published.bar_rows]
+    runs = ask("{ runsOrError { ... on Runs { results { tags { key value } } } } }")["runsOrError"]["results"]
+    ranges = [
+        (tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"])
+        for tags in ({tag["key"]: tag["value"] for tag in run["tags"]} for run in runs)
+        if "dagster/asset_partition_range_start" in tags
+    ]
+    assert ranges == [("2013-10-04", "2013-10-08")]
+
+
+@pytest.mark.usefixtures("lake")
+def test_the_laws_are_proved_when_they_are_asked_for(ask: Ask) -> None:
+    assert wait_for_status(ask, launch(ask, "verify"), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
+
+    def outcome(asset: str) -> dict[str, str]:
+        found = ask(
+            "query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError "
+            "{ ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } } }",
+            key={"path": asset.split("/")},
+        )["assetNodeOrError"]["assetChecksOrError"]["checks"]
+        return {check["name"]: check["executionForLatestMaterialization"]["status"] for check in found}
+
+    assert outcome("lake/bronze_messages") == {"law_1_every_message_once": "SUCCEEDED"}
+    assert outcome("postgres/bars_1m") == {"law_2_same_bars": "FAILED"}  # the vendor's bars are not in PostgreSQL
+
+
 def test_runs_and_events_are_in_postgresql_in_a_schema_of_their_own(ask: Ask, settings: Settings) -> None:
     assert ask("{ version }")["version"]
     with psycopg.connect(settings.require_database()) as connection:
@@ -159,7 +228,7 @@ def test_runs_and_events_are_in_postgresql_in_a_schema_of_their_own(ask: Ask, se
 
 def test_a_run_whose_code_server_is_killed_fails_and_is_run_again(ask: Ask, platform: tuple[Supervisor, str]) -> None:
     supervisor, _ = platform
-    run_id = launch_marts(ask)
+    run_id = launch(ask, "marts")
     wait_for_status(ask, run_id, "STARTED")
     os.killpg(supervisor.processes()["dagster-code"], signal.SIGKILL)
 
