@@ -14,7 +14,7 @@ from market import topics
 from market.tables import MESSAGES, QUARANTINE
 from verify.decisions import ENTRY
 from verify.lake import Lake
-from verify.messages import LEDGER, amendments_in, quotes_in, trades_in, vendor_bars_in
+from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 from verify.quarantine import Place
 
 CONFLICTING: Final = "conflicting_"
@@ -24,14 +24,14 @@ _CONTENT: Final = ["topic", "key", "value"]
 _PLACES: Final = list(ENTRY)
 
 
-def _trades_or_amendments(messages: pl.DataFrame) -> pl.DataFrame:
+def _of_the_tape(messages: pl.DataFrame) -> pl.DataFrame:
     found = trades_in(messages)
     others = messages.join(found, on=ENTRY, how="anti")
-    return pl.concat([rows.select(ENTRY) for rows in (found, amendments_in(others))])
+    return pl.concat([rows.select(ENTRY) for rows in (found, amendments_in(others), statuses_in(others))])
 
 
 _VALID: Final[Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
-    topics.TRADES.name: _trades_or_amendments,
+    topics.TRADES.name: _of_the_tape,
     topics.QUOTES.name: lambda messages: quotes_in(messages).select(ENTRY),
     topics.BARS.name: lambda messages: vendor_bars_in(messages).select(ENTRY),
 }

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import dagster as dg
 
-from market.tables import MESSAGES, PG_BARS
+from market.tables import FEED_STATUS, MESSAGES, PG_BARS
 from orchestration.assets.keys import table_key
 from orchestration.resources import Laws
 from verify.results import LawResult
@@ -32,9 +32,15 @@ CHECKS: Final[Mapping[int, Check]] = MappingProxyType(
             table_key(PG_BARS),
             "The bars, in the lake, in PostgreSQL and in the mart, are those of one pass over the trades of bronze.",
         ),
+        5: Check(
+            "law_5_no_silent_gap",
+            table_key(FEED_STATUS),
+            "Every expected bar of every session is there or has a reason: no trade, halted, feed down, not collected.",
+        ),
     }
 )
-"""The laws that are proved, by number: each law of :func:`verify.laws.verify_all` has an entry."""
+"""The laws that are proved, by number: each law of :func:`verify.laws.verify_all` has an entry. None is shown on a mart: whoever
+builds a mart would have to prove the laws as well."""
 
 
 def _specs() -> list[dg.AssetCheckSpec]:

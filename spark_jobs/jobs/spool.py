@@ -114,7 +114,8 @@ class TradeSpool:
         trades = trades.join(ledger, on=PLACE).select(*frame_schema(TRADES.table), *_HASHES)
         for (session_date,), part in trades.partition_by("session_date", as_dict=True).items():
             self._write(str(session_date), part)
-        amendments = decoded.beside.filter(of_symbols).join(waiting, on=PLACE, how="anti").join(ledger, on=PLACE)
+        amending = dict(zip(TRADES.beside, decoded.beside, strict=True))[AMENDMENTS]
+        amendments = amending.filter(of_symbols).join(waiting, on=PLACE, how="anti").join(ledger, on=PLACE)
         if amendments.height:
             self._amendments.append(amendments.select(*frame_schema(AMENDMENTS.table), *_HASHES))
         if decoded.rejected.height:

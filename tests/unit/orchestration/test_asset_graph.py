@@ -173,4 +173,8 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in recompute} == {"lake/recomputed_sessions"}
     assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute)
     checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
-    assert {check.asset_key.to_user_string() for check in checks} == {"lake/bronze_messages", "postgres/bars_1m"}
+    assert {check.asset_key.to_user_string() for check in checks} == {
+        "lake/bronze_messages",
+        "lake/feed_status",
+        "postgres/bars_1m",
+    }
