@@ -72,8 +72,8 @@ class DisturbedFeed:
         return self.feed.check(request)
 
     def read(self, request: FeedRequest) -> Iterator[Record]:
-        """Yield the records, some of them out of turn."""
-        return disturbed(self.feed.read(request), self.seed)
+        """Yield the trades, some of them out of turn; peers know of no heartbeats."""
+        return disturbed((record for record in self.feed.read(request) if isinstance(record, Trade)), self.seed)
 
 
 def retimed(records: Iterator[Record], start: int, rate: float, prefix: str) -> Iterator[Record]:
