@@ -48,8 +48,9 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     for session_date in sorted(_sessions(lake, published, decisions)):
         quotes = decisions.quotes.read(session_date, chosen_quotes)
         trades = decisions.trades.read(session_date, chosen_trades)
-        _check_rows(findings, lake, tables.QUOTES, quotes, session_date)
-        _check_rows(findings, lake, tables.TRADES, trades, session_date)
+        for table, rows in ((tables.QUOTES, quotes), (tables.TRADES, trades)):
+            found = _of_session(lake, table, session_date).join(decisions.expired, on=_LEDGER, how="anti")
+            _check_rows(findings, table, rows, found)
         _check_bars(findings, lake, published, counted(trades, decisions.amendments), session_date)
     _check_identities(findings, lake)
     _check_amendments(findings, lake, decisions)
@@ -185,16 +186,14 @@ def _of_session(lake: Lake, table: tables.Table, session_date: date) -> pl.DataF
     return lake.read(lake.scan(table).filter(pl.col("session_date") == session_date))
 
 
-def _check_rows(
-    findings: Findings, lake: Lake, table: tables.Table, expected: pl.DataFrame, session_date: date
-) -> None:
+def _check_rows(findings: Findings, table: tables.Table, expected: pl.DataFrame, found: pl.DataFrame) -> None:
     findings.count(table.name, expected.height)
     compare(
         findings,
         what=table.name.removesuffix("s"),
         where=table.path,
         expected=expected,
-        found=_of_session(lake, table, session_date),
+        found=found,
         table=table,
         key=_LEDGER,
     )

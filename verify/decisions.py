@@ -13,7 +13,7 @@ bytes a message.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -30,6 +30,8 @@ ENTRY: Final = ("topic", "partition", "offset")
 """The columns that name a message."""
 
 _ORDER: Final = ("ingested_at", *ENTRY)
+_NOWHERE: Final = ""
+"""The place of a message whose row is kept no longer."""
 _TRADE_KEY: Final = ("source", "symbol", "session_date", "trade_id")
 _TRADE_PAYLOAD: Final = ("ts", "price", "size", "sequence", "exchange", "conditions")
 _QUOTE_KEY: Final = ("source", "symbol", "session_date", "quote_id")
@@ -85,6 +87,9 @@ class Decisions(AbstractContextManager["Decisions"]):
     ----------
     places
         One row per message: :data:`ENTRY` and ``place``, the path of the table that it belongs in.
+    expired
+        :data:`ENTRY` of the messages that are not in ``places``: their table keeps its rows for some time only, and theirs, or
+        that of another message of the same record, is over.
     trades, quotes
         The decoded rows by session; which of them are unique is in ``places``.
     amendments
@@ -98,6 +103,7 @@ class Decisions(AbstractContextManager["Decisions"]):
     """
 
     places: pl.DataFrame
+    expired: pl.DataFrame
     trades: Spool
     quotes: Spool
     amendments: pl.DataFrame
@@ -119,8 +125,9 @@ class Decisions(AbstractContextManager["Decisions"]):
         return self.places.filter(pl.col("place") == table.path).select(ENTRY)
 
 
-def decide(lake: Lake) -> Decisions:
-    """Read bronze and decide what must become of every message."""
+def decide(lake: Lake, now: datetime | None = None) -> Decisions:
+    """Read bronze and decide what must become of every message; ``now`` decides what is kept no longer."""
+    now = now or datetime.now(UTC)
     with ExitStack() as scratch:
         folder = Path(scratch.enter_context(TemporaryDirectory(prefix="tapehouse-verify-")))
         trades = _Records(_TRADE_KEY, _TRADE_PAYLOAD, Spool(folder / "trades", tables.TRADES))
@@ -156,16 +163,19 @@ def decide(lake: Lake) -> Decisions:
         said = _rows(statuses.found, tables.FEED_STATUS)
         valid = pl.concat(
             [
-                trades.places(tables.TRADES),
-                quotes.places(tables.QUOTES),
+                trades.places(tables.TRADES, now),
+                quotes.places(tables.QUOTES, now),
                 *(rows.select(*ENTRY, "place") for rows in (vendor_bars, amended)),
                 said.select(*ENTRY, pl.lit(tables.FEED_STATUS.path).alias("place")),
             ]
         )
-        every = pl.concat([pl.DataFrame(schema=valid.select(ENTRY).schema), *everything])
+        is_expired = pl.col("place") == _NOWHERE
+        expired, valid = valid.filter(is_expired).select(ENTRY), valid.filter(~is_expired)
+        every = pl.concat([expired.clear(), *everything]).join(expired, on=ENTRY, how="anti")
         rejected = every.join(valid, on=ENTRY, how="anti").with_columns(pl.lit(tables.QUARANTINE.path).alias("place"))
         return Decisions(
             places=pl.concat([valid, rejected]),
+            expired=expired,
             trades=trades.spool,
             quotes=quotes.spool,
             amendments=amended.filter(pl.col("place") == tables.AMENDMENTS.path).select(tables.AMENDMENTS.column_names),
@@ -219,16 +229,26 @@ class _Records:
             payload.hash(seed=3).alias("payload"),
         )
 
-    def places(self, table: tables.Table) -> pl.DataFrame:
-        """Return where each record belongs: the first of an identity is the record, a later one repeats or conflicts."""
+    def places(self, table: tables.Table, now: datetime) -> pl.DataFrame:
+        """Return where each record belongs: the first of an identity is the record, a later one repeats or conflicts.
+
+        Once the row of the first may be gone, the stream may have taken another one for the first: nothing is said of such an
+        identity.
+        """
         schema = {**{name: schema_of(table)[name] for name in ENTRY}, "place": pl.String()}
         if not self._seen:
             return pl.DataFrame(schema=schema)
         seen = pl.concat(self._seen).sort(_ORDER)
         nth = pl.int_range(pl.len()).over("key_high", "key_low")
         same = pl.col("payload") == pl.col("payload").first().over("key_high", "key_low")
+        is_expired = pl.lit(value=False)
+        if table.retention_days is not None:
+            oldest = pl.lit(now - timedelta(days=table.retention_days), seen.schema["ingested_at"])
+            is_expired = pl.col("ingested_at").min().over("key_high", "key_low") < oldest
         place = (
-            pl.when(nth == 0)
+            pl.when(is_expired)
+            .then(pl.lit(_NOWHERE))
+            .when(nth == 0)
             .then(pl.lit(table.path))
             .when(same)
             .then(pl.lit(tables.DUPLICATES.path))

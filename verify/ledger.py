@@ -115,7 +115,9 @@ def _check_places(findings: Findings, lake: Lake, decisions: Decisions) -> None:
             lake.read(lake.scan(table).select(*ENTRY, "ingested_at", pl.lit(table.path).alias("found_in")))
             for table in _PLACES
         ]
-    )
+    ).join(decisions.expired, on=ENTRY, how="anti")
+    if decisions.expired.height:
+        findings.count("kept_no_longer", decisions.expired.height)
     for table in _PLACES:
         findings.count(table.name, found.filter(pl.col("found_in") == table.path).height)
     doubled = found.filter(pl.struct(ENTRY).is_duplicated()).group_by(ENTRY).agg(pl.col("found_in").sort())

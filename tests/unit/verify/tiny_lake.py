@@ -87,6 +87,7 @@ class TinyLake:
         self.folder = folder
         self.rows: dict[str, list[Row]] = {table.path: [] for table in tables.LAKE_TABLES}
         self.published = FakePublished()
+        self.now = FIRST_BATCH + timedelta(hours=1)
 
     def __getitem__(self, table: Table) -> list[Row]:
         return self.rows[table.path]
@@ -112,14 +113,14 @@ class TinyLake:
 
     def prove(self, **ledger_arguments: Any) -> tuple[LawResult, LawResult]:
         lake = open_lake(self.write(), self.published)
-        with decide(lake) as decisions:
+        with decide(lake, self.now) as decisions:
             ledger = prove_ledger(lake, self.published, decisions, **{"patience_seconds": 0.0, **ledger_arguments})
             return ledger, prove_bars(lake, self.published, decisions)
 
     def prove_gaps(self) -> LawResult:
         """Prove law 5 over what is written now."""
         lake = open_lake(self.write(), self.published)
-        with decide(lake) as decisions:
+        with decide(lake, self.now) as decisions:
             return prove_gaps(lake, self.published, decisions)
 
 
