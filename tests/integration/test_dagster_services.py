@@ -28,8 +28,8 @@ SELECTOR = {"repositoryLocationName": "tapehouse", "repositoryName": "__reposito
 BATCH = """
 insert into lake.stream_batches
 (query_id, batch_id, ingested_at, published_at, duration_ms,
- messages, trades, amendments, quotes, vendor_bars, quarantined, duplicates, bars)
-values ('query', 1, now(), now(), 800, 5, 0, 0, 0, 0, 5, 0, 0)
+ messages, trades, amendments, statuses, quotes, vendor_bars, quarantined, duplicates, bars)
+values ('query', 1, now(), now(), 800, 5, 0, 0, 0, 0, 0, 5, 0, 0)
 """
 
 Ask = Callable[..., dict[str, Any]]
