@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyarrow import fs
+
 from market.errors import CheckpointError
 from spark_jobs.io.delta import filesystem
 from spark_jobs.io.kafka import Offsets
@@ -47,6 +49,30 @@ def read_plan(checkpoint: str, topic: str, batch_id: int) -> Plan:
     entry = _read(f"{checkpoint}/offsets/{batch_id}")
     before = f"{checkpoint}/offsets/{batch_id - 1}" if batch_id else f"{checkpoint}/sources/0/0"
     return Plan(planned_moment(entry), offsets_in(_read(before), topic), offsets_in(entry, topic))
+
+
+def newest_plan(checkpoint: str) -> int | None:
+    """Return the number of the newest batch that has been planned, or ``None`` before the first."""
+    files, path = filesystem(f"{checkpoint}/offsets")
+    entries = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return max((int(entry.base_name) for entry in entries if entry.base_name.isdigit()), default=None)
+
+
+def read_query_id(checkpoint: str) -> str:
+    """Return the id of the query that the checkpoint belongs to.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing or cannot be read.
+    """
+    uri = f"{checkpoint}/metadata"
+    entry = _read(uri)
+    try:
+        return str(json.loads(entry)["id"])
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"The checkpoint is damaged: {uri} holds {entry[:80]!r}. Put back a copy, or rebuild the lake."
+        raise CheckpointError(msg) from error
 
 
 def planned_moment(entry: str) -> datetime:

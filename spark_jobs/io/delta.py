@@ -138,6 +138,10 @@ class Lake:
         """Return whether the table has no rows."""
         return DeltaTable(self.uri(table)).count() == 0
 
+    def newest_batch(self, table: Table, writer_id: str) -> int | None:
+        """Return the newest batch of a writer that was committed to the table, or ``None`` if there is none."""
+        return DeltaTable(self.uri(table)).transaction_version(writer_id)
+
     def create(self, table: Table) -> None:
         """Create the table if it is not there, and add declared columns that it lacks.
 

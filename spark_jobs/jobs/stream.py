@@ -5,6 +5,7 @@ topics hold and exits.
 """
 
 import argparse
+import re
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ from pyspark.sql.streaming import StreamingQuery
 from market import tables
 from market.errors import CheckpointError, ServiceError, TapehouseError
 from market.settings import Settings, load_settings
-from spark_jobs.io.checkpoint import read_plan
+from spark_jobs.io.checkpoint import newest_plan, read_plan, read_query_id
 from spark_jobs.io.delta import Lake
 from spark_jobs.io.kafka import MessagesLostError, plan_batches
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
@@ -44,6 +45,9 @@ CHECKPOINT_VERSION: Final = 1
 """Raised when a change of the query's plan makes older checkpoints unusable."""
 
 _POLL_SECONDS: Final = 0.2
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_CAUSE: Final = "↳"
+"""How delta-rs begins each cause of an error, on a line of its own."""
 _STEP: Final = timedelta(milliseconds=1)
 
 
@@ -164,10 +168,37 @@ class Stream:
                 f"lake back. {self._rebuild()}"
             )
             raise CheckpointError(msg)
-        if not has_lake and not has_checkpoint and next_offsets(self._settings):
+        published = {topic for topic, _ in next_offsets(self._settings)}
+        if not has_lake and not has_checkpoint and published:
             msg = (
                 f"The database holds what another lake published, and {self._settings.lake} is empty. Point LAKE_URI at that "
                 f"lake, or put it back. {self._rebuild()}"
+            )
+            raise CheckpointError(msg)
+        for kind in KINDS:
+            self._check_checkpoint(kind.topic.name, is_published=kind.topic.name in published)
+
+    def _check_checkpoint(self, topic: str, *, is_published: bool) -> None:
+        """Refuse a topic's checkpoint that is damaged, or does not reach to what the lake holds of it.
+
+        Spark would plan other batches under numbers that the lake knows: their messages would be taken for written.
+        """
+        checkpoint = f"{self._checkpoints}/{topic}"
+        newest = newest_plan(checkpoint)
+        if newest is None:
+            if is_published:
+                msg = f"The lake holds {topic} but the checkpoint {checkpoint} is missing. Put it back. "
+                raise CheckpointError(msg + self._rebuild())
+            return
+        read_plan(checkpoint, topic, newest)
+        done = self._lake.newest_batch(tables.MESSAGES, read_query_id(checkpoint))
+        if is_published and done is None:
+            msg = f"The checkpoint {checkpoint} belongs to another lake. Put back the right one. "
+            raise CheckpointError(msg + self._rebuild())
+        if done is not None and done > newest:
+            msg = (
+                f"The checkpoint {checkpoint} ends with batch {newest}, the lake with batch {done}: it is an older copy, or was "
+                f"cut short. Put back the newest one. {self._rebuild()}"
             )
             raise CheckpointError(msg)
 
@@ -211,15 +242,17 @@ def _what_failed(cause: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong in one line; of an error in a task, what the task said."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    """Return what went wrong in one line; of an error in a task, what the task said; of one of delta-rs, its causes too."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
     traces = [number for number, line in enumerate(lines) if line.startswith("Traceback ")]
     if traces:
-        said = [line for line in lines[traces[-1] + 1 :] if not line.startswith(" ")]
+        said = [line for line in str(error).splitlines() if line.strip()][traces[-1] + 1 :]
+        said = [line for line in said if not line.startswith(" ")]
         lines = (
             [said[0].removeprefix(f"{MessagesLostError.__module__}.{MessagesLostError.__name__}: ")] if said else lines
         )
-    return lines[0].strip()[:500] if lines else type(error).__name__
+    causes = [line.removeprefix(_CAUSE).strip() for line in lines[1:] if line.startswith(_CAUSE)]
+    return ": ".join([*lines[:1], *causes])[:500] or type(error).__name__
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from market.errors import CheckpointError
-from spark_jobs.io.checkpoint import Plan, read_plan
+from spark_jobs.io.checkpoint import Plan, newest_plan, read_plan, read_query_id
 
 TOPIC = "market.trades.v1"
 METADATA = '{"batchWatermarkMs":0,"batchTimestampMs":1767614400123,"conf":{"spark.sql.shuffle.partitions":"2"}}'
@@ -105,3 +105,25 @@ def test_an_entry_without_the_topic_is_damaged(checkpoint: Path) -> None:
     (checkpoint / "offsets" / "1").write_text(entry('{"market.quotes.v1":{"0":5}}'))
     with pytest.raises(CheckpointError, match=r"market\.quotes\.v1"):
         read_plan(str(checkpoint), TOPIC, 1)
+
+
+def test_the_newest_plan_is_the_highest_number_whatever_lies_beside_it(checkpoint: Path) -> None:
+    (checkpoint / "offsets" / "10").write_text(entry(START))
+    (checkpoint / "offsets" / ".11.0e7a.tmp").write_text("cut off while it was written")
+    assert newest_plan(str(checkpoint)) == 10
+
+
+def test_a_checkpoint_that_is_not_there_has_no_plan(tmp_path: Path) -> None:
+    assert newest_plan(str(tmp_path / "nothing")) is None
+
+
+def test_the_query_is_named_by_its_checkpoint(checkpoint: Path) -> None:
+    (checkpoint / "metadata").write_text('{"id":"741c3cdf-246c-4f65-8897-ced3526be408"}')
+    assert read_query_id(str(checkpoint)) == "741c3cdf-246c-4f65-8897-ced3526be408"
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", "null", '{"name":"x"}'])
+def test_a_checkpoint_without_its_query_is_damaged(checkpoint: Path, damaged: str) -> None:
+    (checkpoint / "metadata").write_text(damaged)
+    with pytest.raises(CheckpointError, match="metadata holds"):
+        read_query_id(str(checkpoint))
