@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "quarantine": "Show what was rejected, and why; retry it.",
     "check": "Check format, lint, types, architecture and SQL of this checkout.",
     "test": "Run the tests.",
+    "faults": "Kill, pause, fill and damage what there is, in rounds, and ask the oracle whether every law holds.",
     "bench": "Measure, against named peers.",
 }
 """Each command is the function of that name in the module of that name, called with the module's CONTEXT_SETTINGS, if any."""

@@ -27,7 +27,7 @@ def test(
 ) -> None:
     """Run the tests: all tiers, or the ones named; exits 1 if one fails."""
     command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments or [])]
-    code = subprocess.run(command, cwd=CHECKOUT, env=_environment(), check=False).returncode
+    code = subprocess.run(command, cwd=CHECKOUT, env=tests_environment(), check=False).returncode
     raise typer.Exit(UsageError.exit_code if code == _PYTEST_USAGE_ERROR else code)
 
 
@@ -51,7 +51,7 @@ def pytest_arguments(arguments: list[str]) -> list[str]:
     return [*folders, *others]
 
 
-def _environment() -> dict[str, str]:
+def tests_environment() -> dict[str, str]:
     """Return the environment without the settings of a platform that may be in use: tests have their own."""
     from market.settings import Settings
 

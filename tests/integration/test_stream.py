@@ -19,8 +19,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 from deltalake import DeltaTable, write_deltalake
 
 from infra.local.home import Home
@@ -341,24 +340,3 @@ def test_a_lake_without_its_checkpoints_and_the_reverse_are_refused_by_name(
     assert f"{home}/lake" in log
     assert says in log
     assert "Traceback" not in log
-
-
-@pytest.mark.usefixtures("tape")
-def test_messages_that_the_broker_dropped_unread_stop_the_stream_and_are_named(
-    settings: Settings, start: Callable[..., Stream]
-) -> None:
-    servers, before = settings.require_kafka(), stored_bars(settings)
-    publish(servers, [(symbol, b"{") for symbol in SYMBOLS])
-    ends = {place: end for place, end in end_offsets(servers).items() if place[0] == topics.TRADES.name}
-    admin = AdminClient({"bootstrap.servers": servers})
-    dropped = admin.delete_records([TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()])
-    assert all(future.result(30) for future in dropped.values())
-    publish(servers, [(symbol, b"{") for symbol in SYMBOLS])
-    stream = start("--to-the-end")
-    assert stream.finish() == 1
-    log = stream.log.read_text()
-    assert "stream_failed" in log
-    said = log.split("stream_failed")[1]
-    assert f"Kafka no longer has {topics.TRADES.name}, partition" in said
-    assert "Nothing is lost" not in said
-    assert stored_bars(settings) == before

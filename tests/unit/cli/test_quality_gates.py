@@ -1,7 +1,8 @@
-"""The commands check, test and bench: what they run, and that they never pass by not looking."""
+"""The commands check, test, faults and bench: what they run, and that they never pass by not looking."""
 
 import importlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,8 @@ from cli import bench as bench_command
 from cli import check as check_command
 from cli.bench import HEADER, as_line, bench, benchmark_names, benchmark_parts
 from cli.check import STEPS, Step, check, run_program
+from cli.faults import fault_names, faults
+from cli.faults import pytest_arguments as fault_arguments
 from cli.test import TIERS, pytest_arguments
 from market.errors import UsageError
 from market.settings import CHECKOUT, Settings
@@ -102,6 +105,39 @@ def test_a_tier_without_tests_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("cli.test.CHECKOUT", tmp_path)
     with pytest.raises(UsageError, match="faults"):
         pytest_arguments(["faults"])
+
+
+def test_the_long_form_runs_every_fault_so_many_rounds() -> None:
+    files = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tests" / "faults").glob("test_*.py")}
+    *paths, quiet, option, number = fault_arguments(50, None, None)
+    assert set(paths) == files
+    assert (quiet, option, number) == ("-q", "--fault-rounds", "50")
+
+
+def test_one_fault_is_chosen_by_name_and_a_seed_is_passed_on() -> None:
+    wanted = ["tests/faults/test_disk_full.py", "-q", "--fault-rounds", "3", "--fault-seed", "7"]
+    assert fault_arguments(3, "disk_full", 7) == wanted
+
+
+def test_an_unknown_fault_is_refused_with_the_names() -> None:
+    with pytest.raises(UsageError, match=r"'earthquake' is not a fault.*disk_full"):
+        fault_arguments(1, "earthquake", None)
+
+
+def test_the_faults_are_listed_with_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    faults(show_list=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(fault_names()) >= 10
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
+
+
+@pytest.mark.parametrize(("ended", "code"), [(0, 0), (1, 1), (2, 130), (4, 4)])
+def test_the_end_of_the_suite_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, ended: int, code: int) -> None:
+    done: subprocess.CompletedProcess[bytes] = subprocess.CompletedProcess([], ended)
+    monkeypatch.setattr("cli.faults.subprocess.run", lambda *_arguments, **_options: done)
+    with pytest.raises(typer.Exit) as caught:
+        faults()
+    assert caught.value.exit_code == code
 
 
 FIGURE = Figure(
