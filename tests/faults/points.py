@@ -11,13 +11,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import pytest
 from deltalake import DeltaTable
 
 from market.tables import Table
-from spark_jobs.io import checkpoint
 from spark_jobs.io.delta import Lake, NewFile
 from spark_jobs.io.kafka import OffsetRange
 from spark_jobs.jobs import intake, stream
@@ -113,14 +113,14 @@ def _wrap_commits(patch: pytest.MonkeyPatch, trap: Trap) -> None:
 
 
 def _wrap_planning(patch: pytest.MonkeyPatch, trap: Trap) -> None:
-    read_plan = checkpoint.read_plan
+    stamp_of = stream.Stamps.of  # asked once a batch, after its plan was read
 
-    def watched(*place: Any) -> Any:
-        plan = read_plan(*place)
+    def watched(self: stream.Stamps, batch_id: int, planned_at: datetime) -> datetime:
+        stamp = stamp_of(self, batch_id, planned_at)
         trap.reach("planned")
-        return plan
+        return stamp
 
-    patch.setattr(stream, "read_plan", watched)
+    patch.setattr(stream.Stamps, "of", watched)
 
 
 def _wrap_tasks(patch: pytest.MonkeyPatch, trap: Trap) -> None:
