@@ -132,8 +132,14 @@ class StreamProcess:
 
     def tail(self) -> str:
         """Return the end of the output, without the JVM's frames."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if not line.startswith("\tat "))[-_LAST:]
+        return "\n".join(line for line in self._lines() if not line.startswith("\tat "))[-_LAST:]
+
+    def says(self, event: str) -> str:
+        """Return the last line of the log of an event; nothing if there is none."""
+        return next((line for line in reversed(self._lines()) if event in line), "")
+
+    def _lines(self) -> list[str]:
+        return self.log.read_text(errors="replace").splitlines()
 
     def _has_answered(self) -> bool:
         self._received += self._answers.read() or b""
