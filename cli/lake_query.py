@@ -73,6 +73,7 @@ def _tables(lake: str, as_of: datetime | None) -> dict[str, pl.LazyFrame]:
                 continue
             delta = DeltaTable(uri)
             if as_of is not None:
+                _refuse_before(delta, as_of)
                 delta.load_as_version(as_of)
         except (DeltaError, OSError) as error:
             reason = str(error).splitlines()[0]
@@ -83,6 +84,13 @@ def _tables(lake: str, as_of: datetime | None) -> dict[str, pl.LazyFrame]:
             raise UsageError(msg) from error
         frames[table.name] = _frame(delta, table)
     return frames
+
+
+def _refuse_before(delta: DeltaTable, as_of: datetime) -> None:
+    created = datetime.fromtimestamp((delta.metadata().created_time or 0) / 1000, UTC)
+    if as_of < created:
+        msg = f"{delta.table_uri} did not exist on {as_of.isoformat()}: it was created on {created.isoformat()}."
+        raise UsageError(msg)
 
 
 def _frame(delta: DeltaTable, table: Table) -> pl.LazyFrame:

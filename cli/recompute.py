@@ -1,12 +1,14 @@
 """``./run recompute``: work sessions out again from bronze, compare, and put right what differs."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.replay import parse_day
+from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
     from spark_jobs.report import SessionReport
@@ -65,7 +67,7 @@ def _print_summary(reports: "Sequence[SessionReport]") -> None:
             "yes" if report.is_repaired else "",
             f"{report.seconds:.1f}",
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
 
 
 def _named(report: "SessionReport") -> str:

@@ -1,11 +1,14 @@
 """``./run verify``: prove the laws over the data at hand."""
 
 import json
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
     from market.settings import Settings
@@ -92,7 +95,7 @@ def _print_tables(results: "list[LawResult]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     table = Table(title="The laws over the data at hand")
     table.add_column("law", justify="right")
     table.add_column("says")

@@ -8,6 +8,8 @@ The format: a header, then one row per event, in any order. The columns ``kind, 
 - ``price``, ``size``: as numbers; but for trades and corrections they are ignored, and may be empty.
 - ``trade_id``: the identity of a trade within its symbol. Without it the identity is made of what the row says and of how
   often the file has said so before: the same file again gives the same trades again.
+- Trades of a symbol with equal ``ts`` are ordered by the number at the end of their ``trade_id``; without such a number, in the
+  order of the file.
 - ``ref_id``: the ``trade_id`` of the trade that a cancel or a correction amends.
 - ``since``: the start of a heartbeat, written as ``ts``. ``reason``: that of a halt; may be empty.
 
@@ -65,7 +67,7 @@ def check_header(names: Sequence[str]) -> None:
 
 
 class RowParser:
-    """Makes records of rows; remembers what it has seen only for rows without an identity.
+    """Makes records of rows; remembers what it has seen only for trades whose identity does not end in a number.
 
     Parameters
     ----------
@@ -76,6 +78,8 @@ class RowParser:
     def __init__(self, source: str) -> None:
         self._source = source
         self._nameless: Counter[bytes] = Counter()
+        self._unnumbered: Counter[tuple[str, int]] = Counter()
+        self._places: dict[tuple[str, str], int] = {}
 
     def parse(self, row: Mapping[str, str]) -> Record:
         """Return the record of a row.
@@ -105,8 +109,12 @@ class RowParser:
     def _trade(self, row: Mapping[str, str], symbol: str, ts: int) -> Trade:
         price, size = _price(row["price"]), _size(row["size"])
         exchange, conditions = _text(row, "exchange"), _text(row, "conditions")
-        trade_id = _text(row, "trade_id") or self._identity(symbol, ts, price, size, exchange, conditions)
-        return Trade(self._source, symbol, ts, price, size, trade_id, sequence_in(trade_id), exchange, conditions)
+        own_id = _text(row, "trade_id")
+        trade_id = own_id or self._identity(symbol, ts, price, size, exchange, conditions)
+        sequence = sequence_in(own_id) if own_id else None
+        if sequence is None:
+            sequence = self._place(symbol, ts, trade_id)
+        return Trade(self._source, symbol, ts, price, size, trade_id, sequence, exchange, conditions)
 
     def _cancel(self, row: Mapping[str, str], symbol: str, ts: int) -> Cancel:
         return Cancel(self._source, symbol, ts, _ref_id(row))
@@ -131,6 +139,14 @@ class RowParser:
 
     def _resume(self, _row: Mapping[str, str], symbol: str, ts: int) -> Resume:
         return Resume(self._source, symbol, ts)
+
+    def _place(self, symbol: str, ts: int, trade_id: str) -> int:
+        """Return the trade's place among those of its symbol and moment; a row that is repeated has the place of the first."""
+        place = self._places.get((symbol, trade_id))
+        if place is None:
+            self._unnumbered[symbol, ts] += 1
+            place = self._places[symbol, trade_id] = self._unnumbered[symbol, ts]
+        return place
 
     def _identity(self, *values: object) -> str:
         content = blake2b(repr([str(value) for value in values]).encode(), digest_size=_ID_BYTES)

@@ -48,6 +48,12 @@ def test_a_moment_ago_the_lake_was_another(settings: Settings, platform: Platfor
 
 
 @pytest.mark.usefixtures("platform")
+def test_a_moment_before_the_lake_is_refused(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="did not exist on 2020-01-01"):
+        ask_lake(settings, COUNT, datetime(2020, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.usefixtures("platform")
 @pytest.mark.parametrize("question", ["select nothing from trades", "select * from bars_1m", "select * frm trades"])
 def test_what_cannot_be_answered_is_said_with_the_tables_that_there_are(settings: Settings, question: str) -> None:
     with pytest.raises(QueryError, match=r"The lake says: .+ Its tables are: amendments, bar_revisions_1m, duplicates"):

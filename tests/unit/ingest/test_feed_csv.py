@@ -125,7 +125,7 @@ def test_a_repeated_row_says_the_same_again(read: Read) -> None:
 
 def test_what_makes_no_sense_is_left_to_the_stream_to_judge(read: Read) -> None:
     (trade,) = read(f"{HEADER}\ntrade,SPY,-1,-1.12345678,0,x y,,,")
-    assert trade == Trade("csv", "SPY", -1, Decimal("-1.12345678"), 0, "x y", None, "", "")
+    assert trade == Trade("csv", "SPY", -1, Decimal("-1.12345678"), 0, "x y", 1, "", "")
 
 
 BAD_ROWS = {
@@ -184,3 +184,26 @@ def test_a_file_that_is_no_tape_is_refused(tmp_path: Path) -> None:
         feed.check(FeedRequest(path=path))
     with pytest.raises(UsageError, match="no quotes"):
         feed.check(FeedRequest(path=path, kinds=frozenset({Kind.QUOTES})))
+
+
+def test_trades_of_one_moment_keep_the_order_of_the_file(read: Read) -> None:
+    rows = [
+        f"trade,{symbol},1,{price},100,{trade_id},,,"
+        for symbol, price, trade_id in (
+            ("SPY", "10.03", ""),
+            ("SPY", "10.00", "ab"),
+            ("IBM", "7", ""),
+            ("SPY", "10.05", ""),
+            ("SPY", "10.03", ""),
+            ("SPY", "10.00", "ab"),
+        )
+    ]
+    records = read("\n".join([HEADER, *rows, "trade,SPY,2,9,100,,,,"]))
+    trades = [record for record in records if isinstance(record, Trade)]
+    assert [trade.sequence for trade in trades] == [1, 2, 1, 3, 4, 2, 1]  # the repeated row says what it said
+    assert trades[1] == trades[5]
+
+
+def test_identities_that_end_in_a_number_order_the_trades_of_one_moment(read: Read) -> None:
+    records = read("\n".join([HEADER, *(f"trade,SPY,1,9,100,t{number},,," for number in (12, 3))]))
+    assert [record.sequence for record in records if isinstance(record, Trade)] == [12, 3]
