@@ -56,7 +56,8 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
     if behind := findings.counts.get("mart_bars_behind"):
-        findings.notes.append(f"{MART} is behind by {behind:,} bars; the next run of the models brings them.")
+        what = "the next run of the models brings those that changed since its last one"
+        findings.notes.append(f"{MART} is behind by {behind:,} bars; {what}.")
     return findings.result(2, TITLE)
 
 
