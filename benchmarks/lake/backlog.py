@@ -19,12 +19,10 @@ from benchmarks.engines import scratch_engines
 from benchmarks.figures import Figure, alone, spread
 from benchmarks.lake.exact import exact_bars, share_equal
 from benchmarks.lake.running import MEMORY_GOAL_GIB, stream, trade_progress
-from benchmarks.lake.tape import DisturbedFeed, request
+from benchmarks.lake.tape import publish_backlog
 from benchmarks.peers.bars import GRACE, PeerRun, run_pyflink, run_quixstreams
 from benchmarks.progress import Progress
-from ingest.feeds import get_feed
-from ingest.replay import replay
-from ingest.topics import end_offsets, ensure_topics
+from ingest.topics import end_offsets
 from market.errors import ServiceError
 from market.settings import CHECKOUT, Settings
 from market.topics import TRADES
@@ -48,12 +46,8 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield the rate against both peers, and the memory."""
     with scratch_engines(settings) as engines:
-        migrate(engines)
-        servers = engines.require_kafka()
-        ensure_topics(servers)
         _log.info("backlog", step="filling the topic")
-        feed = DisturbedFeed(get_feed("simulated"), settings.seed)
-        replay(servers, feed, request(settings, DAY, TRADES_PER_SYMBOL)).require_complete()
+        publish_backlog(engines, settings, DAY, TRADES_PER_SYMBOL)
         _log.info("backlog", step="the stream")
         with stream(engines, to_the_end=True) as watch:
             pass

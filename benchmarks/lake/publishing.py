@@ -21,17 +21,13 @@ import structlog
 from benchmarks.engines import scratch_engines
 from benchmarks.figures import Figure, spread
 from benchmarks.lake.running import stream
-from benchmarks.lake.tape import DisturbedFeed, request
+from benchmarks.lake.tape import publish_backlog
 from benchmarks.peers.environment import peer_jar
-from ingest.feeds import get_feed
-from ingest.replay import replay
-from ingest.topics import ensure_topics
 from market.errors import ServiceError
 from market.settings import CHECKOUT, Settings
 from market.tables import BAR_REVISIONS, PG_BARS
 from warehouse.batch import BatchOutput, publish_batch
 from warehouse.connection import connect
-from warehouse.schema import migrate
 from warehouse.staging import conform
 
 DAY: Final = date(2024, 2, 7)
@@ -54,12 +50,8 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield how many changed bars are published a second."""
     with scratch_engines(settings) as engines:
-        migrate(engines)
-        servers = engines.require_kafka()
-        ensure_topics(servers)
         _log.info("publishing", step="making the bars")
-        feed = DisturbedFeed(get_feed("simulated"), settings.seed)
-        replay(servers, feed, request(settings, DAY, TRADES_PER_SYMBOL)).require_complete()
+        publish_backlog(engines, settings, DAY, TRADES_PER_SYMBOL)
         with stream(engines, to_the_end=True):
             pass
         rows = _newest_bars(engines)

@@ -9,9 +9,12 @@ from typing import Final
 import msgspec
 
 from ingest.feeds import Feed, FeedRequest, Kind, get_feed
+from ingest.replay import replay
+from ingest.topics import ensure_topics
 from market.records import Record, Trade
 from market.sessions import Session
 from market.settings import Settings
+from warehouse.schema import migrate
 
 SYMBOLS: Final = tuple(f"S{a}{b}{c}" for a in "ABCDE" for b in "ABCDEFGHIJ" for c in "QRSTUVWXYZ")
 LATE_SHARE: Final = 0.02
@@ -74,6 +77,15 @@ class DisturbedFeed:
     def read(self, request: FeedRequest) -> Iterator[Record]:
         """Yield the trades, some of them out of turn; peers know of no heartbeats."""
         return disturbed((record for record in self.feed.read(request) if isinstance(record, Trade)), self.seed)
+
+
+def publish_backlog(engines: Settings, settings: Settings, day: date, trades_per_symbol: int) -> None:
+    """Bring new engines to the declared state and fill the topic of trades with a day of the disturbed market."""
+    migrate(engines)
+    servers = engines.require_kafka()
+    ensure_topics(servers)
+    feed = DisturbedFeed(get_feed("simulated"), settings.seed)
+    replay(servers, feed, request(settings, day, trades_per_symbol)).require_complete()
 
 
 def retimed(records: Iterator[Record], start: int, rate: float, prefix: str) -> Iterator[Record]:

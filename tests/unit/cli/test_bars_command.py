@@ -1,30 +1,22 @@
 """Bars by activity as the command shows them, from a lake that is written out by hand."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cli.main import main
+from tests.unit.cli.conftest import CallCommand
 from tests.unit.verify.tiny_lake import TinyLake, fill_trades
 
 Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(call_command: CallCommand) -> Call:
     """Runs the command on the lake in ``tmp_path``; returns the exit code and what it printed."""
-    monkeypatch.setenv("TAPEHOUSE_HOME", str(tmp_path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["run", "bars", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+    return functools.partial(call_command, "bars")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What was rejected, as the command shows it, from a lake that is written out by hand."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import ClassVar, Self
 
 import pytest
 
-from cli.main import main
 from market import tables
+from tests.unit.cli.conftest import CallCommand
 from tests.unit.verify.tiny_lake import BARS_TOPIC, FIRST_BATCH, OPEN, SECOND_BATCH, TRADES_TOPIC, TinyLake, trade_json
 
 Call = Callable[..., tuple[int, str, str]]
@@ -16,18 +17,9 @@ BROKEN = b'{"kind":"trade",\x00\xff'
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(call_command: CallCommand) -> Call:
     """Runs the command on the lake in ``tmp_path``; returns the exit code and what it printed."""
-    monkeypatch.setenv("TAPEHOUSE_HOME", str(tmp_path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["run", "quarantine", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+    return functools.partial(call_command, "quarantine")
 
 
 @pytest.fixture
