@@ -12,7 +12,8 @@ import pyarrow as pa
 from spark_jobs.schemas import MOMENT, frame_schema
 from spark_jobs.transforms.calendar import Calendar
 from spark_jobs.transforms.kinds import RecordKind
-from spark_jobs.transforms.parse import parse_exactly, parse_plain
+from spark_jobs.transforms.parse import parse_exactly
+from spark_jobs.transforms.plain import parse_plain
 
 PLACE: Final = ("partition", "offset")
 _FAULT: Final = "fault"

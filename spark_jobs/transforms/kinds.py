@@ -18,7 +18,7 @@ from market.tables import Table
 from market.topics import Topic
 from spark_jobs.transforms import silver
 from spark_jobs.transforms.calendar import MAX_TS, MICROS, Calendar
-from spark_jobs.transforms.parse import PRINTABLE, Fields
+from spark_jobs.transforms.plain import PRINTABLE, Fields
 from spark_jobs.transforms.unique import AMENDMENT, QUOTE, STATUS, TRADE, VENDOR_BAR, Identity
 
 MAX_AHEAD: Final = 5 * 60 * MICROS

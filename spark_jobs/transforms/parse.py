@@ -1,30 +1,22 @@
-"""The bytes of messages to fields: a short way for plain messages, an exact one for all.
+"""The bytes of any messages to fields, one by one, exactly.
 
 What belongs here: JSON and types. What does not: whether the values make a valid record, which is
 :mod:`spark_jobs.transforms.kinds`. For users both are written down in ``docs/wire-format.md``.
 
-Almost every message is plain: a flat object in printable ASCII, without escapes, of known fields in their shapes, as its
-encoder writes it. One regular expression finds the plain ones of a whole column, and Arrow's parser reads them together.
-The others are read one by one by Python's own parser, which takes twenty times as long and is never in doubt.
+Python's own parser takes thirty times as long as the short way of :mod:`spark_jobs.transforms.plain`, and is never in doubt.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal, DecimalException
-from functools import cached_property
 from typing import Any, Final
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as pj
 
 from market.records import MAX_PRICE, PRICE_DECIMALS
+from spark_jobs.transforms.plain import Fields
 
-_WHOLE_DIGITS: Final = 18
-_PRICE_DIGITS: Final = 12
 _LONGEST_NUMBER: Final = 1_000
 _LONGEST_NAME: Final = 50_000
 _MOST_BRACKETS: Final = 500
@@ -32,105 +24,6 @@ _DETAIL_LENGTH: Final = 80
 _MAX_LONG: Final = 2**63
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_ROW: Final = "row"
-
-PRINTABLE: Final = r"[ !#-\[\]-~]"
-"""A character of a plain message's texts: printable ASCII but for the quotation mark and the backslash."""
-
-
-@dataclass(frozen=True)
-class Fields:
-    """The fields of one kind of message.
-
-    Attributes
-    ----------
-    texts
-        The names of the texts, each with the regular expression that it has in a plain message.
-    wholes, prices
-        The names of the whole numbers and of the prices.
-    """
-
-    texts: Mapping[str, str]
-    wholes: tuple[str, ...]
-    prices: tuple[str, ...]
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """All names."""
-        return (*self.texts, *self.wholes, *self.prices)
-
-    @cached_property
-    def plain(self) -> str:
-        """The regular expression of plain messages.
-
-        Numbers have no sign, no exponent and no more digits than their types hold. The fields may come in any order.
-        """
-        texts = (f'"{name}": ?"{shape}"' for name, shape in self.texts.items())
-        whole = rf'"(?:{"|".join(self.wholes)})": ?(?:0|[1-9][0-9]{{0,{_WHOLE_DIGITS - 1}}})'
-        number = rf"(?:0|[1-9][0-9]{{0,{_PRICE_DIGITS - 1}}})(?:\.[0-9]{{1,{PRICE_DECIMALS}}})?"
-        price = rf'"(?:{"|".join(self.prices)})": ?(?:{number}|"{number}")'
-        member = f"(?:{'|'.join((*texts, whole, price))})"
-        return rf"^\{{{member}(?:, ?{member})*\}}$"
-
-    @cached_property
-    def _schema(self) -> pa.Schema:
-        types = (
-            *((name, pa.string()) for name in self.texts),
-            *((name, pa.int64()) for name in self.wholes),
-            *((name, pa.decimal128(18, PRICE_DECIMALS)) for name in self.prices),
-        )
-        return pa.schema(list(types))
-
-    def frame_schema(self) -> dict[str, pl.DataType]:
-        """Return the types of parsed fields; prices are millionths."""
-        return {
-            **{name: pl.String() for name in self.texts},
-            **{name: pl.Int64() for name in (*self.wholes, *self.prices)},
-        }
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("texts", "wholes", "prices")}
-
-
-def parse_plain(values: pa.Array, fields: Fields) -> pl.DataFrame:
-    """Return the fields of the plain messages among ``values``.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``row`` (the message's number) and the fields; a field that is not there is null.
-    """
-    texts = _readable(values)
-    rows = pl.Series(texts).str.contains(fields.plain).fill_null(value=False).arg_true()
-    if not len(rows):
-        return pl.DataFrame(schema={_ROW: pl.UInt32(), **fields.frame_schema()})
-    plain = texts if len(rows) == len(texts) else texts.take(rows.to_arrow())
-    lines = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(plain)], pa.int32()), plain), "\n")
-    buffer = lines[0].as_buffer()
-    try:
-        parsed = pj.read_json(
-            pa.BufferReader(buffer),
-            pj.ReadOptions(use_threads=False, block_size=len(buffer) + 1),
-            pj.ParseOptions(explicit_schema=fields._schema, unexpected_field_behavior="error"),  # noqa: SLF001
-        )
-    except pa.ArrowInvalid:  # a message has a field twice: which one is for the exact way to find out
-        if len(rows) == 1:
-            return pl.DataFrame(schema={_ROW: pl.UInt32(), **fields.frame_schema()})
-        half = len(values) // 2
-        first, second = parse_plain(values[:half], fields), parse_plain(values[half:], fields)
-        return pl.concat([first, second.with_columns(pl.col(_ROW) + half)])
-    frame = pl.DataFrame(parsed)
-    millionths = (pl.col(name).to_physical().cast(pl.Int64) for name in fields.prices)
-    return frame.with_columns(rows.alias(_ROW), *millionths).select(_ROW, *fields.names)
-
-
-def _readable(values: pa.Array) -> pa.Array:
-    """Return the values as texts; null in the place of what is not UTF-8 or not ASCII, if there is any that is not UTF-8."""
-    try:
-        return values.cast(pa.string())
-    except pa.ArrowInvalid:
-        ascii_only = [value if value is None or value.isascii() else None for value in values.to_pylist()]
-        return pa.array(ascii_only, pa.binary()).cast(pa.string())
 
 
 def parse_exactly(values: Iterable[bytes | None], fields: Fields) -> pl.DataFrame:
