@@ -72,13 +72,25 @@ def copy_in(connection: Connection[Any], name: str, columns: Sequence[Column], r
 def copy_rows(connection: Connection[Any], table: str, columns: Sequence[Column], rows: pa.Table) -> None:
     """Copy the rows into ``table``, named as in SQL."""
     buffer = pa.BufferOutputStream()
-    csv.write_csv(conform(rows, columns), buffer, csv.WriteOptions(include_header=False))
+    csv.write_csv(_with_moments_as_texts(conform(rows, columns)), buffer, csv.WriteOptions(include_header=False))
     data = memoryview(buffer.getvalue())
     names = quote_names(tuple(column.name for column in columns))
     # Arrow writes null as nothing and the empty string as "": what COPY's csv format reads as null and ''.
     with connection.cursor().copy(f"copy {table} ({names}) from stdin (format csv)") as copy:
         for start in range(0, len(data), _COPY_CHUNK_BYTES):
             copy.write(data[start : start + _COPY_CHUNK_BYTES])
+
+
+def _with_moments_as_texts(rows: pa.Table) -> pa.Table:
+    """Return the rows with their moments written out: Arrow's CSV writer takes twenty times as long where there is a zone."""
+    columns = []
+    for column in rows.columns:
+        if pa.types.is_timestamp(column.type):
+            text = column.cast(pa.timestamp("us")).cast(pa.string())
+            columns.append(pc.binary_join_element_wise(text, "Z", ""))
+        else:
+            columns.append(column)
+    return pa.table(columns, names=rows.column_names)
 
 
 def latest_quotes(quotes: pa.Table) -> pa.Table:
