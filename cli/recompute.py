@@ -1,6 +1,7 @@
 """``./run recompute``: work sessions out again from bronze, compare, and put right what differs."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from cli.replay import parse_day
 from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
-    from spark_jobs.report import SessionReport
+    from spark_jobs.report import RecomputeRequest, SessionReport
 
 _DIFFERS = 1
 
@@ -27,9 +28,10 @@ def recompute(
     """Work trades, cancels, corrections and every revision of the bars out again from bronze, and repair what differs.
 
     The platform may go on meanwhile: only what has reached PostgreSQL is compared, and the stream waits while a session is
-    repaired. Started again after it was stopped, it completes what is left.
+    repaired. Started again after it was stopped, it completes what is left. Exits 2 if there is nothing to work out.
     """
     from infra.local.home import connected_settings
+    from infra.local.processes import dies_with_parent
     from market.instruments import parse_symbols
     from market.settings import load_settings
     from spark_jobs.report import RecomputeRequest
@@ -41,14 +43,31 @@ def recompute(
         raise AssertionError  # --start is required
     request = RecomputeRequest(first, last, parse_symbols(symbols) if symbols else (), dry_run)
     reports = []
-    for report in run_recompute(connected_settings(load_settings()), request):
+    prefix = dies_with_parent(signal.SIGTERM)
+    for report in run_recompute(connected_settings(load_settings()), request, prefix=prefix):
         reports.append(report)
         if json_output:
             typer.echo(json.dumps(report.to_json()))
+    _refuse_nothing(request, reports)
     if not json_output:
         _print_summary(reports)
     if dry_run and any(report.differing for report in reports):
         raise typer.Exit(_DIFFERS)
+
+
+def _refuse_nothing(request: "RecomputeRequest", reports: "Sequence[SessionReport]") -> None:
+    from market.errors import UsageError
+
+    if any(report.differing or (report.session_date and report.trades) for report in reports):
+        return
+    of_symbols = f" of {', '.join(request.symbols)}" if request.symbols else ""
+    days = f"from {request.start} to {request.end}" if request.end != request.start else f"on {request.start}"
+    question = "select symbol, session_date, count(*) from trades group by symbol, session_date"
+    msg = (
+        f"There are no trades{of_symbols} {days}, in bronze or beyond: nothing was worked out. "
+        f'./run sql --lake "{question}" shows which there are.'
+    )
+    raise UsageError(msg)
 
 
 def _print_summary(reports: "Sequence[SessionReport]") -> None:

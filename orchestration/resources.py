@@ -1,10 +1,12 @@
 """What assets, sensors and schedules use of the other packages: one small object for each, replaceable in tests."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from infra.local.processes import dies_with_parent
 from ingest.feeds import FeedRequest, get_feed
 from ingest.publisher import Publisher, PublishSummary
 from ingest.topics import beginning_offsets, end_offsets
@@ -71,7 +73,7 @@ class DeepPath:
 
     def recompute(self, request: RecomputeRequest, on_log: Callable[[str], None]) -> Iterator[SessionReport]:
         """Yield what was found of each session, and repaired, as it comes; ``on_log`` gets what the process logs."""
-        return recompute(self.settings, request, on_log)
+        return recompute(self.settings, request, on_log, prefix=dies_with_parent(signal.SIGTERM))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Nothing in here knows Spark or reads a table: commands and Dagster import it.
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from threading import Thread
@@ -123,7 +123,11 @@ class RecomputeRequest:
 
 
 def recompute(
-    settings: Settings, request: RecomputeRequest, on_log: Callable[[str], None] | None = None
+    settings: Settings,
+    request: RecomputeRequest,
+    on_log: Callable[[str], None] | None = None,
+    *,
+    prefix: Sequence[str] = (),
 ) -> Iterator[SessionReport]:
     """Run the deep path as a process, and yield its reports as they come; the process ends with the iterator.
 
@@ -135,6 +139,9 @@ def recompute(
         What to do.
     on_log
         Called with each line that the process logs, from another thread; without it they go to standard error.
+    prefix
+        Program and arguments that start the process; by :func:`infra.local.processes.dies_with_parent` it ends with this one,
+        even if this one is killed.
 
     Raises
     ------
@@ -144,7 +151,7 @@ def recompute(
         If the process failed.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", _MODULE, *request.arguments(), "--json"],
+        [*prefix, sys.executable, "-m", _MODULE, *request.arguments(), "--json"],
         cwd=CHECKOUT,
         env=settings.child_environment(),
         stdout=subprocess.PIPE,

@@ -74,7 +74,7 @@ class Child:
             with command.log_file.open("ab") as log:
                 self.log_start = log.tell()
                 self._process = subprocess.Popen(
-                    [*command.prefix, *_dies_with_parent(command.stop_signal), *command.arguments],
+                    [*command.prefix, *dies_with_parent(command.stop_signal), *command.arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -254,10 +254,10 @@ def _wait_until_gone(group: int) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _dies_with_parent(stop_signal: signal.Signals) -> list[str]:
-    """Return a prefix by which Linux stops the child when the thread that started it dies, however that dies.
+def dies_with_parent(stop_signal: signal.Signals) -> list[str]:
+    """Return the words before a command by which Linux stops it when the thread that started it dies, however that dies.
 
-    It stands after a change of user, which would undo it.
+    They stand after a change of user, which would undo them; there are none where the system has no ``setpriv``.
     """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", stop_signal.name.removeprefix("SIG"), "--"] if setpriv else []

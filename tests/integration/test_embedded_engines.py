@@ -152,7 +152,7 @@ from infra.local.postgres import postgres_service
 from infra.local.supervisor import Supervisor
 from market.settings import load_settings
 import infra.local.processes as processes
-processes._dies_with_parent = lambda stop_signal: []
+processes.dies_with_parent = lambda stop_signal: []
 home = Home(pathlib.Path(sys.argv[1]))
 with home.lock("./run up"):
     supervisor = Supervisor(home, print)
@@ -183,7 +183,7 @@ def test_what_a_killed_platform_left_running_is_stopped_first(home: Home, tmp_pa
 
 def test_the_engines_end_with_the_process_that_started_them(home: Home, tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
-    script.write_text(ORPHAN_MAKER.replace("processes._dies_with_parent = lambda stop_signal: []\n", ""))
+    script.write_text(ORPHAN_MAKER.replace("processes.dies_with_parent = lambda stop_signal: []\n", ""))
     subprocess.run(
         [sys.executable, script, home.path], env=load_settings().child_environment(), check=False, timeout=60
     )

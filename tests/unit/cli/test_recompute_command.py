@@ -1,16 +1,21 @@
 """The command of the deep path: what it asks for, what it prints, and its exit code; the deep path is played by the test."""
 
+import functools
 import json
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 
-from cli.main import main
 from market.errors import ServiceError
-from market.settings import Settings
+from market.settings import CHECKOUT, Settings, load_settings
 from spark_jobs.report import Differences, RecomputeRequest, SessionReport
+from tests.unit.cli.conftest import CallCommand
 
 Call = Callable[..., tuple[int, str, str]]
 MONDAY, TUESDAY = date(2013, 10, 7), date(2013, 10, 8)
@@ -24,13 +29,17 @@ class PlayedDeepPath:
         self.asked: list[RecomputeRequest] = []
         self.differences = FOUND
         self.fails = False
+        self.trades = 5_000
 
-    def __call__(self, settings: Settings, request: RecomputeRequest) -> Iterator[SessionReport]:
+    def __call__(
+        self, settings: Settings, request: RecomputeRequest, *, prefix: Sequence[str]
+    ) -> Iterator[SessionReport]:
         self.asked.append(request)
-        assert settings.home.name == "home"
+        assert settings.home.is_dir()
+        assert "--pdeathsig" in prefix
         yield SessionReport(None, 0, 2, 0, 0, {}, is_repaired=False, seconds=0.1)
         repaired = bool(self.differences) and not request.dry_run
-        yield SessionReport(MONDAY, 5_000, 0, 30, 20, self.differences, is_repaired=repaired, seconds=1.2)
+        yield SessionReport(MONDAY, self.trades, 0, 30, 20, self.differences, is_repaired=repaired, seconds=1.2)
         if self.fails:
             msg = "The lake cannot be read."
             raise ServiceError(msg)
@@ -44,18 +53,9 @@ def deep_path(monkeypatch: pytest.MonkeyPatch) -> PlayedDeepPath:
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    monkeypatch.setenv("TAPEHOUSE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["run", "recompute", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
+def call(call_command: CallCommand) -> Call:
+    """Runs the command; returns the exit code and what it printed."""
+    return functools.partial(call_command, "recompute")
 
 
 def test_what_differed_and_was_repaired_is_shown(call: Call, deep_path: PlayedDeepPath) -> None:
@@ -80,6 +80,19 @@ def test_a_dry_run_that_finds_something_exits_1(call: Call, deep_path: PlayedDee
     assert call("--start", "2013-10-07", "--dry-run")[0] == 0
 
 
+def test_a_symbol_or_a_range_without_trades_is_named(call: Call, deep_path: PlayedDeepPath) -> None:
+    deep_path.trades, deep_path.differences = 0, {}
+    code, _, err = call("--start", "2013-10-07", "--end", "2013-10-08", "--symbols", "nosuch,ibm")
+    assert code == 2
+    assert "There are no trades of NOSUCH, IBM from 2013-10-07 to 2013-10-08" in err
+    code, out, err = call("--start", "2013-10-07", "--json", "--dry-run")
+    assert code == 2
+    assert "There are no trades on 2013-10-07" in err
+    assert len(out.splitlines()) == 2
+    deep_path.differences = FOUND  # rows that nothing in bronze accounts for
+    assert call("--start", "2013-10-07")[0] == 0
+
+
 def test_a_failure_is_one_plain_message(call: Call, deep_path: PlayedDeepPath) -> None:
     deep_path.fails = True
     code, _, err = call("--start", "2013-10-07")
@@ -96,3 +109,34 @@ def test_wrong_usage_exits_2(call: Call, deep_path: PlayedDeepPath, arguments: t
     assert code == 2
     assert "Traceback" not in err
     assert deep_path.asked == []
+
+
+CALLED_WITH_ANOTHER_PROGRAM = """
+import sys
+sys.executable = sys.argv.pop(1)
+from cli.main import main
+main()
+"""
+
+
+def test_the_process_of_the_deep_path_ends_with_the_command_even_if_that_is_killed(tmp_path: Path) -> None:
+    program, pid_file = tmp_path / "program", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 60\n")
+    program.chmod(0o700)
+    command = [sys.executable, "-c", CALLED_WITH_ANOTHER_PROGRAM, str(program), "recompute", "--start", "2013-10-07"]
+    environment = load_settings().child_environment() | {"TAPEHOUSE_HOME": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, cwd=CHECKOUT)
+    try:
+        wait_until(pid_file.exists)
+    finally:
+        process.kill()
+        process.wait()
+    child = int(pid_file.read_text())
+    wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
