@@ -1,7 +1,9 @@
 """One question to the lake, asked by a user: its tables as they are now, or as they were at a moment of the last days."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
@@ -11,11 +13,29 @@ from deltalake.exceptions import DeltaError
 
 from market.errors import QueryError, ServiceError, UsageError
 from market.settings import Settings
-from market.tables import LAKE_TABLES, Table
+from market.tables import BAR_REVISIONS, LAKE_TABLES, Table
 from spark_jobs.schemas import lake_schema
 from warehouse.query import Answer
 
 _ASKS: Final = re.compile(r"\s*(select|with|values|show|explain)\b", re.IGNORECASE)
+_OF_POSTGRES: Final = re.compile(r'\b"?(lake|marts|staging)"?\."?(\w+)"?', re.IGNORECASE)
+INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bars_1m": "bar_revisions_1m",
+        "bar_sessions": "bar_revisions_1m",
+        "vendor_bars": "vendor_bars",
+        "latest_quotes": "quotes",
+        "feed_coverage": "feed_status",
+        "trading_halts": "feed_status",
+        "stream_offsets": "messages",
+        "stream_batches": "messages",
+        "intraday_ohlcv": "bar_revisions_1m",
+        "realtime_prices": "bar_revisions_1m",
+        "bar_gaps": "feed_status",
+        "historical_ohlcv": "vendor_bars",
+    }
+)
+"""The table of the lake that has what a table of PostgreSQL shows."""
 
 
 def parse_moment(text: str) -> datetime:
@@ -59,9 +79,25 @@ def ask_lake(settings: Settings, question: str, as_of: datetime | None = None) -
             raise QueryError(msg)
         found = pl.SQLContext(frames).execute(question.strip().rstrip(";"), eager=True)
     except (pl.exceptions.PolarsError, OSError) as error:
-        msg = f"The lake says: {str(error).splitlines()[0]}. Its tables are: {', '.join(sorted(frames))}."
+        said = _about_postgres(question) or f"The lake says: {str(error).splitlines()[0]}."
+        msg = f"{said} Its tables are: {', '.join(sorted(frames))}."
         raise QueryError(msg) from error
     return Answer(tuple(found.columns), found.iter_rows())
+
+
+def _about_postgres(question: str) -> str | None:
+    """Return what to ask in place of the first table of PostgreSQL that a question names, if it names one."""
+    named = _OF_POSTGRES.search(question)
+    if named is None:
+        return None
+    instead = INSTEAD.get(named[2].lower())
+    remedy = f" Ask the lake's {instead}." if instead else ""
+    rows = (
+        " It has a row per revision of a bar; the one with the greatest is the bar."
+        if instead == BAR_REVISIONS.name
+        else ""
+    )
+    return f"{named[1]}.{named[2]} is a table of PostgreSQL, which knows only the present; this asks the lake.{remedy}{rows}"
 
 
 def _tables(lake: str, as_of: datetime | None) -> dict[str, pl.LazyFrame]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from verify.retry import Message
 
 _NOT_FOUND: Final = 1
+_SHOWN: Final = 20
 
 
 class Action(StrEnum):
@@ -39,14 +40,21 @@ def quarantine(
     *,
     reason: Annotated[str | None, typer.Option(help="For list and retry: the messages of this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="For list and retry: the messages of this topic.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="For list: messages to show, the newest first.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="For list: messages to show, the newest first; 20 of a reason or topic without it.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="For retry: publish nothing.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Show what was rejected: counted by reason, message by message, or one as it came; and retry what is accepted now.
 
-    Nothing that was rejected is lost: the message stays in bronze, byte for byte. The reasons and their remedies are in
-    docs/wire-format.md. list and show read the lake alone; the platform need not run.
+    list counts by reason; with a reason, a topic or a limit it lists messages. Nothing that was rejected is lost: the message
+    stays in bronze, byte for byte. The reasons and their remedies are in docs/wire-format.md. list and show read the lake alone; the platform need not run.
 
     retry judges the messages by the rules and the clock of today and publishes those that are accepted now again, byte for byte,
     to their topic: they go the way of all messages. What a retry before brought in is not published again. A conflict is never
@@ -59,16 +67,19 @@ def quarantine(
     if (place is None) if action is Action.SHOW else (place is not None and action is Action.LIST):
         msg = "show needs the place of a message, as ./run quarantine list --reason … prints it; list needs none."
         raise UsageError(msg)
+    if limit is not None and action is not Action.LIST:
+        msg = f"--limit goes with list, not with {action}."
+        raise UsageError(msg)
     settings = connected_settings(load_settings())
     lake = Lake(settings.lake)
     if action is Action.RETRY:
         _retry(settings, lake, Chosen(reason, topic, place), dry_run=dry_run, json_output=json_output)
     elif place is not None:
         _show_message(lake, place, json_output=json_output)
-    elif reason is None and topic is None:
+    elif reason is None and topic is None and limit is None:
         _list_reasons(lake, json_output=json_output)
     else:
-        _list_messages(lake, reason, topic, limit, json_output=json_output)
+        _list_messages(lake, reason, topic, limit or _SHOWN, json_output=json_output)
 
 
 class Chosen(NamedTuple):
@@ -141,7 +152,9 @@ def _list_messages(lake: "Lake", reason: str | None, topic: str | None, limit: i
     if json_output:
         _print_json([{**asdict(message), "place": str(message.place)} for message in found])
     elif not found:
-        typer.echo("Nothing was rejected for that reason. ./run quarantine list shows the reasons.")
+        chosen = reason is not None or topic is not None
+        hint = " for that reason. ./run quarantine list shows the reasons." if chosen else "."
+        typer.echo(f"Nothing was rejected{hint}")
     else:
         rows = [(str(one.place), one.reason, _moment(one.ingested_at), one.detail or "") for one in found]
         _print_table(("place", "reason", "taken in", "detail"), rows)

@@ -1,8 +1,10 @@
 """The file of a tape: opened, read row by row, with the line in every error."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,17 +23,25 @@ class CsvFeed(Feed):
     """Replays a tape of trades, what amends them, halts and heartbeats from a CSV file, in the order of the file.
 
     Needs a path. Symbols and days, where given, leave out the other rows; a row is of the day in whose session it lies. If the
-    file has no heartbeats, each symbol's session counts as covered from its first trade to its last.
+    file has no heartbeats, each symbol's session counts as covered from its first trade to its last that has happened.
+
+    Parameters
+    ----------
+    now
+        Returns the present moment.
     """
 
     name = "csv"
+
+    def __init__(self, now: Callable[[], datetime] = partial(datetime.now, UTC)) -> None:
+        self._now = now
 
     def check(self, request: FeedRequest) -> int:
         """Read every row, and return the number of records of the request."""
         if Kind.TRADES not in request.kinds:
             msg = "The feed csv has no quotes. Ask for trades."
             raise UsageError(msg)
-        spans, missing, count, coverage = _spans(request), set(request.symbols), 0, Coverage(self.name)
+        spans, missing, count, coverage = _spans(request), set(request.symbols), 0, self._coverage()
         for record in _rows(_path(request), self.name):
             missing.discard(record.symbol)
             if _is_wanted(record, request, spans):
@@ -45,16 +55,18 @@ class CsvFeed(Feed):
     def read(self, request: FeedRequest) -> Iterator[Record]:
         """Return the records in the order of the file, then what they cover; holds one row in memory at a time."""
         self.check(request)
-        return _records(request, self.name)
+        return self._records(request)
 
+    def _coverage(self) -> Coverage:
+        return Coverage(self.name, self._now())
 
-def _records(request: FeedRequest, source: str) -> Iterator[Record]:
-    spans, coverage = _spans(request), Coverage(source)
-    for record in _rows(_path(request), source):
-        if _is_wanted(record, request, spans):
-            coverage.add(record)
-            yield record
-    yield from coverage.heartbeats()
+    def _records(self, request: FeedRequest) -> Iterator[Record]:
+        spans, coverage = _spans(request), self._coverage()
+        for record in _rows(_path(request), self.name):
+            if _is_wanted(record, request, spans):
+                coverage.add(record)
+                yield record
+        yield from coverage.heartbeats()
 
 
 def _path(request: FeedRequest) -> Path:

@@ -1,6 +1,7 @@
 """What a tape covers, where it does not say so itself: each symbol's session from its first to its last trade.
 
-More cannot be said of a file: it may have been cut before the first trade and after the last.
+More cannot be said of a file: it may have been cut before the first trade and after the last. A trade that has not happened yet
+says nothing: the stream rejects it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,10 +23,13 @@ class Coverage:
     ----------
     source
         The feed's name.
+    now
+        The moment up to which trades can have happened.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, now: datetime) -> None:
         self._source = source
+        self._now = int(now.timestamp() * 1_000_000)
         self._is_stated = False
         self._spans: dict[tuple[int, str], tuple[int, int]] = {}
 
@@ -33,7 +37,7 @@ class Coverage:
         """Take note of a record."""
         if isinstance(record, Heartbeat):
             self._is_stated = True
-        elif isinstance(record, Trade):
+        elif isinstance(record, Trade) and record.ts <= self._now:
             # No session reaches over midnight in New York, nor an hour beyond.
             key = ((record.ts - _EASTERN_STANDARD) // _DAY, record.symbol)
             first, last = self._spans.get(key, (record.ts, record.ts))

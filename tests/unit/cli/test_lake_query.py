@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.lake_query import ask_lake, parse_moment
+from cli.lake_query import INSTEAD, ask_lake, parse_moment
 from market.errors import QueryError, ServiceError, UsageError
 from market.settings import Settings, load_settings
+from market.tables import LAKE_TABLES, PG_SESSIONS, POSTGRES_TABLES, Table
 from spark_jobs.transforms.kinds import TRADES
 from tests.unit.spark_jobs.fake_platform import Platform
 from tests.unit.spark_jobs.messages import TRADE, changed
@@ -58,6 +59,32 @@ def test_a_moment_before_the_lake_is_refused(settings: Settings) -> None:
 def test_what_cannot_be_answered_is_said_with_the_tables_that_there_are(settings: Settings, question: str) -> None:
     with pytest.raises(QueryError, match=r"The lake says: .+ Its tables are: amendments, bar_revisions_1m, duplicates"):
         ask_lake(settings, question)
+
+
+@pytest.mark.usefixtures("platform")
+@pytest.mark.parametrize(
+    ("table", "instead"),
+    [
+        ("lake.bars_1m", " Ask the lake's bar_revisions_1m. It has a row per revision"),
+        ("marts.intraday_ohlcv", " Ask the lake's bar_revisions_1m."),
+        ('"lake"."latest_quotes"', " Ask the lake's quotes. Its tables are"),
+        ("lake.nonsense", " Its tables are: amendments"),
+    ],
+)
+def test_a_table_of_postgres_has_its_counterpart_in_the_lake_named(
+    settings: Settings, table: str, instead: str
+) -> None:
+    with pytest.raises(QueryError) as refused:
+        ask_lake(settings, f"select count(*) from {table}", datetime.now(UTC))
+    said, name = str(refused.value), table.replace('"', "")
+    assert f"{name} is a table of PostgreSQL, which knows only the present; this asks the lake." in said
+    assert instead in said
+
+
+@pytest.mark.parametrize("table", [*POSTGRES_TABLES], ids=lambda table: table.name)
+def test_every_table_that_the_stream_fills_in_postgres_has_a_counterpart(table: Table) -> None:
+    if table != PG_SESSIONS:
+        assert INSTEAD[table.name] in {known.name for known in LAKE_TABLES}
 
 
 @pytest.mark.usefixtures("platform")

@@ -72,6 +72,8 @@ def test_messages_of_a_reason_or_topic_are_listed_the_newest_first(call: Call) -
 
     assert places("--reason", "not_json") == [f"{TRADES_TOPIC}/0/9", f"{TRADES_TOPIC}/0/4"]
     assert places("--reason", "not_json", "--limit", "1") == [f"{TRADES_TOPIC}/0/9"]
+    assert places("--limit", "2") == [f"{BARS_TOPIC}/0/1", f"{TRADES_TOPIC}/0/9"]
+    assert places("--limit", "9")[2:] == [f"{TRADES_TOPIC}/0/4"]
     assert places("--topic", BARS_TOPIC) == [f"{BARS_TOPIC}/0/1"]
     assert places("--topic", BARS_TOPIC, "--reason", "not_json") == []
     assert "Nothing was rejected for that reason" in call("list", "--reason", "boredom")[1]
@@ -95,7 +97,10 @@ def test_a_place_where_nothing_was_rejected_is_said_to_be_one(call: Call, place:
     assert f"No message was rejected at {place}" in err
 
 
-WRONG_USAGE = [("show",), ("list", "t/0/1"), ("show", "t/0"), ("show", "t/x/1"), ("show", "t/-1/1"), ("keep",)]
+WRONG_USAGE = [
+    *(("show",), ("list", "t/0/1"), ("show", "t/0"), ("show", "t/x/1"), ("show", "t/-1/1"), ("keep",)),
+    *(("retry", "--limit", "1"), ("show", "t/0/1", "--limit", "1")),
+]
 
 
 @pytest.mark.parametrize("arguments", WRONG_USAGE)
@@ -107,6 +112,7 @@ def test_wrong_usage_is_named(call: Call, arguments: tuple[str, ...]) -> None:
 
 def test_without_a_lake_nothing_was_rejected(call: Call) -> None:
     assert call("list")[:2] == (0, "Nothing was rejected.\n")
+    assert call("list", "--limit", "5")[:2] == (0, "Nothing was rejected.\n")
 
 
 class PlayedPublisher:

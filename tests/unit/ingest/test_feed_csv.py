@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest.feeds import Feed, FeedRequest, Kind, get_feed
+from ingest.feeds.csv.client import CsvFeed
 from market.errors import FeedError, UsageError
 from market.records import Cancel, Correction, Halt, Heartbeat, Record, Resume, Trade
 from tests.unit.ingest.feed_contract import FeedContract
@@ -84,6 +85,21 @@ def test_a_file_covers_each_symbols_session_from_its_first_trade_to_its_last(rea
         Heartbeat("csv", "SPY", OPEN_US - 11 * hour // 2, OPEN_US + 10 * hour + 1),
         Heartbeat("csv", "SPY", OPEN_US + DAY_US + 5, OPEN_US + DAY_US + 6),
     ]
+
+
+def test_trades_that_have_not_happened_yet_are_not_covered(tmp_path: Path) -> None:
+    now = datetime(2013, 10, 7, 13, 45, tzinfo=UTC)
+    minutes = {"SPY": (1, 15, 16, 240), "IBM": (16, 17)}
+    rows = [f"trade,{symbol},{OPEN_US + 60_000_000 * minute},10,5" for symbol, at in minutes.items() for minute in at]
+    path = tmp_path / "tape.csv"
+    path.write_text("\n".join(["kind,symbol,ts,price,size", *rows]))
+    feed, request = CsvFeed(lambda: now), FeedRequest(path=path)
+    records = list(feed.read(request))
+    assert feed.check(request) == len(records)
+    assert [record for record in records if isinstance(record, Heartbeat)] == [
+        Heartbeat("csv", "SPY", OPEN_US + 60_000_000, OPEN_US + 15 * 60_000_000 + 1)
+    ]
+    assert len(records) == 7
 
 
 def test_a_file_that_says_what_it_covers_is_believed(read: Read) -> None:
