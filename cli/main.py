@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "sql": "Ask PostgreSQL a question.",
     "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",
+    "marts": "Build the marts now; with --rebuild whatever they were built from.",
     "recompute": "Work sessions out again from bronze, and repair what differs.",
     "quarantine": "Show what was rejected, and why; retry it.",
     "check": "Check format, lint, types, architecture and SQL of this checkout.",

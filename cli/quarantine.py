@@ -54,7 +54,8 @@ def quarantine(
     """Show what was rejected: counted by reason, message by message, or one as it came; and retry what is accepted now.
 
     list counts by reason; with a reason, a topic or a limit it lists messages. Nothing that was rejected is lost: the message
-    stays in bronze, byte for byte. The reasons and their remedies are in docs/wire-format.md. list and show read the lake alone; the platform need not run.
+    stays in bronze, byte for byte. The reasons and their remedies are in docs/wire-format.md. list and show read the lake alone;
+    the platform need not run.
 
     retry judges the messages by the rules and the clock of today and publishes those that are accepted now again, byte for byte,
     to their topic: they go the way of all messages. What a retry before brought in is not published again. A conflict is never

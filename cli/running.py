@@ -80,17 +80,23 @@ class Platform:
                 outcome.exception(timeout=STEP_SECONDS)
         return outcome.result()
 
-    def wait_for_task(self, name: str) -> None:
+    def wait_for_task(self, name: str) -> str | None:
         """Wait until the task ``name`` is done; meanwhile services that crash are started again.
+
+        Returns
+        -------
+        str or None
+            Why it failed for good, or ``None`` if it ended well.
 
         Raises
         ------
         ServiceError
-            If a service, or the task, failed too often.
+            If a service, or the task, crashed too often.
         """
         while not self.supervisor.is_done(name):
             self.supervisor.step()
             time.sleep(STEP_SECONDS)
+        return self.supervisor.failure(name)
 
 
 @contextmanager

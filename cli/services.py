@@ -90,8 +90,11 @@ def feed_service(home: Home, settings: Settings, *, symbols: str | None, speed: 
 
 def jobs_task(home: Home, settings: Settings, *, timeout_seconds: float) -> Service:
     """Return the Dagster jobs history and marts, run once and here; the marts wait for the lake, at most so long."""
+    from orchestration.run import FAILS_AGAIN
+
     arguments = ["-m", "orchestration.run", "history", "marts", "--wait-for-lake", "--timeout", f"{timeout_seconds:g}"]
-    return _python_service(home, settings, JOBS, arguments, is_task=True)
+    service = _python_service(home, settings, JOBS, arguments)
+    return replace(service, is_task=True, final_statuses=frozenset({FAILS_AGAIN}))
 
 
 def choose_dagster_port(home: Home, wanted: int | None) -> int:
@@ -150,7 +153,6 @@ def _python_service(
     arguments: Sequence[str],
     *,
     grace_seconds: float = 20.0,
-    is_task: bool = False,
 ) -> Service:
     command = Command(
         name=name,
@@ -160,4 +162,4 @@ def _python_service(
         folder=CHECKOUT,
         grace_seconds=grace_seconds,
     )
-    return Service(command, is_task=is_task)
+    return Service(command)

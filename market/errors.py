@@ -35,6 +35,10 @@ class ServiceError(TapehouseError):
     """An engine (Kafka, PostgreSQL, Spark, Dagster) could not be started or reached."""
 
 
+class ModelsFailedError(ServiceError):
+    """A model of the marts could not be built, or a test of one failed: it would fail again."""
+
+
 class HomeBusyError(ServiceError):
     """Another Tapehouse is already running on this home."""
 

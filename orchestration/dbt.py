@@ -8,16 +8,18 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from market.errors import ServiceError
+from market.errors import ModelsFailedError, ServiceError
 from market.settings import Settings
 from orchestration.locks import exclusive
 from warehouse.dbt import DBT_PROJECT, dbt_environment
+from warehouse.marts import Rebuild, forget_builds
 
 PARSE_SECONDS: Final = 120.0
 """How long to wait for another process that parses the project."""
@@ -28,6 +30,15 @@ _GENERATED: Final = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
 _QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-level", "warn")
 _NO_DATABASE: Final = "postgresql://nobody@127.0.0.1/tapehouse"
 """Enough for parsing, which connects to nothing."""
+
+_SHOWN_FAILURES: Final = 4
+_FAILED: Final = frozenset({"error", "fail", "runtime error"})
+_PASSING: Final = re.compile(
+    "server closed the connection|connection to server|could not connect|terminating connection|the database system is"
+    "|connection already closed|connection has been closed|could not receive data|deadlock detected",
+    re.IGNORECASE,
+)
+"""How dbt tells that PostgreSQL was away, or in each other's way: tried again, the models may well be built."""
 
 Event = dict[str, Any]
 
@@ -67,14 +78,20 @@ class Dbt:
         ------
         SettingsError
             If no database is set.
+        ModelsFailedError
+            If a model or a test failed.
         ServiceError
-            If a model or a test failed, or dbt could not run.
+            If PostgreSQL went away meanwhile, or dbt could not run.
         """
         self.settings.require_database()
         with exclusive(self.folder / "build.lock", timeout_seconds=BUILD_SECONDS, purpose="building the marts"):
             parsed = self.folder / "parse" / "partial_parse.msgpack"
             reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
             self._invoke(["build", "--exclude-resource-type", "unit_test", *reuse, *arguments], "target", on_event)
+
+    def forget_builds(self, rebuild: Rebuild) -> int:
+        """Let the next build begin anew with some sessions, and return how many; see :func:`warehouse.marts.forget_builds`."""
+        return forget_builds(self.settings, rebuild)
 
     def _parse_to(self, path: Path) -> dict[str, Any]:
         self._invoke(["parse", "--quiet"], "parse", lambda _event: None)
@@ -109,9 +126,30 @@ class Dbt:
         with _environment(self._environment()):
             result = dbtRunner(callbacks=[receive]).invoke(arguments)
         if not result.success:
+            self._refuse_failures(getattr(result.result, "results", None) or [])
             cause = "; ".join(dict.fromkeys(filter(None, problems))) or str(result.exception)
             msg = f"dbt {command[0]} failed: {cause}. The whole log: {self.folder / 'logs' / 'dbt.log'}"
             raise ServiceError(msg) from result.exception
+
+    def _refuse_failures(self, results: Sequence[Any]) -> None:
+        """Name the models and tests that failed by themselves, if dbt ran any."""
+        failed = [result for result in results if str(result.status) in _FAILED]
+        if not failed or any(_PASSING.search(result.message or "") for result in failed):
+            return
+        lines = [self._describe(result) for result in failed[:_SHOWN_FAILURES]]
+        if len(failed) > len(lines):
+            lines.append(f"{len(failed) - len(lines)} more failed.")
+        lines.append(f"The whole log: {self.folder / 'logs' / 'dbt.log'}")
+        raise ModelsFailedError("\n".join(lines))
+
+    def _describe(self, result: Any) -> str:  # noqa: ANN401 - dbt is untyped
+        node, message = result.node, " ".join((result.message or "").split())
+        if str(result.status) != "fail":
+            return f"The {node.resource_type} {node.name} failed: {message}"
+        model = (getattr(node, "attached_node", None) or "").rpartition(".")[2]
+        rows = f"{result.failures:,} row{'s' if result.failures != 1 else ''}" if result.failures else message
+        look = f" ./run sql - < '{self.project / node.compiled_path}' shows them." if node.compiled_path else ""
+        return f"The test {node.name} of {model or 'the marts'} failed: {rows}.{look}"
 
     def _environment(self) -> Mapping[str, str]:
         return dbt_environment(self.settings.with_addresses({"DATABASE_URL": _NO_DATABASE}))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Self
 
+from market.records import Bar
 from market.settings import Settings
 from warehouse.connection import connect
 
@@ -46,6 +47,10 @@ select 'bars', max(change_number) from lake.bar_sessions having max(change_numbe
 """
 _TOUCHED: Final = """
 select distinct session_date from lake.bars_1m where revised_at > %(since)s and revised_at <= %(until)s order by session_date
+"""
+_VENDOR_BARS: Final = """
+select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
+from lake.vendor_bars where source = %(source)s
 """
 
 
@@ -185,6 +190,18 @@ def touched_sessions(settings: Settings, since: datetime, until: datetime) -> li
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         rows = connection.execute(_TOUCHED, {"since": since, "until": until}).fetchall()
     return [row[0] for row in rows]
+
+
+def vendor_bars(settings: Settings, source: str) -> set[Bar]:
+    """Return the newest version of each vendor bar of a source.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return {Bar(*row) for row in connection.execute(_VENDOR_BARS, {"source": source})}
 
 
 def _names(batches: Mapping[str, int]) -> str:

@@ -10,12 +10,12 @@ from infra.local.processes import dies_with_parent
 from ingest.feeds import FeedRequest, get_feed
 from ingest.publisher import Publisher, PublishSummary
 from ingest.topics import beginning_offsets, end_offsets
-from market.records import Record
+from market.records import Bar, Record
 from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
-from orchestration.progress import Advance, Mark, advance_after, newest_changes, touched_sessions
+from orchestration.progress import Advance, Mark, advance_after, newest_changes, touched_sessions, vendor_bars
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute
 from verify.results import LawResult
 from warehouse.progress import wait_for_offsets
@@ -40,6 +40,10 @@ class Lake:
     def touched_sessions(self, since: datetime, until: datetime) -> list[date]:
         """Return the sessions of which a bar was revised after ``since``, and not after ``until``, in order."""
         return touched_sessions(self.settings, since, until)
+
+    def vendor_bars(self, source: str) -> set[Bar]:
+        """Return the vendor bars of a source that are in PostgreSQL, as they were published."""
+        return vendor_bars(self.settings, source)
 
     def wait_for(
         self, ends: Offsets, *, timeout_seconds: float, on_progress: Callable[[int], None] | None = None

@@ -8,12 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
 
 from infra.local.home import connected_settings
-from market.errors import ServiceError, TapehouseError
+from market.errors import ModelsFailedError, ServiceError, TapehouseError
 from market.settings import Settings, load_settings
 from orchestration.instance import LOCATION, instance_environment, write_instance_config
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 JOBS: Final = ("history", "marts")
 """The names of :mod:`orchestration.jobs`, which is slow to import, for the usage text."""
 DEFAULT_TIMEOUT_SECONDS: Final = 600.0
+FAILS_AGAIN: Final = 3
+"""The exit code after which it makes no sense to run the jobs again: a model or a test failed."""
 
 _LINE_EVERY_SECONDS: Final = 2.0
 _REPOSITORY_TAGS: Final = {".dagster/repository": f"__repository__@{LOCATION}"}
@@ -41,12 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _configure_logging(settings)
         run_jobs(settings, options.jobs, wait_for_lake=options.wait_for_lake, timeout_seconds=options.timeout)
     except TapehouseError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        sys.stderr.writelines(f"Error: {line}\n" for line in str(error).splitlines())
+        return FAILS_AGAIN if isinstance(error, ModelsFailedError) else error.exit_code
     return 0
 
 
-def run_jobs(settings: Settings, names: Sequence[str], *, wait_for_lake: bool, timeout_seconds: float) -> None:
+def run_jobs(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    wait_for_lake: bool = False,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> None:
     """Run jobs in this process, each to its end.
 
     Parameters
@@ -62,6 +70,8 @@ def run_jobs(settings: Settings, names: Sequence[str], *, wait_for_lake: bool, t
 
     Raises
     ------
+    ModelsFailedError
+        If a model of the marts, or a test of one, failed.
     ServiceError
         If a job failed, an engine cannot be reached, or the lake did not come so far in time.
     """
@@ -99,11 +109,21 @@ def _execute(definitions: "dg.Definitions", instance: "dg.DagsterInstance", name
         raise_on_error=False,
     )
     if not result.success:
-        failures = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
-        cause = next((error.message.strip() for error in failures if error is not None), "no step said why")
-        msg = f"The job {name} failed (run {result.run_id}): {cause}"
-        raise ServiceError(msg)
+        _raise_failure(name, result)
     _log.info("job_finished", job=name, run_id=result.run_id, seconds=round(time.monotonic() - started, 1))
+
+
+def _raise_failure(name: str, result: "dg.ExecuteInProcessResult") -> NoReturn:
+    from orchestration.assets.marts import IS_FINAL
+
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    for said in (failure.user_failure_data for failure in failures):
+        if said is not None and IS_FINAL in said.metadata and said.metadata[IS_FINAL].value:
+            msg = f"The job {name} failed (run {result.run_id}).\n{said.description}"
+            raise ModelsFailedError(msg)
+    causes = (failure.error.message.strip() for failure in failures if failure.error is not None)
+    msg = f"The job {name} failed (run {result.run_id}): {next(causes, 'no step said why')}"
+    raise ServiceError(msg)
 
 
 def _wait(lake: "Lake", ends: Mapping[tuple[str, int], int], timeout_seconds: float) -> None:

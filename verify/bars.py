@@ -56,7 +56,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
     if behind := findings.counts.get("mart_bars_behind"):
-        what = "the next run of the models brings those that changed since its last one"
+        what = "./run marts builds what changed; if that does not bring them, ./run marts --rebuild does"
         findings.notes.append(f"{MART} is behind by {behind:,} bars; {what}.")
     return findings.result(2, TITLE)
 

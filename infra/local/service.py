@@ -37,6 +37,8 @@ class Service:
         How long a start may take.
     is_task
         Whether it is done when it ends with exit code 0, instead of running for ever.
+    final_statuses
+        Exit codes after which a task is not started again: it would fail again.
     """
 
     command: Command
@@ -45,6 +47,7 @@ class Service:
     ready_text: str | None = None
     ready_within_seconds: float = START_SECONDS
     is_task: bool = False
+    final_statuses: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:

@@ -39,6 +39,7 @@ class _Watched:
     running_since: float
     ready: bool = False
     done: bool = False
+    failure: str | None = None
     failures: int = 0
     start_again_at: float | None = None
 
@@ -106,10 +107,8 @@ class Supervisor:
             elif watched.done:
                 continue
             elif (status := watched.child.exit_status()) is not None:
-                if watched.service.is_task and status == 0:
-                    watched.done = watched.ready = True
-                    self._record()
-                    self._report(f"{watched.service.name} is done.")
+                if watched.service.is_task and (status == 0 or status in watched.service.final_statuses):
+                    self._finish(watched, status)
                 else:
                     self._ended(watched, describe_exit(status))
             elif not watched.ready and _is_ready(watched):
@@ -118,8 +117,12 @@ class Supervisor:
                     self._report(f"{watched.service.name} is up again.")
 
     def is_done(self, name: str) -> bool:
-        """Return whether the task ``name`` ended well."""
+        """Return whether the task ``name`` ended, well or for good."""
         return any(watched.done for watched in self._watched if watched.service.name == name)
+
+    def failure(self, name: str) -> str | None:
+        """Return why the task ``name`` failed for good, or ``None`` if it did not."""
+        return next((watched.failure for watched in self._watched if watched.service.name == name), None)
 
     def processes(self) -> dict[str, int]:
         """Return the pids of the running services by name."""
@@ -146,6 +149,16 @@ class Supervisor:
                     raise ServiceError(space_message(self._home.path) or message)
                 watched.ready = _is_ready(watched)
             time.sleep(_POLL_SECONDS)
+
+    def _finish(self, watched: _Watched, status: int) -> None:
+        watched.child.kill()  # what it had started and left behind
+        watched.done = watched.ready = True
+        self._record()
+        if status == 0:
+            self._report(f"{watched.service.name} is done.")
+        else:
+            watched.failure = failure_message(watched.service.command, status, watched.child.fresh_log())
+            self._report(watched.failure)
 
     def _ended(self, watched: _Watched, how: str) -> None:
         watched.child.kill()  # what it had started and left behind

@@ -1,23 +1,65 @@
 """The dbt models as assets, and their tests as asset checks."""
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any, Final
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+from pydantic import Field
 
-from market.errors import ServiceError
+from market.errors import ModelsFailedError, ServiceError, UsageError
+from market.instruments import parse_symbols
 from market.tables import POSTGRES_TABLES
 from orchestration.assets.keys import OWNER, Group, asset_key, table_key
 from orchestration.dbt import Dbt, Event
 from orchestration.freshness import POLICIES
+from warehouse.marts import Rebuild
 
 DBT_POOL: Final = "dbt"
 """Runs that need this pool run one after the other."""
 
 _SOURCES: Final = {table.name: table_key(table) for table in POSTGRES_TABLES}
+
+
+IS_FINAL: Final = "is_final"
+"""In the metadata of a failed step: whether it would fail again."""
+
+
+class MartsConfig(dg.Config):
+    """Whether to build what is there again."""
+
+    rebuild: bool = Field(
+        default=False,
+        description="Build sessions again, whatever they were built from. Without it those are built that changed.",
+    )
+    start: str | None = Field(
+        default=None, description="With rebuild: the first session, as 2013-10-07; all without it."
+    )
+    end: str | None = Field(default=None, description="With rebuild: the last session.")
+    symbols: list[str] = Field(default=[], description="With rebuild: the symbols; none means all.")
+
+    def sessions(self) -> Rebuild | None:
+        """Return the sessions to build again, or ``None`` if none is asked for.
+
+        Raises
+        ------
+        UsageError
+            If they are not named rightly, or without ``rebuild``.
+        """
+        if not self.rebuild:
+            if self.start or self.end or self.symbols:
+                msg = "start, end and symbols go with rebuild: true."
+                raise UsageError(msg)
+            return None
+        try:
+            first, last = (date.fromisoformat(day) if day else None for day in (self.start, self.end))
+        except ValueError as error:
+            msg = f"start and end are dates, written as 2013-10-07: {error}."
+            raise UsageError(msg) from error
+        return Rebuild(first, last, parse_symbols(self.symbols) if self.symbols else ())
 
 
 class Translator(DagsterDbtTranslator):
@@ -53,7 +95,10 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     """Return every model of the manifest as an asset; building some of them builds just those."""
 
     @dbt_assets(manifest=manifest, name="dbt", dagster_dbt_translator=Translator(), pool=DBT_POOL)
-    def dbt_models(context: dg.AssetExecutionContext, dbt: dg.ResourceParam[Dbt]) -> Iterator[Any]:
+    def dbt_models(context: dg.AssetExecutionContext, config: MartsConfig, dbt: dg.ResourceParam[Dbt]) -> Iterator[Any]:
+        rebuild = config.sessions()
+        if rebuild is not None:
+            context.log.info(f"{dbt.forget_builds(rebuild):,} sessions are built again.")
         chosen = get_updated_cli_invocation_params_for_context(context, manifest, Translator())
         indirect = ["--indirect-selection", chosen.indirect_selection] if chosen.indirect_selection else []
         events: list[Event] = []
@@ -65,7 +110,8 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         for event in events:  # what was built before a failure is built, so it is reported all the same
             yield from asset_events(event, context, chosen.manifest, chosen.dagster_dbt_translator)
         if failure is not None:
-            raise dg.Failure(str(failure)) from failure
+            metadata = {IS_FINAL: isinstance(failure, ModelsFailedError)}
+            raise dg.Failure(str(failure), metadata=metadata, allow_retries=False) from failure
 
     return dbt_models
 

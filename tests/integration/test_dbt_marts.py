@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -11,21 +11,31 @@ import pytest
 import yaml
 from dbt.cli.main import dbtRunner
 
+from market.errors import UsageError
 from market.settings import Settings
-from market.tables import PG_BARS, PG_VENDOR_BARS
-from tests.integration.mart_oracle import Row, expected_gaps, expected_marts, read, session_of
-from warehouse.connection import connect
+from tests.integration.mart_oracle import expected_marts, read, session_of
+from tests.integration.mart_rows import (
+    BAR_COLUMNS,
+    DAYS,
+    HALF_DAY,
+    HALF_OF_THEM,
+    MEDDLING,
+    SYMBOLS,
+    assert_marts_as_expected,
+    change_something,
+    emptied_lake,
+    put,
+    put_bar,
+    put_vendor_bar,
+)
 from warehouse.dbt import DBT_PROJECT, dbt_environment
+from warehouse.marts import Rebuild, forget_builds
 from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
 
 Dbt = Callable[..., None]
 
-HALF_DAY = date(2013, 11, 29)
-DAYS = (date(2013, 11, 27), HALF_DAY, date(2013, 12, 2))
-SYMBOLS = ("IBM", "SPY")
-SOURCES = ("lean", "otherfeed", "simulated")  # in the order of preference
 RUN_MARTS = (
     "run",
     "--select",
@@ -33,10 +43,6 @@ RUN_MARTS = (
     "historical_ohlcv",
     "int_session_gaps",
 )  # the views below them are there from the first test
-BAR_COLUMNS = (
-    *("symbol", "interval", "bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count"),
-    *("session_date", "segment", "is_final", "revision", "origin", "revised_at"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -66,146 +72,8 @@ def dbt(settings: Settings) -> Iterator[Dbt]:
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with connect(settings) as connection:
-        connection.autocommit = True
-        connection.execute(
-            "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.feed_coverage, lake.trading_halts"
-        )
+    with emptied_lake(settings) as connection:
         yield connection
-
-
-def put(connection: psycopg.Connection[Any], table: str, key: tuple[str, ...], row: Row) -> None:
-    names = [f'"{name}"' for name in row]
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name.strip('"') not in key)
-    connection.execute(
-        f"insert into {table} ({', '.join(names)}) values ({', '.join(['%s'] * len(row))}) "
-        f"on conflict ({', '.join(key)}) do update set {changes}".encode(),
-        list(row.values()),
-    )
-
-
-def put_bar(
-    connection: psycopg.Connection[Any],
-    source: str,
-    symbol: str,
-    bar_at: datetime,
-    prices: tuple[Decimal, ...] | None,
-    *,
-    volume: int = 100,
-    revision: int = 1,
-    revised_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
-) -> None:
-    session = session_of((bar_at - timedelta(hours=5)).date())
-    segment = session.segment(bar_at)
-    assert segment is not None
-    first, high, low, last = prices or (None,) * 4
-    notional = (low or Decimal("1.234567")) * volume
-    values = (source, symbol, bar_at, session.session_date, str(segment), first, high, low, last, volume, notional)
-    rest = (None if volume == 0 else low or Decimal("1.234567"), 3, 0, None, 0, 0, revision, revised_at)
-    put(connection, "lake.bars_1m", PG_BARS.key, dict(zip(PG_BARS.column_names, (*values, *rest), strict=True)))
-
-
-def put_vendor_bar(
-    connection: psycopg.Connection[Any], source: str, symbol: str, day: date, close: Decimal, *, revision: int = 1
-) -> None:
-    row = dict.fromkeys(PG_VENDOR_BARS.column_names)
-    row |= {
-        "source": source,
-        "symbol": symbol,
-        "interval": "1d",
-        "bar_at": session_of(day).open_at,
-        "session_date": day,
-    }
-    row |= {"open": close, "high": close + 1, "low": close / 2, "close": close, "volume": 7, "revision": revision}
-    row |= {"topic": "t", "partition": 0, "offset": revision, "ingested_at": datetime(2026, 1, revision, tzinfo=UTC)}
-    put(connection, "lake.vendor_bars", PG_VENDOR_BARS.key, row)
-
-
-def change_something(connection: psycopg.Connection[Any], chance: random.Random) -> None:
-    """Insert, revise or delete what a stream, a repair or a person might."""
-    symbol, source, day = chance.choice(SYMBOLS), chance.choice(SOURCES), chance.choice(DAYS)
-    session = session_of(day)
-    action = chance.choice(
-        ["bars"] * 6 + ["cover"] * 4 + ["vendor"] * 2 + ["halt", "delete", "delete vendor", "uncover"]
-    )
-    if action == "bars":
-        edges = [session.pre_open_at, session.open_at, session.close_at, session.post_close_at]
-        minutes = int((session.post_close_at - session.pre_open_at) / timedelta(minutes=1))
-        # Around the edges, where a bar could straddle, and anywhere.
-        near = [edge + timedelta(minutes=n) for edge in edges for n in range(-6, 6)]
-        anywhere = [session.pre_open_at + timedelta(minutes=chance.randrange(minutes)) for _ in range(20)]
-        for bar_at in chance.sample([m for m in near if session.segment(m)], 15) + anywhere:
-            prices = sorted(Decimal(chance.randrange(1, 10**9)) / 10**6 for _ in range(4))
-            low, first, last, high = prices
-            put_bar(
-                connection,
-                source,
-                symbol,
-                bar_at,
-                None if chance.random() < 0.2 else (first, high, low, last),
-                volume=chance.choice([0, 1, 3, 100, 12345]),
-                revision=chance.randrange(1, 9),
-                # Earlier than what was built before, too: a repair keeps the times.
-                revised_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(1000)),
-            )
-    elif action in {"cover", "halt", "uncover"}:
-        change_status(connection, chance, action, (source, symbol, day))
-    elif action == "vendor":
-        put_vendor_bar(
-            connection,
-            chance.choice(SOURCES),
-            symbol,
-            day,
-            Decimal(chance.randrange(1, 99)),
-            revision=chance.randrange(1, 9),
-        )
-    elif action == "delete":
-        connection.execute(
-            "delete from lake.bars_1m where symbol = %s and session_date = %s and segment = any(%s)",
-            [symbol, day, chance.choice([["regular"], ["pre", "regular", "post"]])],
-        )
-    else:
-        connection.execute("delete from lake.vendor_bars where symbol = %s and session_date = %s", [symbol, day])
-
-
-def change_status(
-    connection: psycopg.Connection[Any], chance: random.Random, action: str, key: tuple[str, str, date]
-) -> None:
-    """Cover a part of a session, or nothing of it any more, or halt and resume trading."""
-    session, second = session_of(key[2]), timedelta(seconds=1)
-    length = (session.post_close_at - session.pre_open_at) // second
-    moments = sorted(session.pre_open_at + chance.randrange(length + 1) * second for _ in range(2))
-    if chance.random() < 0.3:
-        moments = [moment.replace(second=0) for moment in moments]
-    if action == "uncover":
-        connection.execute("delete from lake.feed_coverage where (source, symbol, session_date) = (%s, %s, %s)", key)
-    elif action == "halt":
-        for moment in moments:
-            change = [*key[:2], moment, chance.choice(["halt", "resume"]), chance.choice(["", "LUDP"])]
-            connection.execute(
-                "insert into lake.trading_halts values (%s, %s, %s, %s, %s) on conflict do nothing", change
-            )
-    elif moments[0] < moments[1]:
-        connection.execute(
-            "insert into lake.feed_coverage as stored values (%s, %s, %s, tstzmultirange(tstzrange(%s, %s))) "
-            "on conflict (source, symbol, session_date) do update set covered = stored.covered + excluded.covered",
-            [*key, *moments],
-        )
-
-
-def in_order(rows: list[Row], columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    return sorted((tuple(row[name] for name in columns) for row in rows), key=lambda row: row[:3])
-
-
-def assert_marts_as_expected(connection: psycopg.Connection[Any], where: str) -> None:
-    intraday, historical = expected_marts(connection)
-    found = read(connection, "select * from marts.intraday_ohlcv")
-    assert in_order(found, BAR_COLUMNS) == in_order(intraday, BAR_COLUMNS), where
-    gaps = read(connection, "select * from marts.bar_gaps order by origin, symbol, gap_at")
-    assert gaps == expected_gaps(connection), where
-    columns = (*BAR_COLUMNS, "is_vendor_bar")
-    found = read(connection, "select * from marts.historical_ohlcv")
-    assert in_order(found, columns) == in_order(historical, columns), where
 
 
 def test_the_project_builds_on_an_empty_lake_and_all_its_tests_hold(
@@ -225,14 +93,72 @@ def test_incremental_marts_equal_an_independent_computation_after_any_changes(
     for step in range(7):
         for _ in range(chance.randrange(1, 6)):
             change_something(connection, chance)
+        meddling = chance.sample(MEDDLING, 2)
+        for statement in meddling:
+            connection.execute(statement.encode())
         dbt(*RUN_MARTS)
-        assert_marts_as_expected(connection, f"seed {seed}, step {step}")
+        assert_marts_as_expected(connection, f"seed {seed}, step {step}, {meddling}")
     incremental = read(connection, "select * from marts.intraday_ohlcv order by symbol, interval, bar_at")
     assert incremental
     dbt("run", "--full-refresh")
     assert_marts_as_expected(connection, f"seed {seed}, full refresh")
     assert read(connection, "select * from marts.intraday_ohlcv order by symbol, interval, bar_at") == incremental
     dbt("test", "--select", "test_type:generic")
+
+
+def test_sessions_that_were_lost_without_a_trace_are_built_again_when_asked_for(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    """As after a restore: no trigger saw the change."""
+    for symbol in SYMBOLS:
+        for day in DAYS:
+            for minute in range(3):
+                bar_at = session_of(day).open_at + timedelta(minutes=minute)
+                put_bar(connection, "lean", symbol, bar_at, (Decimal(2),) * 4)
+    dbt(*RUN_MARTS)
+    connection.execute("set session_replication_role = replica")
+    connection.execute(f"delete from marts.intraday_ohlcv where {HALF_OF_THEM}".encode())
+    connection.execute("update marts.intraday_ohlcv set volume = 7")
+    connection.execute("update marts.historical_ohlcv set volume = 7")
+    connection.execute("update staging.int_session_gaps set not_collected = '{}'")
+    connection.execute("reset session_replication_role")
+    dbt(*RUN_MARTS)
+
+    def wrong() -> set[tuple[str, date]]:
+        intraday, historical = expected_marts(connection)
+        found = read(connection, "select * from marts.intraday_ohlcv")
+        daily = read(connection, "select * from marts.historical_ohlcv")
+        right = {tuple(row[name] for name in BAR_COLUMNS) for row in (*intraday, *historical)}
+        bad = {tuple(row[name] for name in BAR_COLUMNS) for row in (*found, *daily)} ^ right
+        place = [BAR_COLUMNS.index(name) for name in ("symbol", "session_date")]
+        return {(row[place[0]], row[place[1]]) for row in bad}
+
+    everything = {(symbol, day) for symbol in SYMBOLS for day in DAYS}
+    assert wrong() == everything, "nothing noticed them"
+    assert forget_builds(settings, Rebuild(HALF_DAY, HALF_DAY, ("IBM",))) == 1
+    assert wrong() == everything, "the marts stay until the models run"
+    dbt(*RUN_MARTS)
+    assert wrong() == everything - {("IBM", HALF_DAY)}
+    assert forget_builds(settings, Rebuild(start=HALF_DAY)) == 4
+    dbt(*RUN_MARTS)
+    assert wrong() == {(symbol, DAYS[0]) for symbol in SYMBOLS}
+    assert forget_builds(settings, Rebuild()) == 6
+    dbt(*RUN_MARTS)
+    assert_marts_as_expected(connection, "everything")
+
+
+def test_sessions_that_nobody_knows_cannot_be_built_again(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    put_bar(connection, "lean", "IBM", session_of(HALF_DAY).open_at, (Decimal(2),) * 4)
+    dbt(*RUN_MARTS)
+    with pytest.raises(UsageError, match="no session of NOSUCH from 2013-11-29 to 2013-11-29, nor has the lake"):
+        forget_builds(settings, Rebuild(HALF_DAY, HALF_DAY, ("NOSUCH",)))
+    with pytest.raises(UsageError, match="Swap them"):
+        Rebuild(HALF_DAY, DAYS[0])
+    before = read(connection, "select array_agg(xmin::text) from marts.intraday_ohlcv")
+    dbt(*RUN_MARTS)
+    assert read(connection, "select array_agg(xmin::text) from marts.intraday_ohlcv") == before
 
 
 def test_a_run_without_news_writes_no_row(connection: psycopg.Connection[Any], dbt: Dbt) -> None:

@@ -5,7 +5,8 @@
         unique_key=['source', 'symbol', 'session_date'],
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['source', 'symbol', 'session_date'], 'unique': true}],
-        post_hook="{{ delete_unexpected_sessions(this) }}",
+        pre_hook="{{ begin_building() }}",
+        post_hook=["{{ delete_unexpected_sessions(this) }}", "{{ watch_changes(this) }}"],
     )
 }}
 

@@ -4,7 +4,6 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +16,10 @@ from market.sessions import sessions_between
 
 if TYPE_CHECKING:
     from _csv import Reader
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class CsvFeed(Feed):
@@ -33,7 +36,7 @@ class CsvFeed(Feed):
 
     name = "csv"
 
-    def __init__(self, now: Callable[[], datetime] = partial(datetime.now, UTC)) -> None:
+    def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
         self._now = now
 
     def check(self, request: FeedRequest) -> int:

@@ -139,6 +139,29 @@ def test_a_task_that_failed_is_tried_again(
     assert lines[-1] == "thing is done."
 
 
+def test_a_task_that_would_fail_again_is_told_once_and_not_started_again(
+    supervisor: Supervisor, service_factory: Callable[..., Service], lines: list[str], home: Home
+) -> None:
+    code = "import sys; print('Error: a test of the marts failed'); sys.exit(3)"
+    supervisor.start([service_factory(code, is_task=True, final_statuses=frozenset({3}))], wait=False)
+    step_until(supervisor, lambda: supervisor.is_done("thing"))
+    supervisor.step()
+    (line,) = lines
+    assert line == supervisor.failure("thing")
+    assert line.startswith("thing ended with exit code 3. Its last lines:\nError: a test of the marts failed")
+    assert recorded_processes(home) == {}
+
+
+def test_another_exit_code_of_such_a_task_is_a_crash(
+    supervisor: Supervisor, service_factory: Callable[..., Service], lines: list[str]
+) -> None:
+    service = service_factory("import sys; sys.exit(1)", is_task=True, final_statuses=frozenset({3}))
+    supervisor.start([service], wait=False)
+    step_until(supervisor, lambda: len(lines) > 1)
+    assert not supervisor.is_done("thing")
+    assert supervisor.failure("thing") is None
+
+
 def test_what_was_started_last_is_stopped_first(
     supervisor: Supervisor, service_factory: Callable[..., Service], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pytest
 
 from ingest.publisher import PublishSummary
@@ -55,8 +56,9 @@ class PlayedBroker:
 class PlayedLake:
     """Has everything at once, or never."""
 
-    def __init__(self, *, is_stuck: bool = False) -> None:
+    def __init__(self, *, is_stuck: bool = False, known: list[Bar] | None = None) -> None:
         self.is_stuck = is_stuck
+        self.known = set(known or [])
         self.waited_for: list[Mapping[tuple[str, int], int]] = []
 
     def wait_for(self, ends: Mapping[tuple[str, int], int], **_: Any) -> None:
@@ -64,6 +66,10 @@ class PlayedLake:
         if self.is_stuck:
             msg = "After 300 s 3 messages are still not in PostgreSQL."
             raise ServiceError(msg)
+
+    def vendor_bars(self, source: str) -> set[Bar]:
+        assert source == "sample"
+        return self.known
 
 
 def materialize(broker: PlayedBroker, lake: PlayedLake) -> dg.ExecuteInProcessResult:
@@ -76,7 +82,7 @@ def test_history_is_published_and_awaited() -> None:
     result = materialize(broker, lake)
     assert result.success
     assert broker.published == BARS_OF_TWO
-    assert lake.waited_for == [ENDS]
+    assert lake.waited_for == [ENDS, ENDS]
     (event,) = result.asset_materializations_for_node("history__sample_daily_bars")
     values = {name: entry.value for name, entry in event.metadata.items()}
     assert values == {
@@ -88,6 +94,20 @@ def test_history_is_published_and_awaited() -> None:
         "last_session": "2013-12-02",
         "publish_seconds": 0.5,
     }
+
+
+def test_what_the_lake_has_is_not_published_again() -> None:
+    same = bar("IBM", datetime(2013, 10, 7, 13, 30, tzinfo=UTC))
+    priced = msgspec.structs.replace(same, open=Decimal("10.500000"))  # as PostgreSQL gives it
+    other = msgspec.structs.replace(BARS_OF_TWO[1], volume=99)
+    broker = PlayedBroker()
+    assert materialize(broker, PlayedLake(known=[priced, other])).success
+    assert broker.published == BARS_OF_TWO[1:]
+    broker.published.clear()
+    result = materialize(broker, PlayedLake(known=BARS_OF_TWO))
+    assert broker.published == []
+    (event,) = result.asset_materializations_for_node("history__sample_daily_bars")
+    assert (event.metadata["dagster/row_count"].value, event.metadata["sent"].value) == (3, 0)
 
 
 def test_a_lake_that_does_not_come_so_far_is_an_error() -> None:

@@ -8,7 +8,8 @@
             {'columns': ['symbol', 'session_date'], 'unique': true},
             {'columns': ['session_date']},
         ],
-        post_hook="{{ delete_sessions_without_daily_bar(this) }}",
+        pre_hook="{{ begin_building() }}",
+        post_hook=["{{ delete_sessions_without_daily_bar(this) }}", "{{ watch_changes(this) }}"],
     )
 }}
 

@@ -8,7 +8,8 @@
             {'columns': ['symbol', 'interval', 'bar_at'], 'unique': true},
             {'columns': ['symbol', 'session_date']},
         ],
-        post_hook="{{ delete_emptied_sessions(this) }}",
+        pre_hook=["{{ begin_building() }}", "{{ delete_unknown_sessions(this) }}"],
+        post_hook="{{ watch_changes(this) }}",
     )
 }}
 

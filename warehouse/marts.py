@@ -1,0 +1,106 @@
+"""The marts as others see them than dbt, who builds them: which of their sessions are to be built again."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from market.errors import ServiceError, UsageError
+from market.settings import Settings
+from warehouse.connection import connect
+
+_NOTHING: Final = "00000000-0000-0000-0000-000000000000"
+"""The digest of a session that was built from nothing that there is."""
+_CHOSEN: Final = (
+    "(%(start)s::date is null or session_date >= %(start)s) and (%(end)s::date is null or session_date <= %(end)s) "
+    "and (%(symbols)s::text[] is null or symbol = any(%(symbols)s))"
+)
+_BUILT_BY_SESSION: Final = """
+select n.nspname, c.relname
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+join pg_attribute as a on a.attrelid = c.oid
+where n.nspname in ('staging', 'marts') and c.relkind = 'r' and a.attname = 'built_from' and not a.attisdropped
+order by n.nspname, c.relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """Which sessions are to be built again.
+
+    Attributes
+    ----------
+    start, end
+        The first and the last session, both included; ``None`` is no bound.
+    symbols
+        The symbols; none means all.
+
+    Raises
+    ------
+    UsageError
+        If ``end`` lies before ``start``.
+    """
+
+    start: date | None = None
+    end: date | None = None
+    symbols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.end is not None and self.end < self.start:
+            msg = f"The end {self.end} lies before the start {self.start}. Swap them."
+            raise UsageError(msg)
+
+    def __str__(self) -> str:
+        bounds = (("from", self.start), ("to", self.end))
+        days = " ".join(f"{word} {day}" for word, day in bounds if day is not None)
+        return "".join(f" {part}" for part in (f"of {', '.join(self.symbols)}" if self.symbols else "", days) if part)
+
+
+def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
+    """Let the next run of the models build sessions again, whatever they were built from, and return how many.
+
+    Until then the marts stay as they are.
+
+    Raises
+    ------
+    UsageError
+        If neither the lake nor a mart knows such a session.
+    ServiceError
+        If the database cannot be reached or was never set up.
+    """
+    values = {"start": rebuild.start, "end": rebuild.end, "symbols": list(rebuild.symbols) or None, "nothing": _NOTHING}
+    with connect(settings, application_name="tapehouse marts") as connection, _set_up():
+        connection.execute("select set_config('tapehouse.is_building', 'on', true)")
+        relations = connection.execute(_BUILT_BY_SESSION).fetchall()
+        known = _known_sessions(connection, relations, values)
+        for relation in relations:
+            query = SQL("update {} set built_from = %(nothing)s where {}")
+            connection.execute(query.format(Identifier(*relation), SQL(_CHOSEN)), values)
+    if not known:
+        msg = f"The marts have no session{rebuild}, nor has the lake. lake.bar_sessions and lake.vendor_bars say which there are."
+        raise UsageError(msg)
+    return known
+
+
+@contextmanager
+def _set_up() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        msg = "The database was not set up yet. Start the platform with ./run up."
+        raise ServiceError(msg) from error
+
+
+def _known_sessions(connection: Connection[Any], relations: list[tuple[Any, ...]], values: Mapping[str, object]) -> int:
+    sources = [("lake", "bar_sessions"), ("lake", "vendor_bars"), *relations]
+    query = SQL("select symbol, session_date from {} where {}")
+    each = [query.format(Identifier(*source), SQL(_CHOSEN)) for source in sources]
+    count = SQL("select count(*) from ({}) as known").format(SQL(" union ").join(each))
+    ((known,),) = connection.execute(count, values).fetchall()
+    return int(known)

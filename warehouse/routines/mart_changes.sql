@@ -1,0 +1,17 @@
+-- A mart's rows bear the digest of what they were built from. Where anybody but dbt changes a row of a session, the rest of
+-- it gets a digest that nothing has, and the next run of the models builds the session again. The trigger is on every mart
+-- that is built session by session; dbt makes it with the table (macros/runtime/changes_by_others.sql).
+create or replace function staging.note_changed_mart() returns trigger
+language plpgsql
+as $$
+declare
+    nothing constant uuid := '00000000-0000-0000-0000-000000000000';
+begin
+    execute format(
+        'update %I.%I set built_from = $1 where built_from is distinct from $1 '
+        'and (symbol = $2 and session_date = $3 or symbol = $4 and session_date = $5)',
+        tg_table_schema, tg_table_name
+    ) using nothing, old.symbol, old.session_date, new.symbol, new.session_date;
+    return null;
+end
+$$;
