@@ -126,13 +126,19 @@ class Dbt:
         with _environment(self._environment()):
             result = dbtRunner(callbacks=[receive]).invoke(arguments)
         if not result.success:
-            self._refuse_failures(getattr(result.result, "results", None) or [])
+            self.refuse_failures(getattr(result.result, "results", None) or [])
             cause = "; ".join(dict.fromkeys(filter(None, problems))) or str(result.exception)
             msg = f"dbt {command[0]} failed: {cause}. The whole log: {self.folder / 'logs' / 'dbt.log'}"
             raise ServiceError(msg) from result.exception
 
-    def _refuse_failures(self, results: Sequence[Any]) -> None:
-        """Name the models and tests that failed by themselves, if dbt ran any."""
+    def refuse_failures(self, results: Sequence[Any]) -> None:
+        """Look at the outcomes of what dbt ran.
+
+        Raises
+        ------
+        ModelsFailedError
+            If models or tests failed, all of them by themselves: says which, and where their rows are.
+        """
         failed = [result for result in results if str(result.status) in _FAILED]
         if not failed or any(_PASSING.search(result.message or "") for result in failed):
             return

@@ -27,6 +27,10 @@ COPIED = (
     "interval, bar_at, open, high, low, close, volume, vwap, trade_count, session_date, segment, is_final, revision, origin, "
     "revised_at, built_from"
 )
+STRANGERS = (
+    f"insert into marts.intraday_ohlcv (symbol, {COPIED}) "
+    f"select 'NONE', {COPIED} from marts.intraday_ohlcv where symbol = 'IBM'"
+)
 MEDDLING = (
     f"delete from marts.intraday_ohlcv where {HALF_OF_THEM}",
     f"update marts.intraday_ohlcv set volume = volume + 1 where {HALF_OF_THEM}",
@@ -35,7 +39,7 @@ MEDDLING = (
     # Moved to another session that there is, or to one that there is not; a copy under a symbol that there is not.
     "update marts.intraday_ohlcv set session_date = '2013-12-02' where session_date = '2013-11-27' and symbol = 'SPY'",
     f"update marts.intraday_ohlcv set session_date = '2013-12-24' where {HALF_OF_THEM}",
-    f"insert into marts.intraday_ohlcv (symbol, {COPIED}) select 'NONE', {COPIED} from marts.intraday_ohlcv where symbol = 'IBM'",
+    STRANGERS,
     "update marts.historical_ohlcv set close = high",
     "delete from marts.historical_ohlcv where symbol = 'IBM'",
     "update staging.int_session_gaps set no_trade = '{}', not_collected = '{}' where symbol = 'SPY'",

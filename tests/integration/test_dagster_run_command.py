@@ -3,14 +3,18 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from ingest.feeds import FeedRequest, get_feed
 from ingest.topics import end_offsets, ensure_topics
+from market.records import Bar
 from market.settings import CHECKOUT, Settings
 from market.topics import BARS, TOPICS
+from orchestration.resources import Lake
+from orchestration.run import FAILS_AGAIN
 from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
@@ -73,9 +77,46 @@ def test_a_failing_model_fails_the_command_with_its_name_and_without_a_stack_tra
     finally:
         with psycopg.connect(settings.require_database(), autocommit=True) as connection:
             connection.execute("alter table lake.latest_quotes rename column bid_since to bid_at")
-    assert done.returncode == 1
+    assert done.returncode == FAILS_AGAIN
+    assert "Error: The model stg_latest_quotes failed: Database Error" in done.stderr
     assert "bid_at" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_failing_test_fails_the_command_with_its_name_and_where_its_rows_are(settings: Settings) -> None:
+    low_above_open = (
+        "insert into lake.vendor_bars values ('v', 'IBM', '1d', %s, %s, 1, 3, 2, 3, 7, 't', 0, 1, now(), 1)"
+    )
+    with psycopg.connect(settings.require_database(), autocommit=True) as connection:
+        connection.execute(low_above_open, ["2013-11-29 14:30:00+00", "2013-11-29"])
+        done = run(settings, "marts")
+        connection.execute("delete from lake.vendor_bars where source = 'v'")
+        assert done.returncode == FAILS_AGAIN
+        assert "Traceback" not in done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: The test ")]
+        assert line.startswith(
+            "Error: The test bar_identities_historical_ohlcv_ of historical_ohlcv failed: 1 row. ./run sql - < "
+        )
+        query = Path(line.split("'")[1]).read_text()
+        (row,) = connection.execute(query.encode()).fetchall()
+        assert "IBM" in row
+
+
+def test_vendor_bars_are_told_as_they_were_published(settings: Settings) -> None:
+    published = list(get_feed("sample").read(FeedRequest(symbols=("FB",))))
+    with psycopg.connect(settings.require_database(), autocommit=True) as connection:
+        for record in published:
+            assert isinstance(record, Bar)
+            values = [*(getattr(record, name) for name in ("open", "high", "low", "close", "volume"))]
+            connection.execute(
+                "insert into lake.vendor_bars values "
+                "('sample', 'FB', '1d', to_timestamp(%s), '2012-05-18', %s, %s, %s, %s, %s, 't', 0, 1, now(), 1)",
+                [record.ts // 1_000_000, *values],
+            )
+        found = Lake(settings).vendor_bars("sample")
+        connection.execute("delete from lake.vendor_bars")
+    assert found == set(published)
+    assert Lake(settings).vendor_bars("sample") == set()
 
 
 def test_a_lake_that_lacks_messages_ends_the_wait_with_how_many(settings: Settings) -> None:
@@ -97,7 +138,9 @@ def test_an_unknown_job_is_wrong_usage(settings: Settings) -> None:
 
 def test_a_job_that_is_asked_to_stop_ends_and_does_not_publish_again(settings: Settings) -> None:
     with psycopg.connect(settings.require_database(), autocommit=True) as connection:
-        connection.execute("update lake.stream_offsets set next_offset = 0 where topic = %s", [BARS.name])
+        for place, end in end_offsets(settings.require_kafka(), topics=(BARS,)).items():
+            put = "update lake.stream_offsets set next_offset = %s where topic = %s and partition = %s"
+            connection.execute(put, [end, *place])
     before = bars_on_the_broker(settings)
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestration.run", "history"],

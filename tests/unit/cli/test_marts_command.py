@@ -1,0 +1,100 @@
+"""The command that builds the marts: what it asks for and how it ends; dbt and the database are played by the test."""
+
+import functools
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import pytest
+
+from market.errors import ModelsFailedError, UsageError
+from market.settings import Settings
+from tests.unit.cli.conftest import CallCommand
+from warehouse.marts import Rebuild
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+class Played:
+    """Knows three sessions; builds what it is asked to, or fails."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[Rebuild] = []
+        self.built: list[Sequence[str]] = []
+        self.fails = False
+
+    def forget(self, _settings: Settings, rebuild: Rebuild) -> int:
+        if rebuild.symbols == ("NOSUCH",):
+            msg = f"The marts have no session{rebuild}, nor has the lake."
+            raise UsageError(msg)
+        self.forgotten.append(rebuild)
+        return 3
+
+    def run(self, _settings: Settings, names: Sequence[str]) -> None:
+        self.built.append(names)
+        if self.fails:
+            msg = "The test not_null of bars failed: 2 rows."
+            raise ModelsFailedError(msg)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    played = Played()
+    monkeypatch.setattr("warehouse.marts.forget_builds", played.forget)
+    monkeypatch.setattr("orchestration.run.run_jobs", played.run)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@127.0.0.1:1/nowhere")
+    return played
+
+
+@pytest.fixture
+def call(call_command: CallCommand) -> Call:
+    """Runs the command; returns the exit code and what it printed."""
+    return functools.partial(call_command, "marts")
+
+
+def test_the_marts_are_built(call: Call, played: Played) -> None:
+    code, out, _ = call()
+    assert (code, played.forgotten, played.built) == (0, [], [["marts"]])
+    assert "every test holds" in out
+
+
+def test_sessions_are_built_again_when_asked_for(call: Call, played: Played) -> None:
+    code, out, _ = call("--rebuild", "--start", "2013-10-07", "--symbols", "spy,IBM")
+    assert code == 0
+    assert played.forgotten == [Rebuild(date(2013, 10, 7), None, ("SPY", "IBM"))]
+    assert "Building 3 sessions again" in out
+    assert call("--rebuild")[0] == 0
+    assert played.forgotten[1] == Rebuild()
+    assert len(played.built) == 2
+
+
+def test_a_failing_test_of_the_marts_is_one_plain_message(call: Call, played: Played) -> None:
+    played.fails = True
+    code, out, err = call()
+    assert code == 1
+    assert "Error: The test not_null of bars failed: 2 rows." in err
+    assert "every test holds" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--start", "2013-10-07"),
+        ("--symbols", "spy"),
+        ("--rebuild", "--start", "yesterday"),
+        ("--rebuild", "--symbols", "nosuch"),
+        ("--rebuild", "--start", "2013-10-08", "--end", "2013-10-07"),
+    ],
+)
+def test_wrong_usage_builds_nothing(call: Call, played: Played, arguments: tuple[str, ...]) -> None:
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert "Traceback" not in err
+    assert played.built == []
+
+
+def test_without_a_database_nothing_can_be_built(call: Call, played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    code, _, err = call("--rebuild")
+    assert code == 2
+    assert "PostgreSQL is not running here" in err
+    assert played.forgotten == []
