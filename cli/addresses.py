@@ -22,7 +22,7 @@ def without_password(url: str) -> str:
     return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, "", ""))
 
 
-def shown_addresses(settings: Settings, running: Mapping[str, str]) -> dict[str, str]:
+def shown_addresses(settings: Settings, running: Mapping[str, str], *, absent: str = "not running") -> dict[str, str]:
     """Return every address by what it is of, as a user may see it.
 
     Parameters
@@ -31,14 +31,16 @@ def shown_addresses(settings: Settings, running: Mapping[str, str]) -> dict[str,
         With the addresses of the running engines.
     running
         What the running platform published; says which engines are embedded.
+    absent
+        What is said of an engine without an address.
     """
     kafka = settings.kafka_bootstrap_servers
     database = settings.database_url.get_secret_value() if settings.database_url else None
     return {
-        "Kafka": kafka or "not running",
-        "PostgreSQL": without_password(database) if database else "not running",
+        "Kafka": kafka or absent,
+        "PostgreSQL": without_password(database) if database else absent,
         "Lake": settings.lake,
         "Spark": settings.spark_master or "local",
-        "Dagster": running.get("DAGSTER_URL", "not running"),
+        "Dagster": running.get("DAGSTER_URL", absent),
         "Home": str(settings.home),
     }

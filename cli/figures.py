@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from infra.local.home import Home, process_is_alive
+from infra.local.home import Home, Phase, process_is_alive
 from infra.local.supervisor import recorded_processes
 from market.errors import TapehouseError
 from market.settings import Settings
 
 if TYPE_CHECKING:
-    from warehouse.progress import StreamStatus
+    from warehouse.progress import RowCount, StreamStatus
 
 MEBIBYTE: Final = 1024 * 1024
 
@@ -66,7 +66,7 @@ class TopicFigures:
 class Figures:
     """Everything that ``./run status`` shows; what could not be had is ``None`` or empty, and ``problems`` says why."""
 
-    running: bool
+    phase: Phase | None
     command: str | None
     processes: list[ProcessFigures] = field(default_factory=list)
     topics: list[TopicFigures] = field(default_factory=list)
@@ -76,13 +76,29 @@ class Figures:
     newest_event_at: datetime | None = None
     last_batch_at: datetime | None = None
     last_batch_seconds: float | None = None
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: "dict[str, RowCount]" = field(default_factory=dict)
     missing_bars: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        """Whether a platform runs on this home, be it still starting or about to stop."""
+        return self.phase is not None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether everything runs that should; what starts or stops need not answer."""
+        if self.phase is Phase.STOPPING:
+            return True
+        answers = not self.problems or self.phase is Phase.STARTING
+        return answers and all(process.state == "running" for process in self.processes)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures with times as ISO 8601."""
         content = asdict(self)
+        content["running"] = self.running
+        content["rows"] = {name: count.rows for name, count in self.rows.items()}
+        content["estimated_rows"] = [name for name, count in self.rows.items() if not count.is_exact]
         content["topics"] = [{**asdict(topic), "lag": topic.lag} for topic in self.topics]
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in content.items()}
 
@@ -90,7 +106,7 @@ class Figures:
 def gather(home: Home, settings: Settings) -> Figures:
     """Return the figures of the platform on this home; asks the engines at the same time."""
     owner = home.owner()
-    figures = Figures(running=owner is not None, command=owner.command if owner else None, processes=_processes(home))
+    figures = Figures(home.phase(), owner.command if owner else None, _processes(home))
     with ThreadPoolExecutor(max_workers=2) as pool:
         database = pool.submit(_database_figures, settings, figures)
         ends = _broker_ends(settings, figures)
@@ -103,7 +119,7 @@ def gather(home: Home, settings: Settings) -> Figures:
 def _database_figures(settings: Settings, figures: Figures) -> "StreamStatus | None":
     if settings.database_url is None:
         return None
-    from warehouse.progress import stream_status
+    from warehouse.progress import RowCount, stream_status
 
     try:
         status = stream_status(settings)
@@ -116,9 +132,9 @@ def _database_figures(settings: Settings, figures: Figures) -> "StreamStatus | N
         figures.last_batch_at = status.last_batch.published_at
         figures.last_batch_seconds = status.last_batch.duration_ms / 1000
     figures.rows = {
-        "lake.bars_1m": status.bars,
-        "lake.vendor_bars": status.vendor_bars,
-        "lake.latest_quotes": status.quoted_symbols,
+        "lake.bars_1m": RowCount(status.bars),
+        "lake.vendor_bars": RowCount(status.vendor_bars),
+        "lake.latest_quotes": RowCount(status.quoted_symbols),
         **{f"marts.{name}": rows for name, rows in status.marts.items()},
     }
     figures.missing_bars = dict(status.missing_bars)

@@ -83,6 +83,7 @@ def run_once(settings: "Settings", options: OnceOptions) -> bool:
         raise FeedError(msg)
     engines_started = time.monotonic()
     with running_platform(settings, COMMAND, most_failures=MOST_FAILURES) as platform:
+        platform.started()
         say(f"Taking {total:,} records of the feed {feed.name} to the end of every stage …")
         stages.seconds["start of the engines"] = time.monotonic() - engines_started
         summary = _publish(platform, feed, request, stages)
@@ -198,11 +199,11 @@ def _show(platform: Platform, summary: "PublishSummary", stages: Stages) -> None
         "lake.bars_1m": status.bars,
         "lake.vendor_bars": status.vendor_bars,
         "lake.latest_quotes": status.quoted_symbols,
-        **{f"marts.{name}": number for name, number in status.marts.items()},
         **{f"missing bars, {reason}": number for reason, number in status.missing_bars.items()},
     }
-    for name, number in counts.items():
-        rows.add_row(name, f"{number:,}")
+    shown = {name: f"{number:,}" for name, number in counts.items()}
+    for name, number in [*shown.items(), *((f"marts.{name}", str(number)) for name, number in status.marts.items())]:
+        rows.add_row(name, number)
     console.print(rows)
     times = Table("stage", "seconds", title="Wall time")
     times.columns[1].justify = "right"

@@ -16,8 +16,9 @@ import typer
 from cli.services import prepare_stores, start_engines
 from cli.signals import StopSignals
 from infra.local.disk import require_space
-from infra.local.home import Home
+from infra.local.home import Home, Phase
 from infra.local.supervisor import Supervisor, stop_orphans
+from market.errors import ServiceError
 from market.settings import Settings
 
 Result = TypeVar("Result")
@@ -49,6 +50,10 @@ class Platform:
     settings: Settings
     supervisor: Supervisor
     addresses: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def started(self) -> None:
+        """Tell the other commands that everything runs."""
+        self.home.write_phase(Phase.RUNNING)
 
     def publish_address(self, name: str, address: str) -> None:
         """Add an address to those that other commands can read."""
@@ -122,6 +127,7 @@ def running_platform(settings: Settings, command: str, *, most_failures: int | N
     home, signals = Home(settings.home), StopSignals()
     with signals.installed(), home.lock(command):
         require_space(home.path)
+        home.write_phase(Phase.STARTING)
         stop_orphans(home, say)
         platform = Platform(home, settings, Supervisor(home, say, most_failures=most_failures))
         try:
@@ -129,6 +135,8 @@ def running_platform(settings: Settings, command: str, *, most_failures: int | N
             yield platform
         finally:
             signals.stopping()
+            with suppress(ServiceError):  # a full disk is no reason to leave anything running
+                home.write_phase(Phase.STOPPING)
             home.remove_addresses()
             platform.supervisor.stop(hurry=signals.is_in_a_hurry)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.local.home import Phase
+
 if TYPE_CHECKING:
     from cli.figures import Figures
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 def status(*, json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Show addresses, lag, newest bar, rows and the health of every process.
 
-    Exits 1 if something that should run does not, or an engine cannot be asked.
+    Exits 1 if something that should run does not, or an engine cannot be asked; while the platform starts or stops, that is
+    as it should be.
     """
     from cli.addresses import shown_addresses
     from cli.figures import gather
@@ -23,13 +26,14 @@ def status(*, json_output: Annotated[bool, typer.Option("--json", help="Print on
 
     settings = connected_settings(load_settings())
     home = Home(settings.home)
-    addresses = shown_addresses(settings, home.addresses())
     figures = gather(home, settings)
+    absent = "starting" if figures.phase is Phase.STARTING else "not running"
+    addresses = shown_addresses(settings, home.addresses(), absent=absent)
     if json_output:
         typer.echo(json.dumps({"addresses": addresses, **figures.as_json()}, indent=2))
     else:
         _show(addresses, figures)
-    if figures.problems or any(process.state != "running" for process in figures.processes):
+    if not figures.is_well:
         raise typer.Exit(1)
 
 
@@ -37,8 +41,7 @@ def _show(addresses: dict[str, str], figures: "Figures") -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    headline = f"Tapehouse is running (`{figures.command}`)" if figures.running else "Tapehouse is not running here"
-    console.print(_table(headline, ("what", "address"), list(addresses.items())))
+    console.print(_table(_headline(figures), ("what", "address"), list(addresses.items())))
     if figures.topics:
         topics = [(t.topic, f"{t.end:,}", f"{t.taken_in:,}", f"{t.lag:,}") for t in figures.topics]
         console.print(_table("Topics", ("topic", "messages", "taken in", "lag"), topics, numbers_from=1))
@@ -46,7 +49,7 @@ def _show(addresses: dict[str, str], figures: "Figures") -> None:
     if progress:
         console.print(_table("Stream", ("what", "now"), progress))
     if figures.rows:
-        rows = [(name, f"{count:,}") for name, count in figures.rows.items()]
+        rows = [(name, str(count)) for name, count in figures.rows.items()]
         console.print(_table("Rows", ("table", "rows"), rows, numbers_from=1))
     if figures.processes:
         processes = [
@@ -56,8 +59,16 @@ def _show(addresses: dict[str, str], figures: "Figures") -> None:
         memory = sum(process.memory_mib for process in figures.processes)
         title = f"Processes, {memory:,.0f} MiB together"
         console.print(_table(title, ("name", "pid", "state", "memory MiB", "up"), processes, numbers_from=3))
+    colour = "red" if figures.phase in {None, Phase.RUNNING} else "dim"
     for problem in figures.problems:
-        console.print(f"[red]{problem}[/]", highlight=False)
+        console.print(f"[{colour}]{problem}[/]", highlight=False)
+
+
+def _headline(figures: "Figures") -> str:
+    if figures.phase is None:
+        return "Tapehouse is not running here"
+    hint = ": not everything answers yet" if figures.phase is Phase.STARTING else ""
+    return f"Tapehouse is {figures.phase} (`{figures.command}`){hint}"
 
 
 def _progress_rows(figures: "Figures") -> list[tuple[str, str]]:

@@ -62,6 +62,7 @@ def up(
     try:
         with running_platform(settings, "./run up") as platform:
             _start_services(platform, live_feed, symbols, speed, dagster_port)
+            platform.started()
             _show_addresses(platform)
             while True:
                 platform.supervisor.step()

@@ -23,6 +23,7 @@ POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
         **{table_key(table): LIVE for table in (MESSAGES, TRADES, BAR_REVISIONS, PG_BARS, PG_STREAM_BATCHES)},
         asset_key(Group.MARTS, "realtime_prices"): LIVE,
         asset_key(Group.MARTS, "intraday_ohlcv"): LIVE,
+        asset_key(Group.MARTS, "bar_gaps"): LIVE,
         asset_key(Group.MARTS, "historical_ohlcv"): DAILY,
     }
 )

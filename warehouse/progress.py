@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import Connection, IsolationLevel
+from psycopg.sql import SQL, Identifier
 
 from market.errors import ServiceError
 from market.settings import Settings
@@ -15,6 +16,8 @@ from warehouse.connection import connect
 
 _POLL_SECONDS: Final = 0.2
 _COMMIT_MARGIN: Final = timedelta(minutes=1)
+_COUNT_SECONDS: Final = 1.0
+"""How long the rows of a mart are counted at most: some ten million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,17 @@ class Batch:
     duration_ms: int
     messages: int
     newest_event_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows a table has, counted or, if that would take too long, as PostgreSQL last estimated them."""
+
+    rows: int
+    is_exact: bool = True
+
+    def __str__(self) -> str:
+        return f"{'' if self.is_exact else 'about '}{self.rows:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class StreamStatus:
     bars, vendor_bars, quoted_symbols
         Rows of ``lake.bars_1m``, ``lake.vendor_bars`` and ``lake.latest_quotes``.
     marts
-        Rows of each table of the schema ``marts``, as PostgreSQL last estimated them; a view has none.
+        Rows of each table of the schema ``marts``; a view has none.
     missing_bars
         Bars of ``marts.bar_gaps`` by reason; empty before it is built.
     """
@@ -59,7 +73,7 @@ class StreamStatus:
     bars: int
     vendor_bars: int
     quoted_symbols: int
-    marts: Mapping[str, int]
+    marts: Mapping[str, RowCount]
     missing_bars: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -216,12 +230,13 @@ def _stream_status(connection: Connection[Any]) -> StreamStatus:
     vendor_bars, quoted = _one(
         connection, "select (select count(*) from lake.vendor_bars), (select count(*) from lake.latest_quotes)"
     )
-    marts = connection.execute(
+    estimates = connection.execute(
         "select c.relname, greatest(c.reltuples, 0)::bigint from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
         "where n.nspname = 'marts' and c.relkind = 'r' order by c.relname"
     ).fetchall()
     (has_gaps,) = _one(connection, "select to_regclass('marts.bar_gaps') is not null")
     missing = "select reason, sum(missing_bars)::bigint from marts.bar_gaps group by reason order by reason"
+    missing_bars = dict(connection.execute(missing).fetchall()) if has_gaps else {}
     return StreamStatus(
         next_offsets=_next_offsets(connection),
         last_batch=_last_batch(connection),
@@ -230,9 +245,20 @@ def _stream_status(connection: Connection[Any]) -> StreamStatus:
         bars=bars,
         vendor_bars=vendor_bars,
         quoted_symbols=quoted,
-        marts=dict(marts),
-        missing_bars=dict(connection.execute(missing).fetchall()) if has_gaps else {},
+        missing_bars=missing_bars,
+        marts={name: _count(connection, name, estimate) for name, estimate in estimates},
     )
+
+
+def _count(connection: Connection[Any], mart: str, estimate: int) -> RowCount:
+    """Count the rows of a mart; what the transaction asks after that has the same time limit."""
+    try:
+        with connection.transaction():
+            connection.execute("select set_config('statement_timeout', %s, true)", [f"{_COUNT_SECONDS:g}s"])
+            ((rows,),) = connection.execute(SQL("select count(*) from marts.{}").format(Identifier(mart))).fetchall()
+    except psycopg.errors.QueryCanceled:
+        return RowCount(estimate, is_exact=False)
+    return RowCount(rows)
 
 
 def _one(connection: Connection[Any], query: str) -> tuple[Any, ...]:

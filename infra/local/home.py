@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,14 @@ PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 _SAME_MOMENT_SECONDS: Final = 0.5
 """Process start times are read with a resolution of 10 ms; a reused pid starts much later than this."""
+
+
+class Phase(StrEnum):
+    """What the platform of a home is about."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,11 @@ class Home:
     def addresses_file(self) -> Path:
         """Addresses of the running platform, named like the environment variables; holds the database's password."""
         return self.run_folder / "addresses.json"
+
+    @property
+    def phase_file(self) -> Path:
+        """What the running platform is about."""
+        return self.run_folder / "phase.json"
 
     @property
     def ports_file(self) -> Path:
@@ -157,6 +171,19 @@ class Home:
         if self.owner() is None:
             return {}
         return {str(name): str(value) for name, value in read_json(self.addresses_file).items()}
+
+    def phase(self) -> Phase | None:
+        """Return what the platform of this home is about, or ``None`` if none runs."""
+        if self.owner() is None:
+            return None
+        match read_json(self.phase_file):
+            case {"phase": "starting" | "running" | "stopping" as phase}:
+                return Phase(phase)
+        return Phase.RUNNING
+
+    def write_phase(self, phase: Phase) -> None:
+        """Tell the other commands what the platform is about."""
+        write_json(self.phase_file, {"phase": phase.value})
 
     def write_addresses(self, addresses: Mapping[str, str]) -> None:
         """Publish the addresses to the other commands."""

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,11 @@ from cli.addresses import shown_addresses, without_password
 from cli.checkup import Verdict, examine
 from cli.figures import Figures, gather
 from cli.main import main
-from infra.local.home import Home, write_json
+from infra.local.home import Home, Phase, write_json
 from market.errors import ServiceError
 from market.settings import Settings, load_settings
+from tests.unit.cli.conftest import CallCommand
+from warehouse.progress import RowCount
 
 URL = "postgresql://tapehouse:very-secret@127.0.0.1:5432/tapehouse?sslmode=disable"
 ENDS = {("market.trades.v1", 0): 70, ("market.trades.v1", 1): 30, ("market.quotes.v1", 0): 5}
@@ -42,7 +45,7 @@ def stream_status(next_offsets: dict[tuple[str, int], int]) -> SimpleNamespace:
         bars=780,
         vendor_bars=2,
         quoted_symbols=1,
-        marts={"intraday_ohlcv": 9},
+        marts={"historical_ohlcv": RowCount(1_234_567, is_exact=False), "intraday_ohlcv": RowCount(9)},
         missing_bars={"feed_down": 30, "no_trade": 1200},
     )
 
@@ -101,7 +104,8 @@ def test_an_engine_that_cannot_be_asked_is_a_problem_and_the_rest_is_shown(
     monkeypatch.setattr("ingest.topics.end_offsets", refuse)
     figures = gather(home, settings)
     assert figures.problems == ["Kafka at 127.0.0.1:9 did not say how far its topics reach."]
-    assert figures.rows["lake.bars_1m"] == 780
+    assert figures.rows["lake.bars_1m"].rows == 780
+    assert not figures.is_well
     assert figures.lag_messages is None
 
 
@@ -132,7 +136,53 @@ def test_status_as_json_is_one_object_without_secrets(
     assert "very-secret" not in text
     assert shown["running"] is False
     assert shown["newest_bar_at"] == "2013-10-07T19:59:00+00:00"
+    assert (shown["rows"]["lake.bars_1m"], shown["rows"]["marts.historical_ohlcv"]) == (780, 1_234_567)
+    assert shown["estimated_rows"] == ["marts.historical_ohlcv"]
     assert shown["topics"][0] == {"topic": "market.quotes.v1", "end": 5, "taken_in": 5, "lag": 0}
+
+
+@pytest.fixture
+def owned(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """The home, held by a platform whose PostgreSQL was not set up yet."""
+
+    def refuse(_: object) -> None:
+        msg = "The database was not set up yet. Start the platform with ./run up."
+        raise ServiceError(msg)
+
+    monkeypatch.setattr("warehouse.progress.stream_status", refuse)
+    monkeypatch.setattr("ingest.topics.end_offsets", lambda _: ENDS)
+    with home.lock("./run up"):
+        yield home
+
+
+def test_a_platform_that_starts_or_stops_is_said_to_and_is_well(owned: Home, settings: Settings) -> None:
+    assert gather(owned, settings).phase is Phase.RUNNING
+    assert not gather(owned, settings).is_well
+    for phase in (Phase.STARTING, Phase.STOPPING):
+        owned.write_phase(phase)
+        figures = gather(owned, settings)
+        assert (figures.phase, figures.is_well) == (phase, True)
+    me = {"pid": os.getpid(), "started_at": 1000.0, "stop_signal": 15}
+    write_json(owned.pids_file, {"kafka": me})
+    owned.write_phase(Phase.STARTING)
+    assert not gather(owned, settings).is_well, "an engine that ended is no way of starting"
+
+
+def test_nothing_starts_on_a_home_that_nobody_holds(home: Home, owned: Home) -> None:
+    owned.write_phase(Phase.STARTING)
+    owned.lock_file.write_text("")
+    assert home.phase() is None
+
+
+def test_status_says_that_the_platform_is_starting(
+    owned: Home, call_command: CallCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned.write_phase(Phase.STARTING)
+    monkeypatch.setattr("market.settings.load_settings", lambda: Settings().model_copy(update={"home": owned.path}))
+    code, out, _ = call_command("status")
+    assert code == 0
+    assert "Tapehouse is starting (`./run up`): not everything answers yet" in out
+    assert "not running" not in out
 
 
 def test_the_doctor_finds_secrets_that_others_can_read(monkeypatch: pytest.MonkeyPatch, home: Home) -> None:

@@ -162,6 +162,7 @@ def test_the_tests_of_a_mart_are_its_checks(graph: AssetGraph, mart: str) -> Non
 def test_every_freshness_policy_is_on_an_asset(graph: AssetGraph) -> None:
     fresh = {node for node in graph.get_all_asset_keys() if graph.get(node).freshness_policy is not None}
     assert fresh == set(POLICIES)
+    assert {key(mart) for mart in MARTS} <= fresh
 
 
 def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
