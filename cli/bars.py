@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from market.errors import UsageError
+from spark_jobs.transforms.activity import COLUMNS, Activity
 
 if TYPE_CHECKING:
     from spark_jobs.io.delta import Lake
-
-
-class By(StrEnum):
-    """What is counted."""
-
-    TICK = "tick"
-    VOLUME = "volume"
-    DOLLAR = "dollar"
 
 
 class Segments(StrEnum):
@@ -33,7 +26,7 @@ class Segments(StrEnum):
 def bars(
     symbol: Annotated[str, typer.Argument(help="The ticker.")],
     *,
-    by: Annotated[By, typer.Option(help="What a bar counts: trades (tick), shares (volume) or money (dollar).")],
+    by: Annotated[Activity, typer.Option(help="What a bar counts: trades (tick), shares (volume) or money (dollar).")],
     size: Annotated[int, typer.Option(min=1, help="When a bar is full: so many trades, shares or dollars.")],
     start: Annotated[
         str | None, typer.Option(help="First session, as 2013-10-07; the lake's first without it.")
@@ -56,7 +49,6 @@ def bars(
     from market.settings import load_settings
     from spark_jobs.io.delta import Lake
     from spark_jobs.jobs.activity import bars_of_session
-    from spark_jobs.transforms.activity import COLUMNS, Activity
     from warehouse.query import Answer
 
     check_format(as_csv=as_csv, as_json=as_json)
@@ -70,9 +62,8 @@ def bars(
     if not days:
         msg = f"The lake has no trades of {symbol.upper()} from {first} to {last}."
         raise UsageError(msg)
-    counts = Activity(by.value)
     rows = itertools.chain.from_iterable(
-        bars_of_session(lake, symbol.upper(), day, counts, size, source=source, segment=part) for day in days
+        bars_of_session(lake, symbol.upper(), day, by, size, source=source, segment=part) for day in days
     )
     show(Answer(tuple(column.name for column in COLUMNS), rows), as_csv=as_csv, as_json=as_json, limit=limit)
 
