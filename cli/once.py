@@ -199,11 +199,11 @@ def _show(platform: Platform, summary: "PublishSummary", stages: Stages) -> None
         "lake.bars_1m": status.bars,
         "lake.vendor_bars": status.vendor_bars,
         "lake.latest_quotes": status.quoted_symbols,
+        **{f"marts.{name}": number for name, number in status.marts.items()},
         **{f"missing bars, {reason}": number for reason, number in status.missing_bars.items()},
     }
-    shown = {name: f"{number:,}" for name, number in counts.items()}
-    for name, number in [*shown.items(), *((f"marts.{name}", str(number)) for name, number in status.marts.items())]:
-        rows.add_row(name, number)
+    for name, number in counts.items():
+        rows.add_row(name, f"{number:,}")
     console.print(rows)
     times = Table("stage", "seconds", title="Wall time")
     times.columns[1].justify = "right"

@@ -49,7 +49,7 @@ def _show(addresses: dict[str, str], figures: "Figures") -> None:
     if progress:
         console.print(_table("Stream", ("what", "now"), progress))
     if figures.rows:
-        rows = [(name, str(count)) for name, count in figures.rows.items()]
+        rows = [(name, f"{count:,}") for name, count in figures.rows.items()]
         console.print(_table("Rows", ("table", "rows"), rows, numbers_from=1))
     if figures.processes:
         processes = [

@@ -40,8 +40,8 @@ class RowCount:
     rows: int
     is_exact: bool = True
 
-    def __str__(self) -> str:
-        return f"{'' if self.is_exact else 'about '}{self.rows:,}"
+    def __format__(self, spec: str) -> str:
+        return f"{'' if self.is_exact else 'about '}{self.rows:{spec}}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -378,11 +378,11 @@ def test_rows_of_a_mart_are_counted_and_only_what_takes_too_long_is_an_estimate(
     connection.execute("create view marts.seen as select 1")
     connection.commit()
     try:
-        assert {name: str(count) for name, count in stream_status(settings).marts.items()} == {"played": "1,501"}
+        assert {name: f"{count:,}" for name, count in stream_status(settings).marts.items()} == {"played": "1,501"}
         monkeypatch.setattr("warehouse.progress._COUNT_SECONDS", 0.1)
         connection.execute("lock table marts.played in access exclusive mode")
         status = stream_status(settings)
-        assert {name: str(count) for name, count in status.marts.items()} == {"played": "about 1,500"}
+        assert {name: f"{count:,}" for name, count in status.marts.items()} == {"played": "about 1,500"}
     finally:
         connection.rollback()
         connection.execute("drop view marts.seen")

@@ -28,7 +28,11 @@ def test_the_laws_are_proved_and_shown_even_if_a_test_of_the_marts_fails(
 
     @contextmanager
     def played_platform(*_: object, **__: object) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(wait_for_task=lambda _name: failure, while_supervised=lambda work: work())
+        yield SimpleNamespace(
+            started=lambda: done.append("started"),
+            wait_for_task=lambda _name: failure,
+            while_supervised=lambda work: work(),
+        )
 
     def prove(_platform: object) -> bool:
         done.append("proved")
@@ -40,7 +44,7 @@ def test_the_laws_are_proved_and_shown_even_if_a_test_of_the_marts_fails(
     monkeypatch.setattr(once, "_laws_hold", prove)
     monkeypatch.setattr(once, "_show", lambda *_: done.append("shown"))
     assert run_once(load_settings(), OPTIONS) is ends_well
-    assert done == ["proved", "shown"]
+    assert done == ["started", "proved", "shown"]
     out = capsys.readouterr().out
     assert ("A model or a test of the marts failed" in out) is (failure is not None)
     assert ("Every law holds" in out) is holds
