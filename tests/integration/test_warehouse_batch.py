@@ -369,27 +369,6 @@ def test_progress_tells_what_the_batches_brought(connection: psycopg.Connection[
     assert status.newest_bar_revised_at == OPEN_AT + timedelta(microseconds=1)
 
 
-def test_rows_of_a_mart_are_counted_and_only_what_takes_too_long_is_an_estimate(
-    connection: psycopg.Connection[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection.execute("create table marts.played as select generate_series(1, 1500)")
-    connection.execute("analyze marts.played")
-    connection.execute("insert into marts.played values (0)")
-    connection.execute("create view marts.seen as select 1")
-    connection.commit()
-    try:
-        assert {name: f"{count:,}" for name, count in stream_status(settings).marts.items()} == {"played": "1,501"}
-        monkeypatch.setattr("warehouse.progress._COUNT_SECONDS", 0.1)
-        connection.execute("lock table marts.played in access exclusive mode")
-        status = stream_status(settings)
-        assert {name: f"{count:,}" for name, count in status.marts.items()} == {"played": "about 1,500"}
-    finally:
-        connection.rollback()
-        connection.execute("drop view marts.seen")
-        connection.execute("drop table marts.played")
-        connection.commit()
-
-
 def test_waiting_ends_when_the_offsets_are_reached_and_else_says_how_many_are_missing(
     connection: psycopg.Connection[Any], settings: Settings
 ) -> None:
