@@ -107,11 +107,11 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     ]
 
 
-def launch(ask: Ask, job: str, config: dict[str, Any] | None = None) -> str:
+def launch(ask: Ask, job: str) -> str:
     launched = ask(
         "mutation ($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
         "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
-        p={"selector": {**SELECTOR, "jobName": job}, "mode": "default", "runConfigData": config or {}},
+        p={"selector": {**SELECTOR, "jobName": job}, "mode": "default", "runConfigData": {}},
     )["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     return str(launched["run"]["runId"])
@@ -196,21 +196,6 @@ def test_a_range_of_sessions_is_worked_out_again_from_the_page_of_its_asset(
         if "dagster/asset_partition_range_start" in tags
     ]
     assert ranges == [("2013-10-04", "2013-10-08")]
-
-
-@pytest.mark.usefixtures("lake")
-def test_a_run_builds_sessions_again_when_its_configuration_says_so(ask: Ask, settings: Settings) -> None:
-    volumes = "select symbol, interval, bar_at, volume from marts.intraday_ohlcv order by 1, 2, 3"
-    assert wait_for_status(ask, launch(ask, "marts"), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
-    with psycopg.connect(settings.require_database(), autocommit=True) as connection:
-        before = connection.execute(volumes).fetchall()
-        connection.execute("set session_replication_role = replica")  # no trigger sees it
-        connection.execute("update marts.intraday_ohlcv set volume = 7")
-    config = {"ops": {"dbt": {"config": {"rebuild": True, "start": "2013-10-07"}}}}
-    assert wait_for_status(ask, launch(ask, "marts", config), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
-    with psycopg.connect(settings.require_database()) as connection:
-        assert connection.execute(volumes).fetchall() == before
-    assert before
 
 
 @pytest.mark.usefixtures("lake")

@@ -3,6 +3,8 @@
 -- that is built session by session; dbt makes it with the table (macros/runtime/changes_by_others.sql).
 create or replace function staging.note_changed_mart() returns trigger
 language plpgsql
+security definer -- who may change a mart need not have rights on all its rows
+set search_path = pg_catalog
 as $$
 declare
     nothing constant uuid := '00000000-0000-0000-0000-000000000000';

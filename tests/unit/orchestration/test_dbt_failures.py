@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from market.errors import ModelsFailedError, UsageError
+from market.errors import ModelsFailedError
 from market.settings import load_settings
-from orchestration.assets.marts import MartsConfig
 from orchestration.dbt import Dbt
-from warehouse.marts import Rebuild
 
 TEST = SimpleNamespace(
     name="not_null_bars",
@@ -60,15 +58,3 @@ def test_of_many_failures_the_first_are_named_and_the_others_counted(dbt: Dbt) -
 def test_what_passes_with_its_cause_is_no_failure_of_the_models(dbt: Dbt, message: str) -> None:
     dbt.refuse_failures([outcome(TEST, "fail", "Got 1 result", 1), outcome(MODEL, "error", message)])
     dbt.refuse_failures([])
-
-
-def test_a_run_is_asked_to_build_sessions_again() -> None:
-    config = MartsConfig(rebuild=True, start="2013-10-07", symbols=["spy"])
-    rebuild = config.sessions()
-    assert rebuild is not None
-    assert (str(rebuild), rebuild.symbols) == (" of SPY from 2013-10-07", ("SPY",))
-    assert MartsConfig(rebuild=True).sessions() == Rebuild()
-    assert MartsConfig().sessions() is None
-    for wrong in ({"start": "2013-10-07"}, {"symbols": ["spy"]}, {"rebuild": True, "end": "yesterday"}):
-        with pytest.raises(UsageError):
-            MartsConfig(**wrong).sessions()

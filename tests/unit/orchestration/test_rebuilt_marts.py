@@ -1,0 +1,74 @@
+"""A run of the job ``marts`` that builds sessions again, as its configuration says; dbt is played by the test."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from market.errors import ModelsFailedError, ServiceError, UsageError
+from orchestration.assets.marts import IS_FINAL, MartsConfig
+from warehouse.marts import Rebuild
+
+
+class PlayedDbt:
+    """Notes what is asked of it, and builds nothing."""
+
+    def __init__(self, failure: ServiceError) -> None:
+        self.asked: list[object] = []
+        self.failure = failure
+
+    def forget_builds(self, rebuild: Rebuild) -> int:
+        self.asked.append(rebuild)
+        return 3
+
+    def build(self, _arguments: Sequence[str], _on_event: object) -> None:
+        self.asked.append("build")
+        raise self.failure
+
+
+def run(definitions: dg.Definitions, dbt: PlayedDbt, **config: Any) -> dg.ExecuteInProcessResult:
+    return definitions.resolve_job_def("marts").execute_in_process(
+        resources={"dbt": dbt}, run_config={"ops": {"dbt": {"config": config}}}, raise_on_error=False
+    )
+
+
+def test_sessions_are_forgotten_before_the_models_are_built(definitions: dg.Definitions) -> None:
+    dbt = PlayedDbt(ServiceError("enough"))
+    run(definitions, dbt, rebuild=True, start="2013-10-07", end="2013-10-08", symbols=["spy"])
+    assert dbt.asked == [Rebuild(date(2013, 10, 7), date(2013, 10, 8), ("SPY",)), "build"]
+    dbt.asked.clear()
+    run(definitions, dbt)
+    assert dbt.asked == ["build"]
+    dbt.asked.clear()
+    run(definitions, dbt, start="2013-10-07")
+    assert dbt.asked == [], "a range without rebuild is a mistake"
+
+
+@pytest.mark.parametrize(("failure", "is_final"), [(ModelsFailedError("2 rows"), True), (ServiceError("away"), False)])
+def test_a_failure_says_whether_it_would_come_again(
+    definitions: dg.Definitions, failure: ServiceError, *, is_final: bool
+) -> None:
+    result = run(definitions, PlayedDbt(failure))
+    assert not result.success
+    (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failed.user_failure_data is not None
+    assert failed.user_failure_data.description == str(failure)
+    assert failed.user_failure_data.metadata[IS_FINAL].value is is_final
+
+
+def test_a_run_names_its_sessions() -> None:
+    rebuild = MartsConfig(rebuild=True, start="2013-10-07", symbols=["spy"]).sessions()
+    assert rebuild is not None
+    assert (str(rebuild), rebuild.symbols) == (" of SPY from 2013-10-07", ("SPY",))
+    assert MartsConfig(rebuild=True).sessions() == Rebuild()
+    assert MartsConfig().sessions() is None
+    wrong: tuple[dict[str, Any], ...] = (
+        {"start": "2013-10-07"},
+        {"symbols": ["spy"]},
+        {"rebuild": True, "end": "yesterday"},
+    )
+    for options in wrong:
+        with pytest.raises(UsageError):
+            MartsConfig(**options).sessions()
