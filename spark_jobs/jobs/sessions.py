@@ -146,10 +146,12 @@ class Sessions:
         stored = self._lake.scan(TRADES.table).filter(pl.col("ingested_at") < pl.lit(before, MOMENT))
         in_question = pl.col("trade_id").is_in(wanted["trade_id"].implode())
         homes = self._homes(wanted)
-        hits = self._read(stored.filter(in_question, in_sessions(homes) if homes else pl.lit(value=True)))
+        # Of the trades in question first only what tells their minutes: the other columns are most of what would be read.
+        named = stored.filter(in_question, in_sessions(homes) if homes else pl.lit(value=True))
+        hits = self._lake.read(named.select(*BAR_KEY, "trade_id", "session_date"))
         bars = hits.join(wanted, on=key, how="semi").select(*BAR_KEY, "session_date").unique()
         if not bars.height:
-            return hits.clear()
+            return pl.DataFrame(schema=frame_schema(TRADES.table))
         minutes = pl.col("bar_at").is_between(bars["bar_at"].min(), bars["bar_at"].max())
         dates = bars["session_date"].unique().to_list()
         return self._read(stored.filter(in_sessions(dates), minutes)).join(bars, on=BAR_KEY, how="semi")
