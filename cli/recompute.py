@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spark_jobs.report import RecomputeRequest, SessionReport
 
 _DIFFERS = 1
+_COUNTED = ("session", "trades", "amendments", "revisions", "bars", "quotes", "vendor bars")
 
 
 def recompute(
@@ -25,10 +26,11 @@ def recompute(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare only; exits 1 if something differs.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a session, a line each.")] = False,
 ) -> None:
-    """Work trades, cancels, corrections and every revision of the bars out again from bronze, and repair what differs.
+    """Work everything that follows from some sessions' messages out again from bronze, and repair what differs.
 
-    The platform may go on meanwhile: only what has reached PostgreSQL is compared, and the stream waits while a session is
-    repaired. Started again after it was stopped, it completes what is left. Exits 2 if there is nothing to work out.
+    The platform may go on meanwhile: only what has reached PostgreSQL is compared, and the stream waits while a part of a session
+    is repaired. Started again after it was stopped, it completes what is left. Exits 2 if there is
+    nothing to work out.
     """
     from infra.local.home import connected_settings
     from infra.local.processes import dies_with_parent
@@ -75,10 +77,10 @@ def _print_summary(reports: "Sequence[SessionReport]") -> None:
     from rich.table import Table
 
     table = Table(title="Worked out again from bronze")
-    for name in ("session", "trades", "amendments", "revisions", "bars", "differs", "repaired", "seconds"):
+    for name in (*_COUNTED, "differs", "repaired", "seconds"):
         table.add_column(name, justify="left" if name in {"session", "differs", "repaired"} else "right")
     for report in reports:
-        counts = (report.trades, report.amendments, report.revisions, report.bars)
+        counts = (getattr(report, name.replace(" ", "_")) for name in _COUNTED[1:])
         table.add_row(
             _named(report),
             *(f"{count:,}" if count else "" for count in counts),
@@ -90,7 +92,7 @@ def _print_summary(reports: "Sequence[SessionReport]") -> None:
 
 
 def _named(report: "SessionReport") -> str:
-    return "cancels and corrections" if report.session_date is None else report.session_date.isoformat()
+    return "beside the sessions" if report.session_date is None else report.session_date.isoformat()
 
 
 def _differences(report: "SessionReport") -> str:

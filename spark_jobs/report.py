@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from threading import Thread
 from typing import IO, Any, Final
@@ -16,6 +16,7 @@ from market.errors import ServiceError, UsageError
 from market.settings import CHECKOUT, Settings
 
 _MODULE: Final = "spark_jobs.jobs.recompute"
+_TOUCHED: Final = "spark_jobs.jobs.touched"
 _STOP_SECONDS: Final = 20.0
 _USAGE: Final = 2
 
@@ -57,8 +58,9 @@ class SessionReport:
     Attributes
     ----------
     session_date
-        The session; ``None`` stands for the cancels and corrections, which belong to none.
-    trades, amendments, revisions, bars
+        The session; ``None`` stands for what is not worked out by session: cancels and corrections, halts, messages that broke
+        a rule, vendor bars, and the rows of heartbeats.
+    trades, amendments, revisions, bars, quotes, vendor_bars, heartbeats, rejected
         How many were worked out.
     differences
         By the table's path, or its name in PostgreSQL; tables without any are left out.
@@ -66,6 +68,8 @@ class SessionReport:
         Whether the differences were put right.
     seconds
         How long it took.
+    until
+        By topic the stamp of the newest batch that was looked at for sure, in epoch microseconds.
     """
 
     session_date: date | None
@@ -76,6 +80,11 @@ class SessionReport:
     differences: Mapping[str, Differences]
     is_repaired: bool
     seconds: float
+    quotes: int = 0
+    vendor_bars: int = 0
+    heartbeats: int = 0
+    rejected: int = 0
+    until: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def differing(self) -> int:
@@ -164,6 +173,35 @@ def recompute(
         yield from _reports(process)
     finally:
         _end(process)
+
+
+def touched(settings: Settings) -> dict[str, dict[date, int]]:
+    """Return by topic and session the stamp of the newest batch that stored something of it, in epoch microseconds.
+
+    A process of its own asks the lake.
+
+    Raises
+    ------
+    ServiceError
+        If it failed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", _TOUCHED],
+        cwd=CHECKOUT,
+        env=settings.child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        msg = (
+            f"The lake could not be asked which sessions were touched: {(done.stderr.splitlines() or [''])[-1][-500:]}"
+        )
+        raise ServiceError(msg)
+    return {
+        topic: {date.fromisoformat(day): moment for day, moment in days.items()}
+        for topic, days in json.loads(done.stdout).items()
+    }
 
 
 def _reports(process: "subprocess.Popen[str]") -> Iterator[SessionReport]:

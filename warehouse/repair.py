@@ -1,7 +1,11 @@
-"""The 1-minute bars of PostgreSQL as whoever recomputes them needs them: read in one snapshot, put right in one transaction."""
+"""What PostgreSQL has of the lake, as whoever recomputes it needs it: read in one snapshot, put right in one transaction.
 
-from collections.abc import Collection, Iterator, Mapping
+Prices and notionals are read in millionths; what feeds cover as a row a span.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
@@ -9,18 +13,45 @@ import pyarrow as pa
 from psycopg import Connection
 
 from market.settings import Settings
-from market.tables import PG_BARS, DataType
+from market.tables import PG_BARS, PG_FEED_COVERAGE, PG_TRADING_HALTS, PG_VENDOR_BARS, Column, DataType, Table
 from warehouse import staging
 from warehouse.connection import connect
-from warehouse.ddl import quote_names
+from warehouse.ddl import quote_names, quote_table
 
 _APPLICATION: Final = "tapehouse recompute"
-_KEY: Final = tuple(column for column in PG_BARS.columns if column.name in PG_BARS.key)
 _MILLIONTHS: Final = {DataType.PRICE: "bigint", DataType.NOTIONAL: "numeric(38, 0)"}
+SPAN_COLUMNS: Final = (
+    *(column for column in PG_FEED_COVERAGE.columns if column.type is not DataType.SPANS),
+    Column("since_at", DataType.TIMESTAMP, "Start of the span."),
+    Column("until_at", DataType.TIMESTAMP, "End of the span, excluded."),
+)
+"""The columns of coverage, a row a span."""
+
+Row = tuple[Any, ...]
 
 
-class BarSnapshot:
-    """The bars and the stream's progress as of one moment; made by :func:`open_bars`."""
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Rows of a table to be put in the place of wrong ones.
+
+    Attributes
+    ----------
+    table
+        The table.
+    wrong
+        The keys of rows that are wrong or should not be there.
+    right
+        The rows that ought to be there in the place of some of these, or are missing: the table's columns, prices as
+        decimals; of coverage its key, ``since_at`` and ``until_at``, a row a span.
+    """
+
+    table: Table
+    wrong: pa.Table
+    right: pa.Table
+
+
+class LakeSnapshot:
+    """The stream's progress and what it published, as of one moment; made by :func:`open_snapshot`."""
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
@@ -30,30 +61,59 @@ class BarSnapshot:
         question = "select partition, next_offset from lake.stream_offsets where topic = %s"
         return dict(self._connection.execute(question, (topic,)).fetchall())
 
+    def newest_batch(self, query_id: str) -> int | None:
+        """Return the number of the newest batch of a query that is in PostgreSQL."""
+        question = "select max(batch_id) from lake.stream_batches where query_id = %s"
+        (newest,) = self._connection.execute(question, (query_id,)).fetchone() or (None,)
+        return newest
+
     def sessions(self, start: date, end: date) -> set[date]:
-        """Return the sessions between two dates, both included, that have bars."""
-        question = "select distinct session_date from lake.bars_1m where session_date between %s and %s"
-        return {row[0] for row in self._connection.execute(question, (start, end))}
+        """Return the sessions between two dates, both included, that have bars or coverage."""
+        question = (
+            "select distinct session_date from lake.bars_1m where session_date between %(start)s and %(end)s "
+            "union select distinct session_date from lake.feed_coverage where session_date between %(start)s and %(end)s"
+        )
+        return {row[0] for row in self._connection.execute(question, {"start": start, "end": end})}
 
     def symbols(self, session_date: date) -> set[str]:
         """Return the symbols that have bars of a session."""
         question = "select distinct symbol from lake.bars_1m where session_date = %s"
         return {row[0] for row in self._connection.execute(question, (session_date,))}
 
-    def bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
-        """Return the bars of some symbols of a session, in the declared columns; prices and notionals in millionths."""
+    def bars(self, session_date: date, symbols: Collection[str]) -> list[Row]:
+        """Return the bars of some symbols of a session, in the declared columns."""
+        return self._read(PG_BARS, "session_date = %s and symbol = any(%s)", session_date, list(symbols))
+
+    def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[Row]:
+        """Return the vendor bars of some symbols, or of all if none is given, between two sessions, both included."""
+        where = "session_date between %s and %s and (symbol = any(%s) or %s)"
+        return self._read(PG_VENDOR_BARS, where, start, end, list(symbols), not symbols)
+
+    def coverage(self, session_date: date, symbols: Collection[str]) -> list[Row]:
+        """Return what feeds cover of a session, of some symbols or of all: ``source, symbol, session_date``, start and end."""
+        question = (
+            "select source, symbol, session_date, lower(span), upper(span) from lake.feed_coverage "
+            "left join lateral unnest(covered) as span on true where session_date = %s and (symbol = any(%s) or %s)"
+        )
+        return self._connection.execute(question, (session_date, list(symbols), not symbols)).fetchall()
+
+    def halts(self, symbols: Collection[str]) -> list[Row]:
+        """Return the halts and resumes of some symbols, or of all if none is given, in the declared columns."""
+        return self._read(PG_TRADING_HALTS, "symbol = any(%s) or %s", list(symbols), not symbols)
+
+    def _read(self, table: Table, where: str, *values: object) -> list[Row]:
         columns = ", ".join(
             f'("{column.name}" * 1000000)::{_MILLIONTHS[column.type]}'
             if column.type in _MILLIONTHS
             else f'"{column.name}"'
-            for column in PG_BARS.columns
+            for column in table.columns
         )
-        question = f"select {columns} from lake.bars_1m where session_date = %s and symbol = any(%s)"  # noqa: S608 - declared
-        return self._connection.execute(question, (session_date, list(symbols))).fetchall()
+        question = f"select {columns} from {quote_table(table)} where {where}"  # noqa: S608 - declared names
+        return self._connection.execute(question, values).fetchall()
 
 
 @contextmanager
-def open_bars(settings: Settings) -> Iterator[BarSnapshot]:
+def open_snapshot(settings: Settings) -> Iterator[LakeSnapshot]:
     """Open a snapshot for the time of the context.
 
     Raises
@@ -64,31 +124,45 @@ def open_bars(settings: Settings) -> Iterator[BarSnapshot]:
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         connection.execute("set transaction isolation level repeatable read")
         connection.execute("select 1")  # the first query takes the snapshot: the lake must not be read before it
-        yield BarSnapshot(connection)
+        yield LakeSnapshot(connection)
 
 
-def repair_bars(settings: Settings, wrong: pa.Table, right: pa.Table) -> None:
-    """Put bars in the place of wrong ones, in one transaction; triggers tell the marts.
+def repair_rows(settings: Settings, repairs: Sequence[Repair]) -> None:
+    """Put rows of some tables in the place of wrong ones, in one transaction.
 
-    Parameters
-    ----------
-    wrong
-        The keys of bars that are wrong or should not be there.
-    right
-        The bars that ought to be there in the place of some of these, or are missing: the columns of
-        :data:`market.tables.PG_BARS`, prices as decimals.
+    Whoever builds the marts is told afterwards: triggers note which bars changed, and a number says that something did.
 
     Raises
     ------
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    names, key = quote_names(PG_BARS.column_names), quote_names(PG_BARS.key)
-    with connect(settings, application_name=_APPLICATION) as connection, connection.transaction():
-        staging.copy_in(connection, "wrong_bars", _KEY, wrong)
-        staging.copy_in(connection, "right_bars", PG_BARS.columns, right)
-        connection.execute(
-            f"delete from lake.bars_1m where ({key}) in "  # noqa: S608 - declared names
-            f"(select {key} from wrong_bars union select {key} from right_bars)"
-        )
-        connection.execute(f"insert into lake.bars_1m ({names}) select {names} from right_bars")  # noqa: S608 - declared
+    with connect(settings, application_name=_APPLICATION) as connection:
+        with connection.transaction():
+            for repair in repairs:
+                _replace(connection, repair)
+        # After the commit: who sees the number sees the rows.
+        connection.execute("select nextval('lake.repair_number')")
+
+
+def _replace(connection: Connection[Any], repair: Repair) -> None:
+    table = repair.table
+    is_coverage = table is PG_FEED_COVERAGE
+    names, key = quote_names(table.column_names), quote_names(table.key)
+    staging.copy_in(connection, f"wrong_{table.name}", _key_columns(table), repair.wrong)
+    columns = SPAN_COLUMNS if is_coverage else table.columns
+    staging.copy_in(connection, f"right_{table.name}", columns, repair.right)
+    connection.execute(
+        f"delete from {quote_table(table)} where ({key}) in "  # noqa: S608 - declared names
+        f"(select {key} from wrong_{table.name} union select {key} from right_{table.name})"
+    )
+    values = (
+        f"select {key}, range_agg(tstzrange(since_at, until_at)) from right_{table.name} group by {key}"  # noqa: S608
+        if is_coverage
+        else f"select {names} from right_{table.name}"  # noqa: S608 - declared names
+    )
+    connection.execute(f"insert into {quote_table(table)} ({names}) {values}")
+
+
+def _key_columns(table: Table) -> tuple[Column, ...]:
+    return tuple(column for column in table.columns if column.name in table.key)

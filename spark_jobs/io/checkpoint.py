@@ -1,15 +1,26 @@
 """Spark's checkpoint of a query: what each batch holds, and when it was planned."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pyarrow import fs
 
 from market.errors import CheckpointError
 from spark_jobs.io.delta import filesystem
-from spark_jobs.io.kafka import Offsets
+
+Offsets = Mapping[int, int]
+"""An offset per partition."""
+
+CHECKPOINT_VERSION: Final = 1
+"""Raised when a change of a query's plan makes older checkpoints unusable."""
+
+
+def checkpoints_of(lake: str) -> str:
+    """Return where the checkpoints of a lake are: one below it for each topic, with the topic's name."""
+    return f"{lake}/_checkpoints/v{CHECKPOINT_VERSION}"
 
 
 @dataclass(frozen=True, slots=True)

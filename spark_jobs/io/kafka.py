@@ -8,7 +8,7 @@ third of the cost of rows in the JVM.
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -19,9 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from market.errors import ServiceError
 from market.topics import Topic
-
-Offsets = Mapping[int, int]
-"""An offset per partition."""
+from spark_jobs.io.checkpoint import Offsets
 
 _CHUNK_MESSAGES: Final = 25_000
 _POLL_SECONDS: Final = 1.0

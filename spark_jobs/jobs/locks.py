@@ -1,4 +1,4 @@
-"""The locks of a home: one stream at a time, and no batch of trades while stored trades and bars are repaired.
+"""The locks of a home: one stream at a time, and no batch of a topic while what such batches stored is repaired.
 
 They are locks on files, which end with the process that holds them, however it ends.
 """
@@ -45,8 +45,8 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-class TradesLock:
-    """Held by the stream during each batch of trades, and by whoever repairs what such batches stored.
+class BatchLock:
+    """Held by the stream during each batch of a topic, and by whoever repairs what such batches stored.
 
     The file of the lock holds the number of repairs that were begun: by it the stream knows that what it remembers of stored
     rows is not what is stored any more.
@@ -55,10 +55,13 @@ class TradesLock:
     ----------
     settings
         The home of the stream.
+    kind
+        What the topic carries, as ``trade``.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kind: str) -> None:
         self._settings = settings
+        self._name = f"{kind}s"
 
     @contextmanager
     def held(
@@ -79,14 +82,15 @@ class TradesLock:
             If it cannot be had in time.
         """
         deadline = time.monotonic() + timeout_seconds
-        handle = os.open(_run_folder(self._settings) / "trades.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        path = _run_folder(self._settings) / f"{self._name}.lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             while not _try(handle):
                 while_waiting()
                 if time.monotonic() >= deadline:
                     msg = (
-                        f"Another process holds {self._settings.home / 'run' / 'trades.lock'}: the stream for a batch of trades, "
-                        "or a repair. Try again later; ./run status says what the stream does."
+                        f"Another process holds {path}: the stream for a batch of {self._name}, or a repair. "
+                        "Try again later; ./run status says what the stream does."
                     )
                     raise ServiceError(msg)
                 time.sleep(_POLL_SECONDS)
@@ -104,7 +108,7 @@ def _try(handle: int) -> bool:
 
 
 class HeldLock:
-    """The lock while it is held; made by :meth:`TradesLock.held`."""
+    """The lock while it is held; made by :meth:`BatchLock.held`."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -122,7 +126,7 @@ class HeldLock:
 
 
 class BesideRepairs:
-    """Keeps the memory of a writer of trades true to what is stored, while others repair it.
+    """Keeps the memory of a writer of a topic true to what is stored, while others repair it.
 
     Parameters
     ----------
@@ -131,10 +135,10 @@ class BesideRepairs:
     forget
         Forgets what the writer remembers of stored rows.
     while_waiting
-        See :meth:`TradesLock.held`.
+        See :meth:`BatchLock.held`.
     """
 
-    def __init__(self, lock: TradesLock, forget: Callable[[], None], while_waiting: Callable[[], None]) -> None:
+    def __init__(self, lock: BatchLock, forget: Callable[[], None], while_waiting: Callable[[], None]) -> None:
         self._lock = lock
         self._forget = forget
         self._while_waiting = while_waiting

@@ -1,9 +1,8 @@
 """The deep path as a process: ``python -m spark_jobs.jobs.recompute --start D --end D [--symbols A,B] [--dry-run] [--json]``.
 
-Works the trades, the amendments and every revision of the bars of some sessions out again from bronze, by the stream's own
-transforms, compares them with what is stored, and puts right what differs. It goes on beside the stream: it compares without
-a lock, only what has reached PostgreSQL, and holds off the stream's batches of trades only while it repairs a session, after
-it has compared that one again.
+Works everything that follows from some sessions' messages out again from bronze, by the stream's own transforms, compares it with
+what is stored, and puts right what differs. It goes on beside the stream: it compares without a lock, only what has reached
+PostgreSQL, and holds off the stream's batches of a topic only while it repairs a part of a session.
 
 With ``--json`` each session is a line on standard output (:mod:`spark_jobs.report`). Exits with 1 if a dry run found a
 difference or something failed, 2 for wrong usage.
@@ -14,40 +13,46 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import date, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Final, NoReturn
+from datetime import UTC, date, datetime
+from typing import Final, NoReturn, Protocol
 
-import polars as pl
 import structlog
 
 from market import tables
-from market.errors import ServiceError, TapehouseError, UsageError
+from market.errors import CheckpointError, ServiceError, TapehouseError, UsageError
 from market.instruments import parse_symbols
 from market.sessions import Session, sessions_between
 from market.settings import Settings, load_settings
+from spark_jobs.io.checkpoint import checkpoints_of, read_query_id
 from spark_jobs.io.delta import Lake
-from spark_jobs.jobs.locks import HeldLock, TradesLock
-from spark_jobs.jobs.spool import TradeSpool
-from spark_jobs.jobs.stored import Database, Postgres, Rows, StoredRows
+from spark_jobs.jobs.compared import LakeRows, PostgresRows, Rows
+from spark_jobs.jobs.deep_kinds import QuotesTopic, TradesTopic, VendorBarsTopic
+from spark_jobs.jobs.deep_topic import DeepTopic, Part, Work, WorkedOut
+from spark_jobs.jobs.locks import BatchLock
+from spark_jobs.jobs.scratch import scratch_folder
+from spark_jobs.jobs.stored import Postgres
 from spark_jobs.report import Differences, RecomputeRequest, SessionReport
-from spark_jobs.schemas import MOMENT
-from spark_jobs.transforms.decode import PLACE
-from spark_jobs.transforms.kinds import TRADES
-from spark_jobs.transforms.revisions import every_revision
-from spark_jobs.transforms.rightful import rightful_amendments, rightful_trades
+from spark_jobs.transforms.kinds import RecordKind
 
 log = structlog.get_logger()
 
-MOST_TRADES: Final = 2_000_000
-"""So many trades of a session are worked out at once, or those of one symbol: memory grows with them."""
+MOST_RECORDS: Final = 2_000_000
+"""So many records of a session are worked out at once, or those of one symbol: memory grows with them."""
 
 _LOCK_SECONDS: Final = 900.0
-_COUNTS: Final = ("trades", "amendments", "revisions", "bars")
+_LOOK_SECONDS: Final = 60.0
+"""A look at PostgreSQL is not kept open for longer, nor what came since left to be decoded under a lock."""
+_COUNTS: Final = ("trades", "amendments", "revisions", "bars", "quotes", "vendor_bars", "heartbeats", "rejected")
+
+
+class Locks(Protocol):
+    """Returns the lock of a topic's batches."""
+
+    def __call__(self, kind: RecordKind) -> BatchLock:
+        """Return it."""
 
 
 class Recompute:
@@ -55,186 +60,120 @@ class Recompute:
 
     Parameters
     ----------
-    lake, database
-        What is compared and repaired.
+    work
+        What there is to do.
     lock
-        The lock of the stream's home.
-    request
-        What to do.
-    folder
-        An empty folder for what is set aside.
-    most_trades
-        See :data:`MOST_TRADES`.
-
-    Raises
-    ------
-    UsageError
-        If there is no such session.
+        The locks of the stream's home.
     """
 
-    def __init__(
-        self,
-        lake: Lake,
-        database: Database,
-        lock: TradesLock,
-        request: RecomputeRequest,
-        folder: Path,
-        *,
-        most_trades: int = MOST_TRADES,
-    ) -> None:
-        sessions = _sessions(request)
-        self._lake = lake
-        self._database = database
+    def __init__(self, work: Work, lock: Locks) -> None:
+        self._work = work
         self._lock = lock
-        self._request = request
-        self._spool = TradeSpool(lake, folder, sessions, request.symbols)
-        self._most_trades = most_trades
-        self._open = ExitStack()
-        self._stored: StoredRows
-        self._amendments: pl.DataFrame
-        self._counts: dict[str, int] = {}
+        self._looked_at: dict[str, float] = {}
 
     def run(self) -> Iterator[SessionReport]:
-        """Compare and repair: first the cancels and corrections, then session by session.
+        """Compare and repair: first what belongs to no session, then session by session.
 
         Raises
         ------
         ServiceError
-            If an engine cannot be reached, or a repair did not last.
+            If an engine cannot be reached, messages are missing in bronze, or a repair did not last.
         """
         for table in tables.LAKE_TABLES:
-            self._lake.create(table)
-        with self._open:
-            self._look()
-            yield self._settle(None)
-            for session_date in self._sessions():
-                yield self._settle(session_date)
+            self._work.lake.create(table)
+        topics = [TradesTopic(self._work), QuotesTopic(self._work), VendorBarsTopic(self._work)]
+        try:
+            for topic in topics:  # before anything is changed: what bronze lacks shows here
+                self._look(topic)
+            yield self._settle(topics, None)
+            for session_date in sorted(set().union(*(topic.sessions() for topic in topics))):
+                yield self._settle(topics, session_date)
+        finally:
+            for topic in topics:
+                topic.close()
 
-    def _look(self) -> None:
-        """Look at what has reached PostgreSQL by now, and decode what was taken in since the last look."""
-        self._open.close()
-        snapshot = self._open.enter_context(self._database.snapshot())
-        until = self._newest_batch(snapshot.next_offsets(TRADES.topic.name))
-        self._spool.read_until(until)
-        self._stored = StoredRows(self._lake, self._database, snapshot, until)
-
-    def _newest_batch(self, next_offsets: dict[int, int]) -> datetime:
-        """Return the stamp of the newest batch that is in PostgreSQL; later ones are left alone."""
-        new = pl.col("ingested_at") >= pl.lit(self._spool.until, MOMENT)
-        messages = self._lake.scan(tables.MESSAGES).filter(pl.col("topic") == TRADES.topic.name, new)
-        batches = self._lake.read(messages.group_by("partition", "ingested_at").agg(pl.col("offset").max()))
-        done = (stamp for partition, stamp, last in batches.iter_rows() if last < next_offsets.get(partition, 0))
-        return max(done, default=self._spool.until)
-
-    def _sessions(self) -> list[date]:
-        """Return the sessions that have messages or stored rows, in order."""
-        start, end = self._request.start, self._request.end
-        found = self._spool.sessions() | self._stored.snapshot.sessions(start, end)
-        for table in (tables.TRADES, tables.BAR_REVISIONS):
-            rows = self._lake.scan(table).filter(pl.col("session_date").is_between(start, end))
-            found |= set(self._lake.read(rows.select(pl.col("session_date").unique()))["session_date"])
-        return sorted(found)
-
-    def _settle(self, session_date: date | None) -> SessionReport:
-        """Compare a session, or the amendments, and repair what differs."""
+    def _settle(self, topics: Sequence[DeepTopic], session_date: date | None) -> SessionReport:
+        """Compare a session, or what belongs to none, and repair what differs."""
         started = time.monotonic()
-        differences = self._compare(session_date)
-        is_repaired = bool(differences) and not self._request.dry_run
-        if is_repaired:
-            with self._lock.held(timeout_seconds=_LOCK_SECONDS) as held:
-                self._look()
-                differences = self._compare(session_date, held)
-                self._look()
-                if left := self._compare(session_date):
-                    msg = f"The repair of {session_date or 'the amendments'} did not last: {', '.join(left)} differ again."
-                    raise ServiceError(msg)
-        counts = {name: self._counts.get(name, 0) for name in _COUNTS}
-        seconds = round(time.monotonic() - started, 3)
+        found: dict[str, Differences] = {}
+        counts: Counter[str] = Counter()
+        for topic in topics:
+            if time.monotonic() - self._looked_at[topic.kind.name] > _LOOK_SECONDS:
+                self._look(topic)
+            for part in topic.beside() if session_date is None else topic.of_session(session_date):
+                worked_out = part.work_out()
+                if differing(worked_out) and not self._work.request.dry_run:
+                    worked_out = self._repair(topic, part, worked_out, session_date)
+                counts.update(worked_out.counts)
+                for name, differences in differing(worked_out).items():
+                    found[name] = found.get(name, Differences()) + differences
         report = SessionReport(
-            session_date=session_date, differences=differences, is_repaired=is_repaired, seconds=seconds, **counts
+            session_date=session_date,
+            differences=found,
+            is_repaired=bool(found) and not self._work.request.dry_run,
+            seconds=round(time.monotonic() - started, 3),
+            until={topic.kind.topic.name: topic.until_micros for topic in topics},
+            **{name: counts[name] for name in _COUNTS},
         )
-        log.info("session_recomputed", session_date=str(session_date), differing=report.differing, **counts)
+        log.info("session_recomputed", session_date=str(session_date), differing=report.differing, **_counted(counts))
         return report
 
-    def _compare(self, session_date: date | None, held: HeldLock | None = None) -> dict[str, Differences]:
-        """Return the differences by table, and put them right if the lock is held."""
-        found: dict[str, Differences] = {}
-        self._counts = {}
-        has_begun = False
-        for part in self._parts(session_date):
-            for rows in part:
-                differences = rows.differences()
-                if not differences.total:
-                    continue
-                found[rows.name] = found.get(rows.name, Differences()) + differences
-                if held is not None:
-                    if not has_begun:
-                        held.begin_repair()
-                        has_begun = True
-                    rows.repair()
-        return found
+    def _look(self, topic: DeepTopic) -> None:
+        topic.look()
+        self._looked_at[topic.kind.name] = time.monotonic()
 
-    def _parts(self, session_date: date | None) -> Iterator[list[Rows]]:
-        if session_date is None:
-            yield self._amendment_part()
-            return
-        for symbols in self._symbol_groups(session_date):
-            yield self._trade_part(session_date, symbols)
+    def _repair(self, topic: DeepTopic, part: Part, worked_out: WorkedOut, session_date: date | None) -> WorkedOut:
+        """Put right what differs, and return it.
 
-    def _amendment_part(self) -> list[Rows]:
-        spool, stored, symbols = self._spool, self._stored, self._request.symbols
-        found = stored.amendments(spool.since, symbols)
-        earlier = stored.amendments_before(spool.since)
-        rejected = spool.rejected(found.select(PLACE))
-        messages = spool.amendments
-        right = rightful_amendments(messages, earlier, rejected)
-        self._amendments = pl.concat([earlier, right.records])
-        self._count(amendments=right.records.height)
-        places = pl.concat([rows.select(*PLACE, "ingested_at") for rows in (messages, rejected)])
-        return [
-            *stored.rows_set_aside(right, places),
-            stored.amendment_rows(spool.since, symbols, right, found),
-        ]
-
-    def _trade_part(self, session_date: date, symbols: Sequence[str]) -> list[Rows]:
-        spool, stored = self._spool, self._stored
-        messages, found = spool.trades(session_date, symbols), stored.trades(session_date, symbols)
-        rejected = spool.rejected(found.select(PLACE))
-        right = rightful_trades(messages, rejected)
-        revisions = every_revision(right.records, self._amendments)
-        bars = revisions.select("source", "symbol", "bar_at").n_unique() if revisions.height else 0
-        self._count(trades=right.records.height, revisions=revisions.height, bars=bars)
-        places = pl.concat([rows.select(*PLACE, "ingested_at") for rows in (messages, rejected)])
-        return [
-            *stored.rows_set_aside(right, places),
-            stored.trade_rows(session_date, symbols, right, found),
-            *stored.bar_rows(session_date, symbols, revisions),
-        ]
-
-    def _count(self, **counts: int) -> None:
-        for name, number in counts.items():
-            self._counts[name] = self._counts.get(name, 0) + number
-
-    def _symbol_groups(self, session_date: date) -> Iterator[list[str]]:
-        """Yield the symbols of a session, so many at a time as memory allows."""
-        counts = dict(self._spool.trade_counts(session_date))
-        every = set(counts) | self._stored.snapshot.symbols(session_date)
-        for table in (tables.TRADES, tables.BAR_REVISIONS):
-            rows = self._lake.scan(table).filter(pl.col("session_date") == session_date)
-            every |= set(self._lake.read(rows.select(pl.col("symbol").drop_nulls().unique()))["symbol"])
-        group: list[str] = []
-        trades = 0
-        for symbol in sorted(every & set(self._request.symbols) if self._request.symbols else every):
-            if group and trades + counts.get(symbol, 0) > self._most_trades:
-                yield group
-                group, trades = [], 0
-            group.append(symbol)
-            trades += counts.get(symbol, 0)
-        if group:
-            yield group
+        What rows up to a batch must be follows from the messages up to it, whatever comes later. So what was found without the
+        lock holds still under it, unless later batches brought messages about the same part: then it is worked out again.
+        """
+        wrong = _wrong(worked_out)
+        news = topic.look()  # all but the newest batch, before the stream has to wait
+        with self._lock(topic.kind).held(timeout_seconds=_LOCK_SECONDS) as held:
+            if part.is_touched_by(news | topic.look()):
+                worked_out = part.work_out()
+                wrong = _wrong(worked_out)
+            if wrong:
+                held.begin_repair()
+            for rows in wrong:
+                if isinstance(rows, LakeRows):
+                    rows.repair(topic.stored.cut)
+            if published := [rows.repair() for rows in wrong if isinstance(rows, PostgresRows)]:
+                self._work.database.repair(published)
+        topic.look()
+        if left := differing(part.work_out()):
+            what = session_date or "what belongs to no session"
+            msg = f"The repair of {what} did not last: {', '.join(sorted(left))} differ again."
+            raise ServiceError(msg)
+        return worked_out
 
 
-def _sessions(request: RecomputeRequest) -> list[Session]:
+def differing(worked_out: WorkedOut) -> dict[str, Differences]:
+    """Return the differences by table; tables without any are left out."""
+    found: dict[str, Differences] = {}
+    for rows in worked_out.rows:
+        if (differences := rows.differences()).total:
+            found[rows.name] = found.get(rows.name, Differences()) + differences
+    return found
+
+
+def _wrong(worked_out: WorkedOut) -> list[Rows]:
+    return [rows for rows in worked_out.rows if rows.differences().total]
+
+
+def _counted(counts: Counter[str]) -> dict[str, int]:
+    return {name: number for name, number in counts.items() if number}
+
+
+def sessions_of(request: RecomputeRequest) -> list[Session]:
+    """Return the sessions of a request.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
     sessions = list(sessions_between(request.start, request.end))
     if not sessions:
         msg = f"The exchange had no session from {request.start} to {request.end}. Choose other dates."
@@ -256,16 +195,34 @@ def recompute(
     """
     lake = Lake(settings.lake)
     settings.require_database()
-    _sessions(request)
+    sessions = sessions_of(request)
     if not lake.exists(tables.MESSAGES):
         msg = f"There is no lake at {settings.lake} yet. Start the platform with ./run up."
         raise ServiceError(msg)
     reports = []
-    with TemporaryDirectory(prefix="tapehouse-recompute-") as folder:
-        for report in Recompute(lake, Postgres(settings), TradesLock(settings), request, Path(folder)).run():
+    with scratch_folder(settings, "recompute") as folder:
+        work = Work(
+            lake=lake,
+            database=Postgres(settings),
+            request=request,
+            sessions=sessions,
+            folder=folder,
+            query_id=lambda kind: _query_id(settings, kind),
+            now=lambda: datetime.now(UTC),
+            most_records=MOST_RECORDS,
+        )
+        for report in Recompute(work, lambda kind: BatchLock(settings, kind.name)).run():
             tell(report)
             reports.append(report)
     return reports
+
+
+def _query_id(settings: Settings, kind: RecordKind) -> str | None:
+    """Return the id of the stream's query of a topic; ``None`` if its checkpoint does not tell."""
+    try:
+        return read_query_id(f"{checkpoints_of(settings.lake)}/{kind.topic.name}")
+    except CheckpointError:
+        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from types import FrameType
 from typing import Final
@@ -25,24 +24,21 @@ from pyspark.sql.streaming import StreamingQuery
 from market import tables
 from market.errors import CheckpointError, ServiceError, TapehouseError
 from market.settings import Settings, load_settings
-from spark_jobs.io.checkpoint import newest_plan, read_plan, read_query_id
+from spark_jobs.io.checkpoint import checkpoints_of, newest_plan, read_plan, read_query_id
 from spark_jobs.io.delta import Lake
 from spark_jobs.io.kafka import MessagesLostError, plan_batches
 from spark_jobs.jobs.batch import BatchIdentity, BatchProcessor
 from spark_jobs.jobs.intake import Intake
-from spark_jobs.jobs.locks import BesideRepairs, TradesLock, single_writer
+from spark_jobs.jobs.locks import BatchLock, BesideRepairs, single_writer
 from spark_jobs.jobs.upkeep import Upkeep
 from spark_jobs.session import build_session
 from spark_jobs.transforms.calendar import Calendar
-from spark_jobs.transforms.kinds import KINDS, TRADES, RecordKind
+from spark_jobs.transforms.kinds import KINDS, RecordKind
 from warehouse.batch import BatchOutput
 from warehouse.progress import newest_ingested_at, next_offsets
 from warehouse.publisher import publish_when_reachable
 
 log = structlog.get_logger()
-
-CHECKPOINT_VERSION: Final = 1
-"""Raised when a change of the query's plan makes older checkpoints unusable."""
 
 _POLL_SECONDS: Final = 0.2
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -62,7 +58,7 @@ class Stream:
         self._settings = settings
         self._spark = spark
         self._lake = Lake(settings.lake)
-        self._checkpoints = f"{settings.lake}/_checkpoints/v{CHECKPOINT_VERSION}"
+        self._checkpoints = checkpoints_of(settings.lake)
         self._stop = threading.Event()
         self._failure: Exception | None = None
 
@@ -119,7 +115,7 @@ class Stream:
         checkpoint = f"{self._checkpoints}/{kind.topic.name}"
         intake = Intake(self._spark, self._settings.require_kafka(), calendar, self._lake.uri(tables.MESSAGES))
         processor = BatchProcessor(kind, self._lake, intake, self._publish)
-        beside_repairs = BesideRepairs(TradesLock(self._settings), processor.forget, self._raise_if_stopping)
+        beside_repairs = BesideRepairs(BatchLock(self._settings, kind.name), processor.forget, self._raise_if_stopping)
         query_id: Future[str] = Future()
         stamps = Stamps(lambda batch_id: newest_ingested_at(self._settings, query_id.result(), before_batch=batch_id))
 
@@ -128,7 +124,7 @@ class Stream:
                 self._raise_if_stopping()
                 plan = read_plan(checkpoint, kind.topic.name, batch_id)
                 stamp = stamps.of(batch_id, plan.planned_at)
-                with beside_repairs.batch() if kind is TRADES else nullcontext():
+                with beside_repairs.batch():
                     processor.process(plan, BatchIdentity(query_id.result(), batch_id, stamp))
             except Exception as error:
                 self._failure = self._failure or error

@@ -1,17 +1,20 @@
-"""What the tables must hold of some trades: worked out at once, from all of their messages."""
+"""What the tables must hold of some records: worked out at once, from all of their messages."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+from market.tables import PG_VENDOR_BARS
+from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.bars import BAR_KEY
 from spark_jobs.transforms.decode import PLACE
-from spark_jobs.transforms.kinds import AMENDMENTS, TRADES
-from spark_jobs.transforms.set_aside import conflict_rows, duplicate_rows, rejected_rows
-from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH, TRADE_REFERENCE, judge
+from spark_jobs.transforms.kinds import AMENDMENTS, RecordKind
+from spark_jobs.transforms.set_aside import conflict_rows, duplicate_rows
+from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH, TRADE_REFERENCE, judge, judge_versions
 
-_LEDGER_ORDER: Final = ("ingested_at", *PLACE)
+LEDGER_ORDER: Final = ("ingested_at", *PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Rightful:
     Attributes
     ----------
     records
-        Of ``silver/trades`` or ``silver/amendments``: the first message of each identity.
+        Of the records' own table: the first message of each identity, or each version of it.
     duplicates, quarantine
         Of ``bronze/duplicates`` and ``bronze/quarantine``: the other messages.
     """
@@ -31,26 +34,26 @@ class Rightful:
     quarantine: pl.DataFrame
 
 
-def rightful_trades(messages: pl.DataFrame, rejected: pl.DataFrame) -> Rightful:
-    """Return what must become of the messages about some trades.
+def rightful_records(kind: RecordKind, messages: pl.DataFrame) -> Rightful:
+    """Return what must become of the messages about some records.
 
     Parameters
     ----------
+    kind
+        What the records are.
     messages
-        All valid messages that have the identity of one of the trades: the columns of ``silver/trades``, ``key_hash`` and
+        All valid messages that have the identity of one of the records: the columns of the kind's table, ``key_hash`` and
         ``payload_hash``.
-    rejected
-        Messages that are stored as such trades but break a rule: the ledger's columns, ``reason`` and ``detail``.
     """
-    of = _judged(messages)
+    of = _judged(messages, restated=kind.restated)
     return Rightful(
-        records=of[FRESH].select(TRADES.table.column_names),
-        duplicates=duplicate_rows(of[DUPLICATE], TRADES.identity.key),
-        quarantine=pl.concat([conflict_rows(of[CONFLICT], TRADES), rejected_rows(rejected)]),
+        records=of[FRESH].select(kind.table.column_names),
+        duplicates=duplicate_rows(of[DUPLICATE], kind.identity.key),
+        quarantine=conflict_rows(of[CONFLICT], kind),
     )
 
 
-def rightful_amendments(messages: pl.DataFrame, earlier: pl.DataFrame, rejected: pl.DataFrame) -> Rightful:
+def rightful_amendments(messages: pl.DataFrame, earlier: pl.DataFrame) -> Rightful:
     """Return what must become of the messages about cancels and corrections.
 
     Parameters
@@ -59,16 +62,23 @@ def rightful_amendments(messages: pl.DataFrame, earlier: pl.DataFrame, rejected:
         The valid ones: the columns of ``silver/amendments``, ``key_hash`` and ``payload_hash``.
     earlier
         Those that earlier batches stored, with the columns of ``silver/amendments``.
-    rejected
-        As for :func:`rightful_trades`.
     """
     stored = earlier.with_columns(AMENDMENTS.identity.hashes())
     of = _judged(messages, stored.select("key_hash", stored_payload="payload_hash").unique("key_hash"))
     return Rightful(
         records=of[FRESH].select(AMENDMENTS.table.column_names),
         duplicates=duplicate_rows(of[DUPLICATE], TRADE_REFERENCE),
-        quarantine=rejected_rows(rejected),
+        quarantine=conflict_rows(of[CONFLICT], AMENDMENTS),
     )
+
+
+def kept_since(oldest: datetime) -> pl.Expr:
+    """Return the condition that a message's record is one whose row is kept still.
+
+    Once the row of the first message may be gone, the stream may have taken another one for the first: nothing can be said of
+    such a record. The condition looks at ``key_hash`` and ``ingested_at`` of all messages about it.
+    """
+    return pl.col("ingested_at").min().over("key_hash") >= pl.lit(oldest, MOMENT)
 
 
 def newest_revisions(revisions: pl.DataFrame) -> pl.DataFrame:
@@ -76,7 +86,19 @@ def newest_revisions(revisions: pl.DataFrame) -> pl.DataFrame:
     return revisions.sort("revision").unique(BAR_KEY, keep="last").sort(BAR_KEY)
 
 
-def _judged(messages: pl.DataFrame, stored: pl.DataFrame | None = None) -> dict[str, pl.DataFrame]:
+def newest_versions(versions: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``lake.vendor_bars``, of all versions of some vendor bars."""
+    key = PG_VENDOR_BARS.key
+    numbered = versions.sort(LEDGER_ORDER).with_columns(
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over(key).alias("revision")
+    )
+    return numbered.unique(key, keep="last", maintain_order=True).select(PG_VENDOR_BARS.column_names)
+
+
+def _judged(
+    messages: pl.DataFrame, stored: pl.DataFrame | None = None, *, restated: bool = False
+) -> dict[str, pl.DataFrame]:
     known = pl.DataFrame(schema={"key_hash": pl.UInt64(), "stored_payload": pl.UInt64()}) if stored is None else stored
-    judged = judge(messages.join(known, on="key_hash", how="left"), order=_LEDGER_ORDER)
+    rows = messages.join(known, on="key_hash", how="left")
+    judged = judge_versions(rows, LEDGER_ORDER) if restated else judge(rows, LEDGER_ORDER)
     return {verdict: judged.filter(pl.col("verdict") == verdict) for verdict in (FRESH, DUPLICATE, CONFLICT)}

@@ -94,15 +94,15 @@ def judge(rows: pl.DataFrame, order: Sequence[str] = _PLACE) -> pl.DataFrame:
     return rows.sort(order).with_columns(verdict.alias("verdict"))
 
 
-def judge_versions(rows: pl.DataFrame) -> pl.DataFrame:
+def judge_versions(rows: pl.DataFrame, order: Sequence[str] = _PLACE) -> pl.DataFrame:
     """Return the new rows of some keys with a column ``verdict``, where a key may be restated.
 
     A row whose payload differs from the version before it in the order of the ledger is a new version (``fresh``),
-    otherwise a ``duplicate``. The parameter is that of :func:`judge`.
+    otherwise a ``duplicate``. The parameters are those of :func:`judge`.
     """
     before = pl.coalesce(pl.col("payload_hash").shift(1).over("key_hash"), "stored_payload")
     verdict = pl.when(pl.col("payload_hash") == before).then(pl.lit(DUPLICATE)).otherwise(pl.lit(FRESH))
-    return rows.sort(_PLACE).with_columns(verdict.alias("verdict"))
+    return rows.sort(order).with_columns(verdict.alias("verdict"))
 
 
 def conflict_detail(rows: pl.DataFrame, identity: Identity, prices: frozenset[str]) -> pl.Series:

@@ -199,7 +199,9 @@ def test_a_range_of_sessions_is_worked_out_again_from_the_page_of_its_asset(
 
 
 @pytest.mark.usefixtures("lake")
-def test_the_laws_are_proved_when_they_are_asked_for(ask: Ask) -> None:
+def test_the_laws_are_proved_when_they_are_asked_for(ask: Ask, settings: Settings) -> None:
+    with psycopg.connect(settings.require_database()) as connection:
+        connection.execute("delete from lake.vendor_bars")
     assert wait_for_status(ask, launch(ask, "verify"), "SUCCESS", "FAILURE", "CANCELED") == "SUCCESS"
 
     def outcome(asset: str) -> dict[str, str]:

@@ -90,3 +90,6 @@ for each row when (
     (old.source, old.symbol, old.bar_at, old.session_date)
     is distinct from (new.source, new.symbol, new.bar_at, new.session_date)
 ) execute function lake.refuse_moved_bar();
+
+-- Drawn after each repair of what the marts are made from: a repair is no batch, and coverage and halts have no such triggers.
+create sequence if not exists lake.repair_number;

@@ -63,7 +63,7 @@ def test_what_differed_and_was_repaired_is_shown(call: Call, deep_path: PlayedDe
     assert code == 0
     assert deep_path.asked == [RecomputeRequest(MONDAY, TUESDAY, ("SPY", "IBM"))]
     assert "silver/trades: 1,234 missing, 2 unexpected, 3 different" in out
-    assert "cancels and corrections" in out
+    assert "beside the sessions" in out
     assert "5,000" in out
 
 

@@ -1,84 +1,176 @@
-"""The deep path on the stream of :mod:`tests.unit.spark_jobs.fake_platform`, with PostgreSQL's bars in memory."""
+"""The deep path on the stream of :mod:`tests.unit.spark_jobs.fake_platform`, with PostgreSQL's rows in memory."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from market import tables
 from market.settings import load_settings
-from market.tables import Table
+from market.tables import DataType, Table
 from spark_jobs.io.delta import Lake
-from spark_jobs.jobs.locks import TradesLock
-from spark_jobs.jobs.recompute import Recompute
+from spark_jobs.jobs.deep_topic import Work
+from spark_jobs.jobs.locks import BatchLock
+from spark_jobs.jobs.recompute import Recompute, sessions_of
 from spark_jobs.report import RecomputeRequest, SessionReport
-from spark_jobs.schemas import frame_schema
+from spark_jobs.transforms.kinds import RecordKind
 from tests.unit.spark_jobs.fake_platform import Cut, Platform
+from tests.unit.spark_jobs.messages import INGESTED
 from warehouse.batch import BatchOutput
+from warehouse.repair import Repair
 
 Row = dict[str, Any]
+Span = tuple[datetime, datetime]
 MICROS = 10**6
+VALUES = ("open", "high", "low", "close", "volume")
+
+
+def joined(spans: Collection[Span]) -> list[Span]:
+    """Return spans that neither overlap nor touch, as a multirange of PostgreSQL has them."""
+    apart: list[Span] = []
+    for start, end in sorted(spans):
+        if apart and start <= apart[-1][1]:
+            apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
+        else:
+            apart.append((start, end))
+    return apart
 
 
 @dataclass
-class FakeBars:
-    """What PostgreSQL has of the published batches: the newest revision of each bar, and the offsets."""
+class FakeDatabase:
+    """What PostgreSQL has of the published batches."""
 
-    rows: dict[tuple[Any, ...], Row] = field(default_factory=dict)
-    offsets: dict[int, int] = field(default_factory=dict)
+    bars: dict[tuple[Any, ...], Row] = field(default_factory=dict)
+    vendor: dict[tuple[Any, ...], Row] = field(default_factory=dict)
+    covered: dict[tuple[Any, ...], list[Span]] = field(default_factory=dict)
+    changes: set[tuple[Any, ...]] = field(default_factory=set)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
     seen: int = 0
     fails: bool = False
+    looked: list[str] = field(default_factory=list)
 
     def take(self, batches: Collection[BatchOutput]) -> None:
         """Take over the batches that were published since."""
         for batch in list(batches)[self.seen :]:
-            self.offsets |= {place[1]: end for place, end in batch.next_offsets.items()}
-            for row in batch.bar_rows.to_pylist() if batch.bar_rows is not None else ():
-                key = (row["source"], row["symbol"], row["bar_at"])
-                if row["revision"] > self.rows.get(key, {"revision": 0})["revision"]:
-                    self.rows[key] = row
+            self.newest[batch.query_id] = batch.batch_id
+            self.offsets |= batch.next_offsets
+            for row in _rows(batch.bar_rows):
+                key = tuple(row[name] for name in tables.PG_BARS.key)
+                if row["revision"] > self.bars.get(key, {"revision": 0})["revision"]:
+                    self.bars[key] = row
+            for row in sorted(_rows(batch.vendor_bar_rows), key=lambda row: (row["partition"], row["offset"])):
+                key = tuple(row[name] for name in tables.PG_VENDOR_BARS.key)
+                known = self.vendor.get(key)
+                differs = known is None or any(known[name] != row[name] for name in VALUES)
+                self.vendor[key] = {**row, "revision": (known["revision"] if known else 0) + differs}
+            for row in _rows(batch.status_rows):
+                if row["kind"] == "heartbeat":
+                    key = tuple(row[name] for name in tables.PG_FEED_COVERAGE.key)
+                    self.covered[key] = joined([*self.covered.get(key, []), (row["since_at"], row["status_at"])])
+                else:
+                    self.changes.add(tuple(row[name] for name in ("source", "symbol", "status_at", "kind", "reason")))
         self.seen = len(batches)
 
     @contextmanager
-    def snapshot(self) -> Iterator["FakeBars"]:
-        yield FakeBars(dict(self.rows), dict(self.offsets))
+    def snapshot(self) -> Iterator["FakeDatabase"]:
+        self.looked.append("look")
+        yield deepcopy(self)
 
-    def repair(self, wrong: pa.Table, right: pa.Table) -> None:
+    def repair(self, repairs: Sequence[Repair]) -> None:
         if self.fails:
             raise Cut
-        for row in wrong.to_pylist():
-            self.rows.pop((row["source"], row["symbol"], row["bar_at"]), None)
-        for row in right.to_pylist():
-            self.rows[row["source"], row["symbol"], row["bar_at"]] = row
+        for repair in repairs:
+            wrong = [tuple(row[name] for name in repair.table.key) for row in repair.wrong.to_pylist()]
+            right = repair.right.to_pylist()
+            keys = [tuple(row[name] for name in repair.table.key) for row in right]
+            if repair.table is tables.PG_TRADING_HALTS:
+                self.changes = (self.changes - set(wrong)) | set(keys)
+                continue
+            own: dict[str, Any] = {"bars_1m": self.bars, "vendor_bars": self.vendor, "feed_coverage": self.covered}
+            known = own[repair.table.name]
+            for key in [*wrong, *keys]:
+                known.pop(key, None)
+            for key, row in zip(keys, right, strict=True):
+                if repair.table is tables.PG_FEED_COVERAGE:
+                    known[key] = joined([*known.get(key, []), (row["since_at"], row["until_at"])])
+                else:
+                    known[key] = row
 
     def next_offsets(self, topic: str) -> dict[int, int]:
-        assert topic == "market.trades.v1"
-        return self.offsets
+        return {partition: end for (own, partition), end in self.offsets.items() if own == topic}
+
+    def newest_batch(self, query_id: str) -> int | None:
+        return self.newest.get(query_id)
 
     def sessions(self, start: date, end: date) -> set[date]:
-        return {row["session_date"] for row in self.rows.values() if start <= row["session_date"] <= end}
+        every = {row["session_date"] for row in self.bars.values()} | {key[2] for key in self.covered}
+        return {day for day in every if start <= day <= end}
 
     def symbols(self, session_date: date) -> set[str]:
-        return {row["symbol"] for row in self.rows.values() if row["session_date"] == session_date}
+        return {row["symbol"] for row in self.bars.values() if row["session_date"] == session_date}
+
+    def bars_of(self, session_date: date, symbols: Collection[str]) -> list[Row]:
+        return [row for row in self.bars.values() if row["session_date"] == session_date and row["symbol"] in symbols]
+
+    def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        rows = [row for row in self.vendor.values() if start <= row["session_date"] <= end]
+        return in_millionths(tables.PG_VENDOR_BARS, [row for row in rows if row["symbol"] in symbols or not symbols])
+
+    def coverage(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        found = [(key, span) for key, spans in self.covered.items() for span in spans]
+        return [(*key, *span) for key, span in found if key[2] == session_date and (key[1] in symbols or not symbols)]
+
+    def halts(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        return [change for change in self.changes if change[1] in symbols or not symbols]
+
+
+class Snapshotted:
+    """A fake database under the names of a snapshot: the rows of bars are asked for by a name of their own."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
 
     def bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
-        found = []
-        for row in self.rows.values():
-            if row["session_date"] == session_date and row["symbol"] in symbols:
-                schema = frame_schema(tables.PG_BARS)
-                decimals = {"open", "high", "low", "close", "vwap", "notional"}
-                found.append(
-                    tuple(
-                        int(row[name] * MICROS) if name in decimals and row[name] is not None else row[name]
-                        for name in schema
-                    )
-                )
-        return found
+        return in_millionths(tables.PG_BARS, self._database.bars_of(session_date, symbols))
+
+
+@dataclass
+class Opened:
+    """What the deep path is given as its database."""
+
+    database: FakeDatabase
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Any]:
+        with self.database.snapshot() as found:
+            yield Snapshotted(found)
+
+    def repair(self, repairs: Sequence[Repair]) -> None:
+        self.database.repair(repairs)
+
+
+def in_millionths(table: Table, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    decimals = {column.name for column in table.columns if column.type in {DataType.PRICE, DataType.NOTIONAL}}
+    return [
+        tuple(
+            int(row[name] * MICROS) if name in decimals and row[name] is not None else row[name]
+            for name in table.column_names
+        )
+        for row in rows
+    ]
+
+
+def _rows(found: Any) -> list[Row]:
+    return [] if found is None else found.to_pylist()
 
 
 @dataclass
@@ -87,18 +179,19 @@ class DeepPlatform:
 
     root: Path
     platform: Platform = field(init=False)
-    bars: FakeBars = field(default_factory=FakeBars)
+    postgres: FakeDatabase = field(default_factory=FakeDatabase)
+    now: datetime = INGESTED + timedelta(hours=1)
+    knows_queries: bool = True
 
     def __post_init__(self) -> None:
         self.platform = Platform(self.root / "lake")
 
-    @property
-    def lock(self) -> TradesLock:
-        return TradesLock(load_settings().model_copy(update={"home": self.root / "home"}))
+    def lock(self, kind: RecordKind) -> BatchLock:
+        return BatchLock(load_settings().model_copy(update={"home": self.root / "home"}), kind.name)
 
     def publish(self) -> None:
         """Let PostgreSQL have what the stream published."""
-        self.bars.take(list(self.platform.postgres.batches.values()))
+        self.postgres.take(list(self.platform.postgres.batches.values()))
 
     def recompute(
         self,
@@ -107,21 +200,36 @@ class DeepPlatform:
         *,
         symbols: tuple[str, ...] = (),
         dry_run: bool = False,
-        most_trades: int = 10**6,
+        most_records: int = 10**6,
         lake: Lake | None = None,
     ) -> list[SessionReport]:
         self.publish()
         request = RecomputeRequest(start, end or start, symbols, dry_run)
         folder = self.root / f"spool {len(list(self.root.iterdir()))}"
         folder.mkdir()
-        used = lake or Lake(str(self.platform.root))
-        return list(Recompute(used, self.bars, self.lock, request, folder, most_trades=most_trades).run())
+        work = Work(
+            lake=lake or Lake(str(self.platform.root)),
+            database=Opened(self.postgres),
+            request=request,
+            sessions=sessions_of(request),
+            folder=folder,
+            query_id=lambda kind: f"query of {kind.name}" if self.knows_queries else None,
+            now=lambda: self.now,
+            most_records=most_records,
+        )
+        return list(Recompute(work, self.lock).run())
 
-    def everything(self) -> dict[str, list[Row]]:
+    def everything(self) -> dict[str, list[Any]]:
         """Return every row of the lake and of PostgreSQL."""
         self.publish()
-        rows = {table.path: self._rows(table) for table in tables.LAKE_TABLES}
-        return {**rows, "lake.bars_1m": sorted(self.bars.rows.values(), key=str)}
+        found = self.postgres
+        return {
+            **{table.path: self.rows(table) for table in tables.LAKE_TABLES},
+            "lake.bars_1m": sorted(found.bars.values(), key=str),
+            "lake.vendor_bars": sorted(found.vendor.values(), key=str),
+            "lake.feed_coverage": sorted(found.covered.items(), key=str),
+            "lake.trading_halts": sorted(found.changes, key=str),
+        }
 
-    def _rows(self, table: Table) -> list[Row]:
+    def rows(self, table: Table) -> list[Row]:
         return sorted(pl.read_delta(f"{self.platform.root}/{table.path}").to_dicts(), key=str)

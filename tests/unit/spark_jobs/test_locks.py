@@ -7,7 +7,7 @@ import pytest
 
 from market.errors import HomeBusyError, ServiceError
 from market.settings import Settings, load_settings
-from spark_jobs.jobs.locks import BesideRepairs, TradesLock, single_writer
+from spark_jobs.jobs.locks import BatchLock, BesideRepairs, single_writer
 
 
 @pytest.fixture
@@ -23,12 +23,20 @@ def test_a_second_stream_of_a_home_is_refused(settings: Settings) -> None:
 
 
 def test_a_batch_waits_for_a_repair_and_a_repair_for_a_batch(settings: Settings) -> None:
-    with TradesLock(settings).held():
-        with pytest.raises(ServiceError, match=r"trades\.lock"), TradesLock(settings).held(timeout_seconds=0.05):
+    with BatchLock(settings, "trade").held():
+        with (
+            pytest.raises(ServiceError, match=r"trades\.lock"),
+            BatchLock(settings, "trade").held(timeout_seconds=0.05),
+        ):
             pass
-        with pytest.raises(KeyboardInterrupt), TradesLock(settings).held(while_waiting=raising(KeyboardInterrupt)):
+        with BatchLock(settings, "quote").held(timeout_seconds=0):  # each topic has batches of its own
             pass
-    with TradesLock(settings).held(timeout_seconds=0):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            BatchLock(settings, "trade").held(while_waiting=raising(KeyboardInterrupt)),
+        ):
+            pass
+    with BatchLock(settings, "trade").held(timeout_seconds=0):
         pass
 
 
@@ -41,7 +49,7 @@ def raising(kind: type[BaseException]) -> Callable[[], None]:
 
 def test_a_batch_after_a_repair_was_begun_forgets_and_the_next_one_does_not(settings: Settings) -> None:
     forgotten: list[int] = []
-    batches = BesideRepairs(TradesLock(settings), lambda: forgotten.append(1), lambda: None)
+    batches = BesideRepairs(BatchLock(settings, "trade"), lambda: forgotten.append(1), lambda: None)
 
     def forgets() -> int:
         forgotten.clear()
@@ -50,10 +58,10 @@ def test_a_batch_after_a_repair_was_begun_forgets_and_the_next_one_does_not(sett
 
     assert forgets() == 1  # nothing is known of what was before
     assert forgets() == 0
-    with TradesLock(settings).held() as held:
+    with BatchLock(settings, "trade").held() as held:
         held.begin_repair()
         held.begin_repair()
     assert forgets() == 1
     assert forgets() == 0
-    with TradesLock(settings).held() as held:
+    with BatchLock(settings, "trade").held() as held:
         assert held.repairs == 2

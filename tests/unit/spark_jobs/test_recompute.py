@@ -78,7 +78,7 @@ def example(deep: DeepPlatform, chance: random.Random, messages: int = 150) -> l
 def test_what_the_stream_stored_comes_out_again_every_revision_of_it(deep: DeepPlatform, number: int) -> None:
     example(deep, random.Random(SEED + number))
     before = deep.everything()
-    reports = deep.recompute(MONDAY, TUESDAY, dry_run=True, most_trades=(10**6, 1)[number % 2])
+    reports = deep.recompute(MONDAY, TUESDAY, dry_run=True, most_records=(10**6, 1)[number % 2])
     assert [(report.session_date, report.differences) for report in reports] == [
         (None, {}),
         (MONDAY, {}),
@@ -131,15 +131,15 @@ def damage(deep: DeepPlatform, chance: random.Random) -> None:
                 case _:
                     damaged.append(row)
         write_deltalake(uri, pl.DataFrame(damaged, schema=stored.schema, orient="row").to_arrow(), mode="overwrite")
-    for key, row in list(deep.bars.rows.items()):
+    for key, row in list(deep.postgres.bars.items()):
         match chance.randrange(5):
             case 0:
-                del deep.bars.rows[key]
+                del deep.postgres.bars[key]
             case 1:
-                deep.bars.rows[key] = {**row, "revision": 99, "close": Decimal(1)}
+                deep.postgres.bars[key] = {**row, "revision": 99, "close": Decimal(1)}
             case 2:
                 invented = {**row, "symbol": "ZZZ"}
-                deep.bars.rows["lean", "ZZZ", row["bar_at"]] = invented
+                deep.postgres.bars["lean", "ZZZ", row["bar_at"]] = invented
 
 
 @pytest.mark.parametrize("number", range(2))
@@ -153,7 +153,7 @@ def test_whatever_is_damaged_is_put_right(deep: DeepPlatform, number: int) -> No
     found = deep.recompute(MONDAY, TUESDAY, dry_run=True)
     assert sum(report.differing for report in found) > 0
     assert deep.everything() == damaged, "a dry run changed something"
-    reports = deep.recompute(MONDAY, TUESDAY, most_trades=(10**6, 1)[number % 2])
+    reports = deep.recompute(MONDAY, TUESDAY, most_records=(10**6, 1)[number % 2])
     assert all(report.is_repaired == bool(report.differences) for report in reports)
     assert deep.everything() == before, f"seed {SEED + number}"
     again = deep.recompute(MONDAY, TUESDAY)
@@ -191,7 +191,7 @@ def test_a_repair_that_is_killed_anywhere_is_completed_by_the_next(deep: DeepPla
         except Cut:
             continue
         break
-    deep.bars.fails = False
+    deep.postgres.fails = False
     deep.recompute(MONDAY, TUESDAY)
     assert deep.everything() == before
 
@@ -201,10 +201,10 @@ def test_bars_that_postgres_could_not_take_are_put_right_by_the_next(deep: DeepP
     example(deep, chance)
     before = deep.everything()
     damage(deep, chance)
-    deep.bars.fails = True
+    deep.postgres.fails = True
     with pytest.raises(Cut):
         deep.recompute(MONDAY, TUESDAY)
-    deep.bars.fails = False
+    deep.postgres.fails = False
     deep.recompute(MONDAY, TUESDAY)
     assert deep.everything() == before
 
@@ -238,13 +238,13 @@ def test_a_batch_that_has_not_reached_postgres_is_left_alone(deep: DeepPlatform)
     deep.publish()
     deep.platform.run(TRADES, 2, [trade(2), amendment("cancel", 0)], 2)
     in_flight = list(deep.platform.postgres.batches.values())[2]
-    deep.bars.seen = 3
+    deep.postgres.seen = 3
     before = deep.everything()
     remove(deep, tables.TRADES, "sequence = 1")
     reports = deep.recompute(MONDAY)
     assert [report.differing for report in reports] == [0, 1]
     assert deep.everything() == before
-    deep.bars.seen = 2
+    deep.postgres.seen = 2
     assert in_flight.bars == 1
     assert [report.differing for report in deep.recompute(MONDAY, dry_run=True)] == [0, 0]
 
@@ -311,7 +311,7 @@ def test_the_stream_goes_on_rightly_after_a_repair(tmp_path: Path) -> None:
     for platform in (quiet, deep):
         platform.root.mkdir()
         process = Process(platform.platform, TRADES)
-        watch = BesideRepairs(platform.lock, process.processor.forget, lambda: None)
+        watch = BesideRepairs(platform.lock(TRADES), process.processor.forget, lambda: None)
         continued(process, watch, 0, TAPES[0])
         if platform is deep:  # what the process remembers from now on is wrong
             remove(deep, tables.TRADES, "sequence = 0")

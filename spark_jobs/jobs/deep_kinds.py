@@ -1,0 +1,176 @@
+"""What each topic of the deep path has of its own: amendments, statuses and bars of trades, versions of vendor bars."""
+
+from collections.abc import Collection, Iterator
+from datetime import date, datetime, timedelta
+from functools import partial
+
+import polars as pl
+
+from market import tables
+from market.tables import Table
+from spark_jobs.jobs.compared import LakeRows, PostgresRows, Rows, moment_sql, texts_sql
+from spark_jobs.jobs.deep_topic import DeepTopic, Part, Work, WorkedOut
+from spark_jobs.jobs.spool import News
+from spark_jobs.schemas import MOMENT
+from spark_jobs.transforms.coverage import COVERAGE_KEY, covered_spans, halt_changes
+from spark_jobs.transforms.decode import PLACE
+from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS
+from spark_jobs.transforms.revisions import every_revision
+from spark_jobs.transforms.rightful import (
+    Rightful,
+    newest_revisions,
+    newest_versions,
+    rightful_amendments,
+    rightful_records,
+)
+
+
+class TradesTopic(DeepTopic):
+    """Trades and their bars; cancels and corrections; heartbeats, halts and resumes."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(TRADES, work)
+        self._amendments: tuple[datetime, Rightful] | None = None
+
+    def sessions(self) -> set[date]:
+        """Return the sessions that have trades, bars or heartbeats, as messages or stored."""
+        start, end = self.request.start, self.request.end
+        published = self.stored.snapshot.sessions(start, end)
+        return super().sessions() | self._stored_sessions(tables.BAR_REVISIONS) | published
+
+    def beside(self) -> Iterator[Part]:
+        """Yield the parts that belong to no session: amendments first, for bars follow from them."""
+        yield Part(self._amendment_rows, lambda news: bool(news.amended))
+        yield from super().beside()
+        yield Part(self._halt_rows, lambda news: news.has_halts)
+
+    def of_session(self, session_date: date) -> Iterator[Part]:
+        """Yield what feeds cover of a session, then its trades and bars."""
+        yield Part(lambda: self._coverage_rows(session_date), lambda news: session_date in news.covered)
+        yield from super().of_session(session_date)
+
+    def concerns(self, news: News, session_date: date, symbols: Collection[str]) -> bool:
+        """Return whether news are about some symbols of a session, or amend trades of theirs."""
+        return super().concerns(news, session_date, symbols) or not news.amended.isdisjoint(symbols)
+
+    def records_of(self, session_date: date, symbols: Collection[str]) -> WorkedOut:
+        """Work out the trades and the bars of some symbols of a session."""
+        messages = self.spool.records(session_date, symbols)
+        right = rightful_records(TRADES, messages)
+        revisions = every_revision(right.records, pl.concat([self._earlier(), self._rightful_amendments().records]))
+        bars = newest_revisions(revisions)
+        where = f"session_date = date '{session_date}' and symbol in ({texts_sql(symbols)})"
+        of = (pl.col("session_date") == session_date, pl.col("symbol").is_in(list(symbols)))
+        table = tables.BAR_REVISIONS
+        rows = [
+            *self.rows_set_aside(right, messages),
+            self.record_rows(right, where, *of, forgotten=messages.clear()),
+            LakeRows(self.lake, table, revisions, self.stored.rows(table, *of), table.key, where),
+            PostgresRows(tables.PG_BARS, bars, self.stored.bars(session_date, symbols)),
+        ]
+        return WorkedOut(rows, {"trades": right.records.height, "revisions": revisions.height, "bars": bars.height})
+
+    def stored_symbols(self, session_date: date) -> set[str]:
+        """Return the symbols that have stored trades or bars of a session."""
+        revisions = self.stored.values(tables.BAR_REVISIONS, pl.col("symbol"), pl.col("session_date") == session_date)
+        return super().stored_symbols(session_date) | revisions | self.stored.snapshot.symbols(session_date)
+
+    def set_aside_with(self, first: datetime, last: datetime) -> list[Rows]:
+        """Return the heartbeats, halts and resumes that were taken in between two moments of a day."""
+        table = tables.FEED_STATUS
+        within = pl.col("ingested_at").is_between(pl.lit(first, MOMENT), pl.lit(last, MOMENT))
+        right = self.spool.statuses(first.date()).filter(within)
+        stored = self.stored.rows(table, within, self._of_symbols(table))
+        return [self._by_place(table, right, stored, (first, last))]
+
+    def _kept_by_place(self) -> list[Table]:
+        return [*super()._kept_by_place(), tables.FEED_STATUS]
+
+    def _amendment_rows(self) -> WorkedOut:
+        since, table, right = self.spool.since, tables.AMENDMENTS, self._rightful_amendments()
+        is_new = pl.col("ingested_at") >= pl.lit(since, MOMENT)
+        where = f"ingested_at >= {moment_sql(since)} and {self._scope(table)}"
+        stored = self.stored.rows(table, is_new, self._of_symbols(table))
+        rows = [
+            *self.rows_set_aside(right, self.spool.amendments),
+            LakeRows(self.lake, table, right.records, stored, PLACE, where),
+        ]
+        return WorkedOut(rows, {"amendments": right.records.height})
+
+    def _earlier(self) -> pl.DataFrame:
+        """Return the cancels and corrections from before the first session, as they are stored."""
+        return self.stored.rows(tables.AMENDMENTS, pl.col("ingested_at") < pl.lit(self.spool.since, MOMENT))
+
+    def _rightful_amendments(self) -> Rightful:
+        """Return what has to become of the cancels and corrections of all batches that were read."""
+        if self._amendments is None or self._amendments[0] != self.spool.until:
+            self._amendments = (self.spool.until, rightful_amendments(self.spool.amendments, self._earlier()))
+        return self._amendments[1]
+
+    def _halt_rows(self) -> WorkedOut:
+        """Work out the halts and resumes: of those from before the first session nothing but that they are there."""
+        right, stored = halt_changes(self.spool.halts()), self.stored.halts(self.symbols)
+        is_known = pl.col("changed_at") >= pl.lit(self.work.sessions[0].pre_open_at, MOMENT)
+        told = pl.concat([stored.filter(is_known), stored.filter(~is_known).join(right, on=right.columns, how="semi")])
+        return WorkedOut([PostgresRows(tables.PG_TRADING_HALTS, right, told)])
+
+    def _coverage_rows(self, session_date: date) -> WorkedOut:
+        heartbeats = self.spool.heartbeats(session_date)
+        right = covered_spans(heartbeats.select(*COVERAGE_KEY, "since_at", "status_at"))
+        stored = self.stored.coverage(session_date, self.symbols)
+        return WorkedOut([PostgresRows(tables.PG_FEED_COVERAGE, right, stored)], {"heartbeats": heartbeats.height})
+
+
+class QuotesTopic(DeepTopic):
+    """Quotes."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(QUOTES, work)
+
+
+class VendorBarsTopic(DeepTopic):
+    """Vendor bars: few of many sessions, so that many sessions are worked out at once."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(VENDOR_BARS, work)
+
+    def sessions(self) -> set[date]:
+        """Return no session: see :meth:`beside`."""
+        return set()
+
+    def beside(self) -> Iterator[Part]:
+        """Yield the messages that break a rule, then the bars of as many sessions at a time as memory allows."""
+        yield from super().beside()
+        for first, last in self._session_groups():
+            yield Part(partial(self._versions_of, first, last), lambda news: bool(news.records))
+
+    def _session_groups(self) -> Iterator[tuple[date, date]]:
+        start, bars = self.request.start, 0
+        days = sorted(self.spool.sessions())
+        for before, day in zip([None, *days], days, strict=False):
+            count = sum(self.spool.record_counts(day).values())
+            if bars and before is not None and bars + count > self.work.most_records:
+                yield start, before
+                start, bars = before + timedelta(days=1), 0
+            bars += count
+        yield start, self.request.end
+
+    def _versions_of(self, start: date, end: date) -> WorkedOut:
+        """Work out all versions of the bars between two sessions."""
+        days = [day for day in sorted(self.spool.sessions()) if start <= day <= end]
+        empty = self.spool.records(date.min, self.symbols)
+        messages = pl.concat([empty, *(self.spool.records(day, self.symbols) for day in days)])
+        right = rightful_records(VENDOR_BARS, messages)
+        table = tables.VENDOR_BARS
+        where = f"session_date >= date '{start}' and session_date <= date '{end}' and {self._scope(table)}"
+        of = (pl.col("session_date").is_between(start, end), self._of_symbols(table))
+        rows = [
+            *self.rows_set_aside(right, messages),
+            self.record_rows(right, where, *of, forgotten=messages.clear()),
+            PostgresRows(
+                tables.PG_VENDOR_BARS,
+                newest_versions(right.records),
+                self.stored.vendor_bars(start, end, self.symbols),
+            ),
+        ]
+        return WorkedOut(rows, {"vendor_bars": right.records.height})
