@@ -60,13 +60,14 @@ def recompute(
 def _refuse_nothing(request: "RecomputeRequest", reports: "Sequence[SessionReport]") -> None:
     from market.errors import UsageError
 
-    if any(report.differing or (report.session_date and report.trades) for report in reports):
+    # Messages that break a rule are there for any range: they are of the batches since its first session.
+    if any(report.differing or report.trades or report.quotes or report.vendor_bars for report in reports):
         return
     of_symbols = f" of {', '.join(request.symbols)}" if request.symbols else ""
     days = f"from {request.start} to {request.end}" if request.end != request.start else f"on {request.start}"
     question = "select symbol, session_date, count(*) from trades group by symbol, session_date"
     msg = (
-        f"There are no trades{of_symbols} {days}, in bronze or beyond: nothing was worked out. "
+        f"There are no trades, quotes or vendor bars{of_symbols} {days}, in bronze or beyond: nothing was worked out. "
         f'./run sql --lake "{question}" shows which there are.'
     )
     raise UsageError(msg)

@@ -7,7 +7,7 @@ batches are told apart by query and number, and the time of publishing only limi
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from market.records import Bar
@@ -44,9 +44,7 @@ group by query_id
 """
 _BAR_CHANGES: Final = """
 select 'bars', max(change_number) from lake.bar_sessions having max(change_number) is not null
-"""
-_TOUCHED: Final = """
-select distinct session_date from lake.bars_1m where revised_at > %(since)s and revised_at <= %(until)s order by session_date
+union all select 'repairs', last_value from lake.repair_number where is_called
 """
 _VENDOR_BARS: Final = """
 select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
@@ -166,7 +164,7 @@ def summarize(mark: Mark | None, queries: list[tuple[Any, ...]], offsets: Mappin
 def newest_changes(settings: Settings) -> str | None:
     """Return the newest changes of what the marts are made from, as one text, or ``None`` if there are none.
 
-    Every later change shows as another text, whichever query it is of; a repair of bars as well, which is no batch.
+    Every later change shows as another text, whichever query it is of; a repair as well, which is no batch.
 
     Raises
     ------
@@ -177,19 +175,6 @@ def newest_changes(settings: Settings) -> str | None:
         newest = connection.execute(_CHANGES, {"margin": LONGEST_TRANSACTION}).fetchall()
         bars = connection.execute(_BAR_CHANGES).fetchall()
     return _names(dict([*newest, *bars])) if newest or bars else None
-
-
-def touched_sessions(settings: Settings, since: datetime, until: datetime) -> list[date]:
-    """Return the sessions of which a bar was revised after ``since``, and not after ``until``, in order.
-
-    Raises
-    ------
-    ServiceError
-        If PostgreSQL cannot be reached.
-    """
-    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
-        rows = connection.execute(_TOUCHED, {"since": since, "until": until}).fetchall()
-    return [row[0] for row in rows]
 
 
 def vendor_bars(settings: Settings, source: str) -> set[Bar]:

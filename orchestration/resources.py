@@ -15,8 +15,8 @@ from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
-from orchestration.progress import Advance, Mark, advance_after, newest_changes, touched_sessions, vendor_bars
-from spark_jobs.report import RecomputeRequest, SessionReport, recompute
+from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
+from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
 from warehouse.progress import wait_for_offsets
 
@@ -37,9 +37,9 @@ class Lake:
         """Return the newest batches that changed what the marts are made from, as one text."""
         return newest_changes(self.settings)
 
-    def touched_sessions(self, since: datetime, until: datetime) -> list[date]:
-        """Return the sessions of which a bar was revised after ``since``, and not after ``until``, in order."""
-        return touched_sessions(self.settings, since, until)
+    def touched(self) -> dict[str, dict[date, int]]:
+        """Return by topic and session the stamp of the newest batch that stored something of it, in epoch microseconds."""
+        return touched(self.settings)
 
     def vendor_bars(self, source: str) -> set[Bar]:
         """Return the vendor bars of a source that are in PostgreSQL, as they were published."""

@@ -1,15 +1,15 @@
 """When jobs run: the marts after each close and while the lake moves, the deep path and the proof every night."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
 from market.sessions import EXCHANGE_ZONE, Session, find_session
+from orchestration.assets.recomputed import recomputed_until
 from orchestration.jobs import MARTS, RECOMPUTE, VERIFY
 from orchestration.partitions import adjoining
-from orchestration.progress import LONGEST_TRANSACTION
 from orchestration.resources import Lake
 
 AFTER_CLOSE_CRON: Final = "15 13-16 * * 1-5"
@@ -29,12 +29,9 @@ UNDER_WAY: Final = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-TOUCHED_SINCE_TAG: Final = "tapehouse/touched_since"
-TOUCHED_UNTIL_TAG: Final = "tapehouse/touched_until"
-"""The tags of a night's runs that say between which moments the sessions were touched."""
 _NIGHTLY: Final = {"tapehouse/nightly": "recompute"}
-_RUNS_A_NIGHT: Final = 1000
-_ENDED_BADLY: Final = frozenset({dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED})
+_RANGE_TAGS: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_PARTITION_TAG: Final = "dagster/partition"
 
 BATCHES_TAG: Final = "tapehouse/batches"
 """The tag of a run that says up to which batches of the stream the run was sure to see."""
@@ -86,30 +83,32 @@ def intraday_marts(
     execution_timezone=str(EXCHANGE_ZONE),
     job_name=RECOMPUTE,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Works the sessions out again from bronze of which a bar changed since the night before.",
+    description="Works the sessions out again from bronze that were touched since they were worked out last.",
 )
 def nightly_recompute(
     context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """Request a run for each row of sessions that were touched."""
-    until = context.scheduled_execution_time.astimezone(UTC)
-    runs = context.instance.get_runs(dg.RunsFilter(job_name=RECOMPUTE, tags=_NIGHTLY), limit=_RUNS_A_NIGHT)
-    since = touched_since(until, runs)
-    sessions = lake.touched_sessions(since - LONGEST_TRANSACTION, until)
-    if not sessions:
-        return dg.SkipReason(f"No bar changed since {since.isoformat()}.")
-    window = {TOUCHED_SINCE_TAG: since.isoformat(), TOUCHED_UNTIL_TAG: until.isoformat()}
+    """Request a run for each row of sessions that were touched and are not worked out since, nor about to be.
+
+    What counts is what was done: a session whose run failed, or was never started, is asked for again the next night.
+    """
+    night = context.scheduled_execution_time.astimezone(UTC)
+    newest = lake.touched()
+    days = sorted(day for day in set().union(*newest.values()) if find_session(day) is not None)
+    sessions = not_done(newest, recomputed_until(context.instance, days))
+    under_way = context.instance.get_runs(dg.RunsFilter(job_name=RECOMPUTE, statuses=UNDER_WAY))
+    ranges = [found for run in under_way if (found := _range(run)) is not None]
+    left = [day for day in sessions if not any(first <= day.isoformat() <= last for first, last in ranges)]
+    if not left:
+        return dg.SkipReason(
+            f"Of {len(days):,} sessions none was touched since it was worked out, or is not being worked out."
+        )
     return [
         dg.RunRequest(
-            run_key=f"{until.isoformat()} {first}",
-            tags={
-                **_NIGHTLY,
-                **window,
-                "dagster/asset_partition_range_start": first.isoformat(),
-                "dagster/asset_partition_range_end": last.isoformat(),
-            },
+            run_key=f"{night.isoformat()} {first}",
+            tags={**_NIGHTLY, **dict(zip(_RANGE_TAGS, (first.isoformat(), last.isoformat()), strict=True))},
         )
-        for first, last in adjoining(sessions)
+        for first, last in adjoining(left)
     ]
 
 
@@ -123,22 +122,33 @@ nightly_verify = dg.ScheduleDefinition(
 )
 
 
-def touched_since(until: datetime, runs: Sequence[dg.DagsterRun]) -> datetime:
-    """Return the moment from which on no night has worked out what was touched.
+def not_done(newest: Mapping[str, Mapping[date, int]], done: Mapping[date, Mapping[str, int]]) -> list[date]:
+    """Return the sessions of which a topic brought something after they were worked out, in order.
 
     Parameters
     ----------
-    until
-        The moment of this night; without runs before it, it looks back a day.
-    runs
-        The runs of nights before, the newest first.
+    newest
+        By topic and session the stamp of the newest batch that stored something of the session, in epoch microseconds.
+    done
+        By session and topic up to which batch the session was worked out.
     """
-    if not runs:
-        return until - timedelta(days=1)
-    newest = runs[0].tags[TOUCHED_UNTIL_TAG]
-    of_night = [run for run in runs if run.tags[TOUCHED_UNTIL_TAG] == newest]
-    failed = [run.tags[TOUCHED_SINCE_TAG] for run in of_night if run.status in _ENDED_BADLY]
-    return datetime.fromisoformat(min(failed, default=newest))
+    behind = {
+        day
+        for topic, days in newest.items()
+        for day, moment in days.items()
+        if moment > done.get(day, {}).get(topic, -1) and find_session(day) is not None
+    }
+    return sorted(behind)
+
+
+def _range(run: dg.DagsterRun) -> tuple[str, str] | None:
+    """Return the first and the last session of a run of the deep path over all symbols, or ``None``."""
+    if run.run_config.get("ops"):  # a dry run, or some symbols only
+        return None
+    if (one := run.tags.get(_PARTITION_TAG)) is not None:
+        return one, one
+    first, last = (run.tags.get(tag) for tag in _RANGE_TAGS)
+    return (first, last) if first is not None and last is not None else None
 
 
 def session_closed_before(tick: datetime) -> Session | None:

@@ -84,10 +84,10 @@ def test_a_symbol_or_a_range_without_trades_is_named(call: Call, deep_path: Play
     deep_path.trades, deep_path.differences = 0, {}
     code, _, err = call("--start", "2013-10-07", "--end", "2013-10-08", "--symbols", "nosuch,ibm")
     assert code == 2
-    assert "There are no trades of NOSUCH, IBM from 2013-10-07 to 2013-10-08" in err
+    assert "There are no trades, quotes or vendor bars of NOSUCH, IBM from 2013-10-07 to 2013-10-08" in err
     code, out, err = call("--start", "2013-10-07", "--json", "--dry-run")
     assert code == 2
-    assert "There are no trades on 2013-10-07" in err
+    assert "There are no trades, quotes or vendor bars on 2013-10-07" in err
     assert len(out.splitlines()) == 2
     deep_path.differences = FOUND  # rows that nothing in bronze accounts for
     assert call("--start", "2013-10-07")[0] == 0

@@ -1,7 +1,8 @@
 """The deep path in Dagster: its partitions, its runs over a range, and what a night asks for."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,8 +14,7 @@ from market.errors import ServiceError
 from orchestration.assets.keys import RECOMPUTED_SESSIONS
 from orchestration.assets.recomputed import recomputed_sessions
 from orchestration.partitions import adjoining, session_partitions
-from orchestration.progress import LONGEST_TRANSACTION
-from orchestration.schedules import TOUCHED_SINCE_TAG, TOUCHED_UNTIL_TAG, nightly_recompute, touched_since
+from orchestration.schedules import nightly_recompute
 from spark_jobs.report import Differences, RecomputeRequest, SessionReport
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -112,18 +112,18 @@ def test_sessions_that_adjoin_are_one_range() -> None:
 
 
 NIGHT = datetime(2026, 11, 20, 20, 30, tzinfo=NEW_YORK)
+TRADES, QUOTES = "market.trades.v1", "market.quotes.v1"
+FRIDAY = date(2026, 11, 20)
 
 
 class LakeOf:
-    """A lake in which given sessions were touched; notes since when it was asked."""
+    """A lake in which sessions were touched by batches with given stamps."""
 
-    def __init__(self, *sessions: date) -> None:
-        self.sessions = list(sessions)
-        self.asked: list[tuple[datetime, datetime]] = []
+    def __init__(self, trades: dict[date, int], quotes: dict[date, int] | None = None) -> None:
+        self.newest = {TRADES: trades, **({QUOTES: quotes} if quotes else {})}
 
-    def touched_sessions(self, since: datetime, until: datetime) -> list[date]:
-        self.asked.append((since, until))
-        return self.sessions
+    def touched(self) -> dict[str, dict[date, int]]:
+        return self.newest
 
 
 @pytest.fixture
@@ -132,46 +132,82 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield local
 
 
-def requested(instance: dg.DagsterInstance, lake: LakeOf) -> list[dg.RunRequest]:
+def requested(instance: dg.DagsterInstance, lake: LakeOf) -> list[tuple[str, str]]:
+    """Return the ranges that a night asks for."""
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=NIGHT)
     answer = nightly_recompute(context, lake=lake)
-    assert isinstance(answer, list | dg.SkipReason)
-    return [] if isinstance(answer, dg.SkipReason) else answer
+    if isinstance(answer, dg.SkipReason):
+        return []
+    assert isinstance(answer, list)
+    assert [request.run_key for request in answer] == [
+        f"2026-11-21T01:30:00+00:00 {request.tags['dagster/asset_partition_range_start']}" for request in answer
+    ]
+    names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    return [(request.tags[names[0]], request.tags[names[1]]) for request in answer]
+
+
+def work_out(
+    instance: dg.DagsterInstance, first: date, last: date, until: dict[str, int], *, fails: bool = False, **config: Any
+) -> None:
+    """Let a run of Dagster work a range of sessions out up to given batches."""
+    told = dataclasses.replace(report(None), until=until)
+    range_tags = {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
+    done = materialize(PlayedDeepPath(told, fails=fails), config, tags=range_tags, instance=instance)
+    assert done.success is not fails
 
 
 def test_a_night_asks_for_each_row_of_touched_sessions(instance: dg.DagsterInstance) -> None:
-    lake = LakeOf(MONDAY, TUESDAY, date(2026, 11, 20))
-    first, second = requested(instance, lake)
-    assert (first.run_key, second.run_key) == (
-        "2026-11-21T01:30:00+00:00 2013-10-07",
-        "2026-11-21T01:30:00+00:00 2026-11-20",
+    lake = LakeOf({MONDAY: 5, TUESDAY: 6}, {FRIDAY: 7})
+    assert requested(instance, lake) == [("2013-10-07", "2013-10-08"), ("2026-11-20", "2026-11-20")]
+
+
+def test_a_night_in_which_nothing_was_touched_asks_for_nothing(instance: dg.DagsterInstance) -> None:
+    assert requested(instance, LakeOf({})) == []
+
+
+def test_a_row_of_a_day_without_a_session_stops_no_night(instance: dg.DagsterInstance) -> None:
+    assert requested(instance, LakeOf({date(2013, 10, 6): 5, MONDAY: 5})) == [("2013-10-07", "2013-10-07")]
+
+
+def test_what_was_worked_out_is_asked_for_again_when_a_later_batch_touches_it(instance: dg.DagsterInstance) -> None:
+    work_out(instance, MONDAY, TUESDAY, {TRADES: 6, QUOTES: 3})
+    assert requested(instance, LakeOf({MONDAY: 5, TUESDAY: 6}, {MONDAY: 3})) == []
+    assert requested(instance, LakeOf({MONDAY: 5, TUESDAY: 7}, {MONDAY: 3})) == [("2013-10-08", "2013-10-08")]
+    assert requested(instance, LakeOf({MONDAY: 5, TUESDAY: 6}, {MONDAY: 4})) == [("2013-10-07", "2013-10-07")]
+
+
+def test_a_run_that_failed_or_did_less_than_all_does_not_count(instance: dg.DagsterInstance) -> None:
+    lake = LakeOf({MONDAY: 5})
+    work_out(instance, MONDAY, MONDAY, {TRADES: 5}, fails=True)
+    assert requested(instance, lake) == [("2013-10-07", "2013-10-07")]
+    work_out(instance, MONDAY, MONDAY, {TRADES: 5})
+    assert requested(instance, lake) == []
+    work_out(instance, MONDAY, MONDAY, {TRADES: 9}, fails=True)
+    assert requested(instance, LakeOf({MONDAY: 6})) == [("2013-10-07", "2013-10-07")]
+    for less in ({"dry_run": True}, {"symbols": ["SPY"]}):
+        work_out(instance, MONDAY, MONDAY, {TRADES: 9}, **less)
+        assert requested(instance, lake) == [("2013-10-07", "2013-10-07")]
+    work_out(instance, MONDAY, MONDAY, {TRADES: 9})
+    assert requested(instance, lake) == []
+
+
+def test_a_session_that_waits_for_its_run_is_asked_for_once_and_again_if_the_run_fails(
+    instance: dg.DagsterInstance,
+) -> None:
+    lake = LakeOf({MONDAY: 5, FRIDAY: 5})
+    tags = {
+        "dagster/asset_partition_range_start": "2013-10-04",
+        "dagster/asset_partition_range_end": "2013-10-08",
+    }
+    run = instance.add_run(dg.DagsterRun(job_name="recompute", status=dg.DagsterRunStatus.STARTING, tags=tags))
+    some = {"ops": {"lake__recomputed_sessions": {"config": {"dry_run": True}}}}
+    tags = {"dagster/partition": "2026-11-20"}
+    instance.add_run(
+        dg.DagsterRun(job_name="recompute", status=dg.DagsterRunStatus.STARTED, tags=tags, run_config=some)
     )
-    assert first.tags["dagster/asset_partition_range_start"] == "2013-10-07"
-    assert first.tags["dagster/asset_partition_range_end"] == "2013-10-08"
-    ((since, until),) = lake.asked
-    assert (since, until) == (datetime(2026, 11, 20, 1, 30, tzinfo=UTC) - LONGEST_TRANSACTION, NIGHT)
-
-
-def test_a_night_in_which_nothing_changed_asks_for_nothing(instance: dg.DagsterInstance) -> None:
-    assert requested(instance, LakeOf()) == []
-
-
-def night(since: str, until: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
-    return dg.DagsterRun(job_name="recompute", status=status, tags={TOUCHED_SINCE_TAG: since, TOUCHED_UNTIL_TAG: until})
-
-
-def test_a_night_begins_where_the_last_one_that_did_everything_ended() -> None:
-    done, failed = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
-    first, second, third = (f"2026-11-1{number}T01:30:00+00:00" for number in (7, 8, 9))
-    assert touched_since(NIGHT, []) == datetime(2026, 11, 19, 20, 30, tzinfo=NEW_YORK)
-    assert touched_since(NIGHT, [night(second, third, done)]) == datetime.fromisoformat(third)
-    half = [night(second, third, failed), night(second, third, done), night(first, second, done)]
-    assert touched_since(NIGHT, half) == datetime.fromisoformat(second)
-
-
-def test_a_night_sees_the_runs_of_the_one_before(instance: dg.DagsterInstance) -> None:
-    (request,) = requested(instance, LakeOf(MONDAY))
-    instance.add_run(dg.DagsterRun(job_name="recompute", status=dg.DagsterRunStatus.SUCCESS, tags=dict(request.tags)))
-    lake = LakeOf()
-    requested(instance, lake)
-    assert lake.asked[0][0] == NIGHT - LONGEST_TRANSACTION
+    assert requested(instance, lake) == [("2026-11-20", "2026-11-20")]
+    instance.report_run_canceled(run)
+    assert requested(instance, lake) == [("2013-10-07", "2013-10-07"), ("2026-11-20", "2026-11-20")]
