@@ -70,13 +70,23 @@ class Spool:
             {date.fromisoformat(folder.name) for folder in self._folder.iterdir()} if self._folder.is_dir() else set()
         )
 
-    def read(self, session_date: date, chosen: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of a session whose ledger entries are in ``chosen``, as the table's columns."""
-        folder = self._folder / str(session_date)
-        if not folder.is_dir():
+    def count(self, session_date: date | None) -> int:
+        """Return how many rows of a session were set aside."""
+        rows = self._scan(session_date)
+        return 0 if rows is None else int(rows.select(pl.len()).collect().item())
+
+    def read(self, session_date: date | None, chosen: pl.DataFrame, part: pl.Expr | None = None) -> pl.DataFrame:
+        """Return the rows of a session whose ledger entries are in ``chosen``, as the table's columns; ``part`` filters them."""
+        rows = self._scan(session_date)
+        if rows is None:
             return pl.DataFrame(schema=schema_of(self._table))
-        rows = pl.read_parquet(folder / "*.parquet", hive_partitioning=False)
-        return rows.join(chosen, on=ENTRY, how="semi").select(self._table.column_names)
+        if part is not None:
+            rows = rows.filter(part)
+        return rows.collect().join(chosen, on=ENTRY, how="semi").select(self._table.column_names)
+
+    def _scan(self, session_date: date | None) -> pl.LazyFrame | None:
+        folder = self._folder / str(session_date)
+        return pl.scan_parquet(folder / "*.parquet", hive_partitioning=False) if folder.is_dir() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ What belongs here: queries of the schemas ``lake`` and ``marts`` that the proofs
 to be.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, Final, Protocol
@@ -24,30 +24,48 @@ from market.tables import (
 from verify.lake import schema_of
 from warehouse.connection import connect
 
-MART = "marts.intraday_ohlcv"
-MART_COLUMNS = (
-    "source",
-    "symbol",
-    "bar_at",
-    "session_date",
-    "segment",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "vwap",
-    "trade_count",
-    "revision",
-)
-"""What the mart shares with the bars of the lake; its source is called ``origin``."""
+_MOMENT: Final = pl.Datetime("us", "UTC")
 
+INTRADAY: Final = "marts.intraday_ohlcv"
+HISTORICAL: Final = "marts.historical_ohlcv"
+REALTIME: Final = "marts.realtime_prices"
+MART_SCHEMA: Final = {
+    "symbol": pl.String(),
+    "interval": pl.String(),
+    "bar_at": _MOMENT,
+    "open": pl.Int64(),
+    "high": pl.Int64(),
+    "low": pl.Int64(),
+    "close": pl.Int64(),
+    "volume": pl.Int64(),
+    "vwap": pl.Int64(),
+    "trade_count": pl.Int64(),
+    "session_date": pl.Date(),
+    "segment": pl.String(),
+    "is_final": pl.Boolean(),
+    "revision": pl.Int64(),
+    "origin": pl.String(),
+    "revised_at": _MOMENT,
+}
+"""What is compared of the bars of marts; prices are millionths."""
+DAY_SCHEMA: Final = {**MART_SCHEMA, "is_vendor_bar": pl.Boolean()}
+"""What is compared of the days."""
+PRICE_SCHEMA: Final = {
+    "symbol": pl.String(),
+    "session_date": pl.Date(),
+    "origin": pl.String(),
+    "price": pl.Int64(),
+    "price_at": _MOMENT,
+    "segment": pl.String(),
+    **{name: MART_SCHEMA[name] for name in ("open", "high", "low", "close", "volume", "vwap", "trade_count")},
+}
+"""What is compared of the newest prices."""
+_MART_PRICES: Final = frozenset({"open", "high", "low", "close", "vwap", "price"})
 
 GAPS: Final = "marts.bar_gaps"
 GAP_STATE: Final = "staging.int_session_gaps"
 """What the mart of gaps is unfolded from; it says of each session by which batches it was built."""
 
-_MOMENT: Final = pl.Datetime("us", "UTC")
 GAP_SCHEMA: Final = {
     "source": pl.String(),
     "symbol": pl.String(),
@@ -67,6 +85,7 @@ COVERAGE_SCHEMA: Final = {
 }
 
 Place = tuple[str, int]
+_ROWS_A_CHUNK: Final = 20_000
 
 
 class Published(Protocol):
@@ -81,14 +100,29 @@ class Published(Protocol):
     def bar_sessions(self) -> set[date]:
         """Return the sessions that have 1-minute bars."""
 
-    def bars(self, session_date: date) -> pl.DataFrame:
+    def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session in the types of :func:`verify.lake.schema_of`."""
 
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars in the types of :func:`verify.lake.schema_of`."""
 
-    def mart_bars(self, session_date: date) -> pl.DataFrame | None:
-        """Return the mart's 1-minute bars of a session (:data:`MART_COLUMNS`), or ``None`` if there is no mart."""
+    def mart_sessions(self) -> set[date | None]:
+        """Return the sessions that the mart of intraday bars has."""
+
+    def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
+        """Return the mart's intraday bars of a session (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
+
+    def intraday_known_through(self) -> datetime | None:
+        """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
+
+    def days(self) -> pl.DataFrame | None:
+        """Return the mart's days (:data:`DAY_SCHEMA`), or ``None`` if there is no mart."""
+
+    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+        """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
+
+    def prices(self) -> pl.DataFrame | None:
+        """Return the mart's newest prices (:data:`PRICE_SCHEMA`), or ``None`` if there is no mart."""
 
     def coverage(self) -> pl.DataFrame:
         """Return the spans of ``lake.feed_coverage`` (:data:`COVERAGE_SCHEMA`)."""
@@ -126,7 +160,7 @@ class PostgresSnapshot:
         query = f"select distinct session_date from {PG_BARS.qualified_name}"  # noqa: S608 - a declared name
         return {row[0] for row in self._connection.execute(query)}
 
-    def bars(self, session_date: date) -> pl.DataFrame:
+    def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session."""
         return self._read(PG_BARS, " where session_date = %s", session_date)
 
@@ -134,16 +168,34 @@ class PostgresSnapshot:
         """Return the vendor bars."""
         return self._read(PG_VENDOR_BARS, "")
 
-    def mart_bars(self, session_date: date) -> pl.DataFrame | None:
-        """Return the mart's 1-minute bars of a session, or ``None`` if there is no mart."""
-        if not _exists(self._connection, MART):
-            return None
-        types = {column.name: column.type for column in PG_BARS.columns}
-        columns = ", ".join(_as_compared("origin" if name == "source" else name, types[name]) for name in MART_COLUMNS)
-        query = f"select {columns} from {MART} where interval = '1m' and session_date = %s"  # noqa: S608 - declared names
-        rows = self._connection.execute(query, (session_date,)).fetchall()
-        schema = schema_of(PG_BARS)
-        return pl.DataFrame(rows, schema={name: schema[name] for name in MART_COLUMNS}, orient="row")
+    def mart_sessions(self) -> set[date | None]:
+        """Return the sessions that the mart of intraday bars has."""
+        if not _exists(self._connection, INTRADAY):
+            return set()
+        return {row[0] for row in self._connection.execute(f"select distinct session_date from {INTRADAY}")}  # noqa: S608
+
+    def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
+        """Return the mart's intraday bars of a session, or ``None`` if there is no mart."""
+        if session_date is None:
+            return self._mart(INTRADAY, MART_SCHEMA, " where session_date is null")
+        return self._mart(INTRADAY, MART_SCHEMA, " where session_date = %s", session_date)
+
+    def intraday_known_through(self) -> datetime | None:
+        """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
+        return self._newest_revision(INTRADAY)
+
+    def days(self) -> pl.DataFrame | None:
+        """Return the mart's days, or ``None`` if there is no mart."""
+        return self._mart(HISTORICAL, DAY_SCHEMA)
+
+    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+        """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
+        made_of_minutes, of_vendors = (" where not is_vendor_bar", " where is_vendor_bar")
+        return self._newest_revision(HISTORICAL, made_of_minutes), self._newest_revision(HISTORICAL, of_vendors)
+
+    def prices(self) -> pl.DataFrame | None:
+        """Return the mart's newest prices, or ``None`` if there is no mart."""
+        return self._mart(REALTIME, PRICE_SCHEMA)
 
     def coverage(self) -> pl.DataFrame:
         """Return the spans of ``lake.feed_coverage``."""
@@ -178,8 +230,33 @@ class PostgresSnapshot:
             return pl.DataFrame(schema=schema_of(table))
         columns = ", ".join(_as_compared(column.name, column.type) for column in table.columns)
         query = f"select {columns} from {table.qualified_name}{condition}"  # noqa: S608 - declared names
-        rows = self._connection.execute(query, parameters).fetchall()
-        return pl.DataFrame(rows, schema=schema_of(table), orient="row")
+        return self._rows(query, parameters, schema_of(table))
+
+    def _mart(
+        self, mart: str, schema: Mapping[str, pl.DataType], condition: str = "", *parameters: object
+    ) -> pl.DataFrame | None:
+        if not _exists(self._connection, mart):
+            return None
+        columns = ", ".join(
+            _as_compared(name, DataType.PRICE if name in _MART_PRICES else DataType.TEXT) for name in schema
+        )
+        return self._rows(f"select {columns} from {mart}{condition}", parameters, schema)  # noqa: S608 - fixed names
+
+    def _newest_revision(self, mart: str, condition: str = "") -> datetime | None:
+        if not _exists(self._connection, mart):
+            return None
+        query = f"select max(revised_at) from {mart}{condition}"  # noqa: S608 - fixed names
+        found: datetime | None = self._connection.execute(query).fetchone()[0]
+        return found
+
+    def _rows(self, query: str, parameters: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return the rows of a query; they come some at a time: as Python objects they take ten times the room."""
+        chunks = [pl.DataFrame(schema=schema)]
+        with self._connection.cursor(name="rows") as cursor:
+            cursor.execute(query, parameters)
+            while rows := cursor.fetchmany(_ROWS_A_CHUNK):
+                chunks.append(pl.DataFrame(rows, schema=schema, orient="row"))
+        return pl.concat(chunks)
 
 
 @contextmanager

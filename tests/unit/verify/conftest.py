@@ -10,6 +10,7 @@ from tests.unit.verify.tiny_lake import (
     TRADES_TOPIC,
     TinyLake,
     fill_bars,
+    fill_marts,
     fill_others,
     fill_trades,
 )
@@ -29,3 +30,10 @@ def tiny_lake(empty_lake: TinyLake) -> TinyLake:
     fill_others(empty_lake)
     empty_lake.published.offsets = {(TRADES_TOPIC, 0): 11, (QUOTES_TOPIC, 0): 1, (BARS_TOPIC, 0): 2}
     return empty_lake
+
+
+@pytest.fixture
+def lake_with_marts(tiny_lake: TinyLake) -> TinyLake:
+    """The same with marts that are built of all of it."""
+    fill_marts(tiny_lake)
+    return tiny_lake

@@ -1,4 +1,4 @@
-"""The bars that the proof computes, against bars computed one trade at a time with decimals."""
+"""The revisions of bars that the proof computes, against bars computed one trade at a time with decimals."""
 
 import random
 from datetime import timedelta
@@ -6,14 +6,14 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.tables import AMENDMENTS, BAR_REVISIONS, TRADES
 from tests.unit.lean_conditions import judgement, left_out
 from tests.unit.verify.tiny_lake import FIRST_BATCH, OPEN, SESSION
-from verify.bars import build_bars, counted
 from verify.lake import schema_of
+from verify.revisions import BAR_KEY, counted, every_revision
 
 Row = dict[str, Any]
 
@@ -39,42 +39,49 @@ def as_it_counts(trade: Row, amendments: list[Row]) -> Row:
     }
 
 
-def bars_one_by_one(trades: list[Row], amendments: list[Row]) -> dict[Any, Row]:
-    """Return the bars by their start: plain loops over exact decimals."""
-    bars: dict[Any, Row] = {}
+def revisions_one_by_one(trades: list[Row], amendments: list[Row]) -> dict[Any, Row]:
+    """Return every revision of the bars by their start and number: plain loops over exact decimals."""
+    found: dict[Any, Row] = {}
     for minute in {trade["bar_at"] for trade in trades}:
-        every = [as_it_counts(trade, amendments) for trade in trades if trade["bar_at"] == minute]
-        members = [trade for trade in every if trade["said"] != "cancel"]
-        stamps = set().union(*(trade["stamps"] for trade in every))
-        ordered = sorted(members, key=lambda trade: (trade["traded_at"], trade["sequence"], trade["price"]))
-        priced = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_open_close"]]
-        reached = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_high_low"]]
-        reasons = [trade["left_out_for"] for trade in members]
-        counted = [trade for trade in members if trade["counts_for_volume"]]
-        volume = sum(trade["size"] for trade in counted)
-        notional = sum((Decimal(trade["price"]) / 10**6 * trade["size"] for trade in counted), Decimal(0))
-        bars[minute] = {
-            "open": priced[0] if priced else None,
-            "high": max(reached, default=None),
-            "low": min(reached, default=None),
-            "close": priced[-1] if priced else None,
-            "volume": volume,
-            "notional": notional,
-            "vwap": (notional / volume).quantize(_MILLIONTH, ROUND_HALF_UP) if volume else None,
-            "trade_count": len(members),
-            "excluded_trade_count": len(members) - reasons.count(None),
-            "left_out": left_out(reasons),
-            "cancelled_trade_count": len(every) - len(members),
-            "corrected_trade_count": sum(trade["said"] == "correction" for trade in members),
-            "revision": len(stamps),
-            "revised_at": max(stamps),
-        }
-    return bars
+        own = [trade for trade in trades if trade["bar_at"] == minute]
+        stamps = set().union(*(as_it_counts(trade, amendments)["stamps"] for trade in own))
+        for number, stamp in enumerate(sorted(stamps), start=1):
+            known = [trade for trade in own if trade["ingested_at"] <= stamp]
+            said = [row for row in amendments if row["ingested_at"] <= stamp]
+            bar = bar_one_by_one([as_it_counts(trade, said) for trade in known])
+            found[minute, number] = {**bar, "revision": number, "revised_at": stamp}
+    return found
 
 
-def frame(trades: list[Row], amendments: list[Row] | None = None) -> pl.DataFrame:
+def bar_one_by_one(every: list[Row]) -> Row:
+    """Return the bar of trades as they count."""
+    members = [trade for trade in every if trade["said"] != "cancel"]
+    ordered = sorted(members, key=lambda trade: (trade["traded_at"], trade["sequence"], trade["price"]))
+    priced = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_open_close"]]
+    reached = [Decimal(trade["price"]) / 10**6 for trade in ordered if trade["counts_for_high_low"]]
+    reasons = [trade["left_out_for"] for trade in members]
+    in_volume = [trade for trade in members if trade["counts_for_volume"]]
+    volume = sum(trade["size"] for trade in in_volume)
+    notional = sum((Decimal(trade["price"]) / 10**6 * trade["size"] for trade in in_volume), Decimal(0))
+    return {
+        "open": priced[0] if priced else None,
+        "high": max(reached, default=None),
+        "low": min(reached, default=None),
+        "close": priced[-1] if priced else None,
+        "volume": volume,
+        "notional": notional,
+        "vwap": (notional / volume).quantize(_MILLIONTH, ROUND_HALF_UP) if volume else None,
+        "trade_count": len(members),
+        "excluded_trade_count": len(members) - reasons.count(None),
+        "left_out": left_out(reasons),
+        "cancelled_trade_count": len(every) - len(members),
+        "corrected_trade_count": sum(trade["said"] == "correction" for trade in members),
+    }
+
+
+def revisions(trades: list[Row], amendments: list[Row] | None = None) -> pl.DataFrame:
     known = pl.DataFrame(amendments or [], schema=schema_of(AMENDMENTS), orient="row")
-    return counted(pl.DataFrame(trades, schema=schema_of(TRADES), orient="row"), known)
+    return every_revision(pl.DataFrame(trades, schema=schema_of(TRADES), orient="row"), known)
 
 
 def amendment(number: int, **others: object) -> Row:
@@ -161,32 +168,57 @@ some_amendments = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(some_trades, some_amendments)
-def test_bars_equal_those_computed_one_trade_at_a_time(trades: list[Row], amendments: list[Row]) -> None:
+def test_revisions_equal_those_computed_one_trade_at_a_time(trades: list[Row], amendments: list[Row]) -> None:
     with localcontext(prec=60):
-        expected = bars_one_by_one(trades, amendments)
-        for bar in build_bars(frame(trades, amendments)).iter_rows(named=True):
-            wanted = expected.pop(bar["bar_at"])
+        expected = revisions_one_by_one(trades, amendments)
+        for bar in revisions(trades, amendments).iter_rows(named=True):
+            wanted = expected.pop((bar["bar_at"], bar["revision"]))
             for name in ("open", "high", "low", "close", "vwap", "notional"):
                 assert bar[name] == (None if wanted[name] is None else int(wanted[name] * 10**6)), name
-            for name in ("volume", *COUNTS, "left_out", "revision", "revised_at"):
+            for name in ("volume", *COUNTS, "left_out", "revised_at"):
                 assert bar[name] == wanted[name], name
         assert expected == {}
 
 
-@given(some_trades, st.randoms(use_true_random=False))
-def test_the_order_in_which_trades_come_changes_no_bar(trades: list[Row], shuffler: random.Random) -> None:
-    shuffled = trades.copy()
-    shuffler.shuffle(shuffled)
-    key = list(BAR_REVISIONS.key[:3])
-    assert build_bars(frame(trades)).sort(key).equals(build_bars(frame(shuffled)).sort(key))
+@settings(deadline=None, max_examples=40)
+@given(some_trades, some_amendments, st.randoms(use_true_random=False))
+def test_the_order_in_which_rows_are_read_changes_no_revision(
+    trades: list[Row], amendments: list[Row], shuffler: random.Random
+) -> None:
+    shuffled = [shuffler.sample(rows, len(rows)) for rows in (trades, amendments)]
+    key = [*BAR_KEY, "revision"]
+    assert revisions(trades, amendments).sort(key).equals(revisions(*shuffled).sort(key))
+
+
+def test_a_late_trade_and_a_late_cancel_each_make_a_revision() -> None:
+    second, third = FIRST_BATCH + timedelta(seconds=1), FIRST_BATCH + timedelta(seconds=2)
+    cancel = amendment(9, trade_id="0001", kind="cancel", amended_at=third, conditions="", ingested_at=third)
+    late = trade(2, 0, 5, 7, ingested_at=second)
+    found = revisions([trade(1, 1, 3, 4), late], [{**cancel, "price": None, "size": None}]).sort("revision")
+    told = found.select("revision", "revised_at", "open", "close", "volume", "trade_count", "cancelled_trade_count")
+    assert told.rows() == [
+        (1, FIRST_BATCH, 3, 3, 4, 1, 0),
+        (2, second, 5, 3, 11, 2, 0),
+        (3, third, 5, 5, 7, 1, 1),
+    ]
+
+
+def test_of_two_amendments_at_one_moment_the_cancel_holds() -> None:
+    said = {"trade_id": "0001", "amended_at": FIRST_BATCH, "conditions": "", "ingested_at": FIRST_BATCH}
+    cancel = amendment(8, **said, kind="cancel", price=None, size=None)
+    correction = amendment(9, **said, kind="correction", price=9, size=9)
+    known = pl.DataFrame([correction, cancel], schema=schema_of(AMENDMENTS), orient="row")
+    found = counted(pl.DataFrame([trade(1, 0, 3, 4)], schema=schema_of(TRADES), orient="row"), known)
+    assert found.select("said", "price").rows() == [("cancel", 3)]
 
 
 def test_vwap_is_rounded_half_up() -> None:
     # (1 + 2) millionths / 2 shares = 1.5 millionths.
-    bar = build_bars(frame([trade(1, 0, 1, 1), trade(2, 1, 2, 1)]))
+    bar = revisions([trade(1, 0, 1, 1), trade(2, 1, 2, 1)])
     assert bar["vwap"].to_list() == [2]
 
 
-def test_no_trades_give_no_bars() -> None:
-    assert build_bars(frame([])).columns == list(BAR_REVISIONS.column_names)
+def test_no_trades_give_no_revisions() -> None:
+    assert revisions([]).equals(pl.DataFrame(schema=schema_of(BAR_REVISIONS)))

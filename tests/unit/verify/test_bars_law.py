@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from market import tables
-from tests.unit.verify.tiny_lake import TinyLake, problems
+from tests.unit.verify.tiny_lake import SECOND_BATCH, TinyLake, problems
 
 TRADES = "market.trades.v1"
 CENT = Decimal("0.01")
@@ -63,19 +63,73 @@ def test_a_stale_revision_in_postgres_is_seen(tiny_lake: TinyLake) -> None:
 def test_a_revision_that_was_never_made_is_seen(tiny_lake: TinyLake) -> None:
     tiny_lake[tables.BAR_REVISIONS].remove(tiny_lake.row(tables.BAR_REVISIONS, revision=2))
     _, bars = tiny_lake.prove()
-    assert problems(bars) == {"bar differs in gold/bar_revisions_1m"}
+    assert problems(bars) == {"bar is missing in gold/bar_revisions_1m"}
 
 
 def test_a_lost_first_revision_is_seen(tiny_lake: TinyLake) -> None:
     tiny_lake[tables.BAR_REVISIONS].remove(tiny_lake.row(tables.BAR_REVISIONS, volume=400))
     _, bars = tiny_lake.prove()
-    assert problems(bars) == {"revisions of a bar are not 1, 2, 3 … in gold/bar_revisions_1m"}
+    assert problems(bars) == {"bar is missing in gold/bar_revisions_1m"}
+    assert bars.offending[0]["revision"] == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("open", Decimal("99.51")),
+        ("high", None),
+        ("low", Decimal("100.02")),
+        ("close", Decimal(1)),
+        ("volume", 399),
+        ("notional", Decimal("55003.000001")),
+        ("vwap", Decimal("137.5")),
+        ("trade_count", 3),
+        ("excluded_trade_count", 0),
+        ("left_out", None),
+        ("cancelled_trade_count", 1),
+        ("corrected_trade_count", 1),
+        ("revised_at", SECOND_BATCH),
+    ],
+)
+def test_a_former_revision_that_differs_is_seen_by_its_column(tiny_lake: TinyLake, column: str, value: object) -> None:
+    former = tiny_lake.row(tables.BAR_REVISIONS, volume=400)
+    former[column] = value
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in gold/bar_revisions_1m"}
+    assert (bars.total_offending, bars.offending[0]["revision"]) == (1, 1)
+    assert set(bars.offending[0]["differs"]) == {column}
+
+
+def test_a_revision_of_a_batch_that_brought_nothing_is_seen(tiny_lake: TinyLake) -> None:
+    alone = tiny_lake.row(tables.BAR_REVISIONS, volume=1)
+    tiny_lake[tables.BAR_REVISIONS].append({**alone, "revision": 2, "revised_at": SECOND_BATCH})
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar should not be in gold/bar_revisions_1m"}
 
 
 def test_a_doubled_revision_is_seen(tiny_lake: TinyLake) -> None:
     tiny_lake[tables.BAR_REVISIONS].append(copy.deepcopy(tiny_lake.row(tables.BAR_REVISIONS, revision=2)))
     _, bars = tiny_lake.prove()
-    assert problems(bars) == {"revisions of a bar are not 1, 2, 3 … in gold/bar_revisions_1m"}
+    assert problems(bars) == {"bar is more than once in gold/bar_revisions_1m"}
+
+
+def test_a_revision_of_no_session_is_seen(tiny_lake: TinyLake) -> None:
+    ghost = {**tiny_lake.row(tables.BAR_REVISIONS, volume=1), "session_date": None}
+    tiny_lake[tables.BAR_REVISIONS].append(ghost)
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar should not be in gold/bar_revisions_1m"}
+
+
+def test_a_session_is_looked_at_by_symbols_where_it_has_many_rows(
+    tiny_lake: TinyLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verify.bars.MOST_ROWS", 1)
+    tiny_lake.row(tables.BAR_REVISIONS, revision=2)["volume"] += 1
+    ghost = {**tiny_lake.row(tables.BAR_REVISIONS, volume=1), "symbol": "IBM"}
+    tiny_lake[tables.BAR_REVISIONS].append(ghost)
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {"bar differs in gold/bar_revisions_1m", "bar should not be in gold/bar_revisions_1m"}
+    assert (bars.total_offending, bars.counts["trades"], bars.counts["bars"]) == (2, 4, 2)
 
 
 def test_a_missing_bar_is_seen_in_gold_and_in_postgres(tiny_lake: TinyLake) -> None:
@@ -149,24 +203,6 @@ def test_an_old_version_of_a_vendor_bar_in_postgres_is_seen(tiny_lake: TinyLake)
     tiny_lake.published.vendor_rows = [{**tiny_lake.row(tables.VENDOR_BARS, offset=0), "revision": 1}]
     _, bars = tiny_lake.prove()
     assert problems(bars) == {"vendor bar differs in lake.vendor_bars"}
-
-
-def test_a_mart_of_an_older_revision_is_behind_and_no_break(tiny_lake: TinyLake) -> None:
-    tiny_lake.published.mart_rows = [
-        copy.deepcopy(tiny_lake.row(tables.BAR_REVISIONS, volume=400)),
-        copy.deepcopy(tiny_lake.published.bar_rows[1]),
-    ]
-    _, bars = tiny_lake.prove()
-    assert bars.holds
-    assert bars.counts["mart_bars_behind"] == 1
-    assert "behind by 1" in bars.note
-
-
-def test_a_mart_that_differs_at_the_same_revision_is_seen(tiny_lake: TinyLake) -> None:
-    tiny_lake.published.mart_rows = copy.deepcopy(tiny_lake.published.bar_rows)
-    tiny_lake.published.mart_rows[0]["high"] += CENT
-    _, bars = tiny_lake.prove()
-    assert problems(bars) == {"bar differs in marts.intraday_ohlcv"}
 
 
 def test_the_same_id_in_another_session_is_another_trade(tiny_lake: TinyLake) -> None:

@@ -19,7 +19,7 @@ from verify.gaps import prove_gaps
 from verify.lake import schema_of
 from verify.laws import open_lake
 from verify.ledger import prove_ledger
-from verify.published import COVERAGE_SCHEMA, GAP_SCHEMA, MART_COLUMNS, Place
+from verify.published import COVERAGE_SCHEMA, DAY_SCHEMA, GAP_SCHEMA, MART_SCHEMA, PRICE_SCHEMA, Place
 from verify.results import LawResult
 
 Row = dict[str, Any]
@@ -39,6 +39,8 @@ class FakePublished:
         self.bar_rows: list[Row] = []
         self.vendor_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
+        self.day_rows: list[Row] | None = None
+        self.price_rows: list[Row] | None = None
         self.coverage_rows: list[Row] = []
         self.halt_rows: list[Row] = []
         self.gap_rows: list[Row] | None = None
@@ -55,17 +57,35 @@ class FakePublished:
     def bar_sessions(self) -> set[date]:
         return {row["session_date"] for row in self.bar_rows}
 
-    def bars(self, session_date: date) -> pl.DataFrame:
+    def bars(self, session_date: date | None) -> pl.DataFrame:
         return _in_millionths(tables.PG_BARS, [row for row in self.bar_rows if row["session_date"] == session_date])
 
     def vendor_bars(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_VENDOR_BARS, self.vendor_rows)
 
-    def mart_bars(self, session_date: date) -> pl.DataFrame | None:
+    def mart_sessions(self) -> set[date | None]:
+        return {row["session_date"] for row in self.mart_rows or []}
+
+    def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
         if self.mart_rows is None:
             return None
-        rows = [row for row in self.mart_rows if row["session_date"] == session_date]
-        return _in_millionths(tables.PG_BARS, rows).select(MART_COLUMNS)
+        return _of_mart(MART_SCHEMA, [row for row in self.mart_rows if row["session_date"] == session_date])
+
+    def intraday_known_through(self) -> datetime | None:
+        return max((row["revised_at"] for row in self.mart_rows or []), default=None)
+
+    def days(self) -> pl.DataFrame | None:
+        return None if self.day_rows is None else _of_mart(DAY_SCHEMA, self.day_rows)
+
+    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+        of_minutes, of_vendors = (
+            max((row["revised_at"] for row in self.day_rows or [] if row["is_vendor_bar"] is vendors), default=None)
+            for vendors in (False, True)
+        )
+        return of_minutes, of_vendors
+
+    def prices(self) -> pl.DataFrame | None:
+        return None if self.price_rows is None else _of_mart(PRICE_SCHEMA, self.price_rows)
 
     def coverage(self) -> pl.DataFrame:
         return pl.DataFrame(self.coverage_rows, schema=COVERAGE_SCHEMA, orient="row")
@@ -136,6 +156,14 @@ def _in_millionths(table: Table, rows: list[Row]) -> pl.DataFrame:
         for row in rows
     ]
     return pl.DataFrame(scaled, schema=schema_of(table), orient="row")
+
+
+def _of_mart(schema: Mapping[str, pl.DataType], rows: list[Row]) -> pl.DataFrame:
+    scaled = [
+        {name: int(value * 10**6) if isinstance(value, Decimal) else value for name, value in row.items()}
+        for row in rows
+    ]
+    return pl.DataFrame(scaled, schema=schema, orient="row")
 
 
 def micros(moment: datetime) -> int:
@@ -288,6 +316,40 @@ def fill_others(lake: TinyLake) -> None:
             }
         )
     lake.published.vendor_rows = [{**lake[tables.VENDOR_BARS][1], "revision": 2}]
+
+
+def fill_marts(lake: TinyLake) -> None:
+    """The marts as of the second batch: both minutes, what they come to together, and the vendor's day."""
+    common: Row = {"symbol": "SPY", "session_date": SESSION, "segment": "regular", "origin": "lean", "is_final": False}
+    late, alone = lake.published.bar_rows
+    shared = [name for name in MART_SCHEMA if name in late and name not in common]
+    # 74903 + 99.999999 = 75002.999999; by 601 shares 124.797004990…
+    both = {
+        "bar_at": OPEN,
+        "open": Decimal("99.5"),
+        "high": Decimal("100.01"),
+        "low": Decimal("99.5"),
+        "close": Decimal("99.999999"),
+        "volume": 601,
+        "vwap": Decimal("124.797005"),
+        "trade_count": 4,
+        "revision": 3,
+        "revised_at": SECOND_BATCH,
+    }
+    lake.published.mart_rows = [
+        *({**common, "interval": "1m", **{name: bar[name] for name in shared}} for bar in (late, alone)),
+        *({**common, "interval": interval, **both} for interval in ("5m", "15m", "1h")),
+    ]
+    price: Row = {name: both[name] for name in PRICE_SCHEMA if name in both}
+    at = {"price": Decimal("99.999999"), "price_at": OPEN + timedelta(minutes=1)}
+    lake.published.price_rows = [
+        {"symbol": "SPY", "session_date": SESSION, "origin": "lean", "segment": "regular", **at, **price}
+    ]
+    vendor = lake.published.vendor_rows[0]
+    day = {name: vendor[name] for name in ("open", "high", "low", "close", "volume", "revision")}
+    settled = {"interval": "1d", "bar_at": OPEN, "is_final": True, "origin": "sample", "is_vendor_bar": True}
+    no_trades = {"vwap": None, "trade_count": None}
+    lake.published.day_rows = [{**common, **settled, **no_trades, **day, "revised_at": vendor["ingested_at"]}]
 
 
 def problems(result: LawResult) -> set[str]:

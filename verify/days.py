@@ -1,0 +1,149 @@
+"""Days and prices in the marts, worked out from the bars of the lake and those of vendors.
+
+What belongs here: ``historical_ohlcv`` and ``realtime_prices``. What does not: intraday bars, which are :mod:`verify.marts`.
+
+A vendor's bar is the day; where no vendor has one, the regular segment's minutes are. Prices are a view: they are those of the
+bars that PostgreSQL has now.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from market import tables
+from market.records import DAILY
+from market.sessions import Segment, Session, all_sessions
+from verify.comparison import compare
+from verify.lake import Lake, schema_of
+from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
+from verify.published import DAY_SCHEMA, HISTORICAL, PRICE_SCHEMA, REALTIME, Published
+from verify.results import Findings
+from verify.revisions import newest_revisions
+
+_KEY: Final = ["symbol", "session_date"]
+_DAY_SECONDS: Final = 24 * 60 * 60
+_IN_HOURS: Final = pl.col("segment") == Segment.REGULAR.value
+_LEDGER: Final = ("topic", "partition", "offset")
+
+
+class DayProof:
+    """Keeps of every session what its days and prices come to, and compares them when all sessions were looked at.
+
+    Parameters
+    ----------
+    findings
+        Where to record what breaks the law.
+    lake
+        The lake, cut at the newest batches that PostgreSQL has.
+    published
+        PostgreSQL.
+    """
+
+    def __init__(self, findings: Findings, lake: Lake, published: Published) -> None:
+        self._findings = findings
+        self._published = published
+        self._through, self._vendors_through = published.days_known_through()
+        self._tapes = Tapes(lake, self._through)
+        no_bars = pl.DataFrame(schema=schema_of(tables.BAR_REVISIONS))
+        self._days: list[pl.DataFrame] = []
+        self._prices: list[pl.DataFrame] = []
+        self.add(no_bars, next(iter(all_sessions())))
+
+    def add(self, revisions: pl.DataFrame, session: Session) -> None:
+        """Take in every revision of the bars of some symbols of a session."""
+        newest = newest_revisions(revisions)
+        known = newest_revisions(until(revisions, self._through))
+        self._days.append(longer(known.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session))
+        now = longer(newest.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session)
+        last = pl.col("close", "bar_at", "segment").filter(pl.col("close").is_not_null()).last()
+        sources = newest.sort("bar_at").group_by(pl.col("source").alias("origin"), *_KEY).agg(last)
+        sources = sources.rename({"close": "price", "bar_at": "price_at"})
+        so_far = now.drop("bar_at", "segment", "interval", "ends_at")
+        self._prices.append(sources.join(so_far, on=["origin", *_KEY], how="left"))
+
+    def check(self, vendor_bars: pl.DataFrame) -> None:
+        """Check the days and the prices.
+
+        Parameters
+        ----------
+        vendor_bars
+            Every version of the vendors' bars, with the columns of ``silver/vendor_bars``.
+        """
+        self._check_days(vendor_bars)
+        self._check_prices()
+
+    def _check_days(self, vendor_bars: pl.DataFrame) -> None:
+        in_mart = self._published.days()
+        if in_mart is None:
+            return
+        self._findings.count("mart_days", in_mart.height)
+        sources = pl.concat(self._prices)
+        is_vendors = pl.col("is_vendor_bar")
+        vendors = _vendor_days(until(vendor_bars, self._vendors_through, "ingested_at"))
+        vendors = of_one_origin(vendors, origins_of(in_mart.filter(is_vendors), _KEY), _KEY)
+        minutes = pl.concat(self._days).join(vendors, on=_KEY, how="anti")
+        minutes = of_one_origin(minutes, origins_of(in_mart.filter(~is_vendors), _KEY), _KEY)
+        # Of several feeds the one that is shown may have no regular minute: then there is no day, and none is missing.
+        several = sources.group_by(_KEY).len().filter(pl.col("len") > 1)
+        unsure = several.join(in_mart, on=_KEY, how="anti")
+        minutes = self._tapes.finish(minutes.join(unsure, on=_KEY, how="anti"), in_mart, _KEY)
+        minutes = minutes.with_columns(pl.lit(value=False).alias("is_vendor_bar"))
+        compare(
+            self._findings,
+            what="day",
+            where=HISTORICAL,
+            expected=pl.concat([vendors.select(*DAY_SCHEMA), minutes.select(*DAY_SCHEMA)]),
+            found=in_mart,
+            table=tables.PG_BARS,
+            key=_KEY,
+        )
+        of_vendors = _vendor_days(vendor_bars)
+        of_minutes = sources.filter(pl.col("revision").is_not_null()).join(of_vendors, on=_KEY, how="anti")
+        later = [after(of_vendors, self._vendors_through), after(of_minutes, self._through)]
+        behind = pl.concat([rows.select(_KEY) for rows in later]).n_unique()
+        self._findings.count("mart_days_behind", behind)
+
+    def _check_prices(self) -> None:
+        in_mart = self._published.prices()
+        if in_mart is None:
+            return
+        every = pl.concat(self._prices)
+        newest = every.filter(pl.col("session_date") == pl.col("session_date").max().over("symbol"))
+        shown = of_one_origin(newest, origins_of(in_mart, ["symbol"]), ["symbol"])
+        compare(
+            self._findings,
+            what="price",
+            where=REALTIME,
+            expected=shown.with_columns(pl.col("volume", "trade_count").fill_null(0)).select(*PRICE_SCHEMA),
+            found=in_mart,
+            table=tables.PG_BARS,
+            key=["symbol"],
+        )
+
+
+def newest_versions(versions: pl.DataFrame) -> pl.DataFrame:
+    """Return the newest version of each vendor bar, with the number of its versions as ``revision``."""
+    key = list(tables.PG_VENDOR_BARS.key)
+    ordered = versions.sort("ingested_at", *_LEDGER).with_columns(pl.len().over(key).cast(pl.Int32).alias("revision"))
+    return ordered.unique(key, keep="last", maintain_order=True)
+
+
+def _vendor_days(versions: pl.DataFrame) -> pl.DataFrame:
+    """Return the days of vendors as the mart shows them; of several bars of a day only the last."""
+    opens = {session.session_date: session.open_at for session in all_sessions()}
+    daily = newest_versions(versions.filter(pl.col("interval") == DAILY)).sort("bar_at")
+    return (
+        daily.unique(["source", *_KEY], keep="last", maintain_order=True)
+        .with_columns(
+            pl.col("session_date").replace_strict(opens, return_dtype=daily.schema["bar_at"]).alias("bar_at"),
+            pl.lit(None, pl.Int64).alias("vwap"),
+            pl.lit(None, pl.Int64).alias("trade_count"),
+            pl.lit(Segment.REGULAR.value).alias("segment"),
+            pl.lit(value=True).alias("is_final"),
+            pl.lit(value=True).alias("is_vendor_bar"),
+            pl.col("revision").cast(pl.Int64),
+            pl.col("source").alias("origin"),
+            pl.col("ingested_at").alias("revised_at"),
+        )
+        .select(*DAY_SCHEMA)
+    )
