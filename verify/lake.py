@@ -55,7 +55,9 @@ class Lake:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._tables = {table.path: _open(f"{uri}/{table.path}") for table in LAKE_TABLES}
+        # Bronze last: a batch writes it first, so that a row that is seen has its message.
+        ordered = sorted(LAKE_TABLES, key=lambda table: table is MESSAGES)
+        self._tables = {table.path: _open(f"{uri}/{table.path}") for table in ordered}
         self._until: Mapping[str, datetime] | None = None
 
     @property
@@ -70,18 +72,20 @@ class Lake:
     def scan(self, table: Table) -> pl.LazyFrame:
         """Return the rows of a table up to the cut, in the types of :func:`schema_of`."""
         rows = self.scan_whole(table)
-        if self._until is None:
-            return rows
+        return rows if self._until is None else rows.filter(self._is_before_the_cut(table, self._until))
+
+    def scan_beyond(self, table: Table) -> pl.LazyFrame:
+        """Return the rows of a table that :meth:`scan` leaves out."""
+        is_before = pl.lit(value=True) if self._until is None else self._is_before_the_cut(table, self._until)
+        return self.scan_whole(table).filter(~is_before.fill_null(value=False))
+
+    @staticmethod
+    def _is_before_the_cut(table: Table, until: Mapping[str, datetime]) -> pl.Expr:
         if table is BAR_REVISIONS:
-            return rows.filter(pl.col("revised_at") <= self._until.get(TRADES.name, _BEGINNING))
-        return rows.filter(
-            pl.any_horizontal(
-                pl.lit(value=False),
-                *(
-                    (pl.col("topic") == topic) & (pl.col("ingested_at") <= until)
-                    for topic, until in self._until.items()
-                ),
-            )
+            return pl.col("revised_at") <= until.get(TRADES.name, _BEGINNING)
+        return pl.any_horizontal(
+            pl.lit(value=False),
+            *((pl.col("topic") == topic) & (pl.col("ingested_at") <= newest) for topic, newest in until.items()),
         )
 
     def scan_whole(self, table: Table) -> pl.LazyFrame:

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from market import tables
+from market import tables, topics
 from verify.decisions import ENTRY, Decisions
 from verify.lake import Lake
 from verify.published import Place, Published
@@ -66,7 +66,9 @@ def prove_ledger(
         )
     _check_offsets(findings, lake)
     _check_places(findings, lake, decisions)
+    in_flight = _check_in_flight(findings, lake, published)
     _check_progress(findings, lake, published, 0.0 if complete else patience_seconds)
+    _check_arrivals(findings, published, in_flight)
     if broker_ends is not None:
         _check_broker(findings, lake, broker_ends, complete=complete)
     _check_beginning(findings, lake, broker_starts or {})
@@ -136,6 +138,43 @@ def _check_ingest_times(findings: Findings, lake: Lake, found: pl.DataFrame) -> 
     bronze = lake.read(lake.scan(tables.MESSAGES).select(*ENTRY, pl.col("ingested_at").alias("taken_in_at")))
     other = found.join(bronze, on=ENTRY, how="inner").filter(pl.col("ingested_at") != pl.col("taken_in_at"))
     _record(findings, "row has another ingested_at than its message", other.sort(ENTRY))
+
+
+def _check_in_flight(findings: Findings, lake: Lake, published: Published) -> pl.DataFrame:
+    """Check that what lies beyond the newest batch of PostgreSQL was taken in after it, and return its messages."""
+    entry = [*ENTRY, "ingested_at"]
+    messages = lake.read(lake.scan_beyond(tables.MESSAGES).select(entry))
+    passed = _of_passed_offsets(messages, published.next_offsets())
+    _record(findings, "message of a newer batch has an offset that was taken in before", passed.sort(entry))
+    for table in _PLACES:
+        rows = lake.read(lake.scan_beyond(table).select(entry)).join(messages, on=entry, how="anti")
+        rows = rows.with_columns(pl.lit(table.path).alias("found_in"))
+        _record(findings, "row of a newer batch has no message in bronze/messages", rows.sort(entry))
+    batches = messages.filter(pl.col("topic") == topics.TRADES.name).get_column("ingested_at").unique()
+    bars = lake.scan_beyond(tables.BAR_REVISIONS).select(*tables.BAR_REVISIONS.key, "revised_at")
+    unknown = lake.read(bars.filter(~pl.col("revised_at").is_in(batches.implode()).fill_null(value=False)))
+    _record(findings, f"bar of a batch that is not in bronze/messages, in {tables.BAR_REVISIONS.path}", unknown)
+    return messages
+
+
+def _check_arrivals(findings: Findings, published: Published, in_flight: pl.DataFrame) -> None:
+    """Check that messages whose offsets PostgreSQL has reached meanwhile came there with their batch."""
+    arrived = _of_passed_offsets(in_flight, published.next_offsets_now())
+    if arrived.height:
+        batches = pl.Series("ingested_at", list(published.batches_now()), in_flight.schema["ingested_at"])
+        unknown = arrived.join(batches.to_frame(), on="ingested_at", how="anti")
+        _record(findings, "message of a batch that PostgreSQL does not know", unknown.sort(*ENTRY))
+
+
+def _of_passed_offsets(messages: pl.DataFrame, next_offsets: Mapping[Place, int]) -> pl.DataFrame:
+    """Return the messages whose offsets lie below the next ones of their partitions."""
+    ends = pl.DataFrame(
+        [(*place, end) for place, end in next_offsets.items()],
+        schema={name: messages.schema[name] for name in ENTRY},
+        orient="row",
+    ).rename({"offset": "next_offset"})
+    known = messages.join(ends, on=["topic", "partition"])
+    return known.filter(pl.col("offset") < pl.col("next_offset")).select(messages.columns)
 
 
 def _check_progress(findings: Findings, lake: Lake, published: Published, patience_seconds: float) -> None:

@@ -15,6 +15,7 @@ from market.settings import Settings
 from market.tables import (
     PG_BARS,
     PG_FEED_COVERAGE,
+    PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_TRADING_HALTS,
     PG_VENDOR_BARS,
@@ -97,6 +98,9 @@ class Published(Protocol):
     def next_offsets_now(self) -> Mapping[Place, int]:
         """Return the stream's progress as it is now."""
 
+    def batches_now(self) -> set[datetime]:
+        """Return the ``ingested_at`` of the batches that are in PostgreSQL now, of the last weeks."""
+
     def bar_sessions(self) -> set[date]:
         """Return the sessions that have 1-minute bars."""
 
@@ -152,6 +156,14 @@ class PostgresSnapshot:
         """Return the stream's progress as it is now."""
         with connect(self._settings, read_only=True) as connection:
             return _next_offsets(connection)
+
+    def batches_now(self) -> set[datetime]:
+        """Return the ``ingested_at`` of the batches that are in PostgreSQL now, of the last weeks."""
+        name = PG_STREAM_BATCHES.qualified_name
+        with connect(self._settings, read_only=True) as connection:
+            if not _exists(connection, name):
+                return set()
+            return {row[0] for row in connection.execute(f"select ingested_at from {name}".encode())}  # noqa: S608
 
     def bar_sessions(self) -> set[date]:
         """Return the sessions that have 1-minute bars."""

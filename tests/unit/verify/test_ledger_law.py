@@ -1,7 +1,7 @@
 """Every way to break law 1 is planted in a tiny lake and must be seen."""
 
 import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -150,7 +150,7 @@ def test_an_ingest_time_of_its_own_is_seen(tiny_lake: TinyLake) -> None:
 
 
 def test_postgres_behind_bronze_is_seen(tiny_lake: TinyLake) -> None:
-    tiny_lake.published.offsets[TRADES, 0] = 10
+    tiny_lake.published.offsets[TRADES, 0] = 8
     ledger, _ = tiny_lake.prove()
     assert problems(ledger) == {"PostgreSQL is behind bronze/messages"}
 
@@ -161,13 +161,70 @@ def test_postgres_ahead_of_bronze_is_seen(tiny_lake: TinyLake) -> None:
     assert problems(ledger) == {"PostgreSQL is ahead of bronze/messages"}
 
 
+THIRD_BATCH = SECOND_BATCH + timedelta(seconds=1)
+FORGED_STAMPS = [THIRD_BATCH, THIRD_BATCH + timedelta(days=365)]
+
+
+def in_flight(lake: TinyLake) -> None:
+    """Let a batch of a quote and one of a late trade reach PostgreSQL while the proof runs."""
+    published = lake.published
+    rejected = lake.message(QUOTES, 1, b"not a quote", THIRD_BATCH)
+    lake[tables.QUARANTINE].append({**rejected, "reason": "not_json", "detail": None, "rules_version": RULES_VERSION})
+    value = lake.row(tables.MESSAGES, topic=TRADES, offset=7)["value"].replace(b'"c"', b'"e"')
+    entry = lake.message(TRADES, 11, value, THIRD_BATCH)
+    lake[tables.TRADES].append({**lake.row(tables.TRADES, trade_id="c"), "trade_id": "e", **entry})
+    alone = lake.row(tables.BAR_REVISIONS, volume=1)
+    lake[tables.BAR_REVISIONS].append({**alone, "volume": 2, "revision": 2, "revised_at": THIRD_BATCH})
+    published.offsets_now = {**published.offsets, (QUOTES, 0): 2, (TRADES, 0): 12}
+    published.batches = {THIRD_BATCH}
+
+
 def test_a_batch_in_flight_is_left_out_and_may_arrive_later(tiny_lake: TinyLake) -> None:
-    tiny_lake.message(QUOTES, 1, b"not a quote", tiny_lake[tables.DUPLICATES][0]["ingested_at"] + timedelta(seconds=1))
-    tiny_lake.published.offsets_now = {**tiny_lake.published.offsets, (QUOTES, 0): 2}
+    in_flight(tiny_lake)
     ledger, bars = tiny_lake.prove()
     assert ledger.offending == []
     assert bars.holds
-    assert ledger.counts["in_flight"] == 1
+    assert ledger.counts["in_flight"] == 2
+
+
+@pytest.mark.parametrize("stamp", FORGED_STAMPS)
+@pytest.mark.parametrize("table", [tables.TRADES, tables.QUOTES, tables.QUARANTINE], ids=lambda table: table.name)
+def test_a_row_of_a_newer_batch_without_a_message_is_seen(
+    tiny_lake: TinyLake, table: tables.Table, stamp: datetime
+) -> None:
+    in_flight(tiny_lake)
+    tiny_lake[table].append({**tiny_lake[table][0], "ingested_at": stamp})
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"row of a newer batch has no message in bronze/messages"}
+    assert (ledger.total_offending, ledger.offending[0]["found_in"]) == (1, table.path)
+
+
+@pytest.mark.parametrize("stamp", [THIRD_BATCH + timedelta(microseconds=1), FORGED_STAMPS[1]])
+def test_a_bar_of_a_newer_batch_that_never_was_is_seen(tiny_lake: TinyLake, stamp: datetime) -> None:
+    in_flight(tiny_lake)
+    newest = tiny_lake[tables.BAR_REVISIONS][-1]
+    tiny_lake[tables.BAR_REVISIONS].append({**newest, "revision": 3, "revised_at": stamp})
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"bar of a batch that is not in bronze/messages, in gold/bar_revisions_1m"}
+    assert (ledger.total_offending, ledger.offending[0]["revised_at"]) == (1, stamp)
+
+
+def test_a_message_of_a_newer_batch_at_an_old_offset_is_seen(tiny_lake: TinyLake) -> None:
+    in_flight(tiny_lake)
+    old = tiny_lake.row(tables.MESSAGES, topic=QUOTES, offset=0)
+    tiny_lake[tables.MESSAGES].append({**old, "ingested_at": THIRD_BATCH})
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"message of a newer batch has an offset that was taken in before"}
+    assert ledger.total_offending == 1
+
+
+def test_a_message_of_a_batch_that_never_reached_postgres_is_seen(tiny_lake: TinyLake) -> None:
+    in_flight(tiny_lake)
+    for row in (tiny_lake.row(tables.MESSAGES, topic=QUOTES, offset=1), tiny_lake[tables.QUARANTINE][-1]):
+        row["ingested_at"] = FORGED_STAMPS[1]
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"message of a batch that PostgreSQL does not know"}
+    assert (ledger.total_offending, ledger.offending[0]["offset"]) == (1, 1)
 
 
 def test_a_batch_in_flight_is_left_out_although_another_topic_went_on(tiny_lake: TinyLake) -> None:
@@ -180,6 +237,7 @@ def test_a_batch_in_flight_is_left_out_although_another_topic_went_on(tiny_lake:
     )
     tiny_lake.published.offsets[QUOTES, 0] = 2
     tiny_lake.published.offsets_now = {**tiny_lake.published.offsets, (TRADES, 0): 12}
+    tiny_lake.published.batches = {began + timedelta(seconds=1)}
     ledger, bars = tiny_lake.prove()
     assert ledger.offending == []
     assert bars.offending == []

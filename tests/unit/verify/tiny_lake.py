@@ -47,12 +47,16 @@ class FakePublished:
         self.gaps_through: datetime | None = None
         self.offsets: dict[Place, int] = {}
         self.offsets_now: dict[Place, int] | None = None
+        self.batches: set[datetime] = set()
 
     def next_offsets(self) -> Mapping[Place, int]:
         return self.offsets
 
     def next_offsets_now(self) -> Mapping[Place, int]:
         return self.offsets if self.offsets_now is None else self.offsets_now
+
+    def batches_now(self) -> set[datetime]:
+        return self.batches
 
     def bar_sessions(self) -> set[date]:
         return {row["session_date"] for row in self.bar_rows}
