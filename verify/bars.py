@@ -4,7 +4,6 @@ What belongs here: rows and their values, from bronze to PostgreSQL. What does n
 is :mod:`verify.ledger`; how bars are worked out, which is :mod:`verify.revisions`; the marts, which are :mod:`verify.marts`.
 """
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Final
 
@@ -14,17 +13,15 @@ from market import tables
 from market.sessions import find_session
 from verify.comparison import compare
 from verify.days import DayProof, newest_versions
-from verify.decisions import ENTRY, Decisions
+from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.marts import MartProof
 from verify.published import HISTORICAL, INTRADAY, Published
+from verify.records import ENTRY, NOWHERE, Records, parts_by_symbol
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 from verify.revisions import every_revision, newest_revisions
 
 TITLE: Final = "Bars equal one pass over the trades"
-
-MOST_ROWS: Final = 500_000
-"""So many trades or quotes of a session are looked at at once, or those of one symbol: memory grows with them."""
 
 _LEDGER: Final = list(ENTRY)
 
@@ -42,20 +39,18 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
         The rows that must be there.
     """
     findings = Findings()
-    chosen = {table.path: decisions.placed_in(table) for table in (tables.TRADES, tables.QUOTES)}
-    spools = {tables.TRADES.path: decisions.trades, tables.QUOTES.path: decisions.quotes}
     mart, days = MartProof(findings, lake, published), DayProof(findings, lake, published)
     for session_date in _sessions(lake, published, decisions):
         session = find_session(session_date) if session_date else None
         in_postgres, in_mart = published.bars(session_date), published.mart_bars(session_date)
-        for part in _parts(max(spool.count(session_date) for spool in spools.values())):
-            for table in (tables.QUOTES, tables.TRADES):
-                rows = spools[table.path].read(session_date, chosen[table.path], part)
-                found = _of_session(lake, table, session_date, part)
-                _check_identities(findings, table, found)
-                _check_rows(findings, table, rows, found.join(decisions.expired, on=_LEDGER, how="anti"))
+        for part in parts_by_symbol(
+            max(records.count(session_date) for records in (decisions.quotes, decisions.trades))
+        ):
+            for records in (decisions.quotes, decisions.trades):
+                rows = records.read(session_date, part)
+                _check_rows(findings, records.table, rows, _found(lake, records, session_date, part))
             revisions = every_revision(rows, decisions.amendments)
-            del rows, found
+            del rows
             in_gold = _of_session(lake, tables.BAR_REVISIONS, session_date, part)
             _check_bars(findings, revisions, in_gold, in_postgres.filter(part))
             mart.check(revisions, in_mart if in_mart is None else in_mart.filter(part), session)
@@ -69,13 +64,6 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
             brought = "./run marts builds what changed; if that does not bring them, ./run marts --rebuild does"
             findings.notes.append(f"{mart_name} is behind by {behind:,} {what}; {brought}.")
     return findings.result(2, TITLE)
-
-
-def _parts(rows: int) -> Iterator[pl.Expr]:
-    """Yield conditions that divide a session's rows by symbol: each symbol meets one of them."""
-    parts = max(1, -(-rows // MOST_ROWS))
-    for number in range(parts):
-        yield pl.col("symbol").hash(seed=0) % parts == number if parts > 1 else pl.lit(value=True)
 
 
 def _sessions(lake: Lake, published: Published, decisions: Decisions) -> list[date | None]:
@@ -94,8 +82,18 @@ def _of_session(lake: Lake, table: tables.Table, session_date: date | None, part
     )
 
 
+def _found(lake: Lake, records: Records, session_date: date | None, part: pl.Expr) -> pl.DataFrame:
+    """Return the rows of a part of a session that are there, without those that may be gone."""
+    found = _of_session(lake, records.table, session_date, part)
+    if records.table.retention_days is None:
+        return found
+    places = records.places(session_date, part)
+    return found.join(places.filter(pl.col("place") == NOWHERE), on=_LEDGER, how="anti")
+
+
 def _check_rows(findings: Findings, table: tables.Table, expected: pl.DataFrame, found: pl.DataFrame) -> None:
     findings.count(table.name, expected.height)
+    _check_identities(findings, table, found)
     compare(
         findings,
         what=table.name.removesuffix("s"),

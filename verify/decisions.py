@@ -6,14 +6,14 @@ What belongs here: where each message belongs (trades, amendments, statuses, quo
 the rows that follow from it. What does not: what the stream made of it, which :mod:`verify.ledger`, :mod:`verify.bars` and
 :mod:`verify.gaps` compare.
 
-Rows are spooled to a scratch folder by session, so that memory is bounded by the busiest session and about a hundred
-bytes a message.
+Rows are set aside in a scratch folder by session, so that memory is bounded by the busiest symbol of a session and about
+twenty bytes a message.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -25,13 +25,10 @@ from market import tables, topics
 from market.rules import RULES_VERSION
 from verify.lake import Lake, schema_of
 from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
-
-ENTRY: Final = ("topic", "partition", "offset")
-"""The columns that name a message."""
+from verify.records import ENTRY, Records, parts_by_symbol
 
 _ORDER: Final = ("ingested_at", *ENTRY)
-_NOWHERE: Final = ""
-"""The place of a message whose row is kept no longer."""
+_PLACES: Final = {**{name: schema_of(tables.MESSAGES)[name] for name in ENTRY}, "place": pl.String()}
 _TRADE_KEY: Final = ("source", "symbol", "session_date", "trade_id")
 _TRADE_PAYLOAD: Final = ("ts", "price", "size", "sequence", "exchange", "conditions")
 _QUOTE_KEY: Final = ("source", "symbol", "session_date", "quote_id")
@@ -40,68 +37,17 @@ _BAR_KEY: Final = ("source", "symbol", "interval", "ts")
 _BAR_PAYLOAD: Final = ("open", "high", "low", "close", "volume")
 
 
-class Spool:
-    """Rows set aside on disk by session.
-
-    Parameters
-    ----------
-    folder
-        An empty folder to write to.
-    table
-        The table whose rows these are.
-    """
-
-    def __init__(self, folder: Path, table: tables.Table) -> None:
-        self._folder = folder
-        self._table = table
-        self._files = 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Set rows aside."""
-        self._files += 1
-        for (session_date,), part in rows.partition_by("session_date", as_dict=True).items():
-            folder = self._folder / str(session_date)
-            folder.mkdir(parents=True, exist_ok=True)
-            part.write_parquet(folder / f"{self._files}.parquet", compression="lz4", statistics=False)
-
-    def sessions(self) -> set[date]:
-        """Return the sessions that have rows."""
-        return (
-            {date.fromisoformat(folder.name) for folder in self._folder.iterdir()} if self._folder.is_dir() else set()
-        )
-
-    def count(self, session_date: date | None) -> int:
-        """Return how many rows of a session were set aside."""
-        rows = self._scan(session_date)
-        return 0 if rows is None else int(rows.select(pl.len()).collect().item())
-
-    def read(self, session_date: date | None, chosen: pl.DataFrame, part: pl.Expr | None = None) -> pl.DataFrame:
-        """Return the rows of a session whose ledger entries are in ``chosen``, as the table's columns; ``part`` filters them."""
-        rows = self._scan(session_date)
-        if rows is None:
-            return pl.DataFrame(schema=schema_of(self._table))
-        if part is not None:
-            rows = rows.filter(part)
-        return rows.collect().join(chosen, on=ENTRY, how="semi").select(self._table.column_names)
-
-    def _scan(self, session_date: date | None) -> pl.LazyFrame | None:
-        folder = self._folder / str(session_date)
-        return pl.scan_parquet(folder / "*.parquet", hive_partitioning=False) if folder.is_dir() else None
-
-
 @dataclass(frozen=True, slots=True)
 class Decisions(AbstractContextManager["Decisions"]):
     """What must become of the messages; leaving the context removes the scratch folder.
 
     Attributes
     ----------
-    places
-        One row per message: :data:`ENTRY` and ``place``, the path of the table that it belongs in.
-    expired
-        :data:`ENTRY` of the messages that are not in ``places``: their table keeps its rows for some time only, and theirs, or
-        that of another message of the same record, is over.
+    messages
+        One row per message: :data:`ENTRY` and ``place``, the path of the table that it belongs in, in few bytes; see
+        :meth:`places`.
     trades, quotes
-        The decoded rows by session; which of them are unique is in ``places``.
+        The decoded rows by session.
     amendments
         The cancels and corrections, with the columns of ``silver/amendments``.
     statuses
@@ -112,10 +58,9 @@ class Decisions(AbstractContextManager["Decisions"]):
         How many messages older rules rejected that state a record that is not there, and that today's rules accept.
     """
 
-    places: pl.DataFrame
-    expired: pl.DataFrame
-    trades: Spool
-    quotes: Spool
+    messages: pl.DataFrame
+    trades: Records
+    quotes: Records
     amendments: pl.DataFrame
     statuses: pl.DataFrame
     vendor_bars: pl.DataFrame
@@ -130,9 +75,13 @@ class Decisions(AbstractContextManager["Decisions"]):
     def __enter__(self) -> Self:
         return self
 
-    def placed_in(self, table: tables.Table) -> pl.DataFrame:
-        """Return the ledger entries of the messages that belong in a table."""
-        return self.places.filter(pl.col("place") == table.path).select(ENTRY)
+    def places(self, part: pl.Expr) -> pl.DataFrame:
+        """Return where the messages that meet a condition on ``offset`` belong: :data:`ENTRY` and ``place``.
+
+        The place is :data:`NOWHERE` for those whose table keeps its rows for some time only, and their row, or that of another
+        message of the same record, may be gone.
+        """
+        return self.messages.filter(part).with_columns(pl.col("topic", "place").cast(pl.String))
 
 
 def decide(lake: Lake, now: datetime | None = None) -> Decisions:
@@ -140,54 +89,60 @@ def decide(lake: Lake, now: datetime | None = None) -> Decisions:
     now = now or datetime.now(UTC)
     with ExitStack() as scratch:
         folder = Path(scratch.enter_context(TemporaryDirectory(prefix="tapehouse-verify-")))
-        trades = _Records(_TRADE_KEY, _TRADE_PAYLOAD, Spool(folder / "trades", tables.TRADES))
-        quotes = _Records(_QUOTE_KEY, _QUOTE_PAYLOAD, Spool(folder / "quotes", tables.QUOTES))
+        trades = Records(folder / "trades", tables.TRADES, key=_TRADE_KEY, payload=_TRADE_PAYLOAD, now=now)
+        quotes = Records(folder / "quotes", tables.QUOTES, key=_QUOTE_KEY, payload=_QUOTE_PAYLOAD, now=now)
         amendments = _Statements(_stated_in(tables.AMENDMENTS))
         statuses = _Statements(_stated_in(tables.FEED_STATUS))
         bars = _Statements((*_BAR_KEY, *_BAR_PAYLOAD))
-        everything: list[pl.DataFrame] = []
+        rejected: list[pl.DataFrame] = []
 
-        def read_trades(chunk: pl.DataFrame, *, is_waiting: bool) -> None:
+        def read_trades(chunk: pl.DataFrame, *, is_waiting: bool) -> pl.DataFrame:
             found = trades_in(chunk)
             trades.add(found, is_waiting=is_waiting)
             others = chunk.join(found, on=ENTRY, how="anti")
-            amendments.add(amendments_in(others), is_waiting=is_waiting)
-            statuses.add(statuses_in(others), is_waiting=is_waiting)
+            amended, said = amendments_in(others), statuses_in(others)
+            amendments.add(amended, is_waiting=is_waiting)
+            statuses.add(said, is_waiting=is_waiting)
+            return pl.concat([rows.select(ENTRY) for rows in (found, amended, said)])
 
-        readers: dict[str, Callable[..., None]] = {
+        def read_quotes(chunk: pl.DataFrame, *, is_waiting: bool) -> pl.DataFrame:
+            found = quotes_in(chunk)
+            quotes.add(found, is_waiting=is_waiting)
+            return found.select(ENTRY)
+
+        def read_bars(chunk: pl.DataFrame, *, is_waiting: bool) -> pl.DataFrame:
+            found = vendor_bars_in(chunk)
+            bars.add(found, is_waiting=is_waiting)
+            return found.select(ENTRY)
+
+        readers: dict[str, Callable[..., pl.DataFrame]] = {
             topics.TRADES.name: read_trades,
-            topics.QUOTES.name: lambda chunk, is_waiting: quotes.add(quotes_in(chunk), is_waiting=is_waiting),
-            topics.BARS.name: lambda chunk, is_waiting: bars.add(vendor_bars_in(chunk), is_waiting=is_waiting),
+            topics.QUOTES.name: read_quotes,
+            topics.BARS.name: read_bars,
         }
         waiting = _rejected_by_older_rules(lake)
         messages = lake.scan(tables.MESSAGES).select(*LEDGER, "value")
         for chunk in lake.read_in_chunks(messages):
-            everything.append(chunk.select(ENTRY))
+            valid = [chunk.select(ENTRY).clear()]
             for topic, read in readers.items():
                 of_topic = chunk.filter(pl.col("topic") == topic)
-                for is_waiting in (False, True) if waiting.height else (False,):
-                    part = of_topic.join(waiting, on=ENTRY, how="semi" if is_waiting else "anti")
-                    if part.height:
-                        read(part, is_waiting=is_waiting)
+                valid.append(read(of_topic.join(waiting, on=ENTRY, how="anti"), is_waiting=False))
+                if waiting.height:
+                    read(of_topic.join(waiting, on=ENTRY, how="semi"), is_waiting=True)
+            others = chunk.select(ENTRY).join(pl.concat(valid), on=ENTRY, how="anti")
+            rejected.append(_in_few_bytes(others.with_columns(pl.lit(tables.QUARANTINE.path).alias("place"))))
         vendor_bars, amended = _versions(bars.found), _first_stated(amendments.found)
         said = _rows(statuses.found, tables.FEED_STATUS)
-        valid = pl.concat(
-            [
-                trades.places(tables.TRADES, now),
-                quotes.places(tables.QUOTES, now),
-                *(rows.select(*ENTRY, "place") for rows in (vendor_bars, amended)),
-                said.select(*ENTRY, pl.lit(tables.FEED_STATUS.path).alias("place")),
-            ]
-        )
-        is_expired = pl.col("place") == _NOWHERE
-        expired, valid = valid.filter(is_expired).select(ENTRY), valid.filter(~is_expired)
-        every = pl.concat([expired.clear(), *everything]).join(expired, on=ENTRY, how="anti")
-        rejected = every.join(valid, on=ENTRY, how="anti").with_columns(pl.lit(tables.QUARANTINE.path).alias("place"))
+        valid_rows = (vendor_bars, amended, said.with_columns(pl.lit(tables.FEED_STATUS.path).alias("place")))
+        places = [_in_few_bytes(pl.DataFrame(schema=_PLACES)), *rejected, *map(_in_few_bytes, valid_rows)]
+        for records in (trades, quotes):
+            for session_date in records.sessions():
+                parts = parts_by_symbol(records.count(session_date))
+                places += [_in_few_bytes(records.places(session_date, part)) for part in parts]
         return Decisions(
-            places=pl.concat([valid, rejected]),
-            expired=expired,
-            trades=trades.spool,
-            quotes=quotes.spool,
+            messages=pl.concat(places),
+            trades=trades,
+            quotes=quotes,
             amendments=amended.filter(pl.col("place") == tables.AMENDMENTS.path).select(tables.AMENDMENTS.column_names),
             statuses=said,
             vendor_bars=vendor_bars.filter(pl.col("place") == tables.VENDOR_BARS.path).select(
@@ -198,73 +153,8 @@ def decide(lake: Lake, now: datetime | None = None) -> Decisions:
         )
 
 
-class _Records:
-    """Records of one kind: the rows go to the spool; identity and payload stay in memory as hashes, to find repeats."""
-
-    def __init__(self, key: tuple[str, ...], payload: tuple[str, ...], spool: Spool) -> None:
-        self.spool = spool
-        self._key = key
-        self._payload = payload
-        self._seen: list[pl.DataFrame] = []
-        self._waiting: list[pl.DataFrame] = []
-
-    def add(self, rows: pl.DataFrame, *, is_waiting: bool) -> None:
-        """Take in the valid rows of a chunk, or of those that older rules rejected."""
-        if is_waiting:
-            self._waiting.append(self._hashed(rows))
-        else:
-            self.spool.add(rows)
-            self._seen.append(self._hashed(rows))
-
-    def awaiting(self) -> int:
-        """Return how many of the rejected rows have an identity of which there is no record."""
-        if not self._waiting:
-            return 0
-        waiting = pl.concat(self._waiting)
-        return waiting.join(pl.concat([waiting.clear(), *self._seen]), on=["key_high", "key_low"], how="anti").height
-
-    def _hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        # Keys hold no control characters, so that a joined key is a key; texts of a payload may hold any.
-        key = pl.concat_str(self._key, separator="\x00")
-        texts = [pl.col(name) for name in self._payload if rows.schema[name] == pl.String]
-        payload = pl.concat_str(
-            [pl.col(name).cast(pl.String).fill_null("") for name in self._payload if rows.schema[name] != pl.String]
-            + [part for text in texts for part in (text.str.len_bytes().cast(pl.String), text)],
-            separator="\x00",
-        )
-        return rows.select(
-            *_ORDER,
-            key.hash(seed=1).alias("key_high"),
-            key.hash(seed=2).alias("key_low"),
-            payload.hash(seed=3).alias("payload"),
-        )
-
-    def places(self, table: tables.Table, now: datetime) -> pl.DataFrame:
-        """Return where each record belongs: the first of an identity is the record, a later one repeats or conflicts.
-
-        Once the row of the first may be gone, the stream may have taken another one for the first: nothing is said of such an
-        identity.
-        """
-        schema = {**{name: schema_of(table)[name] for name in ENTRY}, "place": pl.String()}
-        if not self._seen:
-            return pl.DataFrame(schema=schema)
-        seen = pl.concat(self._seen).sort(_ORDER)
-        nth = pl.int_range(pl.len()).over("key_high", "key_low")
-        same = pl.col("payload") == pl.col("payload").first().over("key_high", "key_low")
-        is_expired = pl.lit(value=False)
-        if table.retention_days is not None:
-            oldest = pl.lit(now - timedelta(days=table.retention_days), seen.schema["ingested_at"])
-            is_expired = pl.col("ingested_at").min().over("key_high", "key_low") < oldest
-        place = (
-            pl.when(is_expired)
-            .then(pl.lit(_NOWHERE))
-            .when(nth == 0)
-            .then(pl.lit(table.path))
-            .when(same)
-            .then(pl.lit(tables.DUPLICATES.path))
-            .otherwise(pl.lit(tables.QUARANTINE.path))
-        )
-        return seen.select(*ENTRY, place.alias("place"))
+def _in_few_bytes(places: pl.DataFrame) -> pl.DataFrame:
+    return places.select(*ENTRY, "place").with_columns(pl.col("topic", "place").cast(pl.Categorical))
 
 
 class _Statements:

@@ -25,9 +25,10 @@ from market import tables, topics
 from market.sessions import Session, all_sessions
 from verify.calendar import epoch_micros
 from verify.comparison import compare
-from verify.decisions import ENTRY, Decisions
+from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.published import GAP_SCHEMA, GAPS, Published
+from verify.records import ENTRY, parts_by_symbol
 from verify.results import Findings, LawResult
 
 TITLE: Final = "Every expected bar is there or has a reason"
@@ -38,6 +39,7 @@ _MINUTE: Final = 60 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER: Final = 2**62
 _THERE: Final = -1
+_OF_TRADES: Final = ("source", "symbol", "bar_at", "segment", "ingested_at")
 _COVERAGE_KEY: Final = ("source", "symbol", "session_date", "since_at")
 
 Span = tuple[int, int]
@@ -129,10 +131,10 @@ def collect(decisions: Decisions, through: datetime | None) -> Known:
     """Return what is known by the messages of batches up to ``through``; ``None`` stands for all."""
     known = Known()
     by_date = {session.session_date: session for session in all_sessions()}
-    chosen = decisions.placed_in(tables.TRADES)
-    for session_date in sorted(decisions.trades.sessions()):
-        trades = _until(decisions.trades.read(session_date, chosen), through)
-        _add_bars(known, trades.select("source", "symbol", "bar_at", "segment").unique(), by_date[session_date])
+    for session_date in decisions.trades.sessions():
+        for part in parts_by_symbol(decisions.trades.count(session_date)):
+            trades = _until(decisions.trades.read(session_date, part, _OF_TRADES), through)
+            _add_bars(known, trades.drop("ingested_at").unique(), by_date[session_date])
     statuses = _until(decisions.statuses, through)
     for source, symbol, session_date, since, until in merged(statuses).iter_rows():
         span = (epoch_micros(since), epoch_micros(until))

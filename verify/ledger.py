@@ -3,19 +3,24 @@
 What belongs here: offsets and places. What does not: the values of rows, which are :mod:`verify.bars`.
 """
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import polars as pl
 
 from market import tables, topics
-from verify.decisions import ENTRY, Decisions
+from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.published import Place, Published
+from verify.records import ENTRY, NOWHERE
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 
 TITLE: Final = "Every message is in the lake exactly once"
+
+MOST_MESSAGES: Final = 2_000_000
+"""So many messages are looked at at once: memory grows with them."""
 
 _PLACES: Final = (
     tables.TRADES,
@@ -112,30 +117,50 @@ def _check_offsets(findings: Findings, lake: Lake) -> None:
 
 def _check_places(findings: Findings, lake: Lake, decisions: Decisions) -> None:
     """Check that each message is in one table behind bronze, once, and in the one where it belongs."""
+    for table in _PLACES:
+        findings.count(table.name, 0)
+    for part in parts_by_offset(decisions.messages["offset"]):
+        _check_part(findings, lake, part, decisions.places(part))
+
+
+def parts_by_offset(offsets: pl.Series) -> Iterator[pl.Expr]:
+    """Yield conditions on ``offset`` that divide messages with these offsets: each row meets one of them."""
+    parts = max(1, -(-len(offsets) // MOST_MESSAGES))
+    if parts == 1:
+        yield pl.lit(value=True)
+        return
+    bounds = [int(offsets.quantile(number / parts, "lower") or 0) for number in range(1, parts)]
+    offset = pl.col("offset")
+    yield offset.is_null() | (offset < bounds[0])
+    for start, end in itertools.pairwise(bounds):
+        yield (offset >= start) & (offset < end)
+    yield offset >= bounds[-1]
+
+
+def _check_part(findings: Findings, lake: Lake, part: pl.Expr, places: pl.DataFrame) -> None:
+    is_expired = pl.col("place") == NOWHERE
+    expired, belongs = places.filter(is_expired).select(ENTRY), places.filter(~is_expired)
+    entry = [*ENTRY, "ingested_at"]
     found = pl.concat(
         [
-            lake.read(lake.scan(table).select(*ENTRY, "ingested_at", pl.lit(table.path).alias("found_in")))
+            lake.read(lake.scan(table).filter(part).select(*entry, pl.lit(table.path).alias("found_in")))
             for table in _PLACES
         ]
-    ).join(decisions.expired, on=ENTRY, how="anti")
-    if decisions.expired.height:
-        findings.count("kept_no_longer", decisions.expired.height)
-    for table in _PLACES:
-        findings.count(table.name, found.filter(pl.col("found_in") == table.path).height)
+    ).join(expired, on=ENTRY, how="anti")
+    if expired.height:
+        findings.count("kept_no_longer", expired.height)
+    for path, rows in found.group_by("found_in").len().iter_rows():
+        findings.count(path.split("/")[-1], rows)
     doubled = found.filter(pl.struct(ENTRY).is_duplicated()).group_by(ENTRY).agg(pl.col("found_in").sort())
     _record(findings, "message is in the tables behind bronze more than once", doubled.sort(ENTRY))
-    missing = decisions.places.join(found, on=ENTRY, how="anti").rename({"place": "belongs_in"})
+    missing = belongs.join(found, on=ENTRY, how="anti").rename({"place": "belongs_in"})
     _record(findings, "message is in none of the tables behind bronze", missing.sort(ENTRY))
-    unknown = found.join(decisions.places, on=ENTRY, how="anti").drop("ingested_at")
+    unknown = found.join(belongs, on=ENTRY, how="anti").drop("ingested_at")
     _record(findings, "row has no message in bronze/messages", unknown.sort(ENTRY))
-    both = found.join(decisions.places.rename({"place": "belongs_in"}), on=ENTRY, how="inner")
+    both = found.join(belongs.rename({"place": "belongs_in"}), on=ENTRY, how="inner")
     misplaced = both.filter(pl.col("found_in") != pl.col("belongs_in")).drop("ingested_at")
     _record(findings, "message is in another table than it belongs in", misplaced.sort(ENTRY))
-    _check_ingest_times(findings, lake, found)
-
-
-def _check_ingest_times(findings: Findings, lake: Lake, found: pl.DataFrame) -> None:
-    bronze = lake.read(lake.scan(tables.MESSAGES).select(*ENTRY, pl.col("ingested_at").alias("taken_in_at")))
+    bronze = lake.read(lake.scan(tables.MESSAGES).filter(part).select(entry)).rename({"ingested_at": "taken_in_at"})
     other = found.join(bronze, on=ENTRY, how="inner").filter(pl.col("ingested_at") != pl.col("taken_in_at"))
     _record(findings, "row has another ingested_at than its message", other.sort(ENTRY))
 

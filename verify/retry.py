@@ -12,10 +12,10 @@ import polars as pl
 
 from market import topics
 from market.tables import MESSAGES, QUARANTINE
-from verify.decisions import ENTRY
 from verify.lake import Lake
 from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 from verify.quarantine import Place
+from verify.records import ENTRY
 
 CONFLICTING: Final = "conflicting_"
 """What the reasons of conflicts begin with."""

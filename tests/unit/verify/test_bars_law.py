@@ -123,7 +123,7 @@ def test_a_revision_of_no_session_is_seen(tiny_lake: TinyLake) -> None:
 def test_a_session_is_looked_at_by_symbols_where_it_has_many_rows(
     tiny_lake: TinyLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verify.bars.MOST_ROWS", 1)
+    monkeypatch.setattr("verify.records.MOST_ROWS", 1)
     tiny_lake.row(tables.BAR_REVISIONS, revision=2)["volume"] += 1
     ghost = {**tiny_lake.row(tables.BAR_REVISIONS, volume=1), "symbol": "IBM"}
     tiny_lake[tables.BAR_REVISIONS].append(ghost)

@@ -1,13 +1,18 @@
 """Every way to break law 1 is planted in a tiny lake and must be seen."""
 
 import copy
+import math
 from datetime import datetime, timedelta
 
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from market import tables
 from market.rules import RULES_VERSION
 from tests.unit.verify.tiny_lake import SECOND_BATCH, TinyLake, problems
+from verify.ledger import parts_by_offset
 
 TRADES, QUOTES = "market.trades.v1", "market.quotes.v1"
 
@@ -270,3 +275,24 @@ def test_messages_that_were_skipped_at_the_beginning_are_seen(tiny_lake: TinyLak
     ledger, _ = tiny_lake.prove(broker_starts={(TRADES, 0): 3, (QUOTES, 0): 0, ("market.bars.v1", 0): 1})
     assert problems(ledger) == {"messages before the first of bronze/messages were never taken in"}
     assert ledger.total_offending == 2
+
+
+def test_messages_are_looked_at_some_at_a_time(tiny_lake: TinyLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verify.ledger.MOST_MESSAGES", 2)
+    for offset in (6, 8):
+        tiny_lake[tables.TRADES].remove(tiny_lake.row(tables.TRADES, offset=offset))
+    ledger, _ = tiny_lake.prove()
+    assert problems(ledger) == {"message is in none of the tables behind bronze"}
+    assert sorted(row["offset"] for row in ledger.offending) == [6, 8]
+    assert (ledger.counts["trades"], ledger.counts["messages"]) == (2, 9)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 60), max_size=40), st.integers(1, 10))
+def test_every_offset_is_in_one_part(offsets: list[int], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("verify.ledger.MOST_MESSAGES", most)
+        parts = list(parts_by_offset(pl.Series(offsets, dtype=pl.Int64)))
+    assert len(parts) == max(1, math.ceil(len(offsets) / most))
+    rows = pl.DataFrame({"offset": [None, *range(-5, 70)]})
+    assert rows.select(pl.sum_horizontal(part.cast(pl.Int64) for part in parts)).to_series().unique().to_list() == [1]
