@@ -112,7 +112,7 @@ class Lake:
             If a file of the table is missing or damaged.
         """
         try:
-            return rows.collect()
+            return rows.collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._unreadable(error) from error
 

@@ -5,7 +5,7 @@ must arrive while the proof runs.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -18,6 +18,7 @@ from verify import bars, gaps, ledger
 from verify.decisions import Decisions, decide
 from verify.lake import Lake
 from verify.published import Place, Published, open_snapshot
+from verify.quiet import quiet_moment
 from verify.results import LawResult
 
 _NOTHING_YET: Final = "Nothing has been taken in yet."
@@ -84,10 +85,12 @@ def verify_gaps(settings: Settings) -> LawResult:
 
 @contextmanager
 def _view(settings: Settings) -> Iterator[tuple[Lake, Published, Decisions]]:
-    with open_snapshot(settings) as published:
-        lake = open_lake(settings.lake, published)
-        with decide(lake) as decisions:
-            yield lake, published, decisions
+    with ExitStack() as opened:
+        with quiet_moment(settings.home):
+            published = opened.enter_context(open_snapshot(settings))
+            lake = Lake(settings.lake)
+        _cut(lake, published)
+        yield lake, published, opened.enter_context(decide(lake))
 
 
 def _remark(result: LawResult, lake: Lake) -> LawResult:
@@ -97,6 +100,11 @@ def _remark(result: LawResult, lake: Lake) -> LawResult:
 def open_lake(uri: str, published: Published) -> Lake:
     """Open the lake and leave out the batches that are not in PostgreSQL yet."""
     lake = Lake(uri)
+    _cut(lake, published)
+    return lake
+
+
+def _cut(lake: Lake, published: Published) -> None:
     next_offsets = published.next_offsets()
     batches = lake.read(
         lake.scan(MESSAGES).group_by("topic", "partition", "ingested_at").agg(pl.col("offset").max().alias("last"))
@@ -106,4 +114,3 @@ def open_lake(uri: str, published: Published) -> Lake:
         if last < next_offsets.get((topic, partition), 0):
             until[topic] = max(ingested_at, until.get(topic, ingested_at))
     lake.cut(until)
-    return lake

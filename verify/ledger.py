@@ -19,7 +19,7 @@ from verify.results import SHOWN_OFFENCES, Findings, LawResult
 
 TITLE: Final = "Every message is in the lake exactly once"
 
-MOST_MESSAGES: Final = 2_000_000
+MOST_MESSAGES: Final = 1_000_000
 """So many messages are looked at at once: memory grows with them."""
 
 _PLACES: Final = (
