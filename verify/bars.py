@@ -17,7 +17,8 @@ from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.marts import MartProof
 from verify.published import HISTORICAL, INTRADAY, Published
-from verify.records import ENTRY, NOWHERE, Records, parts_by_symbol
+from verify.quotes import QuoteProof
+from verify.records import ENTRY, parts_by_symbol
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 from verify.revisions import every_revision, newest_revisions
 
@@ -39,18 +40,23 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
         The rows that must be there.
     """
     findings = Findings()
-    mart, days = MartProof(findings, lake, published), DayProof(findings, lake, published)
+    quotes, mart, days = QuoteProof(), MartProof(findings, lake, published), DayProof(findings, lake, published)
     for session_date in _sessions(lake, published, decisions):
         session = find_session(session_date) if session_date else None
         in_postgres, in_mart = published.bars(session_date), published.mart_bars(session_date)
-        for part in parts_by_symbol(
-            max(records.count(session_date) for records in (decisions.quotes, decisions.trades))
-        ):
-            for records in (decisions.quotes, decisions.trades):
-                rows = records.read(session_date, part)
-                _check_rows(findings, records.table, rows, _found(lake, records, session_date, part))
+        most = max(decisions.quotes.count(session_date), decisions.trades.count(session_date))
+        for part in parts_by_symbol(most):
+            rows, expired = decisions.quotes.read(session_date, part), decisions.quotes.read_expired(session_date, part)
+            found = _of_session(lake, tables.QUOTES, session_date, part).join(expired, on=_LEDGER, how="anti")
+            _check_rows(findings, tables.QUOTES, rows, found)
+            quotes.add(rows, expired)
+            rows, found = (
+                decisions.trades.read(session_date, part),
+                _of_session(lake, tables.TRADES, session_date, part),
+            )
+            _check_rows(findings, tables.TRADES, rows, found)
             revisions = every_revision(rows, decisions.amendments)
-            del rows
+            del rows, found
             in_gold = _of_session(lake, tables.BAR_REVISIONS, session_date, part)
             _check_bars(findings, revisions, in_gold, in_postgres.filter(part))
             mart.check(revisions, in_mart if in_mart is None else in_mart.filter(part), session)
@@ -58,6 +64,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
                 days.add(revisions, session)
     _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
+    quotes.check(findings, published)
     days.check(decisions.vendor_bars)
     for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):
         if behind := findings.counts.get(f"mart_{what}_behind"):
@@ -80,15 +87,6 @@ def _of_session(lake: Lake, table: tables.Table, session_date: date | None, part
     return lake.read(
         lake.scan(table).filter(own.is_null() if session_date is None else own == session_date).filter(part)
     )
-
-
-def _found(lake: Lake, records: Records, session_date: date | None, part: pl.Expr) -> pl.DataFrame:
-    """Return the rows of a part of a session that are there, without those that may be gone."""
-    found = _of_session(lake, records.table, session_date, part)
-    if records.table.retention_days is None:
-        return found
-    places = records.places(session_date, part)
-    return found.join(places.filter(pl.col("place") == NOWHERE), on=_LEDGER, how="anti")
 
 
 def _check_rows(findings: Findings, table: tables.Table, expected: pl.DataFrame, found: pl.DataFrame) -> None:

@@ -15,6 +15,7 @@ from market.settings import Settings
 from market.tables import (
     PG_BARS,
     PG_FEED_COVERAGE,
+    PG_LATEST_QUOTES,
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_TRADING_HALTS,
@@ -110,6 +111,9 @@ class Published(Protocol):
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars in the types of :func:`verify.lake.schema_of`."""
 
+    def latest_quotes(self) -> pl.DataFrame:
+        """Return the last known bids and asks in the types of :func:`verify.lake.schema_of`."""
+
     def mart_sessions(self) -> set[date | None]:
         """Return the sessions that the mart of intraday bars has."""
 
@@ -179,6 +183,10 @@ class PostgresSnapshot:
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars."""
         return self._read(PG_VENDOR_BARS, "")
+
+    def latest_quotes(self) -> pl.DataFrame:
+        """Return the last known bids and asks."""
+        return self._read(PG_LATEST_QUOTES, "")
 
     def mart_sessions(self) -> set[date | None]:
         """Return the sessions that the mart of intraday bars has."""

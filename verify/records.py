@@ -92,9 +92,15 @@ class Records:
 
     def read(self, session_date: date | None, part: pl.Expr, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the records of a part of a session with the table's columns, or only some."""
-        wanted = list(columns or self.table.column_names)
-        judged = self._judged(session_date, part, (*_ORDER, *wanted))
-        return judged.filter(pl.col("place") == self.table.path).select(wanted)
+        return self._placed_in(self.table.path, session_date, part, columns or self.table.column_names)
+
+    def read_expired(self, session_date: date | None, part: pl.Expr) -> pl.DataFrame:
+        """Return the messages of a part of a session whose rows may be gone, with the table's columns."""
+        return self._placed_in(NOWHERE, session_date, part, self.table.column_names)
+
+    def _placed_in(self, place: str, session_date: date | None, part: pl.Expr, columns: Sequence[str]) -> pl.DataFrame:
+        judged = self._judged(session_date, part, (*_ORDER, *columns))
+        return judged.filter(pl.col("place") == place).select(columns)
 
     def awaiting(self) -> int:
         """Return how many of the rejected rows have an identity of which there is no record."""

@@ -9,7 +9,7 @@ import pytest
 
 from cli.verify import run_verify
 from market.settings import Settings
-from market.tables import PG_BARS, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
+from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_marts, fill_others, fill_trades
 from verify.laws import verify_all, verify_bars, verify_gaps, verify_ledger
 from verify.published import (
@@ -54,6 +54,7 @@ def settings(settings_with_database: Settings) -> Settings:
     lake.write()
     insert(settings_with_database, PG_BARS, lake.published.bar_rows)
     insert(settings_with_database, PG_VENDOR_BARS, lake.published.vendor_rows)
+    insert(settings_with_database, PG_LATEST_QUOTES, lake.published.quote_rows)
     ends = {"market.trades.v1": 11, "market.quotes.v1": 1, "market.bars.v1": 2}
     offsets = [{"topic": topic, "partition": 0, "next_offset": end} for topic, end in ends.items()]
     insert(settings_with_database, PG_STREAM_OFFSETS, offsets)
@@ -67,11 +68,13 @@ def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, databas
     change(settings, "delete from lake.stream_offsets")
     change(settings, "alter table lake.bars_1m rename to bars_elsewhere")
     change(settings, "alter table lake.vendor_bars rename to vendor_bars_elsewhere")
+    change(settings, "alter table lake.latest_quotes rename to latest_quotes_elsewhere")
     try:
         results = verify_all(empty)
     finally:
         change(settings, "alter table lake.bars_elsewhere rename to bars_1m")
         change(settings, "alter table lake.vendor_bars_elsewhere rename to vendor_bars")
+        change(settings, "alter table lake.latest_quotes_elsewhere rename to latest_quotes")
         change(settings, "insert into lake.stream_offsets select * from kept")
     assert all(result.holds for result in results)
     assert {result.note for result in results} == {"Nothing has been taken in yet."}

@@ -18,7 +18,15 @@ def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
     _, bars = tiny_lake.prove()
     assert bars.offending == []
     assert bars.holds
-    assert bars.counts == {"trades": 4, "amendments": 0, "quotes": 1, "vendor_bars": 2, "bars": 2, "revisions": 3}
+    assert bars.counts == {
+        "trades": 4,
+        "amendments": 0,
+        "quotes": 1,
+        "vendor_bars": 2,
+        "latest_quotes": 1,
+        "bars": 2,
+        "revisions": 3,
+    }
 
 
 @pytest.mark.parametrize(

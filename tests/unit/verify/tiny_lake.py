@@ -38,6 +38,7 @@ class FakePublished:
     def __init__(self) -> None:
         self.bar_rows: list[Row] = []
         self.vendor_rows: list[Row] = []
+        self.quote_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
         self.price_rows: list[Row] | None = None
@@ -66,6 +67,9 @@ class FakePublished:
 
     def vendor_bars(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_VENDOR_BARS, self.vendor_rows)
+
+    def latest_quotes(self) -> pl.DataFrame:
+        return _in_millionths(tables.PG_LATEST_QUOTES, self.quote_rows)
 
     def mart_sessions(self) -> set[date | None]:
         return {row["session_date"] for row in self.mart_rows or []}
@@ -298,6 +302,9 @@ def fill_others(lake: TinyLake) -> None:
             **ledger,
         }
     )
+    latest = {"source": "lean", "symbol": "SPY", "quoted_at": OPEN, "bid": Decimal("99.5"), "bid_size": 3}
+    ask = dict.fromkeys(("ask", "ask_size", "ask_at", "ask_sequence"))
+    lake.published.quote_rows = [{**latest, "bid_at": OPEN, "bid_sequence": 639851122, **ask}]
     for offset, close, ingested_at in ((0, "10", FIRST_BATCH), (1, "11", SECOND_BATCH)):
         vendor = (
             f'{{"kind":"bar","source":"sample","symbol":"SPY","interval":"1d","ts":{micros(OPEN)},"open":10,"high":12,'
