@@ -6,6 +6,7 @@ What belongs here: offsets and places. What does not: the values of rows, which 
 import itertools
 import time
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Final
 
 import polars as pl
@@ -71,9 +72,9 @@ def prove_ledger(
         )
     _check_offsets(findings, lake)
     _check_places(findings, lake, decisions)
-    in_flight = _check_in_flight(findings, lake, published)
-    _check_progress(findings, lake, published, 0.0 if complete else patience_seconds)
-    _check_arrivals(findings, published, in_flight)
+    in_flight = _in_flight(lake)
+    _check_progress(findings, lake, published, in_flight, 0.0 if complete else patience_seconds)
+    _check_in_flight(findings, lake, published, in_flight)
     if broker_ends is not None:
         _check_broker(findings, lake, broker_ends, complete=complete)
     _check_beginning(findings, lake, broker_starts or {})
@@ -165,30 +166,51 @@ def _check_part(findings: Findings, lake: Lake, part: pl.Expr, places: pl.DataFr
     _record(findings, "row has another ingested_at than its message", other.sort(ENTRY))
 
 
-def _check_in_flight(findings: Findings, lake: Lake, published: Published) -> pl.DataFrame:
-    """Check that what lies beyond the newest batch of PostgreSQL was taken in after it, and return its messages."""
+def _in_flight(lake: Lake) -> pl.DataFrame:
+    """Return what lies beyond the newest batches of PostgreSQL: :data:`ENTRY`, ``ingested_at`` and ``found_in``."""
     entry = [*ENTRY, "ingested_at"]
-    messages = lake.read(lake.scan_beyond(tables.MESSAGES).select(entry))
-    passed = _of_passed_offsets(messages, published.next_offsets())
-    _record(findings, "message of a newer batch has an offset that was taken in before", passed.sort(entry))
-    for table in _PLACES:
-        rows = lake.read(lake.scan_beyond(table).select(entry)).join(messages, on=entry, how="anti")
-        rows = rows.with_columns(pl.lit(table.path).alias("found_in"))
-        _record(findings, "row of a newer batch has no message in bronze/messages", rows.sort(entry))
-    batches = messages.filter(pl.col("topic") == topics.TRADES.name).get_column("ingested_at").unique()
-    bars = lake.scan_beyond(tables.BAR_REVISIONS).select(*tables.BAR_REVISIONS.key, "revised_at")
-    unknown = lake.read(bars.filter(~pl.col("revised_at").is_in(batches.implode()).fill_null(value=False)))
-    _record(findings, f"bar of a batch that is not in bronze/messages, in {tables.BAR_REVISIONS.path}", unknown)
-    return messages
+    bars = lake.scan_beyond(tables.BAR_REVISIONS).select(pl.col("revised_at").alias("ingested_at")).unique()
+    return pl.concat(
+        [
+            *(
+                lake.read(lake.scan_beyond(table).select(*entry, pl.lit(table.path).alias("found_in")))
+                for table in (tables.MESSAGES, *_PLACES)
+            ),
+            lake.read(bars).with_columns(
+                pl.lit(topics.TRADES.name).alias("topic"), pl.lit(tables.BAR_REVISIONS.path).alias("found_in")
+            ),
+        ],
+        how="diagonal",
+    )
 
 
-def _check_arrivals(findings: Findings, published: Published, in_flight: pl.DataFrame) -> None:
-    """Check that messages whose offsets PostgreSQL has reached meanwhile came there with their batch."""
+def _check_in_flight(findings: Findings, lake: Lake, published: Published, in_flight: pl.DataFrame) -> None:
+    """Check that what lies beyond the newest batch of PostgreSQL is of batches that came after it, with their messages.
+
+    The tables of a batch are committed in any order: only when it has arrived its messages have to be in bronze.
+    """
+    if in_flight.is_empty():
+        return
+    entry = [*ENTRY, "ingested_at"]
+    passed = _of_passed_offsets(in_flight, published.next_offsets())
+    _record(findings, "row of a newer batch has an offset that was taken in before", passed.sort(entry))
+    in_flight = in_flight.join(passed, on=entry, how="anti")
     arrived = _of_passed_offsets(in_flight, published.next_offsets_now())
-    if arrived.height:
-        batches = pl.Series("ingested_at", list(published.batches_now()), in_flight.schema["ingested_at"])
-        unknown = arrived.join(batches.to_frame(), on="ingested_at", how="anti")
-        _record(findings, "message of a batch that PostgreSQL does not know", unknown.sort(*ENTRY))
+    known = pl.DataFrame(
+        {"ingested_at": list(published.batches_now())}, schema={"ingested_at": in_flight.schema["ingested_at"]}
+    )
+    unknown = arrived.join(known, on="ingested_at", how="anti")
+    _record(findings, "row of a batch that PostgreSQL does not know", unknown.sort(entry))
+    # Delta states the greatest moment of a file cut to milliseconds: a comparison with the exact one would pass over it.
+    oldest = pl.lit(in_flight["ingested_at"].min(), in_flight.schema["ingested_at"]) - timedelta(milliseconds=1)
+    now = lake.reopened()
+    messages = now.read(now.scan_whole(tables.MESSAGES).select(entry).filter(pl.col("ingested_at") >= oldest))
+    behind = in_flight.filter(pl.col("found_in") != tables.MESSAGES.path)
+    rows = behind.filter(pl.col("offset").is_not_null()).join(messages, on=entry, how="anti")
+    _record(findings, "row of a newer batch has no message in bronze/messages", rows.sort(entry))
+    bars = behind.filter(pl.col("offset").is_null()).join(messages, on=["topic", "ingested_at"], how="anti")
+    problem = f"bars of a batch that is not in bronze/messages, in {tables.BAR_REVISIONS.path}"
+    _record(findings, problem, bars.select(pl.col("ingested_at").alias("revised_at")).sort("revised_at"))
 
 
 def _of_passed_offsets(messages: pl.DataFrame, next_offsets: Mapping[Place, int]) -> pl.DataFrame:
@@ -202,7 +224,9 @@ def _of_passed_offsets(messages: pl.DataFrame, next_offsets: Mapping[Place, int]
     return known.filter(pl.col("offset") < pl.col("next_offset")).select(messages.columns)
 
 
-def _check_progress(findings: Findings, lake: Lake, published: Published, patience_seconds: float) -> None:
+def _check_progress(
+    findings: Findings, lake: Lake, published: Published, in_flight: pl.DataFrame, patience_seconds: float
+) -> None:
     """Check that PostgreSQL's offsets are those of bronze; a batch in flight gets time to arrive."""
     whole = {(topic, partition): last + 1 for topic, partition, _, last, _ in _ranges(lake, whole=True).iter_rows()}
     seen = {(topic, partition): last + 1 for topic, partition, _, last, _ in _ranges(lake, whole=False).iter_rows()}
@@ -218,7 +242,8 @@ def _check_progress(findings: Findings, lake: Lake, published: Published, patien
     )
     deadline = time.monotonic() + patience_seconds
     behind = _behind(whole, published)
-    while behind and time.monotonic() < deadline:
+    stamps = set(in_flight["ingested_at"].drop_nulls())
+    while (behind or stamps - published.batches_now()) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
         behind = _behind(whole, published)
     findings.break_law(

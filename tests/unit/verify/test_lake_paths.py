@@ -1,12 +1,12 @@
-"""Where the lake lies must not matter to whoever reads it, and in which order its tables are opened does."""
+"""Where the lake lies must not matter to whoever reads it, nor how Delta describes its files."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
-import pytest
 from deltalake import write_deltalake
 
-from market.tables import DUPLICATES, LAKE_TABLES, MESSAGES, QUARANTINE
+from market.tables import DUPLICATES, QUARANTINE
 from verify.lake import Lake, schema_of
 
 
@@ -25,11 +25,16 @@ def test_a_column_that_the_stream_has_not_added_yet_is_null(tmp_path: Path) -> N
     assert row == dict.fromkeys(QUARANTINE.column_names)
 
 
-def test_bronze_is_opened_last_so_that_a_row_that_is_seen_has_its_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr("verify.lake._open", opened.append)
-    Lake(str(tmp_path))
-    assert sorted(opened) == sorted(f"{tmp_path}/{table.path}" for table in LAKE_TABLES)
-    assert opened[-1] == f"{tmp_path}/{MESSAGES.path}"
+def test_what_lies_a_microsecond_beyond_the_cut_is_beyond_it(tmp_path: Path) -> None:
+    """Delta's statistics are cut to milliseconds: of a file of one row they name an earlier moment."""
+    until = datetime(2026, 1, 5, 12, 0, 0, 500, tzinfo=UTC)
+    for moment in (until, until + timedelta(microseconds=1)):
+        row = {**dict.fromkeys(DUPLICATES.column_names), "topic": "market.trades.v1", "ingested_at": moment}
+        frame = pl.DataFrame([row], schema=schema_of(DUPLICATES), orient="row")
+        write_deltalake(tmp_path / DUPLICATES.path, frame.to_arrow(), mode="append")
+    lake = Lake(str(tmp_path))
+    lake.cut({"market.trades.v1": until})
+    within, beyond = (
+        lake.read(rows)["ingested_at"].to_list() for rows in (lake.scan(DUPLICATES), lake.scan_beyond(DUPLICATES))
+    )
+    assert (within, beyond) == ([until], [until + timedelta(microseconds=1)])

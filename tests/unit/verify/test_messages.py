@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.records import Bar, Quote, Trade, encode
@@ -316,6 +316,7 @@ def test_every_valid_trade_comes_back_to_the_last_digit(trade: Trade) -> None:
     assert trade.sequence is None or row["sequence"] == trade.sequence
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_stop_the_decoder(value: bytes) -> None:
     for decode in (trades_in, quotes_in, vendor_bars_in):

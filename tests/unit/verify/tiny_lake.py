@@ -131,13 +131,15 @@ class TinyLake:
 
     def write(self) -> str:
         for table in tables.LAKE_TABLES:
-            if not self[table]:
-                continue
-            schema = {column.name: _delta_type(table, column.name) for column in table.columns}
-            frame = pl.DataFrame(self[table], schema=schema, orient="row")
-            path = str(self.folder / table.path)
-            write_deltalake(path, frame.to_arrow())
+            if self[table]:
+                self.append(table)
         return str(self.folder)
+
+    def append(self, table: Table) -> None:
+        """Append the rows of a table to what is written of it."""
+        schema = {column.name: _delta_type(table, column.name) for column in table.columns}
+        frame = pl.DataFrame(self[table], schema=schema, orient="row")
+        write_deltalake(str(self.folder / table.path), frame.to_arrow(), mode="append")
 
     def prove(self, **ledger_arguments: Any) -> tuple[LawResult, LawResult]:
         lake = open_lake(self.write(), self.published)
