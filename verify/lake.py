@@ -4,7 +4,7 @@ What belongs here: opening and scanning Delta tables. What does not: what their 
 exist yet reads as an empty one. Options of object storage come from the environment, as delta-rs reads them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -72,11 +72,12 @@ class Lake:
         rows = self.scan_whole(table)
         return rows if self._until is None else rows.filter(self._is_before_the_cut(table, self._until))
 
-    def scan_beyond(self, table: Table) -> pl.LazyFrame:
-        """Return the rows of a table that :meth:`scan` leaves out."""
+    def scan_beyond(self, table: Table, columns: Sequence[str]) -> pl.LazyFrame:
+        """Return some columns of the rows of a table that :meth:`scan` leaves out, those of the cut among them."""
         is_before = pl.lit(value=True) if self._until is None else self._is_before_the_cut(table, self._until)
         # No file is passed over by its statistics: Delta cuts moments to milliseconds there, and so makes them earlier.
-        every = self.scan_whole(table).map_batches(lambda rows: rows, predicate_pushdown=False, streamable=True)
+        every = self.scan_whole(table).select(columns)
+        every = every.map_batches(lambda rows: rows, predicate_pushdown=False, streamable=True)
         return every.filter(~is_before.fill_null(value=False))
 
     @staticmethod

@@ -169,11 +169,11 @@ def _check_part(findings: Findings, lake: Lake, part: pl.Expr, places: pl.DataFr
 def _in_flight(lake: Lake) -> pl.DataFrame:
     """Return what lies beyond the newest batches of PostgreSQL: :data:`ENTRY`, ``ingested_at`` and ``found_in``."""
     entry = [*ENTRY, "ingested_at"]
-    bars = lake.scan_beyond(tables.BAR_REVISIONS).select(pl.col("revised_at").alias("ingested_at")).unique()
+    bars = lake.scan_beyond(tables.BAR_REVISIONS, ["revised_at"]).unique().rename({"revised_at": "ingested_at"})
     return pl.concat(
         [
             *(
-                lake.read(lake.scan_beyond(table).select(*entry, pl.lit(table.path).alias("found_in")))
+                lake.read(lake.scan_beyond(table, entry)).with_columns(pl.lit(table.path).alias("found_in"))
                 for table in (tables.MESSAGES, *_PLACES)
             ),
             lake.read(bars).with_columns(

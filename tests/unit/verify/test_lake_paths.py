@@ -35,6 +35,7 @@ def test_what_lies_a_microsecond_beyond_the_cut_is_beyond_it(tmp_path: Path) -> 
     lake = Lake(str(tmp_path))
     lake.cut({"market.trades.v1": until})
     within, beyond = (
-        lake.read(rows)["ingested_at"].to_list() for rows in (lake.scan(DUPLICATES), lake.scan_beyond(DUPLICATES))
+        lake.read(rows)["ingested_at"].to_list()
+        for rows in (lake.scan(DUPLICATES), lake.scan_beyond(DUPLICATES, DUPLICATES.column_names))
     )
     assert (within, beyond) == ([until], [until + timedelta(microseconds=1)])
