@@ -12,6 +12,7 @@ from cli.replay import parse_day
 from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
+    from market.settings import Settings
     from spark_jobs.report import RecomputeRequest, SessionReport
 
 _DIFFERS = 1
@@ -29,8 +30,8 @@ def recompute(
     """Work everything that follows from some sessions' messages out again from bronze, and repair what differs.
 
     The platform may go on meanwhile: only what has reached PostgreSQL is compared, and the stream waits while a part of a session
-    is repaired. Started again after it was stopped, it completes what is left. Exits 2 if there is
-    nothing to work out.
+    is repaired. After a repair the marts are built from what changed. Started again after it was stopped, it completes what is
+    left. Exits 2 if there is nothing to work out.
     """
     from infra.local.home import connected_settings
     from infra.local.processes import dies_with_parent
@@ -44,17 +45,27 @@ def recompute(
     if first is None or last is None:
         raise AssertionError  # --start is required
     request = RecomputeRequest(first, last, parse_symbols(symbols) if symbols else (), dry_run)
+    settings = connected_settings(load_settings())
     reports = []
     prefix = dies_with_parent(signal.SIGTERM)
-    for report in run_recompute(connected_settings(load_settings()), request, prefix=prefix):
+    for report in run_recompute(settings, request, prefix=prefix):
         reports.append(report)
         if json_output:
             typer.echo(json.dumps(report.to_json()))
     _refuse_nothing(request, reports)
     if not json_output:
         _print_summary(reports)
+    if any(report.is_repaired for report in reports):
+        _build_marts(settings)
     if dry_run and any(report.differing for report in reports):
         raise typer.Exit(_DIFFERS)
+
+
+def _build_marts(settings: "Settings") -> None:
+    from orchestration.run import run_jobs
+
+    typer.echo("Building the marts from what was repaired …", err=True)
+    run_jobs(settings, ["marts"])
 
 
 def _refuse_nothing(request: "RecomputeRequest", reports: "Sequence[SessionReport]") -> None:

@@ -1,4 +1,4 @@
-"""``./run test``: the tests, tier by tier, in one run of pytest."""
+"""``./run test``: the tests, tier by tier; those that need no engine run on all cores."""
 
 import os
 import subprocess
@@ -13,7 +13,11 @@ from market.settings import CHECKOUT
 TIERS: Final = ("unit", "integration", "faults")
 """In the order in which they run: the fast ones first. Each is a folder of ``tests``."""
 
+_PYTEST_OK: Final = 0
 _PYTEST_USAGE_ERROR: Final = 4
+_PYTEST_NO_TESTS: Final = 5
+_ON_ALL_CORES: Final = ("--numprocesses", "logical", "--dist", "loadfile")
+"""The tests of a file stay together: they share what is costly to make."""
 
 CONTEXT_SETTINGS: Final = {"ignore_unknown_options": True}
 """For the command line: options that are not known here are pytest's."""
@@ -26,13 +30,21 @@ def test(
     ] = None,  # noqa: PT028 - a command, not a test
 ) -> None:
     """Run the tests: all tiers, or the ones named; exits 1 if one fails."""
-    command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments or [])]
-    code = subprocess.run(command, cwd=CHECKOUT, env=tests_environment(), check=False).returncode
+    codes = [
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *run], cwd=CHECKOUT, env=tests_environment(), check=False
+        ).returncode
+        for run in pytest_runs(arguments or [])
+    ]
+    failed = [code for code in codes if code not in {_PYTEST_OK, _PYTEST_NO_TESTS}]
+    code = next(iter(failed), _PYTEST_OK if _PYTEST_OK in codes else _PYTEST_NO_TESTS)
     raise typer.Exit(UsageError.exit_code if code == _PYTEST_USAGE_ERROR else code)
 
 
-def pytest_arguments(arguments: list[str]) -> list[str]:
-    """Return what pytest is called with: the folders of the tiers in order, then the other arguments.
+def pytest_runs(arguments: list[str]) -> list[list[str]]:
+    """Return what pytest is called with, one run after the other: the folders of the tiers in order, and the other arguments.
+
+    The unit tests have a run of their own, on all cores; whatever starts engines has the machine for itself.
 
     Raises
     ------
@@ -46,9 +58,11 @@ def pytest_arguments(arguments: list[str]) -> list[str]:
             msg = f"There are no tests in the tier {tier!r}."
             raise UsageError(msg)
     if not named and any((CHECKOUT / other.split("::", maxsplit=1)[0]).exists() for other in others):
-        return others
-    folders = [f"tests/{tier}" for tier in named or TIERS if (CHECKOUT / "tests" / tier).is_dir()]
-    return [*folders, *others]
+        return [others]
+    folders = {tier: f"tests/{tier}" for tier in named or TIERS if (CHECKOUT / "tests" / tier).is_dir()}
+    with_engines = [folder for tier, folder in folders.items() if tier != "unit"]
+    side_by_side = [[folders["unit"], *_ON_ALL_CORES, *others]] if "unit" in folders else []
+    return [*side_by_side, *([[*with_engines, *others]] if with_engines else [])]
 
 
 def tests_environment() -> dict[str, str]:

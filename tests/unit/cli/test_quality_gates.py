@@ -17,7 +17,8 @@ from cli.bench import HEADER, as_line, bench, benchmark_names, benchmark_parts
 from cli.check import STEPS, Step, check, run_program
 from cli.faults import fault_names, faults
 from cli.faults import pytest_arguments as fault_arguments
-from cli.test import TIERS, pytest_arguments
+from cli.test import TIERS, pytest_runs
+from cli.test import test as run_tests
 from market.errors import UsageError
 from market.settings import CHECKOUT, Settings
 
@@ -82,29 +83,58 @@ def test_the_commit_hooks_run_only_checks_that_exist() -> None:
     assert named == {step.name for step in STEPS}
 
 
-def test_all_tiers_run_in_order_fastest_first() -> None:
-    present = [f"tests/{tier}" for tier in TIERS if (CHECKOUT / "tests" / tier).is_dir()]
-    assert pytest_arguments([]) == present
-    assert present[0] == "tests/unit"
+def test_the_unit_tests_run_on_all_cores_and_then_those_with_engines_one_after_the_other() -> None:
+    unit, with_engines = pytest_runs([])
+    assert unit == ["tests/unit", "--numprocesses", "logical", "--dist", "loadfile"]
+    assert with_engines == [f"tests/{tier}" for tier in TIERS[1:]]
 
 
-def test_a_tier_and_arguments_of_pytest_are_passed_on() -> None:
-    assert pytest_arguments(["unit", "-k", "bars", "-x"]) == ["tests/unit", "-k", "bars", "-x"]
+def test_tiers_and_arguments_of_pytest_are_passed_on() -> None:
+    ((first, *others),) = pytest_runs(["unit", "-k", "bars", "-x"])
+    assert (first, others[-3:]) == ("tests/unit", ["-k", "bars", "-x"])
+    assert pytest_runs(["faults", "-x"]) == [["tests/faults", "-x"]]
 
 
 def test_tiers_run_in_their_own_order_whatever_order_they_are_named_in() -> None:
-    assert pytest_arguments(["integration", "unit"]) == ["tests/unit", "tests/integration"]
+    assert [run[0] for run in pytest_runs(["integration", "unit"])] == ["tests/unit", "tests/integration"]
+    assert pytest_runs(["faults", "integration"]) == [["tests/integration", "tests/faults"]]
 
 
 def test_a_file_or_a_test_stands_for_itself() -> None:
     one = "tests/unit/test_architecture.py::test_imports_keep_the_declared_direction"
-    assert pytest_arguments([one, "-v"]) == [one, "-v"]
+    assert pytest_runs([one, "-v"]) == [[one, "-v"]]
 
 
 def test_a_tier_without_tests_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("cli.test.CHECKOUT", tmp_path)
     with pytest.raises(UsageError, match="faults"):
-        pytest_arguments(["faults"])
+        pytest_runs(["faults"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ((0, 0), 0),
+        ((1, 0), 1),
+        ((0, 1), 1),
+        ((5, 0), 0),
+        ((0, 5), 0),
+        ((5, 5), 5),
+        ((5, 1), 1),
+        ((4, 0), 2),
+        ((2, 1), 2),
+    ],
+)
+def test_a_run_that_fails_fails_all_and_one_that_finds_no_test_does_not(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], expected: int
+) -> None:
+    left = list(codes)
+    monkeypatch.setattr(
+        "cli.test.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, left.pop(0))
+    )
+    with pytest.raises(typer.Exit) as exited:
+        run_tests([])
+    assert (exited.value.exit_code, left) == (expected, [])
 
 
 def test_the_long_form_runs_every_fault_so_many_rounds() -> None:

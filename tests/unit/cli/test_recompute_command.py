@@ -52,6 +52,14 @@ def deep_path(monkeypatch: pytest.MonkeyPatch) -> PlayedDeepPath:
     return played
 
 
+@pytest.fixture(autouse=True)
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs of Dagster that were run."""
+    run: list[str] = []
+    monkeypatch.setattr("orchestration.run.run_jobs", lambda _settings, names: run.extend(names))
+    return run
+
+
 @pytest.fixture
 def call(call_command: CallCommand) -> Call:
     """Runs the command; returns the exit code and what it printed."""
@@ -65,6 +73,18 @@ def test_what_differed_and_was_repaired_is_shown(call: Call, deep_path: PlayedDe
     assert "silver/trades: 1,234 missing, 2 unexpected, 3 different" in out
     assert "beside the sessions" in out
     assert "5,000" in out
+
+
+def test_the_marts_are_built_after_a_repair_and_only_then(
+    call: Call, deep_path: PlayedDeepPath, jobs: list[str]
+) -> None:
+    call("--start", "2013-10-07", "--dry-run")
+    assert jobs == []
+    assert call("--start", "2013-10-07", "--json")[0] == 0
+    assert jobs == ["marts"]
+    deep_path.differences = {}
+    call("--start", "2013-10-07")
+    assert jobs == ["marts"]
 
 
 def test_a_dry_run_that_finds_something_exits_1(call: Call, deep_path: PlayedDeepPath) -> None:
