@@ -13,7 +13,16 @@ import pyarrow as pa
 from psycopg import Connection
 
 from market.settings import Settings
-from market.tables import PG_BARS, PG_FEED_COVERAGE, PG_TRADING_HALTS, PG_VENDOR_BARS, Column, DataType, Table
+from market.tables import (
+    PG_BARS,
+    PG_FEED_COVERAGE,
+    PG_LATEST_QUOTES,
+    PG_TRADING_HALTS,
+    PG_VENDOR_BARS,
+    Column,
+    DataType,
+    Table,
+)
 from warehouse import staging
 from warehouse.connection import connect
 from warehouse.ddl import quote_names, quote_table
@@ -100,6 +109,10 @@ class LakeSnapshot:
     def halts(self, symbols: Collection[str]) -> list[Row]:
         """Return the halts and resumes of some symbols, or of all if none is given, in the declared columns."""
         return self._read(PG_TRADING_HALTS, "symbol = any(%s) or %s", list(symbols), not symbols)
+
+    def latest_quotes(self, symbols: Collection[str]) -> list[Row]:
+        """Return the last known bids and asks of some symbols, or of all if none is given, in the declared columns."""
+        return self._read(PG_LATEST_QUOTES, "symbol = any(%s) or %s", list(symbols), not symbols)
 
     def _read(self, table: Table, where: str, *values: object) -> list[Row]:
         columns = ", ".join(

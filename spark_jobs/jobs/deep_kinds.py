@@ -10,6 +10,7 @@ from market import tables
 from market.tables import Table
 from spark_jobs.jobs.compared import LakeRows, PostgresRows, Rows, moment_sql, texts_sql
 from spark_jobs.jobs.deep_topic import DeepTopic, Part, Work, WorkedOut
+from spark_jobs.jobs.latest_quotes import CANDIDATE_COLUMNS, LatestQuotes, rightful_latest
 from spark_jobs.jobs.spool import News
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.coverage import COVERAGE_KEY, covered_spans, halt_changes
@@ -122,10 +123,30 @@ class TradesTopic(DeepTopic):
 
 
 class QuotesTopic(DeepTopic):
-    """Quotes."""
+    """Quotes; the last known bids and asks."""
 
     def __init__(self, work: Work) -> None:
-        super().__init__(QUOTES, work)
+        super().__init__(QUOTES, work, CANDIDATE_COLUMNS)
+        self._latest = LatestQuotes(self.spool, self.kept, work.most_records)
+
+    def look(self) -> News:
+        """Look at what has reached PostgreSQL by now, and decode what was taken in since the last look."""
+        news = super().look()
+        self._latest.note(news)
+        return news
+
+    def beside(self) -> Iterator[Part]:
+        """Yield the parts that belong to no session: the last known bids and asks are of all sessions."""
+        yield from super().beside()
+        yield Part(self._latest_rows, lambda news: bool(news.records or news.later))
+
+    def _latest_rows(self) -> WorkedOut:
+        """Work out the last known bids and asks: of those from before the first session they are taken as stored."""
+        latest, unknown = self._latest.work_out()
+        table = tables.PG_LATEST_QUOTES
+        stored = self.stored.latest_quotes(self.symbols).join(unknown, on=table.key, how="anti")
+        right = rightful_latest(latest, stored, self.work.sessions[0].pre_open_at)
+        return WorkedOut([PostgresRows(table, right, stored)])
 
 
 class VendorBarsTopic(DeepTopic):

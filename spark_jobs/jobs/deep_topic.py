@@ -106,9 +106,11 @@ class DeepTopic:
         What the topic carries.
     work
         What there is to do.
+    candidate_columns
+        What is kept of records of later sessions: see :class:`spark_jobs.jobs.spool.Spool`.
     """
 
-    def __init__(self, kind: RecordKind, work: Work) -> None:
+    def __init__(self, kind: RecordKind, work: Work, candidate_columns: Sequence[str] = ()) -> None:
         self.kind = kind
         self.lake = work.lake
         self.request = work.request
@@ -118,7 +120,13 @@ class DeepTopic:
         folder = work.folder / kind.name
         folder.mkdir()
         self.spool = Spool(
-            kind, work.lake, folder, sessions=work.sessions, symbols=self.symbols, calendar=work.calendar
+            kind,
+            work.lake,
+            folder,
+            sessions=work.sessions,
+            symbols=self.symbols,
+            calendar=work.calendar,
+            candidate_columns=candidate_columns,
         )
         self._open = ExitStack()
         self._firsts: dict[int, int] = {}

@@ -25,6 +25,7 @@ from spark_jobs.transforms.kinds import AMENDMENTS, MAX_AHEAD, STATUSES, RecordK
 
 _ROWS_A_PIECE: Final = 25_000
 _HASHES: Final = {"key_hash": pl.UInt64(), "payload_hash": pl.UInt64()}
+_LATER: Final = "later records, session"
 _REJECTED: Final = {**REJECTED_SCHEMA, "topic": pl.String(), "ingested_at": MOMENT}
 
 
@@ -60,12 +61,15 @@ class News:
         The sessions of heartbeats.
     has_halts
         Whether there are halts or resumes.
+    later
+        The sessions of records of after the last session, if these are kept.
     """
 
     records: frozenset[tuple[date, str]] = frozenset()
     amended: frozenset[str] = frozenset()
     covered: frozenset[date] = frozenset()
     has_halts: bool = False
+    later: frozenset[date] = frozenset()
 
     def __or__(self, other: "News") -> "News":
         """Return both together."""
@@ -74,6 +78,7 @@ class News:
             self.amended | other.amended,
             self.covered | other.covered,
             self.has_halts or other.has_halts,
+            self.later | other.later,
         )
 
 
@@ -94,6 +99,8 @@ class Spool:
         The symbols; none means all.
     calendar
         The exchange's calendar.
+    candidate_columns
+        What is kept of records of the sessions and of later ones, for :meth:`candidates`; nothing of later ones if it is empty.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class Spool:
         sessions: Sequence[Session],
         symbols: Collection[str],
         calendar: Calendar,
+        candidate_columns: Sequence[str] = (),
     ) -> None:
         self._kind = kind
         self._lake = lake
@@ -112,6 +120,7 @@ class Spool:
         self._dates = [session.session_date for session in sessions]
         self._of_symbols = pl.col("symbol").is_in(list(symbols)) if symbols else pl.lit(value=True)
         self._calendar = calendar
+        self._candidate_columns = list(candidate_columns)
         self._files = 0
         self._is_new = True
         self._amendments = [pl.DataFrame(schema={**frame_schema(tables.AMENDMENTS), **_HASHES})]
@@ -150,6 +159,11 @@ class Spool:
         found = (folder.name.rpartition(" ")[2] for folder in self._folder.glob("* of ????-??-??"))
         return {date.fromisoformat(day) for day in found}
 
+    def every_session(self) -> set[date]:
+        """Return the sessions of which there are records, those after the last one with them."""
+        later = (folder.name.rpartition(" ")[2] for folder in self._folder.glob(f"{_LATER} ????-??-??"))
+        return self.sessions() | {date.fromisoformat(day) for day in later}
+
     def days(self) -> list[date]:
         """Return the days, UTC, on which messages were taken in, in order."""
         return sorted(date.fromisoformat(folder.name.split()[-1]) for folder in self._folder.glob("ledger on *"))
@@ -163,6 +177,11 @@ class Spool:
         """Return the valid records of some symbols, or of all: the columns of their table, ``key_hash`` and ``payload_hash``."""
         rows = self._scan(f"records of {session_date}", {**frame_schema(self._kind.table), **_HASHES})
         return (rows.filter(pl.col("symbol").is_in(list(symbols))) if symbols else rows).collect()
+
+    def candidates(self, session_date: date) -> pl.LazyFrame:
+        """Return the valid records of a session, which may be after the last one, with the columns that are kept of these."""
+        name = f"records of {session_date}" if session_date <= self._dates[-1] else f"{_LATER} {session_date}"
+        return self._scan(name, {**frame_schema(self._kind.table), **_HASHES}).select(self._candidate_columns)
 
     def heartbeats(self, session_date: date) -> pl.DataFrame:
         """Return the heartbeats of a session, with the columns of ``silver/feed_status``."""
@@ -213,6 +232,9 @@ class Spool:
         rejected = stamped(decoded.rejected)
         self._write_by("records of", "session_date", records, [*frame_schema(self._kind.table), *_HASHES])
         self._write_by("rejected on", _day(), rejected, _REJECTED)
+        is_later = pl.col("session_date") > self._dates[-1]
+        later = valid.filter(is_later, self._of_symbols) if self._candidate_columns else valid.clear()
+        self._write_by(_LATER, "session_date", later, self._candidate_columns)
         if amendments.height:
             self._amendments.append(amendments.select(*frame_schema(AMENDMENTS.table), *_HASHES))
         is_heartbeat = pl.col("kind") == "heartbeat"
@@ -239,6 +261,7 @@ class Spool:
             if statuses.height
             else frozenset(),
             has_halts=bool(statuses.height) and not statuses.select(is_heartbeat.all()).item(),
+            later=frozenset(later["session_date"].unique()),
         )
 
     def _write_by(self, name: str, by: str | pl.Expr, rows: pl.DataFrame, columns: Collection[str]) -> None:

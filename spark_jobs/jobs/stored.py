@@ -45,6 +45,9 @@ class Snapshot(Protocol):
     def halts(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
         ...
 
+    def latest_quotes(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
+        ...
+
 
 class Database(Protocol):
     """Where the rows of PostgreSQL are."""
@@ -116,6 +119,10 @@ class Stored:
     def halts(self, symbols: Collection[str]) -> pl.DataFrame:
         """Return the halts and resumes of PostgreSQL."""
         return _frame(self.snapshot.halts(symbols), frame_schema(tables.PG_TRADING_HALTS))
+
+    def latest_quotes(self, symbols: Collection[str]) -> pl.DataFrame:
+        """Return the last known bids and asks of PostgreSQL."""
+        return _frame(self.snapshot.latest_quotes(symbols), frame_schema(tables.PG_LATEST_QUOTES))
 
 
 SHARED = frozenset({tables.QUARANTINE, tables.DUPLICATES})

@@ -53,6 +53,18 @@ def rightful_records(kind: RecordKind, messages: pl.DataFrame) -> Rightful:
     )
 
 
+def first_messages(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the first message of each identity, which is the record; the columns are those of ``messages`` and a few more.
+
+    Parameters
+    ----------
+    messages
+        All valid messages that have the identity of one of the records: ``ingested_at, partition, offset``, ``key_hash`` and
+        ``payload_hash`` at least.
+    """
+    return _judged(messages)[FRESH]
+
+
 def rightful_amendments(messages: pl.DataFrame, earlier: pl.DataFrame) -> Rightful:
     """Return what must become of the messages about cancels and corrections.
 

@@ -1,7 +1,7 @@
 """The deep path on the real PostgreSQL: every table is damaged, ``verify`` sees it, and everything is put right again."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from market.settings import Settings
 from orchestration.progress import newest_changes
 from spark_jobs.jobs.recompute import recompute
 from spark_jobs.report import RecomputeRequest, SessionReport
+from spark_jobs.transforms.kinds import QUOTES
 from tests.unit.spark_jobs.fake_platform import Platform
-from tests.unit.spark_jobs.test_damage_and_proof import TAPES
+from tests.unit.spark_jobs.messages import INGESTED
+from tests.unit.spark_jobs.test_damage_and_proof import TAPES, quote
 from verify.laws import verify_all
 from warehouse.batch import BatchOutput, publish_batch
 from warehouse.connection import connect
@@ -23,7 +25,9 @@ from warehouse.schema import migrate
 pytestmark = pytest.mark.integration
 
 MONDAY, TUESDAY = date(2013, 10, 7), date(2013, 10, 8)
-PUBLISHED = ("bars_1m", "vendor_bars", "feed_coverage", "trading_halts")
+PUBLISHED = ("bars_1m", "vendor_bars", "feed_coverage", "trading_halts", "latest_quotes")
+RECENT: list[bytes | None] = [quote(11, 1, symbol=symbol, ask=...) for symbol in ("QQQ", "MSFT", "AAPL")]
+"""Quotes that are kept still: of the others nothing can be said any more."""
 
 
 def forge(table: tables.Table) -> str:
@@ -48,6 +52,12 @@ BARS = (
     "update lake.vendor_bars set revision = 7, volume = 0 where interval = '1d'",
     "delete from lake.vendor_bars where interval = '1h'",
     forge(tables.PG_VENDOR_BARS),
+)
+LATEST = (
+    "delete from lake.latest_quotes where symbol = 'QQQ'",
+    "update lake.latest_quotes set bid = 1, bid_size = null where symbol = 'MSFT'",
+    "update lake.latest_quotes set ask = 1, ask_at = bid_at, ask_sequence = 0 where symbol = 'AAPL'",
+    forge(tables.PG_LATEST_QUOTES),
 )
 LOST = {
     # Of quotes nothing can be said: their rows are kept no longer.
@@ -81,6 +91,9 @@ def platform(settings_with_database: Settings) -> Platform:
         for batch_id, values in enumerate(tape):
             platform.run(kind, batch_id, values, first)
             first += len(values)
+        if kind is QUOTES:
+            hour_ago = datetime.now(UTC) - timedelta(hours=1)
+            platform.run(kind, int((hour_ago - INGESTED).total_seconds()), RECENT, first)
     return platform
 
 
@@ -116,7 +129,7 @@ def test_whatever_is_damaged_is_put_right_in_one_transaction_a_part(
     assert published(settings) == before
     assert newest_changes(settings) != changes
     with connect(settings) as connection:
-        for statement in (*BARS, *SPANS_AND_HALTS):
+        for statement in (*BARS, *SPANS_AND_HALTS, *LATEST):
             connection.execute(statement)
     for table, condition in LOST.items():
         DeltaTable(f"{settings.lake}/{table.path}").delete(condition)

@@ -1,6 +1,6 @@
 """The deep path on the stream of :mod:`tests.unit.spark_jobs.fake_platform`, with PostgreSQL's rows in memory."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -41,6 +41,12 @@ def joined(spans: Collection[Span]) -> list[Span]:
     return apart
 
 
+def order(side: Iterable[Any]) -> tuple[Any, ...]:
+    """Return what orders the sides of quotes: time, sequence, price and size, where an unknown size is the least."""
+    at, sequence, price, size = side
+    return at, sequence, price, -1 if size is None else size
+
+
 @dataclass
 class FakeDatabase:
     """What PostgreSQL has of the published batches."""
@@ -49,6 +55,7 @@ class FakeDatabase:
     vendor: dict[tuple[Any, ...], Row] = field(default_factory=dict)
     covered: dict[tuple[Any, ...], list[Span]] = field(default_factory=dict)
     changes: set[tuple[Any, ...]] = field(default_factory=set)
+    latest: dict[tuple[Any, ...], Row] = field(default_factory=dict)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
     seen: int = 0
@@ -69,6 +76,8 @@ class FakeDatabase:
                 known = self.vendor.get(key)
                 differs = known is None or any(known[name] != row[name] for name in VALUES)
                 self.vendor[key] = {**row, "revision": (known["revision"] if known else 0) + differs}
+            for row in _rows(batch.quote_rows):
+                self._take_quote(row)
             for row in _rows(batch.status_rows):
                 if row["kind"] == "heartbeat":
                     key = tuple(row[name] for name in tables.PG_FEED_COVERAGE.key)
@@ -76,6 +85,23 @@ class FakeDatabase:
                 else:
                     self.changes.add(tuple(row[name] for name in ("source", "symbol", "status_at", "kind", "reason")))
         self.seen = len(batches)
+
+    def _take_quote(self, quote: Row) -> None:
+        key = quote["source"], quote["symbol"]
+        nothing = {**dict.fromkeys(tables.PG_LATEST_QUOTES.column_names), "source": key[0], "symbol": key[1]}
+        row = self.latest[key] = {**self.latest.get(key, nothing)}
+        row["quoted_at"] = max(quote["quoted_at"], row["quoted_at"] or quote["quoted_at"])
+        for side in ("bid", "ask"):
+            new = {
+                f"{side}_at": quote["quoted_at"],
+                f"{side}_sequence": quote["sequence"],
+                side: quote[side],
+                f"{side}_size": quote[f"{side}_size"],
+            }
+            old = [row[name] for name in new]
+            # An unknown size is the least.
+            if quote[side] is not None and (None in old[:3] or order(new.values()) > order(old)):
+                row.update(new)
 
     @contextmanager
     def snapshot(self) -> Iterator["FakeDatabase"]:
@@ -92,7 +118,12 @@ class FakeDatabase:
             if repair.table is tables.PG_TRADING_HALTS:
                 self.changes = (self.changes - set(wrong)) | set(keys)
                 continue
-            own: dict[str, Any] = {"bars_1m": self.bars, "vendor_bars": self.vendor, "feed_coverage": self.covered}
+            own: dict[str, Any] = {
+                "bars_1m": self.bars,
+                "vendor_bars": self.vendor,
+                "feed_coverage": self.covered,
+                "latest_quotes": self.latest,
+            }
             known = own[repair.table.name]
             for key in [*wrong, *keys]:
                 known.pop(key, None)
@@ -128,6 +159,10 @@ class FakeDatabase:
 
     def halts(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         return [change for change in self.changes if change[1] in symbols or not symbols]
+
+    def latest_quotes(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        rows = [row for row in self.latest.values() if row["symbol"] in symbols or not symbols]
+        return in_millionths(tables.PG_LATEST_QUOTES, rows)
 
 
 class Snapshotted:
@@ -229,6 +264,7 @@ class DeepPlatform:
             "lake.vendor_bars": sorted(found.vendor.values(), key=str),
             "lake.feed_coverage": sorted(found.covered.items(), key=str),
             "lake.trading_halts": sorted(found.changes, key=str),
+            "lake.latest_quotes": sorted(found.latest.values(), key=str),
         }
 
     def rows(self, table: Table) -> list[Row]:

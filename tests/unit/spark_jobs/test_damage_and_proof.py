@@ -69,7 +69,7 @@ TAPES: dict[RecordKind, Tape] = {
     ],
     QUOTES: [
         [quote(0), quote(1), quote(0), quote(1, bid=1), b"[]"],
-        [quote(2), quote(0, 1), quote(2), quote(3, bid=-1)],
+        [quote(2), quote(0, 1), quote(2), quote(3, bid=-1), quote(5, symbol="IBM")],
     ],
     VENDOR_BARS: [
         [vendor_bar(0), vendor_bar(1), vendor_bar(0), vendor_bar(0, close=12)],
@@ -115,6 +115,7 @@ def broken_laws(deep: DeepPlatform) -> list[tuple[int, list[Any]]]:
     """Return the laws that verify finds broken, with the rows."""
     found, published = deep.postgres, FakePublished()
     published.bar_rows, published.vendor_rows = list(found.bars.values()), list(found.vendor.values())
+    published.quote_rows = list(found.latest.values())
     spans = [(*key, *span) for key, spans in found.covered.items() for span in spans]
     published.coverage_rows, published.halt_rows = spans, list(found.changes)  # type: ignore[assignment, arg-type]
     published.offsets = dict(found.offsets)
@@ -188,13 +189,18 @@ def damage_published(deep: DeepPlatform, name: str) -> None:
             lose_and_forge(found.vendor, lambda row: {**row, "revision": row["revision"] + 1})
         case "lake.feed_coverage":
             lose_and_forge(found.covered, lambda spans: [(start, end + later) for start, end in spans])
+        case "lake.latest_quotes":
+            lose_and_forge(found.latest, lambda row: {**row, "bid": row["bid"] + 1, "bid_at": row["bid_at"] + later})
         case _:
             first, second, *_ = sorted(found.changes, key=str)
             found.changes -= {first, second}
             found.changes |= {(*second[:4], "another"), (*second[:2], second[2] + later, *second[3:])}
 
 
-@pytest.mark.parametrize("name", ["lake.bars_1m", "lake.vendor_bars", "lake.feed_coverage", "lake.trading_halts"])
+PUBLISHED = ["lake.bars_1m", "lake.vendor_bars", "lake.feed_coverage", "lake.trading_halts", "lake.latest_quotes"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_damaged_table_of_postgres_is_seen_and_put_right(deep: DeepPlatform, name: str) -> None:
     before = deep.everything()
     damage_published(deep, name)
