@@ -22,6 +22,8 @@ MAX_SEQUENCE: Final = 2**37 - 1
 """Sequences must not exceed this: with the time within the minute and the price they order trades in one 128-bit number."""
 MAX_REASON_CHARACTERS: Final = 64
 """The reason of a halt must not be longer."""
+NUL: Final = "\0"
+"""The reason of a halt must not hold this character: PostgreSQL's texts cannot."""
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="trade"):

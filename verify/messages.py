@@ -155,6 +155,7 @@ def statuses_in(messages: pl.DataFrame) -> pl.DataFrame:
         "is_typed",
         *_common_rules(),
         pl.col("reason").fill_null("").str.len_chars() <= MAX_REASON_CHARACTERS,
+        ~pl.col("reason").fill_null("").str.contains("\0", literal=True),
     )
     is_heartbeat = pl.col("kind") == "heartbeat"
     beats = said.filter(is_heartbeat, pl.col("since") >= 0, pl.col("since") < pl.col("ts"))

@@ -40,7 +40,7 @@ class Cut:
     next_offsets
         Per partition the offset after the last one of these batches.
     on_their_way
-        The paths of the tables that a later batch has written to, or may have.
+        The paths of the tables that a later batch had written to, or may have, when this was looked at.
     """
 
     topic: str
@@ -48,17 +48,15 @@ class Cut:
     next_offsets: Mapping[int, int] = field(default_factory=dict)
     on_their_way: frozenset[str] = frozenset()
 
-    def expr(self, table: Table) -> pl.Expr:
-        """Return the condition that a row of the table is of a batch that is done, or of none."""
-        if table.path not in self.on_their_way:
-            return pl.lit(value=True)
-        done = pl.col(_stamp(table)) <= pl.lit(self.until, MOMENT)
+    def done(self, table: Table) -> pl.Expr:
+        """Return the condition that a row is not later than the batches that are done, by its stamp or its offset."""
+        stamped = pl.col(_stamp(table)) <= pl.lit(self.until, MOMENT)
         if "offset" not in table.column_names:
-            return done
-        return pl.any_horizontal(done, *(_below(partition, end) for partition, end in self.next_offsets.items()))
+            return stamped
+        return pl.any_horizontal(stamped, *(_below(partition, end) for partition, end in self.next_offsets.items()))
 
     def sql(self, table: Table) -> str:
-        """Return the same in SQL."""
+        """Return in SQL that a row is of a batch that is done, or of none; holds while no batch is being written."""
         if table.path not in self.on_their_way:
             return "true"
         done = [f"{_stamp(table)} <= {moment_sql(self.until)}"]

@@ -154,8 +154,11 @@ class DeepTopic:
         next_offsets = snapshot.next_offsets(self.kind.topic.name)
         until = self._newest_batch(next_offsets)
         newest = None if self._query_id is None else snapshot.newest_batch(self._query_id)
-        on_their_way = frozenset(table.path for table in self._written() if self._is_ahead(table, newest))
-        self.stored = Stored(self.lake, snapshot, Cut(self.kind.topic.name, until, next_offsets, on_their_way))
+        is_ahead = partial(self._is_ahead, newest=newest)
+        on_their_way = frozenset(table.path for table in self._written() if is_ahead(table))
+        self.stored = Stored(
+            self.lake, snapshot, Cut(self.kind.topic.name, until, next_offsets, on_their_way), is_ahead
+        )
         news = self.spool.read_until(until)
         self._check_bronze(next_offsets)
         return news
@@ -168,7 +171,7 @@ class DeepTopic:
         """Yield the parts that belong to no session."""
         for first, last in self._days():
             yield Part(partial(self._set_aside_on, first, last), _never)
-        yield Part(self._of_later_stamps, _never)
+        yield Part(self._of_later_stamps, _always)  # at the place of such a row there may be one of a batch by then
 
     def of_session(self, session_date: date) -> Iterator[Part]:
         """Yield the parts of a session."""
@@ -374,6 +377,11 @@ class DeepTopic:
                 first = end - 1  # it was taken in, and nothing of the partition is there any more
         self._firsts[partition] = first
         return first
+
+
+def _always(_news: News) -> bool:
+    """Return that any message may be about a part, and its absence too."""
+    return True
 
 
 def _never(_news: News) -> bool:

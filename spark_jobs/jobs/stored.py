@@ -1,6 +1,6 @@
 """What is stored, as the deep path reads it: the lake up to the batches that are done, and PostgreSQL as of one moment."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
@@ -84,25 +84,33 @@ class Stored:
         Where it is stored; the snapshot of PostgreSQL was taken before the lake is read.
     cut
         Which rows count: see :class:`spark_jobs.jobs.compared.Cut`.
+    is_ahead
+        Whether by now a batch has written to a table that the snapshot does not have, or may have.
     """
 
     lake: Lake
     snapshot: Snapshot
     cut: Cut
+    is_ahead: Callable[[Table], bool]
 
     def rows(self, table: Table, *conditions: pl.Expr) -> pl.DataFrame:
-        """Return the rows of a table of the lake that meet the conditions; of shared tables those of the topic."""
-        return self.lake.read(self.scan(table, *conditions))
+        """Return the rows of a table of the lake that meet the conditions; of shared tables those of the topic.
+
+        The stream goes on meanwhile. Whether later rows may be of a batch on its way is asked *after* they were read: if they
+        are, its number is on the table by then.
+        """
+        found = self.lake.read(self._scan(table, *conditions))
+        done = found.filter(self.cut.done(table))
+        return done if done.height < found.height and self.is_ahead(table) else found
 
     def values(self, table: Table, value: pl.Expr, *conditions: pl.Expr) -> set[Any]:
-        """Return the different values of an expression over such rows, but for null."""
-        found = self.lake.read(self.scan(table, *conditions).select(value.alias("value").unique()))
+        """Return the different values of an expression over such rows, those on their way among them, but for null."""
+        found = self.lake.read(self._scan(table, *conditions).select(value.alias("value").unique()))
         return set(found["value"].drop_nulls())
 
-    def scan(self, table: Table, *conditions: pl.Expr) -> pl.LazyFrame:
-        """Return such rows before they are read."""
+    def _scan(self, table: Table, *conditions: pl.Expr) -> pl.LazyFrame:
         own = pl.col("topic") == self.cut.topic if table in SHARED else pl.lit(value=True)
-        return self.lake.scan(table).filter(own, *conditions, self.cut.expr(table))
+        return self.lake.scan(table).filter(own, *conditions)
 
     def bars(self, session_date: date, symbols: Collection[str]) -> pl.DataFrame:
         """Return the bars of PostgreSQL of some symbols of a session."""

@@ -13,7 +13,7 @@ import polars as pl
 from market import tables, topics
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES
+from market.records import DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES, NUL
 from market.tables import Table
 from market.topics import Topic
 from spark_jobs.transforms import silver
@@ -212,12 +212,15 @@ _BAR_RULES: Final = (
 )
 
 _IS_HEARTBEAT: Final = pl.col("kind") == "heartbeat"
+_FITS_A_REASON: Final = (pl.col("reason").str.len_chars() <= MAX_REASON_CHARACTERS) & ~pl.col("reason").str.contains(
+    NUL, literal=True
+)
 _STATUS_RULES: Final = (
     _rule(
         "bad_since", ~_IS_HEARTBEAT | ((pl.col("since") >= 0) & (pl.col("since") < pl.col("ts"))).fill_null(value=False)
     ),
     _rule("outside_session", ~_IS_HEARTBEAT | pl.col("session_date").is_not_null()),
-    Rule("bad_reason", _optional("reason", pl.col("reason").str.len_chars() <= MAX_REASON_CHARACTERS), None),
+    Rule("bad_reason", _optional("reason", _FITS_A_REASON), None),
 )
 
 _TRADE_FIELDS: Final = _fields(

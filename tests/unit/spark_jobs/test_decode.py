@@ -126,7 +126,7 @@ def bad_statuses() -> list[tuple[bytes | None, set[str]]]:
         *one_by_one(HEARTBEAT, "since", "bad_since", (None, ..., -1, HEARTBEAT["ts"], HEARTBEAT["ts"] + 1, *TOO_BIG)),
         *one_by_one(HEARTBEAT, "since", "outside_session", (0, before, micros(OPEN - timedelta(days=3)))),
         *one_by_one(HEARTBEAT, "ts", "outside_session", (after, micros(OPEN + timedelta(days=1)))),
-        *one_by_one(HALT, "reason", "bad_reason", ("x" * 65, "x" * 10_000)),
+        *one_by_one(HALT, "reason", "bad_reason", ("x" * 65, "x" * 10_000, "a\0", "\0")),
         *one_by_one(HALT, "reason", "wrong_type", NOT_TEXTS),
         *one_by_one(RESUME, "symbol", "bad_symbol", BAD_SYMBOLS),
         *one_by_one(RESUME, "price", "wrong_type", ("NaN", True)),

@@ -17,6 +17,7 @@ from spark_jobs.jobs.locks import BatchLock, HeldLock
 from spark_jobs.transforms.kinds import TRADES, RecordKind
 from tests.unit.spark_jobs.deep_platform import DeepPlatform
 from tests.unit.spark_jobs.fake_platform import Process
+from tests.unit.spark_jobs.messages import HEARTBEAT, changed
 from tests.unit.spark_jobs.test_recompute import MONDAY, TUESDAY, amendment, trade
 
 FIRST: list[bytes | None] = [trade(0), trade(1), trade(9), trade(0, 1), trade(0, symbol="IBM"), trade(0)]
@@ -135,3 +136,47 @@ def test_a_batch_that_is_cut_while_a_repair_waits_for_the_lock_loses_nothing(dee
                                                         (0, 0, "IBM"), (0, 20, "SPY"), (0, 21, "IBM")]}  # fmt: skip
     deep.recompute(MONDAY, TUESDAY)  # the bars that the batch had made of damaged rows before it was cut
     assert sum(report.differing for report in deep.recompute(MONDAY, TUESDAY, dry_run=True)) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class LivelyLake(Lake):
+    """Before a table behind bronze is read, the stream takes in one batch more."""
+
+    goes_on: Any = None
+
+    def scan(self, table: Table) -> pl.LazyFrame:
+        if table is not tables.MESSAGES:
+            self.goes_on()
+        return Lake.scan(self, table)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_batches_that_are_written_while_it_reads_are_not_taken_for_damage(deep: Watched, *, dry_run: bool) -> None:
+    came: list[bytes | None] = [
+        trade(30),
+        trade(0),
+        trade(1, price=7),
+        b"[]",
+        amendment("cancel", 9),
+        changed(HEARTBEAT),
+    ]
+
+    def goes_on() -> None:
+        batch = len(deep.platform.postgres.batches)
+        if batch < 40:
+            deep.platform.run(TRADES, batch, came, len(FIRST) + (batch - 1) * len(came))
+            deep.publish()
+
+    lake = LivelyLake(str(deep.platform.root), goes_on=goes_on)
+    assert [report.differences for report in deep.recompute(MONDAY, TUESDAY, lake=lake, dry_run=dry_run)] == [
+        {},
+        {},
+        {},
+    ]
+    taken_in = len(deep.platform.postgres.batches)
+    assert taken_in > 10
+    rows = deep.everything()
+    kept = [len(rows[f"bronze/{name}"]) for name in ("quarantine", "duplicates")] + [len(rows["silver/feed_status"])]
+    assert kept[0] == 2 * (taken_in - 1)
+    assert kept[2] == taken_in - 1
+    assert sum(report.differing for report in deep.recompute(MONDAY, TUESDAY)) == 0
