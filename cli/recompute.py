@@ -46,17 +46,19 @@ def recompute(
         raise AssertionError  # --start is required
     request = RecomputeRequest(first, last, parse_symbols(symbols) if symbols else (), dry_run)
     settings = connected_settings(load_settings())
-    reports = []
+    reports: list[SessionReport] = []
     prefix = dies_with_parent(signal.SIGTERM)
-    for report in run_recompute(settings, request, prefix=prefix):
-        reports.append(report)
-        if json_output:
-            typer.echo(json.dumps(report.to_json()))
+    try:
+        for report in run_recompute(settings, request, prefix=prefix):
+            reports.append(report)
+            if json_output:
+                typer.echo(json.dumps(report.to_json()))
+    finally:  # what was repaired before a failure is repaired
+        if any(report.is_repaired for report in reports):
+            _build_marts(settings)
     _refuse_nothing(request, reports)
     if not json_output:
         _print_summary(reports)
-    if any(report.is_repaired for report in reports):
-        _build_marts(settings)
     if dry_run and any(report.differing for report in reports):
         raise typer.Exit(_DIFFERS)
 

@@ -113,12 +113,15 @@ def test_a_symbol_or_a_range_without_trades_is_named(call: Call, deep_path: Play
     assert call("--start", "2013-10-07")[0] == 0
 
 
-def test_a_failure_is_one_plain_message(call: Call, deep_path: PlayedDeepPath) -> None:
+def test_a_failure_is_one_plain_message_and_what_was_repaired_before_is_in_the_marts(
+    call: Call, deep_path: PlayedDeepPath, jobs: list[str]
+) -> None:
     deep_path.fails = True
     code, _, err = call("--start", "2013-10-07")
     assert code == 1
     assert "Error: The lake cannot be read." in err
     assert "Traceback" not in err
+    assert jobs == ["marts"]
 
 
 @pytest.mark.parametrize(
