@@ -199,6 +199,7 @@ def parse(values: pl.Series, shape: type[_Message]) -> tuple[list[int], list[_Me
     found: list[_Message] = []
     for row, value in enumerate(values):
         odd = value is None or len(value) > _LONGEST_NUMBER or any(value.count(name) > 1 for name in names)
+        odd = odd or b"\\u00" in value  # a name may be written with escapes
         if odd and not _is_readable(value or b"", shape):
             continue
         nested = value.count(b"[") + value.count(b"{") > _MOST_BRACKETS

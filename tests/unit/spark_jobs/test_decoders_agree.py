@@ -98,6 +98,8 @@ def corpus(fields: Fields, seed: int) -> list[bytes]:
         values += [changed(fields, **{name: ...}), whole.replace(f'"{name}"'.encode(), f'"{name.upper()}"'.encode())]
         values += [f'{{"{name}":{odd},'.encode() + whole[1:] for odd in TWICE]
         values += [whole[:-1] + f',"{name}":{odd}}}'.encode() for odd in TWICE]
+        escaped = f"\\u{ord(name[0]):04x}{name[1:]}"
+        values += [f'{{"{escaped}":{odd},'.encode() + whole[1:] for odd in TWICE]
         values += [f'{{"{name}":null,'.encode() + whole[1:-1] + b',"u":"\\ud800"}']
     values += [whole + tail for tail in (b" ", b"\n" + whole, b"}", b',"end":true}', b',"x":{}', b"\x00", b" x")]
     values += [b'null,"m":' + whole, b"\xef\xbb\xbf" + whole, b"[" + whole + b"]", b"", b"null", b"{}", b"[]"]
