@@ -35,6 +35,7 @@ def recompute(
     """
     from infra.local.home import connected_settings
     from infra.local.processes import dies_with_parent
+    from market.errors import TapehouseError
     from market.instruments import parse_symbols
     from market.settings import load_settings
     from spark_jobs.report import RecomputeRequest
@@ -53,9 +54,10 @@ def recompute(
             reports.append(report)
             if json_output:
                 typer.echo(json.dumps(report.to_json()))
-    finally:  # what was repaired before a failure is repaired
-        if any(report.is_repaired for report in reports):
-            _build_marts(settings)
+    except TapehouseError:
+        _build_marts(settings, reports)  # what was repaired before is repaired
+        raise
+    _build_marts(settings, reports)
     _refuse_nothing(request, reports)
     if not json_output:
         _print_summary(reports)
@@ -63,7 +65,10 @@ def recompute(
         raise typer.Exit(_DIFFERS)
 
 
-def _build_marts(settings: "Settings") -> None:
+def _build_marts(settings: "Settings", reports: "Sequence[SessionReport]") -> None:
+    """Build the marts, if anything was repaired."""
+    if not any(report.is_repaired for report in reports):
+        return
     from orchestration.run import run_jobs
 
     typer.echo("Building the marts from what was repaired …", err=True)
