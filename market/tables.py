@@ -168,7 +168,7 @@ QUOTES: Final = Table(
         Column("conditions", DataType.TEXT, "Quote conditions in the feed's notation."),
         *_LEDGER,
     ),
-    skip_by=("session_date", "quoted_at"),
+    skip_by=("session_date", "quoted_at", "ingested_at"),
     retention_days=90,
 )
 VENDOR_BARS: Final = Table(

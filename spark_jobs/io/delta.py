@@ -9,8 +9,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from spark_jobs.schemas import in_millionths, lake_schema, to_arrow
 
 _COMPRESSION_LEVEL: Final = 1
 _ROWS_A_CHUNK: Final = 250_000
+_APPEND_SECONDS: Final = 10.0
 _REPLACE_SECONDS: Final = 60.0
 _RETENTION: Final[Mapping[str, str]] = {
     # A commit a second and table: the default of 30 days would be millions of entries.
@@ -186,24 +186,34 @@ class Lake:
         return writer.close()
 
     def commit(self, table: Table, files: Iterable[NewFile], *, writer_id: str, batch_id: int) -> None:
-        """Make the files part of the table; a second commit with the same writer and batch changes nothing."""
-        with self._locks[table.path]:
-            delta = self._opened[table.path]
+        """Make the files part of the table; a second commit with the same writer and batch changes nothing.
+
+        Raises
+        ------
+        ServiceError
+            If others changed the table again and again.
+        """
+        now = round((datetime.now(UTC) - _EPOCH).total_seconds() * 1000)
+        adds: list[AddAction | RemoveAction] = [
+            AddAction(new.name, new.size, {}, now, True, new.stats)  # noqa: FBT003
+            for new in files
+        ]
+        delta = self._opened[table.path]
+
+        def attempt() -> None:
             delta.update_incremental()
             done = delta.transaction_version(writer_id)
             if done is not None and done >= batch_id:
                 return
-            now = (datetime.now(UTC) - _EPOCH).total_seconds() * 1000
-            adds: list[AddAction | RemoveAction] = [
-                AddAction(new.name, new.size, {}, round(now), True, new.stats)  # noqa: FBT003
-                for new in files
-            ]
             delta.create_write_transaction(
                 adds,
                 mode="append",
                 schema=delta.schema(),
                 commit_properties=CommitProperties(app_transactions=[Transaction(writer_id, batch_id)]),
             )
+
+        with self._locks[table.path]:
+            self._among_others(table, attempt, _APPEND_SECONDS)
 
     def replace(self, table: Table, rows: pl.DataFrame, where: str) -> None:
         """Put rows in the place of all those that meet a condition, in one commit; whoever else writes may go on.
@@ -222,19 +232,32 @@ class Lake:
         ServiceError
             If others changed the same files again and again.
         """
-        deadline = time.monotonic() + _REPLACE_SECONDS
-        while time.monotonic() < deadline:
-            with suppress(CommitFailedError):
-                write_deltalake(
-                    DeltaTable(self.uri(table)),
-                    to_arrow(rows, table),
-                    mode="overwrite",
-                    predicate=where,
-                    writer_properties=WriterProperties(compression="ZSTD", compression_level=_COMPRESSION_LEVEL),
-                )
-                return
-        msg = f"The lake table at {self.uri(table)} is being changed by others all the time. Try again later."
-        raise ServiceError(msg)
+
+        def attempt() -> None:
+            write_deltalake(
+                DeltaTable(self.uri(table)),
+                to_arrow(rows, table),
+                mode="overwrite",
+                predicate=where,
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=_COMPRESSION_LEVEL),
+            )
+
+        self._among_others(table, attempt, _REPLACE_SECONDS)
+
+    def _among_others(self, table: Table, attempt: Callable[[], None], seconds: float) -> None:
+        """Commit, again and again while others change the table between what is read and what is written.
+
+        delta-rs refuses even a commit that only adds files, if rows were deleted since the table was read.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return attempt()
+            except CommitFailedError as error:
+                if time.monotonic() > deadline:
+                    reason = str(error).splitlines()[0] if str(error) else "no reason given"
+                    msg = f"The table {self.uri(table)} is being changed by others all the time: {reason}. Try again later."
+                    raise ServiceError(msg) from error
 
     def scan(self, table: Table) -> pl.LazyFrame:
         """Return the table as it is now, in its types in memory."""

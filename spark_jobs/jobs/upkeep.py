@@ -1,7 +1,8 @@
 """Keeps the lake's files few, while the stream writes: a file a batch and table would be tens of thousands a day.
 
 Small files are put together, rows that are kept no longer are deleted, and so are files that no version of the last days
-refers to and old entries of the log. Nothing of it can collide with a batch: batches only add files.
+refers to and old entries of the log. Batches only add files: a commit that collides with one of these is
+made again.
 """
 
 import threading

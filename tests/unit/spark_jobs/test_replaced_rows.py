@@ -1,6 +1,7 @@
 """Rows are put in the place of others by one commit, whoever else writes."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,57 @@ def test_nothing_is_lost_while_others_append_and_put_files_together(lake: Lake) 
     writer.join()
     assert failures == []
     assert sorted(stored(lake, tables.DUPLICATES)["offset"]) == [*range(10), *range(1000, 1040)]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        lambda other: other.replace(tables.DUPLICATES, duplicates(2), '"offset" < 10'),
+        lambda other: DeltaTable(other.uri(tables.DUPLICATES)).delete('"offset" < 10'),
+        lambda other: Upkeep(other, many=1).put_together(tables.DUPLICATES),
+        lambda other: other.append(tables.DUPLICATES, duplicates(3), writer_id="other", batch_id=0),
+    ],
+    ids=["replaced", "deleted", "put together", "appended"],
+)
+def test_rows_are_appended_whatever_others_do_between_looking_and_committing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, others: Callable[[Lake], object]
+) -> None:
+    lake.append(tables.DUPLICATES, duplicates(1), writer_id="w", batch_id=0)
+    lake.append(tables.DUPLICATES, duplicates(2), writer_id="w", batch_id=1)
+    other = Lake(lake.root)
+    other.create(tables.DUPLICATES)
+    left = ["once"]
+
+    def look(table: DeltaTable) -> None:
+        really(table)
+        if left:
+            left.clear()
+            others(other)
+
+    really = DeltaTable.update_incremental
+    monkeypatch.setattr(DeltaTable, "update_incremental", look)
+    lake.append(tables.DUPLICATES, duplicates(1000), writer_id="w", batch_id=2)
+    assert stored(lake, tables.DUPLICATES)["offset"].to_list().count(1000) == 1
+    assert lake.newest_batch(tables.DUPLICATES, "w") == 2
+
+
+def test_a_batch_that_somebody_else_commits_meanwhile_is_there_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Lake(lake.root)
+    other.create(tables.DUPLICATES)
+    left = ["once"]
+
+    def look(table: DeltaTable) -> None:
+        really(table)
+        if left:
+            left.clear()
+            other.append(tables.DUPLICATES, duplicates(1), writer_id="w", batch_id=0)
+
+    really = DeltaTable.update_incremental
+    monkeypatch.setattr(DeltaTable, "update_incremental", look)
+    lake.append(tables.DUPLICATES, duplicates(1), writer_id="w", batch_id=0)
+    assert stored(lake, tables.DUPLICATES)["offset"].to_list() == [1]
 
 
 def test_a_table_that_others_change_is_tried_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,3 +114,18 @@ def test_rows_are_kept_as_long_as_their_table_says(lake: Lake) -> None:
     for number in (APPENDS + 1, APPENDS + 4):  # what was written stays known
         lake.append(DUPLICATES, rows(number), writer_id="a query", batch_id=number)
     assert offsets(lake) == [APPENDS + 2, APPENDS + 3, APPENDS + 4]
+
+
+def test_rows_are_deleted_while_batches_come(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    table = replace(DUPLICATES, retention_days=90)
+
+    def delete(stored: DeltaTable, where: str) -> Any:
+        new = rows(APPENDS).with_columns(pl.lit(now).alias("ingested_at"))
+        lake.append(DUPLICATES, new, writer_id="a query", batch_id=APPENDS)
+        return really(stored, where)
+
+    really = DeltaTable.delete
+    monkeypatch.setattr(DeltaTable, "delete", delete)
+    assert Upkeep(lake).expire(table) == APPENDS
+    assert offsets(lake) == [APPENDS]
