@@ -82,6 +82,7 @@ def _as_json(result: "LawResult") -> dict[str, Any]:
         "holds": result.holds,
         "counts": result.counts,
         "offending": result.offending,
+        "problems": result.problems,
         "total_offending": result.total_offending,
         "note": result.note,
     }
@@ -117,13 +118,17 @@ def _offence_table(result: "LawResult") -> Any:  # noqa: ANN401 - rich is import
     from rich.markup import escape
     from rich.table import Table
 
-    shown = len(result.offending)
-    table = Table(title=f"Law {result.law} is broken by {result.total_offending:,} rows; the first {shown}")
+    table = Table(title=f"Law {result.law} is broken by {result.total_offending:,} rows; the first of each problem")
     table.add_column("problem")
+    table.add_column("rows", justify="right")
     table.add_column("where")
-    for offence in result.offending:
-        details = ", ".join(f"{name} {_readable(value)}" for name, value in offence.items() if name != "problem")
-        table.add_row(str(offence["problem"]), escape(details))
+    for problem, number in result.problems.items():
+        shown = [offence for offence in result.offending if offence["problem"] == problem]
+        for row, offence in enumerate(shown, start=1):
+            details = ", ".join(f"{name} {_readable(value)}" for name, value in offence.items() if name != "problem")
+            is_first, is_last = row == 1, row == len(shown)
+            names = (problem, f"{number:,}") if is_first else ("", "")
+            table.add_row(*names, escape(details), end_section=is_last)
     return table
 
 

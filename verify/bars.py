@@ -16,7 +16,7 @@ from verify.days import DayProof, newest_versions
 from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.marts import MartProof
-from verify.published import HISTORICAL, INTRADAY, Published
+from verify.published import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY, Published
 from verify.quotes import QuoteProof
 from verify.records import ENTRY, parts_by_symbol
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
@@ -40,10 +40,12 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
         The rows that must be there.
     """
     findings = Findings()
+    counted = [pl.DataFrame(schema=BAR_SESSION_SCHEMA)]
     quotes, mart, days = QuoteProof(), MartProof(findings, lake, published), DayProof(findings, lake, published)
     for session_date in _sessions(lake, published, decisions):
         session = find_session(session_date) if session_date else None
         in_postgres, in_mart = published.bars(session_date), published.mart_bars(session_date)
+        counted.append(_count_bars(in_postgres))
         most = max(decisions.quotes.count(session_date), decisions.trades.count(session_date))
         for part in parts_by_symbol(most):
             rows, expired = decisions.quotes.read(session_date, part), decisions.quotes.read_expired(session_date, part)
@@ -62,6 +64,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
             mart.check(revisions, in_mart if in_mart is None else in_mart.filter(part), session)
             if session is not None:
                 days.add(revisions, session)
+    _check_sessions(findings, pl.concat(counted), published)
     _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
     quotes.check(findings, published)
@@ -76,7 +79,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
 def _sessions(lake: Lake, published: Published, decisions: Decisions) -> list[date | None]:
     """Return the sessions that anything is said of, in order; ``None`` where a row of the lake names none."""
     sessions: set[date | None] = {*decisions.trades.sessions(), *decisions.quotes.sessions()}
-    sessions |= {*published.bar_sessions(), *published.mart_sessions()}
+    sessions |= {*published.sessions_with_bars(), *published.mart_sessions()}
     for table in (tables.TRADES, tables.QUOTES, tables.BAR_REVISIONS):
         sessions |= set(lake.read(lake.scan(table).select("session_date").unique()).get_column("session_date"))
     return sorted(sessions, key=lambda session_date: session_date or date.min)
@@ -122,6 +125,27 @@ def _check_identities(findings: Findings, table: tables.Table, found: pl.DataFra
         f"key is not unique in {table.path}",
         repeated.head(SHOWN_OFFENCES).iter_rows(named=True),
         total=repeated.height,
+    )
+
+
+def _count_bars(bars: pl.DataFrame) -> pl.DataFrame:
+    counted = bars.group_by(tables.PG_BAR_SESSIONS.key).agg(
+        pl.len().cast(pl.Int64).alias("bar_count"), pl.col("bar_at").max().alias("newest_bar_at")
+    )
+    return counted.select(*BAR_SESSION_SCHEMA)
+
+
+def _check_sessions(findings: Findings, counted: pl.DataFrame, published: Published) -> None:
+    """Check that PostgreSQL counts its bars rightly: by these counts the marts know what there is to build."""
+    findings.count("symbol_sessions", counted.height)
+    compare(
+        findings,
+        what="session",
+        where=tables.PG_BAR_SESSIONS.qualified_name,
+        expected=counted,
+        found=published.bar_sessions(),
+        table=tables.PG_BAR_SESSIONS,
+        key=tables.PG_BAR_SESSIONS.key,
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from market.settings import Settings
 from market.tables import (
+    PG_BAR_SESSIONS,
     PG_BARS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
@@ -78,6 +79,10 @@ GAP_SCHEMA: Final = {
     "reason": pl.String(),
 }
 """What is compared of the gaps; in the mart the source is called ``origin``."""
+BAR_SESSION_SCHEMA: Final = {
+    name: schema_of(PG_BAR_SESSIONS)[name] for name in PG_BAR_SESSIONS.column_names if name != "change_number"
+}
+"""What is compared of the sessions with bars."""
 COVERAGE_SCHEMA: Final = {
     "source": pl.String(),
     "symbol": pl.String(),
@@ -87,6 +92,8 @@ COVERAGE_SCHEMA: Final = {
 }
 
 Place = tuple[str, int]
+_PRICE_LIMIT: Final = 10**12
+_NO_PRICE: Final = -(2**63)
 _ROWS_A_CHUNK: Final = 20_000
 
 
@@ -102,8 +109,11 @@ class Published(Protocol):
     def batches_now(self) -> set[datetime]:
         """Return the ``ingested_at`` of the batches that are in PostgreSQL now, of the last weeks."""
 
-    def bar_sessions(self) -> set[date]:
+    def sessions_with_bars(self) -> set[date]:
         """Return the sessions that have 1-minute bars."""
+
+    def bar_sessions(self) -> pl.DataFrame:
+        """Return what ``lake.bar_sessions`` says of sessions with bars (:data:`BAR_SESSION_SCHEMA`)."""
 
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session in the types of :func:`verify.lake.schema_of`."""
@@ -169,12 +179,20 @@ class PostgresSnapshot:
                 return set()
             return {row[0] for row in connection.execute(f"select ingested_at from {name}".encode())}  # noqa: S608
 
-    def bar_sessions(self) -> set[date]:
+    def sessions_with_bars(self) -> set[date]:
         """Return the sessions that have 1-minute bars."""
         if not _exists(self._connection, PG_BARS.qualified_name):
             return set()
         query = f"select distinct session_date from {PG_BARS.qualified_name}"  # noqa: S608 - a declared name
         return {row[0] for row in self._connection.execute(query)}
+
+    def bar_sessions(self) -> pl.DataFrame:
+        """Return what ``lake.bar_sessions`` says of sessions with bars."""
+        if not _exists(self._connection, PG_BAR_SESSIONS.qualified_name):
+            return pl.DataFrame(schema=BAR_SESSION_SCHEMA)
+        query = f"select {', '.join(BAR_SESSION_SCHEMA)} from {PG_BAR_SESSIONS.qualified_name}"  # noqa: S608 - declared names
+        # A session that has lost its bars is kept, so that the marts learn of it.
+        return self._rows(f"{query} where bar_count <> 0 or newest_bar_at is not null", (), BAR_SESSION_SCHEMA)
 
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session."""
@@ -309,7 +327,9 @@ def _exists(connection: Any, name: str) -> bool:  # noqa: ANN401 - psycopg is kn
 
 def _as_compared(name: str, data_type: DataType) -> str:
     if data_type is DataType.PRICE:
-        return f'("{name}" * 1000000)::bigint'
+        # What is no number, or none that a price can be, is equal to no price.
+        is_price = f'"{name}" between -{_PRICE_LIMIT} and {_PRICE_LIMIT}'
+        return f'case when {is_price} then ("{name}" * 1000000)::bigint when "{name}" is not null then {_NO_PRICE} end'
     if data_type is DataType.NOTIONAL:
         return f'("{name}" * 1000000)::numeric(38, 0)'
     return f'"{name}"'

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-SHOWN_OFFENCES: Final = 20
-"""How many offending rows a result carries; all of them are counted."""
+SHOWN_OFFENCES: Final = 10
+"""How many offending rows of a problem a result carries; all of them are counted."""
 
 Offence = dict[str, Any]
 
@@ -23,9 +23,9 @@ class LawResult:
     counts
         What was looked at, by name.
     offending
-        The first rows that break it; ``problem`` says how.
-    total_offending
-        How many rows break it in all.
+        The first rows of each problem, which ``problem`` names.
+    problems
+        How many rows break it in which way.
     note
         A remark for the reader that is no break: nothing taken in yet, a mart that is behind.
     """
@@ -35,8 +35,13 @@ class LawResult:
     holds: bool
     counts: dict[str, int]
     offending: list[Offence]
-    total_offending: int
+    problems: dict[str, int]
     note: str = ""
+
+    @property
+    def total_offending(self) -> int:
+        """How many rows break it in all."""
+        return sum(self.problems.values())
 
 
 @dataclass(slots=True)
@@ -45,8 +50,8 @@ class Findings:
 
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    _offending: list[Offence] = field(default_factory=list)
-    _total: int = 0
+    _offending: dict[str, list[Offence]] = field(default_factory=dict)
+    _problems: dict[str, int] = field(default_factory=dict)
 
     def count(self, name: str, number: int) -> None:
         """Add ``number`` to the count called ``name``."""
@@ -55,20 +60,23 @@ class Findings:
     def break_law(self, problem: str, rows: Iterable[Mapping[str, object]] = ({},), total: int | None = None) -> None:
         """Record rows that break the law; ``total`` is their number when ``rows`` holds only the first of them."""
         added = 0
+        shown = self._offending.get(problem, [])
         for row in rows:
             added += 1
-            if len(self._offending) < SHOWN_OFFENCES:
-                self._offending.append({"problem": problem, **row})
-        self._total += added if total is None else total
+            if len(shown) < SHOWN_OFFENCES:
+                shown.append({"problem": problem, **row})
+        if number := added if total is None else total:
+            self._offending[problem] = shown
+            self._problems[problem] = self._problems.get(problem, 0) + number
 
     def result(self, law: int, title: str) -> LawResult:
         """Return the outcome."""
         return LawResult(
             law=law,
             title=title,
-            holds=self._total == 0,
+            holds=not self._problems,
             counts=dict(self.counts),
-            offending=list(self._offending),
-            total_offending=self._total,
+            offending=[row for rows in self._offending.values() for row in rows],
+            problems=dict(self._problems),
             note=" ".join(self.notes),
         )

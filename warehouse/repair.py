@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from market.settings import Settings
 from market.tables import (
+    PG_BAR_SESSIONS,
     PG_BARS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
@@ -35,6 +36,9 @@ SPAN_COLUMNS: Final = (
     Column("until_at", DataType.TIMESTAMP, "End of the span, excluded."),
 )
 """The columns of coverage, a row a span."""
+SESSION_COLUMNS: Final = tuple(column for column in PG_BAR_SESSIONS.columns if column.name != "change_number")
+"""The columns of sessions with bars that say something of these; the number is another one after each repair."""
+_COLUMNS: Final = {PG_FEED_COVERAGE: SPAN_COLUMNS, PG_BAR_SESSIONS: SESSION_COLUMNS}
 
 Row = tuple[Any, ...]
 
@@ -50,13 +54,18 @@ class Repair:
     wrong
         The keys of rows that are wrong or should not be there.
     right
-        The rows that ought to be there in the place of some of these, or are missing: the table's columns, prices as
-        decimals; of coverage its key, ``since_at`` and ``until_at``, a row a span.
+        The rows that ought to be there in the place of some of these, or are missing: :func:`repaired_columns`, prices as
+        decimals.
     """
 
     table: Table
     wrong: pa.Table
     right: pa.Table
+
+
+def repaired_columns(table: Table) -> tuple[Column, ...]:
+    """Return the columns that a repair has to give: the table's, but for coverage and for sessions with bars."""
+    return _COLUMNS.get(table, table.columns)
 
 
 class LakeSnapshot:
@@ -77,17 +86,28 @@ class LakeSnapshot:
         return newest
 
     def sessions(self, start: date, end: date) -> set[date]:
-        """Return the sessions between two dates, both included, that have bars or coverage."""
-        question = (
-            "select distinct session_date from lake.bars_1m where session_date between %(start)s and %(end)s "
-            "union select distinct session_date from lake.feed_coverage where session_date between %(start)s and %(end)s"
-        )
+        """Return the sessions between two dates, both included, that have bars or coverage, or are said to have bars."""
+        question = " union ".join(
+            f"select distinct session_date from lake.{name} where session_date between %(start)s and %(end)s"  # noqa: S608
+            for name in ("bars_1m", "bar_sessions", "feed_coverage")
+        ).encode()
         return {row[0] for row in self._connection.execute(question, {"start": start, "end": end})}
 
     def symbols(self, session_date: date) -> set[str]:
-        """Return the symbols that have bars of a session."""
-        question = "select distinct symbol from lake.bars_1m where session_date = %s"
-        return {row[0] for row in self._connection.execute(question, (session_date,))}
+        """Return the symbols that have bars of a session, or are said to have some."""
+        question = (
+            "select distinct symbol from lake.bars_1m where session_date = %(day)s "
+            "union select symbol from lake.bar_sessions where session_date = %(day)s"
+        )
+        return {row[0] for row in self._connection.execute(question, {"day": session_date})}
+
+    def sessions_with_bars(self, session_date: date, symbols: Collection[str]) -> list[Row]:
+        """Return what is said of the bars of some symbols of a session, in :data:`SESSION_COLUMNS`; nothing of those without."""
+        question = (
+            f"select {quote_names(tuple(column.name for column in SESSION_COLUMNS))} from lake.bar_sessions "  # noqa: S608
+            "where session_date = %s and symbol = any(%s) and (bar_count <> 0 or newest_bar_at is not null)"
+        )
+        return self._connection.execute(question.encode(), (session_date, list(symbols))).fetchall()
 
     def bars(self, session_date: date, symbols: Collection[str]) -> list[Row]:
         """Return the bars of some symbols of a session, in the declared columns."""
@@ -160,21 +180,23 @@ def repair_rows(settings: Settings, repairs: Sequence[Repair]) -> None:
 
 def _replace(connection: Connection[Any], repair: Repair) -> None:
     table = repair.table
-    is_coverage = table is PG_FEED_COVERAGE
     names, key = quote_names(table.column_names), quote_names(table.key)
     staging.copy_in(connection, f"wrong_{table.name}", _key_columns(table), repair.wrong)
-    columns = SPAN_COLUMNS if is_coverage else table.columns
-    staging.copy_in(connection, f"right_{table.name}", columns, repair.right)
+    staging.copy_in(connection, f"right_{table.name}", repaired_columns(table), repair.right)
     connection.execute(
         f"delete from {quote_table(table)} where ({key}) in "  # noqa: S608 - declared names
         f"(select {key} from wrong_{table.name} union select {key} from right_{table.name})"
     )
-    values = (
-        f"select {key}, range_agg(tstzrange(since_at, until_at)) from right_{table.name} group by {key}"  # noqa: S608
-        if is_coverage
-        else f"select {names} from right_{table.name}"  # noqa: S608 - declared names
-    )
-    connection.execute(f"insert into {quote_table(table)} ({names}) {values}")
+    connection.execute(f"insert into {quote_table(table)} ({names}) {_right_values(table)}")
+
+
+def _right_values(table: Table) -> str:
+    given, key = quote_names(tuple(column.name for column in repaired_columns(table))), quote_names(table.key)
+    if table is PG_FEED_COVERAGE:
+        return f"select {key}, range_agg(tstzrange(since_at, until_at)) from right_{table.name} group by {key}"  # noqa: S608
+    if table is PG_BAR_SESSIONS:
+        return f"select {given}, nextval('lake.bar_change_number') from right_{table.name}"  # noqa: S608
+    return f"select {given} from right_{table.name}"  # noqa: S608 - declared names
 
 
 def _key_columns(table: Table) -> tuple[Column, ...]:

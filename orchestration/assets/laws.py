@@ -75,6 +75,7 @@ def check_result(result: LawResult) -> dg.AssetCheckResult:
             for row in result.offending
         ]
         metadata["offending"] = dg.MetadataValue.table(records)
+        metadata["problems"] = dg.MetadataValue.json(result.problems)
     return dg.AssetCheckResult(
         passed=result.holds,
         asset_key=check.asset,

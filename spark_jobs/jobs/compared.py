@@ -19,7 +19,7 @@ from spark_jobs.schemas import MOMENT, columns_to_arrow, to_arrow
 from spark_jobs.transforms.coverage import SPAN_KEY
 from spark_jobs.transforms.decode import PLACE
 from spark_jobs.transforms.differences import find_differences, wrong_keys
-from warehouse.repair import SPAN_COLUMNS, Repair
+from warehouse.repair import Repair, repaired_columns
 
 _PLACES_A_COMMIT: Final = 5_000
 
@@ -149,8 +149,8 @@ class PostgresRows:
         """Return what puts the right rows in the place of those that are stored."""
         wrong = wrong_keys(self.right, self.stored, self.table.key)
         right = self.right.join(wrong, on=self.table.key, how="semi", nulls_equal=True)
-        columns = SPAN_COLUMNS if self.table is tables.PG_FEED_COVERAGE else self.table.columns
-        return Repair(self.table, to_arrow(wrong, self.table, self.table.key), columns_to_arrow(right, columns))
+        columns = columns_to_arrow(right, repaired_columns(self.table))
+        return Repair(self.table, to_arrow(wrong, self.table, self.table.key), columns)
 
 
 Rows = LakeRows | PostgresRows

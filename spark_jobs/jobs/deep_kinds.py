@@ -15,7 +15,8 @@ from spark_jobs.jobs.spool import News
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.coverage import COVERAGE_KEY, covered_spans, halt_changes
 from spark_jobs.transforms.decode import PLACE
-from spark_jobs.transforms.kinds import QUOTES, TRADES, VENDOR_BARS
+from spark_jobs.transforms.differences import find_differences
+from spark_jobs.transforms.kinds import KINDS, QUOTES, TRADES, VENDOR_BARS
 from spark_jobs.transforms.revisions import every_revision
 from spark_jobs.transforms.rightful import (
     Rightful,
@@ -23,6 +24,7 @@ from spark_jobs.transforms.rightful import (
     newest_versions,
     rightful_amendments,
     rightful_records,
+    sessions_with_bars,
 )
 
 
@@ -44,6 +46,7 @@ class TradesTopic(DeepTopic):
         yield Part(self._amendment_rows, lambda news: bool(news.amended))
         yield from super().beside()
         yield Part(self._halt_rows, lambda news: news.has_halts)
+        yield Part(self._rows_of_no_topic, lambda _news: False)
 
     def of_session(self, session_date: date) -> Iterator[Part]:
         """Yield what feeds cover of a session, then its trades and bars."""
@@ -67,7 +70,7 @@ class TradesTopic(DeepTopic):
             *self.rows_set_aside(right, messages),
             self.record_rows(right, where, *of, forgotten=messages.clear()),
             LakeRows(self.lake, table, revisions, self.stored.rows(table, *of), table.key, where),
-            PostgresRows(tables.PG_BARS, bars, self.stored.bars(session_date, symbols)),
+            *self._published_bars(bars, session_date, symbols),
         ]
         return WorkedOut(rows, {"trades": right.records.height, "revisions": revisions.height, "bars": bars.height})
 
@@ -86,6 +89,15 @@ class TradesTopic(DeepTopic):
 
     def _kept_by_place(self) -> list[Table]:
         return [*super()._kept_by_place(), tables.FEED_STATUS]
+
+    def _published_bars(self, bars: pl.DataFrame, session_date: date, symbols: Collection[str]) -> list[Rows]:
+        """Return the bars of PostgreSQL, and what is said of their sessions unless it is true to them: triggers keep it so."""
+        stored, said = self.stored.bars(session_date, symbols), self.stored.sessions_with_bars(session_date, symbols)
+        rows: list[Rows] = [PostgresRows(tables.PG_BARS, bars, stored)]
+        table = tables.PG_BAR_SESSIONS
+        if find_differences(sessions_with_bars(stored), said, table.key).total:
+            rows.append(PostgresRows(table, sessions_with_bars(bars, said), said))
+        return rows
 
     def _amendment_rows(self) -> WorkedOut:
         since, table, right = self.spool.since, tables.AMENDMENTS, self._rightful_amendments()
@@ -114,6 +126,17 @@ class TradesTopic(DeepTopic):
         is_known = pl.col("changed_at") >= pl.lit(self.work.sessions[0].pre_open_at, MOMENT)
         told = pl.concat([stored.filter(is_known), stored.filter(~is_known).join(right, on=right.columns, how="semi")])
         return WorkedOut([PostgresRows(tables.PG_TRADING_HALTS, right, told)])
+
+    def _rows_of_no_topic(self) -> WorkedOut:
+        """Work out duplicates and quarantine of topics that there are not: there is nothing."""
+        names = [kind.topic.name for kind in KINDS]
+        where = f"topic is null or topic not in ({texts_sql(names)})"
+        rows: list[Rows] = []
+        for table in () if self.symbols else (tables.DUPLICATES, tables.QUARANTINE):
+            is_other = ~pl.col("topic").is_in(names).fill_null(value=False)
+            found = self.lake.read(self.lake.scan(table).filter(is_other))
+            rows.append(LakeRows(self.lake, table, found.clear(), found, PLACE, f"({where})"))
+        return WorkedOut(rows)
 
     def _coverage_rows(self, session_date: date) -> WorkedOut:
         heartbeats = self.spool.heartbeats(session_date)

@@ -13,9 +13,9 @@ from market.settings import Settings
 from market.tables import Table
 from spark_jobs.io.delta import Lake
 from spark_jobs.jobs.compared import Cut
-from spark_jobs.schemas import frame_schema
+from spark_jobs.schemas import frame_schema, frame_types
 from spark_jobs.transforms.coverage import SPAN_SCHEMA
-from warehouse.repair import LakeSnapshot, Repair, open_snapshot, repair_rows
+from warehouse.repair import SESSION_COLUMNS, LakeSnapshot, Repair, open_snapshot, repair_rows
 
 
 class Snapshot(Protocol):
@@ -34,6 +34,9 @@ class Snapshot(Protocol):
         ...
 
     def bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
+        ...
+
+    def sessions_with_bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
         ...
 
     def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
@@ -115,6 +118,10 @@ class Stored:
     def bars(self, session_date: date, symbols: Collection[str]) -> pl.DataFrame:
         """Return the bars of PostgreSQL of some symbols of a session."""
         return _frame(self.snapshot.bars(session_date, symbols), frame_schema(tables.PG_BARS))
+
+    def sessions_with_bars(self, session_date: date, symbols: Collection[str]) -> pl.DataFrame:
+        """Return what PostgreSQL says of the bars of some symbols of a session."""
+        return _frame(self.snapshot.sessions_with_bars(session_date, symbols), frame_types(SESSION_COLUMNS))
 
     def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> pl.DataFrame:
         """Return the vendor bars of PostgreSQL of some symbols between two sessions."""

@@ -12,7 +12,7 @@ from market.sessions import Segment, all_sessions
 
 MICROS: Final = 1_000_000
 MAX_TS: Final = 7_258_118_400 * MICROS
-"""Times must lie before the year 2200."""
+"""No time may lie after the start of the year 2200."""
 
 EASTERN_STANDARD: Final = 5 * 3600 * MICROS
 """A moment's session is the UTC date of (moment - 5 h): exact for every moment between 04:00 and 20:00 exchange

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from market.tables import PG_VENDOR_BARS
+from market.tables import PG_BAR_SESSIONS, PG_VENDOR_BARS
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.bars import BAR_KEY
 from spark_jobs.transforms.decode import PLACE
@@ -96,6 +96,27 @@ def kept_since(oldest: datetime) -> pl.Expr:
 def newest_revisions(revisions: pl.DataFrame) -> pl.DataFrame:
     """Return the bars: of each the highest revision."""
     return revisions.sort("revision").unique(BAR_KEY, keep="last").sort(BAR_KEY)
+
+
+def sessions_with_bars(bars: pl.DataFrame, said: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return how many bars each source and symbol has in a session, and the newest: what ``lake.bar_sessions`` says of them.
+
+    Parameters
+    ----------
+    bars
+        All bars of these sources, symbols and sessions.
+    said
+        What is said of sessions now. Of those without bars the row says that they have none: the marts learn from it.
+    """
+    key = PG_BAR_SESSIONS.key
+    found = bars.group_by(key).agg(
+        pl.len().cast(pl.Int64).alias("bar_count"), pl.col("bar_at").max().alias("newest_bar_at")
+    )
+    if said is None:
+        return found
+    without = said.select(key).unique().join(found, on=key, how="anti")
+    nothing = pl.lit(0, pl.Int64).alias("bar_count"), pl.lit(None, MOMENT).alias("newest_bar_at")
+    return pl.concat([found, without.with_columns(*nothing)])
 
 
 def newest_versions(versions: pl.DataFrame) -> pl.DataFrame:

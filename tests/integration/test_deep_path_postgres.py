@@ -53,6 +53,11 @@ BARS = (
     "delete from lake.vendor_bars where interval = '1h'",
     forge(tables.PG_VENDOR_BARS),
 )
+SESSIONS = (
+    "delete from lake.bar_sessions where symbol = 'IBM'",
+    "update lake.bar_sessions set bar_count = 7, newest_bar_at = null where symbol = 'SPY'",
+    f"{forge(tables.PG_BAR_SESSIONS)} on conflict do nothing",
+)
 LATEST = (
     "delete from lake.latest_quotes where symbol = 'QQQ'",
     "update lake.latest_quotes set bid = 1, bid_size = null where symbol = 'MSFT'",
@@ -104,6 +109,14 @@ def published(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+def counted_bars(settings: Settings) -> list[tuple[Any, ...]]:
+    question = (
+        "select source, symbol, session_date, bar_count, newest_bar_at from lake.bar_sessions where bar_count <> 0"
+    )
+    with connect(settings) as connection:
+        return sorted(connection.execute(question).fetchall())
+
+
 def broken(settings: Settings) -> list[int]:
     return [result.law for result in verify_all(settings) if not result.holds]
 
@@ -128,15 +141,22 @@ def test_whatever_is_damaged_is_put_right_in_one_transaction_a_part(
     run(settings)
     assert published(settings) == before
     assert newest_changes(settings) != changes
+    counted = counted_bars(settings)
     with connect(settings) as connection:
-        for statement in (*BARS, *SPANS_AND_HALTS, *LATEST):
+        for statement in SESSIONS:  # from these the marts know which sessions there are
+            connection.execute(statement)
+    assert (broken(settings), counted_bars(settings) == counted) == ([2], False)
+    assert {name for report in run(settings) for name in report.differences} == {"lake.bar_sessions"}
+    assert (broken(settings), counted_bars(settings)) == ([], counted)
+    with connect(settings) as connection:
+        for statement in (*SESSIONS, *BARS, *SPANS_AND_HALTS, *LATEST):
             connection.execute(statement)
     for table, condition in LOST.items():
         DeltaTable(f"{settings.lake}/{table.path}").delete(condition)
     assert broken(settings) == [1, 2, 5]
     found = {name for report in run(settings) for name in report.differences}
-    assert found == {*(table.path for table in LOST), *(f"lake.{name}" for name in PUBLISHED)}
-    assert published(settings) == before
+    assert found == {*(table.path for table in LOST), *(f"lake.{name}" for name in (*PUBLISHED, "bar_sessions"))}
+    assert (published(settings), counted_bars(settings)) == (before, counted)
     assert platform.everything() == rows
     assert broken(settings) == []
     assert list((settings.home / "scratch").glob("recompute-*")) == []

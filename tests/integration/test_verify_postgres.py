@@ -66,15 +66,14 @@ def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, databas
     empty = settings.model_copy(update={"home": tmp_path})
     change(settings, "create table kept as select * from lake.stream_offsets")
     change(settings, "delete from lake.stream_offsets")
-    change(settings, "alter table lake.bars_1m rename to bars_elsewhere")
-    change(settings, "alter table lake.vendor_bars rename to vendor_bars_elsewhere")
-    change(settings, "alter table lake.latest_quotes rename to latest_quotes_elsewhere")
+    names = ("bars_1m", "bar_sessions", "vendor_bars", "latest_quotes")
+    for name in names:
+        change(settings, f"alter table lake.{name} rename to {name}_elsewhere")
     try:
         results = verify_all(empty)
     finally:
-        change(settings, "alter table lake.bars_elsewhere rename to bars_1m")
-        change(settings, "alter table lake.vendor_bars_elsewhere rename to vendor_bars")
-        change(settings, "alter table lake.latest_quotes_elsewhere rename to latest_quotes")
+        for name in names:
+            change(settings, f"alter table lake.{name}_elsewhere rename to {name}")
         change(settings, "insert into lake.stream_offsets select * from kept")
     assert all(result.holds for result in results)
     assert {result.note for result in results} == {"Nothing has been taken in yet."}
@@ -164,6 +163,7 @@ def test_marts_keep_the_law(marts: Settings, capsys: pytest.CaptureFixture[str])
     ("statement", "problem"),
     [
         ("update {} set close = close + 0.000001 where interval = '15m'", f"bar differs in {INTRADAY}"),
+        ("update {} set open = 'NaN' where interval = '5m'", f"bar differs in {INTRADAY}"),
         ("delete from {} where interval = '5m'", f"bar is missing in {INTRADAY}"),
         ("update {} set volume = volume + 1", f"day differs in {HISTORICAL}"),
         ("update {} set price = price + 0.01", f"price differs in {REALTIME}"),

@@ -69,7 +69,8 @@ def test_a_broken_law_fails_its_check_and_shows_the_rows(tmp_path: Path) -> None
     assert not broken.passed
     assert broken.severity is dg.AssetCheckSeverity.ERROR
     (record,) = broken.metadata["offending"].records
-    assert record.data["problem"] == f"bar differs in {tables.PG_BARS.qualified_name}"
+    problem = f"bar differs in {tables.PG_BARS.qualified_name}"
+    assert (record.data["problem"], broken.metadata["problems"].value) == (problem, {problem: 1})
     assert "volume" in record.data["where"]
 
 

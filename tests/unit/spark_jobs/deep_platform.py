@@ -177,6 +177,13 @@ class Snapshotted:
     def bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         return in_millionths(tables.PG_BARS, self._database.bars_of(session_date, symbols))
 
+    def sessions_with_bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        """Triggers keep it true to the bars."""
+        found: dict[tuple[str, str], list[datetime]] = {}
+        for row in self._database.bars_of(session_date, symbols):
+            found.setdefault((row["source"], row["symbol"]), []).append(row["bar_at"])
+        return [(*key, session_date, len(moments), max(moments)) for key, moments in found.items()]
+
 
 @dataclass
 class Opened:

@@ -171,6 +171,17 @@ def test_a_damaged_table_of_the_lake_is_seen_and_put_right(deep: DeepPlatform, t
     assert deep.everything() == before
 
 
+@pytest.mark.parametrize("table", [tables.DUPLICATES, tables.QUARANTINE], ids=lambda table: table.name)
+def test_rows_of_a_topic_that_there_is_not_go(deep: DeepPlatform, table: Table) -> None:
+    before = deep.everything()
+    overwrite(deep, table, lambda rows: [*rows, {**rows[0], "topic": "market.tradez.v1"}])
+    assert broken_laws(deep) != []
+    assert sum(report.differing for report in deep.recompute(MONDAY, symbols=("SPY",))) == 0
+    assert sum(report.differing for report in deep.recompute(MONDAY)) == 1
+    assert broken_laws(deep) == []
+    assert deep.everything() == before
+
+
 def lose_and_forge(known: dict[Any, Any], altered: Callable[[Any], Any]) -> None:
     first, second, *_ = sorted(known, key=str)
     forged = known[second]

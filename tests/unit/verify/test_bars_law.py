@@ -26,7 +26,26 @@ def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
         "latest_quotes": 1,
         "bars": 2,
         "revisions": 3,
+        "symbol_sessions": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([], "session is missing"),
+        ([{"bar_count": 3}], "session differs"),
+        ([{"newest_bar_at": None}], "session differs"),
+        ([{}, {"symbol": "ZZZ"}], "session should not be"),
+    ],
+)
+def test_bars_that_are_counted_wrongly_in_postgres_are_seen(
+    tiny_lake: TinyLake, rows: list[dict[str, Any]], problem: str
+) -> None:
+    (counted,) = tiny_lake.published.bar_sessions().to_dicts()
+    tiny_lake.published.session_rows = [{**counted, **changed} for changed in rows]
+    _, bars = tiny_lake.prove()
+    assert problems(bars) == {f"{problem} in lake.bar_sessions"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,15 @@ from verify.gaps import prove_gaps
 from verify.lake import schema_of
 from verify.laws import open_lake
 from verify.ledger import prove_ledger
-from verify.published import COVERAGE_SCHEMA, DAY_SCHEMA, GAP_SCHEMA, MART_SCHEMA, PRICE_SCHEMA, Place
+from verify.published import (
+    BAR_SESSION_SCHEMA,
+    COVERAGE_SCHEMA,
+    DAY_SCHEMA,
+    GAP_SCHEMA,
+    MART_SCHEMA,
+    PRICE_SCHEMA,
+    Place,
+)
 from verify.results import LawResult
 
 Row = dict[str, Any]
@@ -37,6 +45,7 @@ class FakePublished:
 
     def __init__(self) -> None:
         self.bar_rows: list[Row] = []
+        self.session_rows: list[Row] | None = None
         self.vendor_rows: list[Row] = []
         self.quote_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
@@ -59,8 +68,17 @@ class FakePublished:
     def batches_now(self) -> set[datetime]:
         return self.batches
 
-    def bar_sessions(self) -> set[date]:
+    def sessions_with_bars(self) -> set[date]:
         return {row["session_date"] for row in self.bar_rows}
+
+    def bar_sessions(self) -> pl.DataFrame:
+        if self.session_rows is None:  # as triggers keep them
+            found: dict[tuple[Any, ...], list[datetime]] = {}
+            for row in self.bar_rows:
+                found.setdefault((row["source"], row["symbol"], row["session_date"]), []).append(row["bar_at"])
+            rows = [(*key, len(moments), max(moments)) for key, moments in found.items()]
+            return pl.DataFrame(rows, schema=BAR_SESSION_SCHEMA, orient="row")
+        return pl.DataFrame(self.session_rows, schema=BAR_SESSION_SCHEMA, orient="row")
 
     def bars(self, session_date: date | None) -> pl.DataFrame:
         return _in_millionths(tables.PG_BARS, [row for row in self.bar_rows if row["session_date"] == session_date])
