@@ -1,4 +1,4 @@
-"""``./run test``: the tests, tier by tier; those that need no engine run on all cores."""
+"""``./run test``: the tests, several files at a time."""
 
 import os
 import subprocess
@@ -11,13 +11,13 @@ from market.errors import UsageError
 from market.settings import CHECKOUT
 
 TIERS: Final = ("unit", "integration", "faults")
-"""In the order in which they run: the fast ones first. Each is a folder of ``tests``."""
+"""Each is a folder of ``tests``."""
 
-_PYTEST_OK: Final = 0
 _PYTEST_USAGE_ERROR: Final = 4
-_PYTEST_NO_TESTS: Final = 5
-_ON_ALL_CORES: Final = ("--numprocesses", "logical", "--dist", "loadfile")
-"""The tests of a file stay together: they share what is costly to make."""
+_WITH_ENGINES_AT_ONCE: Final = 3
+"""Tests with engines wait half of the time, for starts, deadlines and each other."""
+_BY_FILE: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""The tests of a file stay together: they share what is costly to make. The files keep the order that they are given in."""
 
 CONTEXT_SETTINGS: Final = {"ignore_unknown_options": True}
 """For the command line: options that are not known here are pytest's."""
@@ -30,21 +30,15 @@ def test(
     ] = None,  # noqa: PT028 - a command, not a test
 ) -> None:
     """Run the tests: all tiers, or the ones named; exits 1 if one fails."""
-    codes = [
-        subprocess.run(
-            [sys.executable, "-m", "pytest", *run], cwd=CHECKOUT, env=tests_environment(), check=False
-        ).returncode
-        for run in pytest_runs(arguments or [])
-    ]
-    failed = [code for code in codes if code not in {_PYTEST_OK, _PYTEST_NO_TESTS}]
-    code = next(iter(failed), _PYTEST_OK if _PYTEST_OK in codes else _PYTEST_NO_TESTS)
+    command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments or [])]
+    code = subprocess.run(command, cwd=CHECKOUT, env=tests_environment(), check=False).returncode
     raise typer.Exit(UsageError.exit_code if code == _PYTEST_USAGE_ERROR else code)
 
 
-def pytest_runs(arguments: list[str]) -> list[list[str]]:
-    """Return what pytest is called with, one run after the other: the folders of the tiers in order, and the other arguments.
+def pytest_arguments(arguments: list[str]) -> list[str]:
+    """Return what pytest is called with: the folders of the tiers, how many files at a time, and the other arguments.
 
-    The unit tests have a run of their own, on all cores; whatever starts engines has the machine for itself.
+    What takes longest begins first; the unit tests fill what is left of the cores.
 
     Raises
     ------
@@ -58,11 +52,10 @@ def pytest_runs(arguments: list[str]) -> list[list[str]]:
             msg = f"There are no tests in the tier {tier!r}."
             raise UsageError(msg)
     if not named and any((CHECKOUT / other.split("::", maxsplit=1)[0]).exists() for other in others):
-        return [others]
-    folders = {tier: f"tests/{tier}" for tier in named or TIERS if (CHECKOUT / "tests" / tier).is_dir()}
-    with_engines = [folder for tier, folder in folders.items() if tier != "unit"]
-    side_by_side = [[folders["unit"], *_ON_ALL_CORES, *others]] if "unit" in folders else []
-    return [*side_by_side, *([[*with_engines, *others]] if with_engines else [])]
+        return others
+    tiers = [tier for tier in reversed(TIERS) if tier in (named or TIERS) and (CHECKOUT / "tests" / tier).is_dir()]
+    at_once = "logical" if tiers == ["unit"] else str(_WITH_ENGINES_AT_ONCE)
+    return [*(f"tests/{tier}" for tier in tiers), "--numprocesses", at_once, *_BY_FILE, *others]
 
 
 def tests_environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from cli.bench import HEADER, as_line, bench, benchmark_names, benchmark_parts
 from cli.check import STEPS, Step, check, run_program
 from cli.faults import fault_names, faults
 from cli.faults import pytest_arguments as fault_arguments
-from cli.test import TIERS, pytest_runs
+from cli.test import TIERS, pytest_arguments
 from cli.test import test as run_tests
 from market.errors import UsageError
 from market.settings import CHECKOUT, Settings
@@ -83,58 +83,43 @@ def test_the_commit_hooks_run_only_checks_that_exist() -> None:
     assert named == {step.name for step in STEPS}
 
 
-def test_the_unit_tests_run_on_all_cores_and_then_those_with_engines_one_after_the_other() -> None:
-    unit, with_engines = pytest_runs([])
-    assert unit == ["tests/unit", "--numprocesses", "logical", "--dist", "loadfile"]
-    assert with_engines == [f"tests/{tier}" for tier in TIERS[1:]]
+BY_FILE = ["--dist", "loadfile", "--no-loadscope-reorder"]
 
 
-def test_tiers_and_arguments_of_pytest_are_passed_on() -> None:
-    ((first, *others),) = pytest_runs(["unit", "-k", "bars", "-x"])
-    assert (first, others[-3:]) == ("tests/unit", ["-k", "bars", "-x"])
-    assert pytest_runs(["faults", "-x"]) == [["tests/faults", "-x"]]
+def test_what_takes_longest_begins_first() -> None:
+    folders = [f"tests/{tier}" for tier in ("faults", "integration", "unit")]
+    assert set(folders) == {f"tests/{tier}" for tier in TIERS}
+    assert pytest_arguments([]) == [*folders, "--numprocesses", "3", *BY_FILE]
+    assert pytest_arguments(["unit", "integration"])[:2] == folders[1:]
 
 
-def test_tiers_run_in_their_own_order_whatever_order_they_are_named_in() -> None:
-    assert [run[0] for run in pytest_runs(["integration", "unit"])] == ["tests/unit", "tests/integration"]
-    assert pytest_runs(["faults", "integration"]) == [["tests/integration", "tests/faults"]]
+def test_the_unit_tests_alone_run_on_all_cores() -> None:
+    assert pytest_arguments(["unit", "-k", "bars", "-x"]) == [
+        *("tests/unit", "--numprocesses", "logical"),
+        *BY_FILE,
+        *("-k", "bars", "-x"),
+    ]
 
 
 def test_a_file_or_a_test_stands_for_itself() -> None:
     one = "tests/unit/test_architecture.py::test_imports_keep_the_declared_direction"
-    assert pytest_runs([one, "-v"]) == [[one, "-v"]]
+    assert pytest_arguments([one, "-v"]) == [one, "-v"]
 
 
 def test_a_tier_without_tests_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("cli.test.CHECKOUT", tmp_path)
     with pytest.raises(UsageError, match="faults"):
-        pytest_runs(["faults"])
+        pytest_arguments(["faults"])
 
 
-@pytest.mark.parametrize(
-    ("codes", "expected"),
-    [
-        ((0, 0), 0),
-        ((1, 0), 1),
-        ((0, 1), 1),
-        ((5, 0), 0),
-        ((0, 5), 0),
-        ((5, 5), 5),
-        ((5, 1), 1),
-        ((4, 0), 2),
-        ((2, 1), 2),
-    ],
-)
-def test_a_run_that_fails_fails_all_and_one_that_finds_no_test_does_not(
-    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], expected: int
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 1), (2, 2), (4, 2), (5, 5)])
+def test_the_exit_code_is_that_of_pytest_but_for_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, code: int, expected: int
 ) -> None:
-    left = list(codes)
-    monkeypatch.setattr(
-        "cli.test.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, left.pop(0))
-    )
+    monkeypatch.setattr("cli.test.subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, code))
     with pytest.raises(typer.Exit) as exited:
         run_tests([])
-    assert (exited.value.exit_code, left) == (expected, [])
+    assert exited.value.exit_code == expected
 
 
 def test_the_long_form_runs_every_fault_so_many_rounds() -> None:

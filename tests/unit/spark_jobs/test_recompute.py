@@ -184,8 +184,8 @@ def test_a_repair_that_is_killed_anywhere_is_completed_by_the_next(deep: DeepPla
     example(deep, chance)
     before = deep.everything()
     damage(deep, chance)
-    for _ in range(20):  # each process gets one change further, or dies at its first one
-        lake = DyingLake(str(deep.platform.root), dies_at=chance.randrange(2), is_done=is_done)
+    for _ in range(20):  # each process gets one to three changes further, or dies at its first one
+        lake = DyingLake(str(deep.platform.root), dies_at=chance.randrange(4), is_done=is_done)
         try:
             deep.recompute(MONDAY, TUESDAY, lake=lake)
         except Cut:

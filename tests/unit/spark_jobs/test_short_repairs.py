@@ -163,7 +163,7 @@ def test_batches_that_are_written_while_it_reads_are_not_taken_for_damage(deep: 
 
     def goes_on() -> None:
         batch = len(deep.platform.postgres.batches)
-        if batch < 40:
+        if batch < 14:
             deep.platform.run(TRADES, batch, came, len(FIRST) + (batch - 1) * len(came))
             deep.publish()
 
