@@ -9,6 +9,10 @@ from market.tables import DataType, Table
 from verify.lake import MICROS
 from verify.results import SHOWN_OFFENCES, Findings, Offence
 
+NO_PRICE = -(2**63)
+NO_NOTIONAL = -(10**37)
+"""What stands for a stored value that is no number, or none that a price or a sum of prices can be."""
+
 _FOUND = "__found"
 _DECIMAL_TYPES = frozenset({DataType.PRICE, DataType.NOTIONAL})
 
@@ -76,4 +80,6 @@ def _differences(rows: pl.DataFrame, key: Sequence[str], values: Sequence[str], 
 
 
 def _readable(value: object, *, is_price: bool) -> object:
+    if value in {NO_PRICE, NO_NOTIONAL}:
+        return "no number"
     return Decimal(value) / MICROS if is_price and isinstance(value, int) else value

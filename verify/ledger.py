@@ -206,9 +206,10 @@ def _check_in_flight(findings: Findings, lake: Lake, published: Published, in_fl
     now = lake.reopened()
     messages = now.read(now.scan_whole(tables.MESSAGES).select(entry).filter(pl.col("ingested_at") >= oldest))
     behind = in_flight.filter(pl.col("found_in") != tables.MESSAGES.path)
-    rows = behind.filter(pl.col("offset").is_not_null()).join(messages, on=entry, how="anti")
+    is_bar = pl.col("found_in") == tables.BAR_REVISIONS.path
+    rows = behind.filter(~is_bar).join(messages, on=entry, how="anti")
     _record(findings, "row of a newer batch has no message in bronze/messages", rows.sort(entry))
-    bars = behind.filter(pl.col("offset").is_null()).join(messages, on=["topic", "ingested_at"], how="anti")
+    bars = behind.filter(is_bar).join(messages, on=["topic", "ingested_at"], how="anti")
     problem = f"bars of a batch that is not in bronze/messages, in {tables.BAR_REVISIONS.path}"
     _record(findings, problem, bars.select(pl.col("ingested_at").alias("revised_at")).sort("revised_at"))
 

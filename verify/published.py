@@ -4,7 +4,7 @@ What belongs here: queries of the schemas ``lake`` and ``marts`` that the proofs
 to be.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, Final, Protocol
@@ -21,9 +21,11 @@ from market.tables import (
     PG_STREAM_OFFSETS,
     PG_TRADING_HALTS,
     PG_VENDOR_BARS,
+    Column,
     DataType,
     Table,
 )
+from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
 from warehouse.connection import connect
 
@@ -93,7 +95,9 @@ COVERAGE_SCHEMA: Final = {
 
 Place = tuple[str, int]
 _PRICE_LIMIT: Final = 10**12
-_NO_PRICE: Final = -(2**63)
+_NOTIONAL_LIMIT: Final = 10**30
+_FIRST, _LAST = "0001-01-02", "9999-12-30"
+"""Moments beyond these, infinite ones too, are compared as these: they are equal to none that can be."""
 _ROWS_A_CHUNK: Final = 20_000
 
 
@@ -109,8 +113,8 @@ class Published(Protocol):
     def batches_now(self) -> set[datetime]:
         """Return the ``ingested_at`` of the batches that are in PostgreSQL now, of the last weeks."""
 
-    def sessions_with_bars(self) -> set[date]:
-        """Return the sessions that have 1-minute bars."""
+    def sessions_with_bars(self) -> set[date | None]:
+        """Return the sessions that have 1-minute bars; ``None`` for bars of no date that can be."""
 
     def bar_sessions(self) -> pl.DataFrame:
         """Return what ``lake.bar_sessions`` says of sessions with bars (:data:`BAR_SESSION_SCHEMA`)."""
@@ -177,25 +181,29 @@ class PostgresSnapshot:
         with connect(self._settings, read_only=True) as connection:
             if not _exists(connection, name):
                 return set()
-            return {row[0] for row in connection.execute(f"select ingested_at from {name}".encode())}  # noqa: S608
+            moment = _finite("ingested_at")
+            return {row[0] for row in connection.execute(f"select {moment} from {name}".encode())}  # noqa: S608
 
-    def sessions_with_bars(self) -> set[date]:
-        """Return the sessions that have 1-minute bars."""
+    def sessions_with_bars(self) -> set[date | None]:
+        """Return the sessions that have 1-minute bars; ``None`` for bars of no date that can be."""
         if not _exists(self._connection, PG_BARS.qualified_name):
             return set()
-        query = f"select distinct session_date from {PG_BARS.qualified_name}"  # noqa: S608 - a declared name
+        query = f"select distinct {_SESSION} from {PG_BARS.qualified_name}"  # noqa: S608 - a declared name
         return {row[0] for row in self._connection.execute(query)}
 
     def bar_sessions(self) -> pl.DataFrame:
         """Return what ``lake.bar_sessions`` says of sessions with bars."""
         if not _exists(self._connection, PG_BAR_SESSIONS.qualified_name):
             return pl.DataFrame(schema=BAR_SESSION_SCHEMA)
-        query = f"select {', '.join(BAR_SESSION_SCHEMA)} from {PG_BAR_SESSIONS.qualified_name}"  # noqa: S608 - declared names
+        columns = _columns(column for column in PG_BAR_SESSIONS.columns if column.name in BAR_SESSION_SCHEMA)
+        query = f"select {columns} from {PG_BAR_SESSIONS.qualified_name}"  # noqa: S608 - declared names
         # A session that has lost its bars is kept, so that the marts learn of it.
         return self._rows(f"{query} where bar_count <> 0 or newest_bar_at is not null", (), BAR_SESSION_SCHEMA)
 
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session."""
+        if session_date is None:
+            return self._read(PG_BARS, f" where {_SESSION} is null")
         return self._read(PG_BARS, " where session_date = %s", session_date)
 
     def vendor_bars(self) -> pl.DataFrame:
@@ -210,12 +218,12 @@ class PostgresSnapshot:
         """Return the sessions that the mart of intraday bars has."""
         if not _exists(self._connection, INTRADAY):
             return set()
-        return {row[0] for row in self._connection.execute(f"select distinct session_date from {INTRADAY}")}  # noqa: S608
+        return {row[0] for row in self._connection.execute(f"select distinct {_SESSION} from {INTRADAY}")}  # noqa: S608
 
     def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
         """Return the mart's intraday bars of a session, or ``None`` if there is no mart."""
         if session_date is None:
-            return self._mart(INTRADAY, MART_SCHEMA, " where session_date is null")
+            return self._mart(INTRADAY, MART_SCHEMA, f" where {_SESSION} is null")
         return self._mart(INTRADAY, MART_SCHEMA, " where session_date = %s", session_date)
 
     def intraday_known_through(self) -> datetime | None:
@@ -240,7 +248,8 @@ class PostgresSnapshot:
         if not _exists(self._connection, PG_FEED_COVERAGE.qualified_name):
             return pl.DataFrame(schema=COVERAGE_SCHEMA)
         spans = f"{PG_FEED_COVERAGE.qualified_name}, unnest(covered) as span"
-        query = f"select source, symbol, session_date, lower(span), upper(span) from {spans}"  # noqa: S608 - a declared name
+        moments = f"{_finite('session_date')}, {_finite('lower(span)')}, {_finite('upper(span)')}"
+        query = f"select source, symbol, {moments} from {spans}"  # noqa: S608 - a declared name
         return pl.DataFrame(self._connection.execute(query).fetchall(), schema=COVERAGE_SCHEMA, orient="row")
 
     def halts(self) -> pl.DataFrame:
@@ -251,7 +260,8 @@ class PostgresSnapshot:
         """Return the mart's gaps, or ``None`` if there is no mart."""
         if not _exists(self._connection, GAPS):
             return None
-        columns = ", ".join("origin" if name == "source" else name for name in GAP_SCHEMA)
+        named = {name: "origin" if name == "source" else name for name in GAP_SCHEMA}
+        columns = ", ".join(_finite(own) if name.endswith(("_at", "_date")) else own for name, own in named.items())
         rows = self._connection.execute(f"select {columns} from {GAPS}").fetchall()  # noqa: S608 - fixed names
         return pl.DataFrame(rows, schema=GAP_SCHEMA, orient="row")
 
@@ -259,14 +269,14 @@ class PostgresSnapshot:
         """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
         if not _exists(self._connection, GAP_STATE):
             return None
-        query = f"select max(known_through_at) from {GAP_STATE}"  # noqa: S608 - a fixed name
+        query = f"select max({_finite('known_through_at')}) from {GAP_STATE}"  # noqa: S608 - a fixed name
         found: datetime | None = self._connection.execute(query).fetchone()[0]
         return found
 
     def _read(self, table: Table, condition: str, *parameters: object) -> pl.DataFrame:
         if not _exists(self._connection, table.qualified_name):
             return pl.DataFrame(schema=schema_of(table))
-        columns = ", ".join(_as_compared(column.name, column.type) for column in table.columns)
+        columns = _columns(table.columns)
         query = f"select {columns} from {table.qualified_name}{condition}"  # noqa: S608 - declared names
         return self._rows(query, parameters, schema_of(table))
 
@@ -275,15 +285,13 @@ class PostgresSnapshot:
     ) -> pl.DataFrame | None:
         if not _exists(self._connection, mart):
             return None
-        columns = ", ".join(
-            _as_compared(name, DataType.PRICE if name in _MART_PRICES else DataType.TEXT) for name in schema
-        )
+        columns = ", ".join(_as_compared(name, _type_in_mart(name)) for name in schema)
         return self._rows(f"select {columns} from {mart}{condition}", parameters, schema)  # noqa: S608 - fixed names
 
     def _newest_revision(self, mart: str, condition: str = "") -> datetime | None:
         if not _exists(self._connection, mart):
             return None
-        query = f"select max(revised_at) from {mart}{condition}"  # noqa: S608 - fixed names
+        query = f"select max({_finite('revised_at')}) from {mart}{condition}"  # noqa: S608 - fixed names
         found: datetime | None = self._connection.execute(query).fetchone()[0]
         return found
 
@@ -325,11 +333,36 @@ def _exists(connection: Any, name: str) -> bool:  # noqa: ANN401 - psycopg is kn
     return bool(connection.execute("select to_regclass(%s) is not null", (name,)).fetchone()[0])
 
 
+def _columns(columns: Iterable[Column]) -> str:
+    return ", ".join(_as_compared(column.name, column.type) for column in columns)
+
+
+def _type_in_mart(name: str) -> DataType:
+    if name in _MART_PRICES:
+        return DataType.PRICE
+    return DataType.TIMESTAMP if name.endswith(("_at", "_date")) else DataType.TEXT
+
+
 def _as_compared(name: str, data_type: DataType) -> str:
-    if data_type is DataType.PRICE:
-        # What is no number, or none that a price can be, is equal to no price.
-        is_price = f'"{name}" between -{_PRICE_LIMIT} and {_PRICE_LIMIT}'
-        return f'case when {is_price} then ("{name}" * 1000000)::bigint when "{name}" is not null then {_NO_PRICE} end'
-    if data_type is DataType.NOTIONAL:
-        return f'("{name}" * 1000000)::numeric(38, 0)'
-    return f'"{name}"'
+    """Return a column as it is compared: what no price or moment can be becomes a value that is equal to none."""
+    match data_type:
+        case DataType.PRICE:
+            return _millionths(name, _PRICE_LIMIT, "bigint", NO_PRICE)
+        case DataType.NOTIONAL:
+            return _millionths(name, _NOTIONAL_LIMIT, "numeric(38, 0)", NO_NOTIONAL)
+        case DataType.TIMESTAMP | DataType.DATE:
+            return _finite(f'"{name}"')
+        case _:
+            return f'"{name}"'
+
+
+def _millionths(name: str, limit: int, number: str, none: int) -> str:
+    is_one = f'"{name}" between -{limit} and {limit}'
+    return f'case when {is_one} then ("{name}" * 1000000)::{number} when "{name}" is not null then {none} end'
+
+
+def _finite(moment: str) -> str:
+    return f"case when {moment} is not null then least(greatest({moment}, '{_FIRST}'), '{_LAST}') end"
+
+
+_SESSION: Final = f"case when session_date between '{_FIRST}' and '{_LAST}' then session_date end"

@@ -26,10 +26,13 @@ from market.tables import (
 )
 from warehouse import staging
 from warehouse.connection import connect
-from warehouse.ddl import quote_names, quote_table
+from warehouse.ddl import quote_name, quote_names, quote_table
 
 _APPLICATION: Final = "tapehouse recompute"
-_MILLIONTHS: Final = {DataType.PRICE: "bigint", DataType.NOTIONAL: "numeric(38, 0)"}
+_MILLIONTHS: Final = {DataType.PRICE: ("bigint", 10**12), DataType.NOTIONAL: ("numeric(38, 0)", 10**30)}
+"""How prices and notionals are read, and what none of them reaches."""
+_FIRST, _LAST = "0001-01-02", "9999-12-30"
+"""Later and earlier moments, infinite ones too, are read as these: no row that is right has them."""
 SPAN_COLUMNS: Final = (
     *(column for column in PG_FEED_COVERAGE.columns if column.type is not DataType.SPANS),
     Column("since_at", DataType.TIMESTAMP, "Start of the span."),
@@ -104,7 +107,7 @@ class LakeSnapshot:
     def sessions_with_bars(self, session_date: date, symbols: Collection[str]) -> list[Row]:
         """Return what is said of the bars of some symbols of a session, in :data:`SESSION_COLUMNS`; nothing of those without."""
         question = (
-            f"select {quote_names(tuple(column.name for column in SESSION_COLUMNS))} from lake.bar_sessions "  # noqa: S608
+            f"select {', '.join(map(_read_as, SESSION_COLUMNS))} from lake.bar_sessions "  # noqa: S608
             "where session_date = %s and symbol = any(%s) and (bar_count <> 0 or newest_bar_at is not null)"
         )
         return self._connection.execute(question.encode(), (session_date, list(symbols))).fetchall()
@@ -121,10 +124,11 @@ class LakeSnapshot:
     def coverage(self, session_date: date, symbols: Collection[str]) -> list[Row]:
         """Return what feeds cover of a session, of some symbols or of all: ``source, symbol, session_date``, start and end."""
         question = (
-            "select source, symbol, session_date, lower(span), upper(span) from lake.feed_coverage "
-            "left join lateral unnest(covered) as span on true where session_date = %s and (symbol = any(%s) or %s)"
+            f"select source, symbol, session_date, {_finite('lower(span)')}, {_finite('upper(span)')} "  # noqa: S608
+            "from lake.feed_coverage left join lateral unnest(covered) as span on true "
+            "where session_date = %s and (symbol = any(%s) or %s)"
         )
-        return self._connection.execute(question, (session_date, list(symbols), not symbols)).fetchall()
+        return self._connection.execute(question.encode(), (session_date, list(symbols), not symbols)).fetchall()
 
     def halts(self, symbols: Collection[str]) -> list[Row]:
         """Return the halts and resumes of some symbols, or of all if none is given, in the declared columns."""
@@ -135,12 +139,7 @@ class LakeSnapshot:
         return self._read(PG_LATEST_QUOTES, "symbol = any(%s) or %s", list(symbols), not symbols)
 
     def _read(self, table: Table, where: str, *values: object) -> list[Row]:
-        columns = ", ".join(
-            f'("{column.name}" * 1000000)::{_MILLIONTHS[column.type]}'
-            if column.type in _MILLIONTHS
-            else f'"{column.name}"'
-            for column in table.columns
-        )
+        columns = ", ".join(map(_read_as, table.columns))
         question = f"select {columns} from {quote_table(table)} where {where}"  # noqa: S608 - declared names
         return self._connection.execute(question, values).fetchall()
 
@@ -178,6 +177,20 @@ def repair_rows(settings: Settings, repairs: Sequence[Repair]) -> None:
         connection.execute("select nextval('lake.repair_number')")
 
 
+def _read_as(column: Column) -> str:
+    """Return a column as it is read: what no row that is right can hold, as NaN, becomes another such value."""
+    name = quote_name(column.name)
+    if column.type in _MILLIONTHS:
+        number, limit = _MILLIONTHS[column.type]
+        is_one = f"{name} between -{limit} and {limit}"
+        return f"case when {is_one} then ({name} * 1000000)::{number} when {name} is not null then -{limit} end"
+    return _finite(name) if column.type in {DataType.TIMESTAMP, DataType.DATE} else name
+
+
+def _finite(moment: str) -> str:
+    return f"case when {moment} is not null then least(greatest({moment}, '{_FIRST}'), '{_LAST}') end"
+
+
 def _replace(connection: Connection[Any], repair: Repair) -> None:
     table = repair.table
     names, key = quote_names(table.column_names), quote_names(table.key)
@@ -187,6 +200,10 @@ def _replace(connection: Connection[Any], repair: Repair) -> None:
         f"delete from {quote_table(table)} where ({key}) in "  # noqa: S608 - declared names
         f"(select {key} from wrong_{table.name} union select {key} from right_{table.name})"
     )
+    for column in _key_columns(table):
+        if column.type is DataType.TIMESTAMP:  # its key was read as another one
+            name = quote_name(column.name)
+            connection.execute(f"delete from {quote_table(table)} where not {name} between '{_FIRST}' and '{_LAST}'")  # noqa: S608
     connection.execute(f"insert into {quote_table(table)} ({names}) {_right_values(table)}")
 
 

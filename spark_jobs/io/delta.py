@@ -34,6 +34,8 @@ _COMPRESSION_LEVEL: Final = 1
 _ROWS_A_CHUNK: Final = 250_000
 _APPEND_SECONDS: Final = 10.0
 _REPLACE_SECONDS: Final = 60.0
+_FIRST_PAUSE_SECONDS: Final = 0.005
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 _RETENTION: Final[Mapping[str, str]] = {
     # A commit a second and table: the default of 30 days would be millions of entries.
     "delta.logRetentionDuration": "interval 3 days",
@@ -250,6 +252,7 @@ class Lake:
         delta-rs refuses even a commit that only adds files, if rows were deleted since the table was read.
         """
         deadline = time.monotonic() + seconds
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 return attempt()
@@ -258,6 +261,8 @@ class Lake:
                     reason = str(error).splitlines()[0] if str(error) else "no reason given"
                     msg = f"The table {self.uri(table)} is being changed by others all the time: {reason}. Try again later."
                     raise ServiceError(msg) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def scan(self, table: Table) -> pl.LazyFrame:
         """Return the table as it is now, in its types in memory."""

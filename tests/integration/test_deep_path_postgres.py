@@ -58,6 +58,16 @@ SESSIONS = (
     "update lake.bar_sessions set bar_count = 7, newest_bar_at = null where symbol = 'SPY'",
     f"{forge(tables.PG_BAR_SESSIONS)} on conflict do nothing",
 )
+IMPOSSIBLE = (
+    "update lake.bars_1m set high = 'NaN', vwap = 'NaN' where symbol = 'IBM'",
+    "update lake.bars_1m set notional = 'NaN', revised_at = 'infinity' where symbol = 'SPY'",
+    "update lake.vendor_bars set open = 'NaN', ingested_at = '-infinity' where interval = '1d'",
+    "update lake.feed_coverage set covered = '{(-infinity,infinity)}' where symbol = 'IBM'",
+    "update lake.trading_halts set changed_at = 'infinity' where symbol = 'IBM'",
+    "update lake.latest_quotes set bid = 'NaN', ask_at = 'infinity' where symbol = 'MSFT'",
+    "update lake.bar_sessions set newest_bar_at = '-infinity' where symbol = 'IBM'",
+)
+"""Values that no right row can hold, and that cannot be read as they are."""
 LATEST = (
     "delete from lake.latest_quotes where symbol = 'QQQ'",
     "update lake.latest_quotes set bid = 1, bid_size = null where symbol = 'MSFT'",
@@ -160,3 +170,10 @@ def test_whatever_is_damaged_is_put_right_in_one_transaction_a_part(
     assert platform.everything() == rows
     assert broken(settings) == []
     assert list((settings.home / "scratch").glob("recompute-*")) == []
+    for statement in IMPOSSIBLE:
+        with connect(settings) as connection:
+            connection.execute(statement)
+        assert broken(settings) in ([2], [5]), statement
+        assert sum(report.differing for report in run(settings)) > 0, statement
+        assert (published(settings), counted_bars(settings)) == (before, counted), statement
+        assert broken(settings) == [], statement

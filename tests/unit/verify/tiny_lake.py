@@ -68,7 +68,7 @@ class FakePublished:
     def batches_now(self) -> set[datetime]:
         return self.batches
 
-    def sessions_with_bars(self) -> set[date]:
+    def sessions_with_bars(self) -> set[date | None]:
         return {row["session_date"] for row in self.bar_rows}
 
     def bar_sessions(self) -> pl.DataFrame:
