@@ -7,13 +7,13 @@ which the stream judges every message (``docs/wire-format.md``).
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
 
 from ingest.history.source import Ask, Problem
 from market.records import DAILY, INTERVALS, Bar
-from market.sessions import Session
+from market.sessions import Session, find_session
 
 OFF_BY: Final = Decimal(50)
 """A bar whose close is so many times that of the bar before, or a fraction of it, and comes back to it later, is not believed.
@@ -37,35 +37,40 @@ def believe(ask: Ask, bars: Iterable[Bar]) -> Believed:
     some vendors give more than they were asked for. A bar that is there twice is taken once if it says the same.
     """
     problems: list[Problem] = []
-    by_symbol: defaultdict[str, dict[int, Bar]] = defaultdict(dict)
+    by_place: dict[tuple[str, int], list[Bar]] = {}
     starts = _Starts(ask)
-    contradicted: set[tuple[str, int]] = set()
     for bar in bars:
-        if bar.symbol not in ask.symbols or bar.interval != ask.interval or not starts.is_asked_for(bar.ts):
+        if bar.symbol not in ask.symbols or bar.interval != ask.interval:
             continue
-        if not starts.is_start(bar.ts):
-            problems.append(
-                Problem(bar.symbol, "wrong_time", f"a bar at {_at(bar.ts)}, where no {ask.interval} bar begins")
-            )
-        elif by_symbol[bar.symbol].setdefault(bar.ts, bar) != bar:
-            contradicted.add((bar.symbol, bar.ts))
-    for symbol, ts in sorted(contradicted):
-        del by_symbol[symbol][ts]
-        problems.append(Problem(symbol, "contradicts_itself", f"two different bars at {_at(ts)}"))
+        if (wrong := starts.problem(bar)) is not None:
+            problems.append(wrong)
+        elif starts.is_asked_for(bar.ts):
+            by_place.setdefault((bar.symbol, bar.ts), []).append(bar)
+    by_symbol: defaultdict[str, list[Bar]] = defaultdict(list)
+    for (symbol, _), same in sorted(by_place.items(), key=lambda item: item[0]):
+        if (wrong := _contradiction(same) or _disorder(same[0])) is not None:
+            problems.append(wrong)
+        else:
+            by_symbol[symbol].append(same[0])
     believed: list[Bar] = []
-    for symbol in sorted(by_symbol):
-        found = [by_symbol[symbol][ts] for ts in sorted(by_symbol[symbol])]
-        in_order = []
-        for bar in found:
-            if bar.low <= min(bar.open, bar.close) and max(bar.open, bar.close) <= bar.high:
-                in_order.append(bar)
-            else:
-                prices = f"open {bar.open}, high {bar.high}, low {bar.low}, close {bar.close}"
-                problems.append(Problem(symbol, "prices_out_of_order", f"{prices} at {_at(bar.ts)}"))
-        kept, off = _without_jumps(in_order)
+    for found in by_symbol.values():
+        kept, off = _without_jumps(found)
         believed += kept
         problems += off
     return Believed(sorted(believed, key=lambda bar: (bar.ts, bar.symbol)), problems)
+
+
+def _contradiction(same: Sequence[Bar]) -> Problem | None:
+    if all(bar == same[0] for bar in same):
+        return None
+    return Problem(same[0].symbol, "contradicts_itself", f"{len(same)} bars at {_at(same[0].ts)} that differ")
+
+
+def _disorder(bar: Bar) -> Problem | None:
+    if bar.low <= min(bar.open, bar.close) and max(bar.open, bar.close) <= bar.high:
+        return None
+    prices = f"open {bar.open}, high {bar.high}, low {bar.low}, close {bar.close}"
+    return Problem(bar.symbol, "prices_out_of_order", f"{prices} at {_at(bar.ts)}")
 
 
 def _without_jumps(bars: Sequence[Bar]) -> tuple[list[Bar], list[Problem]]:
@@ -97,19 +102,33 @@ class _Starts:
 
     def __init__(self, ask: Ask) -> None:
         self._seconds = None if ask.interval == DAILY else INTERVALS[ask.interval]
+        self._bounds = tuple(_day(session.open_at.timestamp()) for session in (ask.sessions[0], ask.sessions[-1]))
         self._sessions = {_day(session.open_at.timestamp()): session for session in ask.sessions}
 
+    def problem(self, bar: Bar) -> Problem | None:
+        """Return what is wrong with the time of a bar, if anything."""
+        if self._is_stray(bar.ts):
+            return Problem(bar.symbol, "no_session", f"a bar at {_at(bar.ts)}: the exchange was closed that day")
+        if self.is_asked_for(bar.ts) and not self._is_start(bar):
+            return Problem(bar.symbol, "wrong_time", f"a bar at {_at(bar.ts)}, where no {bar.interval} bar begins")
+        return None
+
     def is_asked_for(self, ts: int) -> bool:
+        """Return whether a moment lies in a session that was asked for; of intraday bars in its regular hours."""
         session = self._session(ts)
         return session is not None and (
             self._seconds is None or session.open_at.timestamp() <= ts / _SECOND < session.close_at.timestamp()
         )
 
-    def is_start(self, ts: int) -> bool:
-        session = self._session(ts)
+    def _is_stray(self, ts: int) -> bool:
+        """Return whether a moment lies on a day between the sessions on which there was none."""
+        return self._bounds[0] < _day(ts / _SECOND) < self._bounds[1] and find_session(_date(ts)) is None
+
+    def _is_start(self, bar: Bar) -> bool:
+        session = self._session(bar.ts)
         if session is None:
             return False
-        since_open = ts - round(session.open_at.timestamp()) * _SECOND
+        since_open = bar.ts - round(session.open_at.timestamp()) * _SECOND
         return since_open == 0 if self._seconds is None else since_open % (self._seconds * _SECOND) == 0
 
     def _session(self, ts: int) -> Session | None:
@@ -119,6 +138,10 @@ class _Starts:
 def _day(seconds: float) -> int:
     """Return the number of the day of New York's standard time: no session crosses its midnight."""
     return int((seconds - 5 * 3600) // 86_400)
+
+
+def _date(ts: int) -> date:
+    return datetime.fromtimestamp(ts / _SECOND - 5 * 3600, UTC).date()
 
 
 def _at(ts: int) -> str:
