@@ -130,7 +130,8 @@ class AlpacaClient(StockHistoricalDataClient):
 
     def _failure(self, response: Response) -> FeedError:
         """Return what an answer with an error status means."""
-        status, said = response.status_code, self._without_keys(_message(response))
+        status, message = response.status_code, _message(response)
+        said = self._without_keys(message)
         if status in _BUSY or status >= _SERVER_ERROR:
             msg = f'Alpaca cannot answer now ({status}: "{said}").'
             return SourceBusyError(msg, wait_seconds(response.headers, time.time()))
@@ -139,7 +140,7 @@ class AlpacaClient(StockHistoricalDataClient):
         if status == 404:  # noqa: PLR2004 - not found
             where = f"at {self._base_url}. Set TAPEHOUSE_ALPACA_URL, or leave it out"
             return SourceError(f'There is no market data service (404: "{said}") {where}.')
-        return RefusedError(f'Alpaca refuses this ({status}: "{said}")', _symbols_in(said))
+        return RefusedError(f'Alpaca refuses this ({status}: "{said}")', _symbols_in(message))
 
     def _without_keys(self, text: str) -> str:
         """Return the beginning of a text on one line, with the keys struck out."""
@@ -180,6 +181,6 @@ def _message(response: Response) -> str:
     return str(body["message"]) if isinstance(body, dict) and "message" in body else response.text
 
 
-def _symbols_in(said: str) -> frozenset[str]:
-    found = _INVALID_SYMBOL.search(said)
+def _symbols_in(message: str) -> frozenset[str]:
+    found = _INVALID_SYMBOL.search(message)
     return frozenset(re.split(r"[\s,;]+", found[1])) - {""} if found is not None else frozenset()

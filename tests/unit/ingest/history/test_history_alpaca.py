@@ -103,7 +103,7 @@ def at(bar: Bar) -> str:
 
 
 def test_the_data_feed_of_the_settings_is_asked_for(alpaca: AlpacaServer, pace: Paces) -> None:
-    history_at(alpaca.url + "/", data_feed="delayed_sip").fetch(ask_for("SPY"), pace)
+    history_at(alpaca.url, data_feed="delayed_sip").fetch(ask_for("SPY"), pace)
     assert [asked.query["feed"] for asked in alpaca.asked] == ["delayed_sip"]
 
 

@@ -117,7 +117,8 @@ def test_the_last_minutes_of_sip_without_a_paid_plan_are_refused_with_what_to_do
 
 def test_an_address_without_the_service_names_its_setting(alpaca: AlpacaServer, pace: Paces) -> None:
     with pytest.raises(SourceError, match=r"404.*TAPEHOUSE_ALPACA_URL"):
-        history_at(f"{alpaca.url}/v1beta").fetch(ask_for("SPY"), pace)
+        history_at(f"{alpaca.url}/elsewhere/").fetch(ask_for("SPY"), pace)
+    assert alpaca.asked[0].path == "/elsewhere/v2/stocks/bars"
 
 
 def test_an_address_that_cannot_be_one_names_its_setting() -> None:
