@@ -40,6 +40,13 @@ class Settings(BaseSettings):
     max_messages_per_batch: int = Field(1_000_000, ge=1, validation_alias="TAPEHOUSE_MAX_MESSAGES_PER_BATCH")
     batch_interval_seconds: float = Field(1.0, ge=0, validation_alias="TAPEHOUSE_BATCH_INTERVAL_SECONDS")
     spark_memory: str = Field("1g", pattern=r"^\d+[mg]$", validation_alias="TAPEHOUSE_SPARK_MEMORY")
+    yahoo_url: str = Field(
+        "https://query2.finance.yahoo.com", pattern="^https?://", validation_alias="TAPEHOUSE_YAHOO_URL"
+    )
+    alphavantage_api_key: SecretStr | None = Field(None, validation_alias="ALPHAVANTAGE_API_KEY")
+    alphavantage_url: str = Field(
+        "https://www.alphavantage.co", pattern="^https?://", validation_alias="TAPEHOUSE_ALPHAVANTAGE_URL"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
@@ -47,7 +54,15 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return (CHECKOUT / value.expanduser()).resolve()
 
-    @field_validator("kafka_bootstrap_servers", "database_url", "lake_uri", "spark_master", "java_home", mode="before")
+    @field_validator(
+        "kafka_bootstrap_servers",
+        "database_url",
+        "lake_uri",
+        "spark_master",
+        "java_home",
+        "alphavantage_api_key",
+        mode="before",
+    )
     @classmethod
     def _empty_means_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -107,6 +122,9 @@ class Settings(BaseSettings):
             "TAPEHOUSE_MAX_MESSAGES_PER_BATCH": str(self.max_messages_per_batch),
             "TAPEHOUSE_BATCH_INTERVAL_SECONDS": str(self.batch_interval_seconds),
             "TAPEHOUSE_SPARK_MEMORY": self.spark_memory,
+            "TAPEHOUSE_YAHOO_URL": self.yahoo_url,
+            "ALPHAVANTAGE_API_KEY": self.alphavantage_api_key.get_secret_value() if self.alphavantage_api_key else None,
+            "TAPEHOUSE_ALPHAVANTAGE_URL": self.alphavantage_url,
             "TAPEHOUSE_LOG_LEVEL": self.log_level,
         }
         return {name: value for name, value in values.items() if value is not None}
