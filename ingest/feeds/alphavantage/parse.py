@@ -14,7 +14,7 @@ import msgspec
 
 from ingest.feeds.sample.parse import open_micros
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
-from market.records import DAILY, Bar
+from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
 from market.sessions import EXCHANGE_ZONE
 
 KEY_NAME: Final = "ALPHAVANTAGE_API_KEY"
@@ -151,7 +151,11 @@ def parse_bars(series: Series, ask: Ask, symbol: str, source: str) -> tuple[list
             problems.append(Problem(symbol, "not_a_number", f"{wrong} at {text}"))
             continue
         ts = open_micros(moment.date()) if is_daily else int(moment.timestamp()) * _MICROS
-        opened, high, low, close, volume = numbers
+        *prices, volume = numbers
+        if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_SIZE_SHARES):
+            problems.append(Problem(symbol, "impossible_value", f"{', '.join(map(str, numbers))} at {text}"))
+            continue
+        opened, high, low, close = prices
         bars.append(Bar(source, symbol, ask.interval, ts, opened, high, low, close, int(volume)))
     return bars, problems
 

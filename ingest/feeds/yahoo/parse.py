@@ -18,7 +18,7 @@ import pandas as pd
 
 from ingest.feeds.sample.parse import open_micros
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
-from market.records import DAILY, Bar
+from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
 from market.sessions import EXCHANGE_ZONE
 
 CURRENCY: Final = "USD"
@@ -227,7 +227,9 @@ def raw_price(adjusted: float, factor: Fraction) -> Decimal:
     """Return the price as traded: to seven significant digits, and at most four decimals, or six below one dollar."""
     exact = Decimal(adjusted) * factor.numerator / factor.denominator
     price = Context(prec=SIGNIFICANT_DIGITS).create_decimal(exact)
-    price = round(price, _DECIMALS if price >= 1 else _DECIMALS_BELOW_ONE)
+    places = _DECIMALS if price >= 1 else _DECIMALS_BELOW_ONE
+    if price.adjusted() - SIGNIFICANT_DIGITS + 1 < -places:
+        price = round(price, places)
     return Decimal(f"{price.normalize():f}")
 
 
@@ -282,11 +284,12 @@ def parse_bars(
             continue
         if any(pd.isna(value) for value in row) or not any(row):
             continue
-        if min(row[:4]) <= 0:
-            problems.append(Problem(symbol, "not_positive", f"a price of {min(row[:4]):g} at {moment}"))
-            continue
-        opened, high, low, close = (raw_price(value, factors[day]) for value in row[:4])
+        prices = [raw_price(value, factors[day]) for value in row[:4]]
         volume = raw_shares(int(row[4]), factors[day])
+        if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_SIZE_SHARES):
+            problems.append(Problem(symbol, "impossible_value", f"{_written(row)} at {moment}"))
+            continue
+        opened, high, low, close = prices
         ts = open_micros(day) if is_daily else seconds * _MICROS
         bars.append(Bar(source, symbol, ask.interval, ts, opened, high, low, close, volume))
     return bars, problems
@@ -298,6 +301,10 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[datetime, tuple[Any, ...]]]:
         for at, *rest in frame[[*_PRICES, "Volume"]].itertuples(name=None)
         for values in [tuple(rest)]
     )
+
+
+def _written(row: Sequence[Any]) -> str:
+    return ", ".join(f"{name.lower()} {value:g}" for name, value in zip((*_PRICES, "Volume"), row, strict=True))
 
 
 def _day(seconds: int) -> date:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from ingest.feeds.alphavantage.client import AlphaVantageClient
 from ingest.feeds.alphavantage.history import AlphaVantageHistory
-from ingest.history.source import Answer, Ask, Limit, SourceBusyError, SourceError
+from ingest.history.source import Answer, Limit, SourceBusyError, SourceError
 from market.records import Bar
 from market.sessions import sessions_between
 from market.settings import Settings
@@ -32,6 +32,7 @@ from tests.unit.ingest.history.alphavantage_server import (
     running_alphavantage,
     said,
 )
+from tests.unit.ingest.history.asks import Pace, ask_for, at
 
 NOW = datetime(2024, 6, 14, 21, 0, tzinfo=UTC)
 PRICES = ("10.0000", "11.0000", "9.0000", "10.5000", "100")
@@ -51,25 +52,6 @@ def source(server: AlphaVantageServer) -> AlphaVantageHistory:
 def source_of(server: AlphaVantageServer, key: str = KEY, timeout_seconds: float = 10.0) -> AlphaVantageHistory:
     settings = Settings(_env_file=None, TAPEHOUSE_ALPHAVANTAGE_URL=server.url, ALPHAVANTAGE_API_KEY=key)
     return AlphaVantageHistory(settings, now=lambda: NOW, timeout_seconds=timeout_seconds, least_seconds=0)
-
-
-class Pace:
-    """Counts what it lets pass."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-
-    def __call__(self) -> None:
-        self.requests += 1
-
-
-def ask_for(symbol: str, interval: str, first: str, last: str | None = None) -> Ask:
-    days = (date.fromisoformat(first), date.fromisoformat(last or first))
-    return Ask((symbol,), interval, tuple(sessions_between(*days)))
-
-
-def at(utc: str) -> int:
-    return int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def bar(symbol: str, interval: str, utc: str, prices: str, volume: int) -> Bar:
@@ -216,6 +198,18 @@ def test_what_is_no_number_is_a_problem_and_no_bar(
     answer = source.fetch(ask_for("IBM", "1d", "2024-06-10", "2024-06-11"), Pace())
     assert [b.ts for b in answer.bars] == [at("2024-06-10 13:30")]
     assert [(p.code, p.detail) for p in answer.problems] == [("not_a_number", "2. high at 2024-06-11")]
+
+
+@pytest.mark.parametrize(
+    "values", [("0", "11", "0", "10", "1"), ("1e300", "1e300", "9", "10", "1"), ("10", "11", "9", "10", "1e300")]
+)
+def test_a_value_that_cannot_be_is_a_problem_and_no_bar(
+    server: AlphaVantageServer, source: AlphaVantageHistory, values: tuple[str, str, str, str, str]
+) -> None:
+    server.rows["IBM", "daily"] = [("2024-06-10", *values)]
+    answer = source.fetch(ask_for("IBM", "1d", "2024-06-10"), Pace())
+    assert list(answer.bars) == []
+    assert [p.code for p in answer.problems] == ["impossible_value"]
 
 
 def test_a_row_without_a_time_is_a_problem(server: AlphaVantageServer, source: AlphaVantageHistory) -> None:

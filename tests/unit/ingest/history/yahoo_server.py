@@ -5,11 +5,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
+
+from ingest.feeds.yahoo.history import YahooHistory
+from market.settings import Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -21,6 +24,9 @@ Reply = tuple[int, dict[str, str], bytes]
 def seconds(new_york: str) -> int:
     """Return ``2024-06-10 09:30`` of New York as seconds since the epoch."""
     return int(datetime.fromisoformat(new_york).replace(tzinfo=NEW_YORK).timestamp())
+
+
+NOW = datetime(2024, 6, 14, 21, 0, tzinfo=UTC)
 
 
 @dataclass
@@ -189,3 +195,9 @@ def running_yahoo() -> Iterator[YahooServer]:
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+def source_of(server: YahooServer, timeout_seconds: float = 10.0) -> YahooHistory:
+    """Return a source that asks the server, on an evening in June 2024."""
+    settings = Settings(_env_file=None, TAPEHOUSE_YAHOO_URL=server.url)
+    return YahooHistory(settings, now=lambda: NOW, timeout_seconds=timeout_seconds)
