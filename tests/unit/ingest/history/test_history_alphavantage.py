@@ -29,6 +29,7 @@ from tests.unit.ingest.history.alphavantage_server import (
     Row,
     cut_short,
     hang_up,
+    redirect,
     running_alphavantage,
     said,
 )
@@ -252,7 +253,7 @@ def test_what_is_no_answer_means_that_the_source_is_busy_and_the_next_attempt_as
         (said("Error Message", INVALID_KEY), "ALPHAVANTAGE_API_KEY"),
         (said("Information", PREMIUM), "premium plans only"),
         ((403, b""), "HTTP 403"),
-        ((302, b""), "HTTP 302"),
+        (redirect, "HTTP 302"),
     ],
 )
 def test_a_refusal_of_everything_is_not_tried_again(

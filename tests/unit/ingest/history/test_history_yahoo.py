@@ -139,6 +139,20 @@ def test_one_request_until_now_brings_bars_and_splits(server: YahooServer, sourc
     assert pace.requests == len(server.requests) == 1
 
 
+@pytest.mark.parametrize("interval", ["1d", "1h", "1m"])
+def test_dividends_change_nothing_not_even_on_a_day_without_a_row(
+    server: YahooServer, source: YahooHistory, interval: str
+) -> None:
+    rows: list[Row] = [ROW, ("2024-06-12 09:30", 10.0, 11.0, 9.0, 10.5, 100)]
+    dividends = [("2024-06-11 09:30", 5.0), ("2024-06-12 09:30", 5.0)]
+    server.shares["IBM"] = Share({interval: rows, "1d": rows}, dividends=dividends)
+    answer = source.fetch(ask_for("IBM", interval, "2024-06-10", "2024-06-12"), Pace())
+    assert list(answer.bars) == [
+        bar("IBM", interval, "2024-06-10 13:30", "10 11 9 10.5", 100),
+        bar("IBM", interval, "2024-06-12 13:30", "10 11 9 10.5", 100),
+    ]
+
+
 def test_days_around_the_change_of_the_clocks_begin_at_their_own_open(
     server: YahooServer, source: YahooHistory
 ) -> None:

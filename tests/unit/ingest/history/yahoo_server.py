@@ -31,10 +31,11 @@ NOW = datetime(2024, 6, 14, 21, 0, tzinfo=UTC)
 
 @dataclass
 class Share:
-    """What the server has of a ticker: rows by bar length, splits as (New York's time, numerator, denominator)."""
+    """What the server has of a ticker: rows by bar length, splits as (New York's time, numerator, denominator), dividends."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     splits: list[tuple[str, float, float]] = field(default_factory=list)
+    dividends: list[tuple[str, float]] = field(default_factory=list)
     zone: str = "America/New_York"
     currency: str | None = "USD"
 
@@ -113,10 +114,14 @@ def chart(share: Share, rows: list[Row], splits: dict[str, Any]) -> Reply:
             "validRanges": ["1d", "max"],
         },
         "timestamp": [seconds(row[0]) for row in rows],
-        "indicators": {"quote": [columns], "adjclose": [{"adjclose": columns["close"]}]},
+        "indicators": {
+            "quote": [columns],
+            "adjclose": [{"adjclose": [None if close is None else close / 2 for close in columns["close"]]}],
+        },
     }
-    if splits:
-        result["events"] = {"splits": splits}
+    dividends = {str(seconds(at)): {"date": seconds(at), "amount": amount} for at, amount in share.dividends}
+    if splits or dividends:
+        result["events"] = {"splits": splits, "dividends": dividends}
     return (
         200,
         {"Content-Type": "application/json"},
