@@ -40,7 +40,13 @@ class Settings(BaseSettings):
     max_messages_per_batch: int = Field(1_000_000, ge=1, validation_alias="TAPEHOUSE_MAX_MESSAGES_PER_BATCH")
     batch_interval_seconds: float = Field(1.0, ge=0, validation_alias="TAPEHOUSE_BATCH_INTERVAL_SECONDS")
     spark_memory: str = Field("1g", pattern=r"^\d+[mg]$", validation_alias="TAPEHOUSE_SPARK_MEMORY")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
+    yahoo_url: str = Field(
+        "https://query2.finance.yahoo.com", pattern="^https?://", validation_alias="TAPEHOUSE_YAHOO_URL"
+    )
+    alphavantage_api_key: SecretStr | None = Field(None, validation_alias="ALPHAVANTAGE_API_KEY")
+    alphavantage_url: str = Field(
+        "https://www.alphavantage.co", pattern="^https?://", validation_alias="TAPEHOUSE_ALPHAVANTAGE_URL"
+    )
     alpaca_key_id: SecretStr | None = Field(None, validation_alias="APCA_API_KEY_ID")
     alpaca_secret_key: SecretStr | None = Field(None, validation_alias="APCA_API_SECRET_KEY")
     alpaca_url: str = Field(
@@ -49,6 +55,7 @@ class Settings(BaseSettings):
     alpaca_data_feed: str = Field(
         "iex", pattern="^(iex|sip|delayed_sip|otc)$", validation_alias="TAPEHOUSE_ALPACA_DATA_FEED"
     )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
     @classmethod
@@ -63,6 +70,7 @@ class Settings(BaseSettings):
         "java_home",
         "alpaca_key_id",
         "alpaca_secret_key",
+        "alphavantage_api_key",
         mode="before",
     )
     @classmethod
@@ -123,6 +131,9 @@ class Settings(BaseSettings):
             "TAPEHOUSE_MAX_MESSAGES_PER_BATCH": str(self.max_messages_per_batch),
             "TAPEHOUSE_BATCH_INTERVAL_SECONDS": str(self.batch_interval_seconds),
             "TAPEHOUSE_SPARK_MEMORY": self.spark_memory,
+            "TAPEHOUSE_YAHOO_URL": self.yahoo_url,
+            "ALPHAVANTAGE_API_KEY": _revealed(self.alphavantage_api_key),
+            "TAPEHOUSE_ALPHAVANTAGE_URL": self.alphavantage_url,
             "TAPEHOUSE_LOG_LEVEL": self.log_level,
             "APCA_API_KEY_ID": _revealed(self.alpaca_key_id),
             "APCA_API_SECRET_KEY": _revealed(self.alpaca_secret_key),

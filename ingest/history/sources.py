@@ -26,6 +26,20 @@ class SourceOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
+def _alpaca(settings: Settings, options: SourceOptions) -> HistorySource:
+    from ingest.feeds.alpaca.history import AlpacaHistory
+
+    del options
+    return AlpacaHistory(settings)
+
+
+def _alphavantage(settings: Settings, options: SourceOptions) -> HistorySource:
+    from ingest.feeds.alphavantage.history import AlphaVantageHistory
+
+    del options
+    return AlphaVantageHistory(settings)
+
+
 def _csv(settings: Settings, options: SourceOptions) -> HistorySource:
     from ingest.feeds.csv.history import CsvHistory
 
@@ -47,10 +61,20 @@ def _sample(settings: Settings, options: SourceOptions) -> HistorySource:
     return SampleHistory()
 
 
+def _yahoo(settings: Settings, options: SourceOptions) -> HistorySource:
+    from ingest.feeds.yahoo.history import YahooHistory
+
+    del options
+    return YahooHistory(settings)
+
+
 _SOURCES: Final[dict[str, Callable[[Settings, SourceOptions], HistorySource]]] = {
+    "alpaca": _alpaca,
+    "alphavantage": _alphavantage,
     "csv": _csv,
     "lean": _lean,
     "sample": _sample,
+    "yahoo": _yahoo,
 }
 SOURCE_NAMES: Final = tuple(_SOURCES)
 
