@@ -194,7 +194,7 @@ class _UnderWay:
                 self._results[symbol].reason = fetched.reason
             return
         believed = believe(ask, answer.bars)
-        problems = [*answer.problems, *believed.problems]
+        problems = [problem for problem in (*answer.problems, *believed.problems) if problem.symbol in ask.symbols]
         self._door.publish(believed.bars)
         self.bars += len(believed.bars)
         self._new_bars += len(believed.bars)

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ingest.feeds.sample.parse import open_micros
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
 from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
-from market.sessions import EXCHANGE_ZONE
+from market.sessions import EXCHANGE_ZONE, open_micros
 
 KEY_NAME: Final = "ALPHAVANTAGE_API_KEY"
 KEY_PAGE: Final = "https://www.alphavantage.co/support/#api-key"

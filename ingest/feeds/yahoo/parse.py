@@ -16,10 +16,9 @@ from typing import Any, Final
 import msgspec
 import pandas as pd
 
-from ingest.feeds.sample.parse import open_micros
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
 from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
-from market.sessions import EXCHANGE_ZONE
+from market.sessions import EXCHANGE_ZONE, open_micros
 
 CURRENCY: Final = "USD"
 SIGNIFICANT_DIGITS: Final = 7

@@ -45,7 +45,8 @@ def test_a_daily_bar_begins_with_its_session_however_the_day_is_written(tmp_path
     source = CsvHistory(file(tmp_path, f"{HEADER}spy,{written},100.5,101,99.25,100,12345\n"))
     (bar,) = fetch(source, "1d", "SPY").bars
     assert when(bar) == "2013-10-08 13:30"
-    assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (Decimal("100.5"), 101, Decimal("99.25"), 100, 12345)
+    prices = (Decimal("100.5"), Decimal(101), Decimal("99.25"), Decimal(100))
+    assert ((bar.open, bar.high, bar.low, bar.close), bar.volume) == (prices, 12345)
     assert (bar.source, bar.symbol, bar.interval) == ("csv", "SPY", "1d")
 
 
