@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, str]] = {
     "down": "Stop the platform that runs on this home.",
     "doctor": "Look for what would keep the platform from running, and say how to mend it.",
     "replay": "Publish the records of a feed.",
+    "backfill": "Fetch what is missing of the past from a source, and nothing else.",
+    "watchlist": "Show or change the symbols that history is collected of.",
     "sql": "Ask PostgreSQL a question.",
     "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",

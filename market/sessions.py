@@ -21,6 +21,7 @@ EXCHANGE: Final = "XNYS"
 EXCHANGE_ZONE: Final = ZoneInfo("America/New_York")
 FIRST_SESSION: Final = date(1990, 1, 2)
 PRE_OPENS: Final = time(4, 0)
+USUAL_OPEN: Final = time(9, 30)
 POST_LASTS: Final = timedelta(hours=4)
 
 
@@ -97,6 +98,16 @@ def _by_date() -> dict[date, Session]:
 def find_session(session_date: date) -> Session | None:
     """Return the session of that date, or ``None`` on weekends, holidays and outside the calendar."""
     return _by_date().get(session_date)
+
+
+def open_micros(day: date) -> int:
+    """Return the open of the regular segment on ``day`` in UTC epoch microseconds: where a daily bar stands.
+
+    On a day that is no session it is 09:30 exchange time.
+    """
+    session = find_session(day)
+    moment = session.open_at if session is not None else datetime.combine(day, USUAL_OPEN, EXCHANGE_ZONE)
+    return int(moment.timestamp()) * 1_000_000
 
 
 def session_at(moment: datetime) -> Session | None:

@@ -40,6 +40,21 @@ class Settings(BaseSettings):
     max_messages_per_batch: int = Field(1_000_000, ge=1, validation_alias="TAPEHOUSE_MAX_MESSAGES_PER_BATCH")
     batch_interval_seconds: float = Field(1.0, ge=0, validation_alias="TAPEHOUSE_BATCH_INTERVAL_SECONDS")
     spark_memory: str = Field("1g", pattern=r"^\d+[mg]$", validation_alias="TAPEHOUSE_SPARK_MEMORY")
+    yahoo_url: str = Field(
+        "https://query2.finance.yahoo.com", pattern="^https?://", validation_alias="TAPEHOUSE_YAHOO_URL"
+    )
+    alphavantage_api_key: SecretStr | None = Field(None, validation_alias="ALPHAVANTAGE_API_KEY")
+    alphavantage_url: str = Field(
+        "https://www.alphavantage.co", pattern="^https?://", validation_alias="TAPEHOUSE_ALPHAVANTAGE_URL"
+    )
+    alpaca_key_id: SecretStr | None = Field(None, validation_alias="APCA_API_KEY_ID")
+    alpaca_secret_key: SecretStr | None = Field(None, validation_alias="APCA_API_SECRET_KEY")
+    alpaca_url: str = Field(
+        "https://data.alpaca.markets", pattern=r"^https?://[^/\s]\S*$", validation_alias="TAPEHOUSE_ALPACA_URL"
+    )
+    alpaca_data_feed: str = Field(
+        "iex", pattern="^(iex|sip|delayed_sip|otc)$", validation_alias="TAPEHOUSE_ALPACA_DATA_FEED"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
@@ -47,7 +62,17 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return (CHECKOUT / value.expanduser()).resolve()
 
-    @field_validator("kafka_bootstrap_servers", "database_url", "lake_uri", "spark_master", "java_home", mode="before")
+    @field_validator(
+        "kafka_bootstrap_servers",
+        "database_url",
+        "lake_uri",
+        "spark_master",
+        "java_home",
+        "alpaca_key_id",
+        "alpaca_secret_key",
+        "alphavantage_api_key",
+        mode="before",
+    )
     @classmethod
     def _empty_means_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -80,8 +105,7 @@ class Settings(BaseSettings):
         SettingsError
             If no database is set and the embedded one is not running.
         """
-        url = self.database_url.get_secret_value() if self.database_url else None
-        return self._require(url, "PostgreSQL", "DATABASE_URL")
+        return self._require(_revealed(self.database_url), "PostgreSQL", "DATABASE_URL")
 
     def with_addresses(self, addresses: Mapping[str, str]) -> Self:
         """Return a copy in which unset addresses are taken from ``addresses`` (named like the environment variables)."""
@@ -97,7 +121,7 @@ class Settings(BaseSettings):
         values = {
             "TAPEHOUSE_HOME": str(self.home),
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
-            "DATABASE_URL": self.database_url.get_secret_value() if self.database_url else None,
+            "DATABASE_URL": _revealed(self.database_url),
             "LAKE_URI": self.lake_uri,
             "SPARK_MASTER": self.spark_master,
             "JAVA_HOME": str(self.java_home) if self.java_home else None,
@@ -107,7 +131,14 @@ class Settings(BaseSettings):
             "TAPEHOUSE_MAX_MESSAGES_PER_BATCH": str(self.max_messages_per_batch),
             "TAPEHOUSE_BATCH_INTERVAL_SECONDS": str(self.batch_interval_seconds),
             "TAPEHOUSE_SPARK_MEMORY": self.spark_memory,
+            "TAPEHOUSE_YAHOO_URL": self.yahoo_url,
+            "ALPHAVANTAGE_API_KEY": _revealed(self.alphavantage_api_key),
+            "TAPEHOUSE_ALPHAVANTAGE_URL": self.alphavantage_url,
             "TAPEHOUSE_LOG_LEVEL": self.log_level,
+            "APCA_API_KEY_ID": _revealed(self.alpaca_key_id),
+            "APCA_API_SECRET_KEY": _revealed(self.alpaca_secret_key),
+            "TAPEHOUSE_ALPACA_URL": self.alpaca_url,
+            "TAPEHOUSE_ALPACA_DATA_FEED": self.alpaca_data_feed,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -123,6 +154,10 @@ class Settings(BaseSettings):
             )
             raise SettingsError(msg)
         return value
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 def inherited_environment() -> dict[str, str]:

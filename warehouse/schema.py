@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 from psycopg import Connection
 
+from market.app_tables import APP_TABLES
 from market.errors import SchemaDriftError
 from market.sessions import all_sessions
 from market.settings import Settings
@@ -75,7 +76,7 @@ class StoredTable:
 def migrate(
     settings: Settings,
     *,
-    tables: Sequence[Table] = POSTGRES_TABLES,
+    tables: Sequence[Table] = (*POSTGRES_TABLES, *APP_TABLES),
     migrations_folder: Path = MIGRATIONS_FOLDER,
 ) -> None:
     """Bring the database to the declared state, in one transaction, one process at a time; repeating it changes nothing.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -154,6 +155,36 @@ def test_a_second_platform_on_the_same_home_is_refused_with_the_pid_of_the_first
         assert second.returncode == 1
         assert f"in use by `./run up` (pid {running.pid})" in second.stderr
         assert "Traceback" not in second.stderr
+
+
+HISTORY = ("backfill", "--feed", "csv", "--interval", "1d", "--start", "2013-10-07", "--end", "2013-10-11")
+DAYS_OF_A_WEEK = (
+    "select symbol, count(*), sum(volume) from lake.vendor_bars where source = 'csv' group by symbol order by symbol"
+)
+
+
+def test_what_is_missing_of_history_is_fetched_once_and_the_good_comes_beside_the_bad(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    assert running.poll() is None
+    days = [f"2013-10-{day:02}" for day in range(7, 12)]
+    good = [f"GOOD,{day},10,12,9,11,{100 + number}" for number, day in enumerate(days)]
+    bad = [f"BAD,{day},10,12,{13 if day.endswith('09') else 9},11,1" for day in days]
+    path = tmp_path / "days.csv"
+    path.write_text("\n".join(["symbol,timestamp,open,high,low,close,volume", *good, *bad]) + "\n")
+    planned = call(*HISTORY, "--path", str(path), "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "10 sessions of 2 symbols" in planned.stdout
+    first = call(*HISTORY, "--path", str(path), "--json")
+    assert first.returncode == 1, first.stderr  # of BAD one bar cannot be
+    results = {line["symbol"]: line for line in map(json.loads, first.stdout.splitlines())}
+    assert (results["GOOD"]["collected"], results["GOOD"]["bars"], results["GOOD"]["problems"]) == (5, 5, {})
+    assert (results["BAD"]["bars"], results["BAD"]["problems"]) == (4, {"prices_out_of_order": 1})
+    stored = call("sql", DAYS_OF_A_WEEK, "--csv").stdout.splitlines()
+    assert stored[1:] == ["BAD,4,4", "GOOD,5,510"]
+    again = call(*HISTORY, "--path", str(path), "--symbols", "good")
+    assert again.returncode == 0, again.stderr
+    assert "Nothing is missing" in again.stdout
 
 
 def test_the_live_market_reaches_postgres_even_though_the_stream_was_killed(

@@ -67,7 +67,7 @@ def _coverage(files: list[_TickFile], session: Session) -> pl.DataFrame:
 
 def _parse(file: _TickFile) -> pl.DataFrame:
     """Return the tick frame of one file."""
-    return parse_ticks(_content(file.path), file.kind, file.symbol, file.session.session_date, str(file.path))
+    return parse_ticks(content_of(file.path), file.kind, file.symbol, file.session.session_date, str(file.path))
 
 
 def _files(request: FeedRequest) -> list[_TickFile]:
@@ -119,7 +119,7 @@ def _session_files(folder: Path, symbol: str, session: Session, kinds: frozenset
         yield _TickFile(path, kind, symbol, session)
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """Return the one CSV file in a zip archive; reading it to its end checks its CRC."""
     try:
         with zipfile.ZipFile(path) as archive:

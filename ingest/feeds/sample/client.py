@@ -5,9 +5,10 @@ from importlib.resources import files
 from typing import Final
 
 from ingest.feeds.base import Feed, FeedRequest
-from ingest.feeds.sample.parse import open_micros, parse_bars
+from ingest.feeds.sample.parse import parse_bars
 from market.errors import FeedError
 from market.records import Bar, Record
+from market.sessions import open_micros
 
 SYMBOLS: Final = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 _PACKAGE: Final = "bokeh_sampledata"

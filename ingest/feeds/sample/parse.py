@@ -6,15 +6,12 @@ the adjusted close is not used.
 
 import csv
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Final
 
 from market.errors import FeedError
 from market.records import DAILY, Bar
-from market.sessions import EXCHANGE_ZONE, find_session
-
-USUAL_OPEN: Final = time(9, 30)
+from market.sessions import open_micros
 
 
 def parse_bars(text: str, symbol: str, source: str, origin: str) -> Iterator[Bar]:
@@ -44,10 +41,3 @@ def parse_bars(text: str, symbol: str, source: str, origin: str) -> Iterator[Bar
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
             msg = f"{origin} is damaged: line {number} is not a daily bar ({error!r}). Install the package again."
             raise FeedError(msg) from error
-
-
-def open_micros(day: date) -> int:
-    """Return the open of the regular segment on ``day`` in UTC epoch microseconds."""
-    session = find_session(day)
-    moment = session.open_at if session is not None else datetime.combine(day, USUAL_OPEN, EXCHANGE_ZONE)
-    return int(moment.timestamp()) * 1_000_000

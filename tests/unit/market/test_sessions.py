@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.errors import UsageError
-from market.sessions import Segment, Session, all_sessions, find_session, latest_session, session_at, sessions_between
+from market.sessions import (
+    Segment,
+    Session,
+    all_sessions,
+    find_session,
+    latest_session,
+    open_micros,
+    session_at,
+    sessions_between,
+)
 
 
 def session_of(year: int, month: int, day: int) -> Session:
@@ -75,6 +84,18 @@ def test_opens_follow_the_clocks_of_new_york(day: date, open_at: datetime) -> No
     assert session.pre_open_at == open_at - timedelta(hours=5, minutes=30)
     assert session.close_at == open_at + timedelta(hours=6, minutes=30)
     assert session.post_close_at == open_at + timedelta(hours=10, minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("day", "micros"),
+    [
+        (date(2024, 1, 2), 1_704_205_800_000_000),  # 14:30Z
+        (date(2024, 7, 3), 1_720_013_400_000_000),  # 13:30Z, a half-day
+        (date(2024, 7, 4), 1_720_099_800_000_000),  # 13:30Z, a holiday: where the open would be
+    ],
+)
+def test_a_daily_bar_stands_at_the_open(day: date, micros: int) -> None:
+    assert open_micros(day) == micros
 
 
 def test_a_year_has_its_sessions() -> None:

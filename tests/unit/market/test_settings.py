@@ -46,6 +46,13 @@ def test_an_empty_address_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings().database_url is None
 
 
+def test_an_empty_key_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APCA_API_KEY_ID", "")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "")
+    assert load_settings().alpaca_key_id is None
+    assert load_settings().alpaca_secret_key is None
+
+
 def test_a_lake_uri_loses_its_trailing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKE_URI", "s3a://bucket/lake/")
     assert load_settings().lake == "s3a://bucket/lake"
@@ -73,6 +80,8 @@ def test_variables_of_others_are_nobodys_business(monkeypatch: pytest.MonkeyPatc
         ("TAPEHOUSE_BATCH_INTERVAL_SECONDS", "-0.5"),
         ("TAPEHOUSE_SPARK_MEMORY", "lots"),
         ("TAPEHOUSE_LOG_LEVEL", "loud"),
+        ("TAPEHOUSE_ALPACA_URL", "data.alpaca.markets"),
+        ("TAPEHOUSE_ALPACA_DATA_FEED", "nasdaq"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_setting(
@@ -103,6 +112,18 @@ def test_a_bad_list_of_symbols_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("TAPEHOUSE_SYMBOLS", "spy,d'oh")
     with pytest.raises(UsageError, match="D'OH"):
         _ = load_settings().symbol_list
+
+
+@pytest.mark.parametrize("name", ["APCA_API_KEY_ID", "APCA_API_SECRET_KEY"])
+def test_no_text_of_the_settings_shows_a_key_and_a_child_process_gets_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, PASSWORD)
+    settings = load_settings()
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert PASSWORD not in text
+    assert settings.environment()[name] == PASSWORD
+    assert name not in module.inherited_environment()
 
 
 def test_no_text_of_the_settings_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +160,8 @@ def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("TAPEHOUSE_SYMBOLS", "spy")
     monkeypatch.setenv("TAPEHOUSE_BATCH_INTERVAL_SECONDS", "0.25")
+    monkeypatch.setenv("TAPEHOUSE_ALPACA_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("TAPEHOUSE_ALPACA_DATA_FEED", "sip")
     settings = load_settings()
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)

@@ -1,0 +1,271 @@
+"""``./run backfill``: fetch what is missing of the past, and nothing else."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cli.replay import LINE_EVERY_SECONDS, parse_day
+from cli.sql import FILE_WIDTH
+
+if TYPE_CHECKING:
+    from ingest.history.backfill import Progress, Summary, SymbolResult
+    from ingest.history.plan import Plan
+    from ingest.history.source import HistorySource
+
+_INCOMPLETE: Final = 1
+_SHOWN_SYMBOLS: Final = 50
+_SHOWN_PROBLEMS: Final = 5
+
+
+def backfill(
+    *,
+    feed: Annotated[str, typer.Option(help="The source: alpaca, alphavantage, csv, lean, sample or yahoo.")],
+    symbols: Annotated[
+        str, typer.Option(help="Comma-separated tickers; the watchlist, or all of a file, if not given.")
+    ] = "",
+    start: Annotated[
+        str | None, typer.Option(help="First session, as 2013-10-07; what is kept of the interval, if not given.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Last session; the newest that is over, if not given.")] = None,
+    interval: Annotated[str, typer.Option(help="Length of the bars: 1d, 1h, 15m, 5m or 1m.")] = "1d",
+    path: Annotated[Path | None, typer.Option(help="File or folder, for csv and lean.")] = None,
+    columns: Annotated[
+        str, typer.Option(help="What the columns of files are called, as timestamp=Date,close=Last.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Ask once more for what the source had no bar of.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a symbol, a line each.")] = False,
+) -> None:
+    """Fetch the bars that the lake lacks, by symbol and session, from a source, and publish them like everything else.
+
+    What is there is never fetched again. Stopped in the middle and started again, it goes on where it was. The platform has to
+    run. Exits 1 if something of a symbol could not be had; the others are done.
+    """
+    from infra.local.home import connected_settings
+    from ingest.history.backfill import run_backfill
+    from ingest.history.door import BarsDoor
+    from ingest.history.fetch import Pace
+    from ingest.history.order import Order, plan_of
+    from ingest.history.sources import SourceOptions, get_source
+    from market.settings import load_settings
+    from warehouse.history import forget
+
+    settings = connected_settings(load_settings())
+    settings.require_database()
+    source = get_source(feed, settings, SourceOptions(path, parse_columns(columns)))
+    order = Order.of(
+        settings,
+        source,
+        interval,
+        symbols=symbols,
+        start=parse_day(start, "--start"),
+        end=parse_day(end, "--end"),
+        now=datetime.now(UTC),
+    )
+    if again and not dry_run:
+        forget(settings, source.name, interval, order.symbols)
+    plan = plan_of(settings, source, order)
+    if dry_run:
+        _show_plan(source, plan)
+        return
+    if not plan.asks:
+        _say_nothing_is_missing(plan)
+        return
+    stop = threading.Event()
+    with (
+        _stopping(stop) as stopped_by,
+        BarsDoor(settings, source.name, interval) as door,
+        _progress(plan) as on_progress,
+    ):
+        pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+        try:
+            summary = run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
+        finally:
+            pace.close()
+    _show_summary(summary, json_output=json_output)
+    if stopped_by:
+        typer.echo("Stopped; what was answered is in the lake. The same command goes on with the rest.", err=True)
+        raise typer.Exit(128 + stopped_by[0])
+    if not summary.is_done:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Return what columns are called, by our names.
+
+    Raises
+    ------
+    UsageError
+        If a part is not written ``ours=theirs``.
+    """
+    from market.errors import UsageError
+
+    found: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        ours, is_pair, theirs = part.partition("=")
+        if not is_pair or not ours.strip() or not theirs.strip():
+            msg = f"--columns has {part!r}. Write our name, = and theirs, for example: --columns timestamp=Date,close=Last"
+            raise UsageError(msg)
+        found[ours.strip()] = theirs.strip()
+    return found
+
+
+def _show_plan(source: "HistorySource", plan: "Plan") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Missing of {plan.sessions:,} sessions")
+    for name in ("symbol", "missing", "first", "last", "too old"):
+        table.add_column(name, justify="left" if name in {"symbol", "first", "last"} else "right")
+    spans = _spans(plan)
+    concerned = [symbol for symbol in plan.symbols if symbol in plan.missing or symbol in plan.too_old]
+    for symbol in concerned[:_SHOWN_SYMBOLS]:
+        first, last = spans.get(symbol, (None, None))
+        too_old = f"{plan.too_old[symbol]:,}" if symbol in plan.too_old else ""
+        table.add_row(symbol, f"{plan.missing.get(symbol, 0):,}", str(first or ""), str(last or ""), too_old)
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    if concerned:
+        console.print(table)
+    if len(concerned) > _SHOWN_SYMBOLS:
+        console.print(f"… and {len(concerned) - _SHOWN_SYMBOLS:,} more symbols")
+    if plan.too_old:
+        console.print(
+            f"Sessions that are too old: {source.name} does not go back so far. Another source may have them."
+        )
+    if not plan.asks:
+        _say_nothing_is_missing(plan)
+        return
+    pace = "no limit" if source.limit is None else f"{source.limit.requests} requests in {source.limit.seconds:g} s"
+    sessions = sum(plan.missing.values())
+    console.print(
+        f"{plan.requests:,} requests for {sessions:,} sessions of {len(plan.missing):,} symbols; {source.name} allows {pace}: "
+        f"{_duration(plan.seconds)} at the least. Nothing was asked for."
+    )
+
+
+def _say_nothing_is_missing(plan: "Plan") -> None:
+    beyond = f" that the source may have ({sum(plan.too_old.values()):,} are too old)" if plan.too_old else ""
+    typer.echo(
+        f"Nothing is missing of {plan.sessions:,} sessions of {len(plan.symbols):,} symbols{beyond}. Nobody was asked."
+    )
+
+
+def _spans(plan: "Plan") -> dict[str, tuple[date, date]]:
+    spans: dict[str, tuple[date, date]] = {}
+    for ask in plan.asks:
+        for symbol in ask.symbols:
+            first, last = spans.get(symbol, (ask.first, ask.last))
+            spans[symbol] = (min(first, ask.first), max(last, ask.last))
+    return spans
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+@contextmanager
+def _stopping(stop: threading.Event) -> Iterator[list[int]]:
+    """Set the event on Ctrl-C and SIGTERM, and yield the list that the signal's number is put into; a second one ends at once."""
+    received: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        if received:
+            raise SystemExit(128 + number)
+        received.append(number)
+        stop.set()
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
+    """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("Asking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[bars]} bars, {task.fields[waiting]} on their way to the lake"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("ask", total=len(plan.asks), bars="0", waiting="0")
+        yield lambda done: bar.update(task, completed=done.answered, bars=f"{done.bars:,}", waiting=f"{done.waiting:,}")
+
+
+def _lines() -> "Callable[[Progress], None]":
+    next_line_at = time.monotonic() + LINE_EVERY_SECONDS
+
+    def show(done: "Progress") -> None:
+        nonlocal next_line_at
+        if time.monotonic() >= next_line_at:
+            next_line_at = time.monotonic() + LINE_EVERY_SECONDS
+            waiting = f"{done.waiting:,} on their way to the lake"
+            text = f"{done.answered:,} of {done.asks:,} asks answered, {done.bars:,} bars, {waiting}"
+            typer.echo(text, err=True)
+
+    return show
+
+
+def _show_summary(summary: "Summary", *, json_output: bool) -> None:
+    import json
+
+    if json_output:
+        for symbol, result in summary.symbols.items():
+            typer.echo(json.dumps({"symbol": symbol, **_as_json(result)}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("symbol", "sessions", "bars", "what is wrong", title="What was fetched")
+    shown = [item for item in summary.symbols.items() if not item[1].is_done]
+    good = [item for item in summary.symbols.items() if item[1].is_done and item[1].asked]
+    for symbol, result in [*shown, *good][:_SHOWN_SYMBOLS]:
+        table.add_row(symbol, f"{result.collected:,} of {result.asked:,}", f"{result.bars:,}", _wrong(result))
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    console.print(table)
+    if (more := len(shown) + len(good) - _SHOWN_SYMBOLS) > 0:
+        console.print(f"… and {more:,} more symbols; --json shows all")
+    console.print(
+        f"{summary.bars:,} bars by {summary.requests:,} requests in {summary.seconds:.1f} s, all of them in the lake."
+    )
+
+
+def _wrong(result: "SymbolResult") -> str:
+    parts = ["the source does not know it"] if result.is_unknown else []
+    parts += [result.reason] if result.reason else []
+    parts += [f"{number:,} times {code}" for code, number in result.problem_counts.items()]
+    parts += [problem.detail for problem in result.problems[:_SHOWN_PROBLEMS]]
+    parts += [f"{result.too_old:,} sessions are too old for the source"] if result.too_old else []
+    return "\n".join(parts)
+
+
+def _as_json(result: "SymbolResult") -> dict[str, object]:
+    return {
+        "asked": result.asked,
+        "collected": result.collected,
+        "bars": result.bars,
+        "too_old": result.too_old,
+        "is_unknown": result.is_unknown,
+        "reason": result.reason,
+        "problems": dict(result.problem_counts),
+        "first_problems": [{"code": problem.code, "detail": problem.detail} for problem in result.problems],
+    }

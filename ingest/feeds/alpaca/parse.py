@@ -1,0 +1,144 @@
+"""Alpaca's JSON as bars: pure, no network in here.
+
+A bar is an object with ``t`` (its start, RFC 3339), ``o``, ``h``, ``l``, ``c`` (prices as JSON numbers) and ``v`` (shares); a
+daily bar's ``t`` is midnight in New York. See https://docs.alpaca.markets/reference/stockbars.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from ingest.history.source import Problem
+from market.records import DAILY, MAX_PRICE, PRICE_DECIMALS, Bar
+from market.sessions import EXCHANGE_ZONE, open_micros
+
+SOURCE: Final = "alpaca"
+SHORTEST_WAIT_SECONDS: Final = 1.0
+"""A wait that is over by the vendor's clock may not be by ours."""
+
+BAD_BAR: Final = "bad_bar"
+NOT_A_NUMBER: Final = "not_a_number"
+WRONG_TIME: Final = "wrong_time"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_FIELDS: Final = {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
+_MOST_CHARACTERS: Final = 200
+
+
+class _NotABarError(Exception):
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def parse_bars(raw_bars: Iterable[object], symbol: str, interval: str) -> tuple[list[Bar], list[Problem]]:
+    """Return the bars of a symbol on a page, and what is wrong with those that are none.
+
+    A daily bar is put at the open of its session. Whether prices are in order, and which bars were asked for, is looked at by
+    :mod:`ingest.history.check`.
+    """
+    bars: list[Bar] = []
+    problems: list[Problem] = []
+    for raw in raw_bars:
+        try:
+            bars.append(_bar(raw, symbol, interval))
+        except _NotABarError as error:
+            problems.append(Problem(symbol, error.code, str(error)))
+    return bars, problems
+
+
+def wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """Return how long an answer asks to wait, or ``None`` if it does not say.
+
+    Parameters
+    ----------
+    headers
+        ``Retry-After`` says it in seconds or as a date, ``X-RateLimit-Reset`` as the second of the epoch at which there may be
+        requests again.
+    now
+        The second of the epoch.
+    """
+    after = headers.get("Retry-After", "").strip()
+    if after.isdecimal():
+        return max(float(after), SHORTEST_WAIT_SECONDS)
+    reset = headers.get("X-RateLimit-Reset", "").strip()
+    until = _seconds_of_date(after) or (float(reset) if reset.isdecimal() else None)
+    return None if until is None else max(until - now, SHORTEST_WAIT_SECONDS)
+
+
+def _seconds_of_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _bar(raw: object, symbol: str, interval: str) -> Bar:
+    if not isinstance(raw, dict):
+        raise _NotABarError(BAD_BAR, f"no bar: {_shown(raw)}")
+    missing = [key for key in ("t", *_FIELDS) if key not in raw]
+    if missing:
+        raise _NotABarError(BAD_BAR, f"without {', '.join(missing)}: {_shown(raw)}")
+    ts = _start(raw["t"], interval)
+    return Bar(
+        source=SOURCE,
+        symbol=symbol,
+        interval=interval,
+        ts=ts,
+        open=_price(raw, "o"),
+        high=_price(raw, "h"),
+        low=_price(raw, "l"),
+        close=_price(raw, "c"),
+        volume=_volume(raw),
+    )
+
+
+def _start(value: object, interval: str) -> int:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise _NotABarError(BAD_BAR, f"its t is {_shown(value)}, not a time such as 2024-01-02T14:30:00Z")
+    if interval != DAILY:
+        return (moment - _EPOCH) // _MICROSECOND
+    in_new_york = moment.astimezone(EXCHANGE_ZONE)
+    if in_new_york.time() != time():
+        # a day of UTC or of another zone would be put a session too early
+        raise _NotABarError(WRONG_TIME, f"a daily bar at {value}, which is not midnight in New York")
+    return open_micros(in_new_york.date())
+
+
+def _price(raw: Mapping[str, object], key: str) -> Decimal:
+    """Return a price by its shortest decimal form: that is what the vendor wrote."""
+    number = _number(raw, key)
+    price = Decimal(repr(number))
+    if price < MAX_PRICE and -int(price.as_tuple().exponent) > PRICE_DECIMALS:
+        price = round(price, PRICE_DECIMALS)
+    if not 0 < price < MAX_PRICE:
+        raise _NotABarError(BAD_BAR, f"{_FIELDS[key]} is {_shown(number)} at {raw['t']}, not a price")
+    return price
+
+
+def _volume(raw: Mapping[str, object]) -> int:
+    number = _number(raw, "v")
+    if number < 0 or number != int(number):
+        raise _NotABarError(BAD_BAR, f"volume is {_shown(number)} at {raw['t']}, not a number of shares")
+    return int(number)
+
+
+def _number(raw: Mapping[str, object], key: str) -> int | float:
+    value = raw[key]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise _NotABarError(NOT_A_NUMBER, f"{_FIELDS[key]} is {_shown(value)} at {raw['t']}")
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_MOST_CHARACTERS]

@@ -1,0 +1,146 @@
+"""Alpha Vantage as a source of history: what it offers, its limit, and which requests an ask takes."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Final
+
+from ingest.feeds.alphavantage.client import LEAST_SECONDS, TIMEOUT_SECONDS, AlphaVantageClient
+from ingest.feeds.alphavantage.parse import (
+    FUNCTIONS,
+    PremiumError,
+    Series,
+    UnknownSymbolError,
+    WrongZoneError,
+    oldest_day,
+    parse_bars,
+    ticker_of,
+)
+from ingest.history.source import Answer, Ask, HistorySource, Limit, Offer, Problem
+from market.records import DAILY, INTERVALS
+from market.sessions import EXCHANGE_ZONE, sessions_between
+from market.settings import Settings
+
+COMPACT_ROWS: Final = 100
+"""So many days the small answer has: the newest."""
+SESSIONS_PER_MONTH: Final = 21
+SESSIONS_PER_ASK: Final = 6 * SESSIONS_PER_MONTH
+"""Half a year: an ask that fails is asked again from its start, and the day's requests are few."""
+_REGULAR_SECONDS: Final = 23_400
+
+
+def _intraday_offer(interval: str) -> Offer:
+    bars_per_session = -(-_REGULAR_SECONDS // INTERVALS[interval])
+    return Offer(interval, sessions_per_ask=SESSIONS_PER_ASK, bars_per_request=SESSIONS_PER_MONTH * bars_per_session)
+
+
+class AlphaVantageHistory(HistorySource):
+    """Bars of Alpha Vantage as traded: daily ones in one request, others in one a month.
+
+    Parameters
+    ----------
+    settings
+        Has the key, and says where the API is.
+    now
+        The clock: whether the small answer reaches back far enough depends on it.
+    timeout_seconds, least_seconds
+        How long an answer may take, and how long to wait between two requests.
+    """
+
+    name = "alphavantage"
+    offers: Mapping[str, Offer] = {DAILY: Offer(DAILY)} | {
+        interval: _intraday_offer(interval) for interval in INTERVALS
+    }
+    # What a free key may ask for. It may do so once a second, which the client sees to.
+    limit = Limit(25, 86_400.0)
+    at_once = 1
+
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        least_seconds: float = LEAST_SECONDS,
+    ) -> None:
+        self._client = AlphaVantageClient(
+            settings.alphavantage_url,
+            settings.alphavantage_api_key,
+            timeout_seconds=timeout_seconds,
+            least_seconds=least_seconds,
+        )
+        self._now = now
+
+    def check(self) -> None:
+        """Look whether there is a key.
+
+        Raises
+        ------
+        SourceError
+            If there is none.
+        """
+        self._client.require_key()
+
+    def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
+        """Ask for each symbol."""
+        fetch_one = self._fetch_daily if ask.interval == DAILY else self._fetch_months
+        answers = [fetch_one(ask, symbol, pace) for symbol in ask.symbols]
+        return Answer(
+            bars=tuple(bar for answer in answers for bar in answer.bars),
+            problems=tuple(problem for answer in answers for problem in answer.problems),
+            unknown=frozenset(symbol for answer in answers for symbol in answer.unknown),
+        )
+
+    def _fetch_daily(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
+        try:
+            series, is_small = self._daily_series(ask, symbol, pace)
+        except UnknownSymbolError:
+            return Answer((), unknown=frozenset({symbol}))
+        except WrongZoneError as error:
+            return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+        bars, wrong = parse_bars(series, ask, symbol, self.name)
+        return Answer(bars, [*wrong, *(_cut_off(ask, symbol, series) if is_small else ())])
+
+    def _daily_series(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> tuple[Series, bool]:
+        """Return the rows, and whether it is the small answer: as much as a free key gets."""
+        parameters = {**FUNCTIONS[DAILY], "symbol": ticker_of(symbol)}
+        if not self._reaches_back_to(ask.first):
+            try:
+                return self._client.ask({**parameters, "outputsize": "full"}, pace), False
+            except PremiumError:
+                pass
+        return self._client.ask({**parameters, "outputsize": "compact"}, pace), True
+
+    def _fetch_months(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
+        parameters = {
+            **FUNCTIONS[ask.interval],
+            "symbol": ticker_of(symbol),
+            "adjusted": "false",
+            "extended_hours": "false",
+            "outputsize": "full",
+        }
+        months = sorted({f"{session.session_date:%Y-%m}" for session in ask.sessions})
+        series: dict[str, Mapping[str, object]] = {}
+        invalid = 0
+        for month in months:
+            try:
+                series |= self._client.ask({**parameters, "month": month}, pace)
+            except UnknownSymbolError:
+                # Also what a month before the first trade is answered with.
+                invalid += 1
+            except WrongZoneError as error:
+                return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+        if invalid == len(months):
+            return Answer((), unknown=frozenset({symbol}))
+        return Answer(*parse_bars(series, ask, symbol, self.name))
+
+    def _reaches_back_to(self, day: date) -> bool:
+        today = self._now().astimezone(EXCHANGE_ZONE).date()
+        return sum(1 for _ in sessions_between(day, max(day, today))) <= COMPACT_ROWS
+
+
+def _cut_off(ask: Ask, symbol: str, series: Series) -> list[Problem]:
+    """Return that the small answer does not reach back to the first session that was asked for, if so."""
+    oldest = oldest_day(series)
+    if oldest is None or oldest <= ask.first or len(series) < COMPACT_ROWS:
+        return []
+    detail = f"days before {oldest}, asked for from {ask.first}, are for premium keys only"
+    return [Problem(symbol, "premium_only", detail)]

@@ -1,0 +1,119 @@
+"""The bars of a LEAN data folder as a source of history: daily and by the minute, as traded.
+
+The layout: ``equity/usa/daily/<symbol>.zip`` and ``equity/usa/minute/<symbol>/<yyyymmdd>_trade.zip``, each with one CSV file
+without a header. A daily row is the date, open, high, low, close and volume; a minute's row has milliseconds since midnight New
+York in place of the date. Prices are x 10,000.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from datetime import datetime, time
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from ingest.feeds.lean.client import content_of
+from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames
+from ingest.history.source import Answer, Ask, Limit, Offer, SourceError
+from market.records import DAILY
+from market.sessions import EXCHANGE_ZONE, Session, all_sessions
+
+MINUTE: Final = "1m"
+_COLUMNS: Final = ("at", *PRICES, "volume")
+_OFFERS: Final = {DAILY: Offer(DAILY, symbols_per_ask=20), MINUTE: Offer(MINUTE, sessions_per_ask=20)}
+
+
+class LeanHistory:
+    """The daily bars and the minutes of a LEAN data folder.
+
+    Parameters
+    ----------
+    path
+        The folder that holds ``equity``.
+    """
+
+    name = "lean"
+    limit: Limit | None = None
+    at_once = 1
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path / "equity" / "usa"
+
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        """Daily bars and minutes."""
+        return _OFFERS
+
+    def check(self) -> None:
+        """Look whether the folder is there.
+
+        Raises
+        ------
+        SourceError
+            If not.
+        """
+        if not (self._folder / "daily").is_dir() and not (self._folder / "minute").is_dir():
+            msg = f"{self._folder} has neither daily nor minute: it is not of a LEAN data folder with bars. Give another --path."
+            raise SourceError(msg)
+
+    def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
+        """Return the bars of the files."""
+        del pace  # nobody is asked
+        frames = [self._bars(symbol, ask) for symbol in ask.symbols]
+        found = [frame for frame in frames if frame is not None]
+        bars = pl.concat([pl.DataFrame(schema=BAR_SCHEMA), *found])
+        answer = BarFrames.of(self.name, bars).answer(ask)
+        unknown = frozenset(symbol for symbol, frame in zip(ask.symbols, frames, strict=True) if frame is None)
+        return Answer(answer.bars, answer.problems, unknown)
+
+    def _bars(self, symbol: str, ask: Ask) -> pl.DataFrame | None:
+        """Return the bars of a symbol, or ``None`` if the folder has none of it."""
+        if ask.interval == DAILY:
+            path = self._folder / "daily" / f"{symbol.lower()}.zip"
+            return _daily(path, symbol) if path.is_file() else None
+        folder = self._folder / "minute" / symbol.lower()
+        if not folder.is_dir():
+            return None
+        files = [(folder / f"{session.session_date:%Y%m%d}_trade.zip", session) for session in ask.sessions]
+        return pl.concat(
+            [
+                pl.DataFrame(schema=BAR_SCHEMA),
+                *(_minutes(path, symbol, session) for path, session in files if path.is_file()),
+            ]
+        )
+
+
+def _daily(path: Path, symbol: str) -> pl.DataFrame:
+    opens = {session.session_date: round(session.open_at.timestamp()) * 1_000_000 for session in all_sessions()}
+    day = pl.col("at").str.slice(0, 8).str.to_date("%Y%m%d", strict=False)
+    return _read(path, symbol, day.replace_strict(opens, default=None, return_dtype=pl.Int64))
+
+
+def _minutes(path: Path, symbol: str, session: Session) -> pl.DataFrame:
+    midnight = datetime.combine(session.session_date, time(), EXCHANGE_ZONE)
+    return _read(
+        path, symbol, pl.col("at").cast(pl.Int64, strict=False) * 1_000 + round(midnight.timestamp()) * 1_000_000
+    )
+
+
+def _read(path: Path, symbol: str, ts: pl.Expr) -> pl.DataFrame:
+    raw = pl.read_csv(io.BytesIO(content_of(path)), has_header=False, schema=dict.fromkeys(_COLUMNS, pl.String()))
+    bars = raw.select(
+        pl.lit(symbol).alias("symbol"),
+        ts.alias("ts"),
+        *(_price(pl.col(name)).alias(name) for name in PRICES),
+        pl.col("volume").cast(pl.Int64, strict=False),
+        pl.concat_str(pl.lit(f"{path.name}: "), pl.concat_str(_COLUMNS, separator=",", ignore_nulls=True)).alias(
+            "fault"
+        ),
+    )
+    is_whole = pl.all_horizontal(pl.col(*PRICES, "volume").is_not_null())
+    return bars.with_columns(pl.when(~is_whole).then("fault").alias("fault")).cast(pl.Schema(BAR_SCHEMA))
+
+
+def _price(column: pl.Expr) -> pl.Expr:
+    """Return ten-thousandths as a decimal."""
+    number = column.cast(pl.Int64, strict=False)
+    digits = (number % 10_000).cast(pl.String).str.zfill(4)
+    return pl.concat_str((number // 10_000).cast(pl.String), pl.lit("."), digits).str.to_decimal(scale=6)

@@ -1,0 +1,310 @@
+"""What Yahoo's chart API answers, as raw bars: pure, no network in here.
+
+The API's prices and volumes are adjusted for every split until today, not for dividends. Ours are as traded, so the splits after
+a bar are undone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Context, Decimal
+from fractions import Fraction
+from http import HTTPStatus
+from math import prod
+from typing import Any, Final
+
+import msgspec
+import pandas as pd
+
+from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
+from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
+from market.sessions import EXCHANGE_ZONE, open_micros
+
+CURRENCY: Final = "USD"
+SIGNIFICANT_DIGITS: Final = 7
+"""The API's prices went through single precision: 182.01 comes as 182.00999450683594. Seven digits are what that can hold, and
+give back what was meant."""
+_DECIMALS: Final = 4
+_DECIMALS_BELOW_ONE: Final = 6
+"""No more decimals than a trade can have: the rest of the seven digits is what undoing a split made of the lost precision."""
+_LONGEST_TEXT: Final = 200
+_MICROS: Final = 1_000_000
+_NOTHING: Final = "data doesn't exist for startdate"
+_REFUSED: Final = "refused"
+_WRONG_CURRENCY: Final = "wrong_currency"
+_WRONG_SPLIT: Final = "wrong_split"
+_WRONG_TIME_ZONE: Final = "wrong_time_zone"
+_PRICES: Final = ("Open", "High", "Low", "Close")
+
+
+class UnknownSymbolError(Exception):
+    """Yahoo does not know the symbol."""
+
+
+class NothingThereError(Exception):
+    """Yahoo knows the symbol and has nothing of it in that range."""
+
+
+class RefusedError(Exception):
+    """Yahoo's answer about one symbol is of no use.
+
+    Attributes
+    ----------
+    code
+        The code of the :class:`~ingest.history.source.Problem`.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One share became ``ratio`` shares at the open of ``day``."""
+
+    day: date
+    ratio: Fraction
+
+
+class Meta(msgspec.Struct, frozen=True, rename="camel"):
+    """What the answer says of the symbol."""
+
+    exchange_timezone_name: str
+    currency: str | None = None
+
+
+class SplitEvent(msgspec.Struct, frozen=True):
+    """A split: ``numerator`` shares for ``denominator``, at ``date``, seconds since the epoch."""
+
+    date: int
+    numerator: float
+    denominator: float
+
+
+class Events(msgspec.Struct, frozen=True):
+    """What happened in the range that was asked for."""
+
+    splits: dict[str, SplitEvent] = {}
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """The columns of the answer; each is as long as its timestamps."""
+
+    open: list[float | None] = []
+    high: list[float | None] = []
+    low: list[float | None] = []
+    close: list[float | None] = []
+    volume: list[float | None] = []
+
+    def all(self) -> tuple[list[float | None], ...]:
+        """Return the columns."""
+        return (self.open, self.high, self.low, self.close, self.volume)
+
+
+class Indicators(msgspec.Struct, frozen=True):
+    """Holds the one set of columns."""
+
+    quote: list[Columns] = []
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The answer about one symbol."""
+
+    meta: Meta
+    indicators: Indicators
+    timestamp: list[int] | None = None
+    events: Events | None = None
+
+
+class _Reason(msgspec.Struct, frozen=True):
+    code: str | None = None
+    description: str | None = None
+
+
+class _Chart(msgspec.Struct, frozen=True):
+    result: list[Result] | None = None
+    error: _Reason | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    chart: _Chart
+
+
+def ticker_of(symbol: str) -> str:
+    """Return Yahoo's ticker: classes of shares have a hyphen there."""
+    return symbol.replace(".", "-")
+
+
+def read_answer(status: int, body: bytes, retry_after: str | None = None) -> Result:
+    """Return what an HTTP answer says, if there are rows in it.
+
+    Raises
+    ------
+    UnknownSymbolError, NothingThereError, RefusedError
+        If it says that there are none.
+    SourceBusyError
+        If it is no answer, or says that there were too many requests.
+    SourceError
+        If it refuses every request.
+    """
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        msg = f"Yahoo refuses requests from here (HTTP {status}). Try again hours later, or take another source."
+        raise SourceError(msg)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        msg = f"Yahoo's chart API has moved (HTTP {status}). Look whether TAPEHOUSE_YAHOO_URL is right."
+        raise SourceError(msg)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        after = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
+        msg = "Yahoo says that there were too many requests (HTTP 429)."
+        raise SourceBusyError(msg, after)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        msg = f"Yahoo is out of order (HTTP {status})."
+        raise SourceBusyError(msg)
+    try:
+        chart = msgspec.json.decode(body, type=_Envelope).chart
+    except msgspec.MsgspecError as error:
+        msg = f"Yahoo's answer (HTTP {status}, {len(body):,} bytes) is not one of its chart API: {error}."
+        raise SourceBusyError(msg) from error
+    if chart.error is not None:
+        raise _meaning_of(chart.error)
+    if not chart.result:
+        msg = f"Yahoo's answer (HTTP {status}) holds neither rows nor a reason."
+        raise SourceBusyError(msg)
+    return _usable(chart.result[0])
+
+
+def _meaning_of(reason: _Reason) -> Exception:
+    text = (reason.description or reason.code or "no reason given")[:_LONGEST_TEXT]
+    if reason.code == "Not Found":
+        return UnknownSymbolError(text)
+    if _NOTHING in text.lower():
+        return NothingThereError(text)
+    return RefusedError(_REFUSED, f"Yahoo says: {text}")
+
+
+def _usable(result: Result) -> Result:
+    if result.meta.exchange_timezone_name != EXCHANGE_ZONE.key:
+        zone = result.meta.exchange_timezone_name[:_LONGEST_TEXT]
+        raise RefusedError(_WRONG_TIME_ZONE, f"it trades by the clock of {zone}, not of {EXCHANGE_ZONE.key}")
+    if result.meta.currency != CURRENCY:
+        raise RefusedError(_WRONG_CURRENCY, f"its prices are in {result.meta.currency}, not in {CURRENCY}")
+    if not result.timestamp or not result.indicators.quote:
+        msg = "The range is empty."
+        raise NothingThereError(msg)
+    if any(len(column) != len(result.timestamp) for column in result.indicators.quote[0].all()):
+        msg = f"Yahoo's answer is incomplete: its columns are not as long as its {len(result.timestamp):,} timestamps."
+        raise SourceBusyError(msg)
+    return result
+
+
+def splits_of(result: Result) -> tuple[Split, ...]:
+    """Return the splits of an answer, oldest first.
+
+    Raises
+    ------
+    RefusedError
+        If one is not positive.
+    """
+    events = result.events.splits.values() if result.events is not None else ()
+    return tuple(sorted((_split(event) for event in events), key=lambda split: split.day))
+
+
+def _split(event: SplitEvent) -> Split:
+    day = _day(event.date)
+    if event.numerator <= 0 or event.denominator <= 0:
+        raise RefusedError(_WRONG_SPLIT, f"{event.numerator:g} for {event.denominator:g} on {day} is not a split")
+    return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(1_000_000))
+
+
+def factor_after(day: date, splits: Sequence[Split]) -> Fraction:
+    """Return how many shares of today one share of ``day`` is; on the day of a split that split is in the prices already."""
+    return prod((split.ratio for split in splits if split.day > day), start=Fraction(1))
+
+
+def raw_price(adjusted: float, factor: Fraction) -> Decimal:
+    """Return the price as traded: to seven significant digits, and at most four decimals, or six below one dollar."""
+    exact = Decimal(adjusted) * factor.numerator / factor.denominator
+    price = Context(prec=SIGNIFICANT_DIGITS).create_decimal(exact)
+    places = _DECIMALS if price >= 1 else _DECIMALS_BELOW_ONE
+    if price.adjusted() - SIGNIFICANT_DIGITS + 1 < -places:
+        price = round(price, places)
+    return Decimal(f"{price.normalize():f}")
+
+
+def raw_shares(adjusted: int, factor: Fraction) -> int:
+    """Return the volume as traded, in whole shares."""
+    return round(adjusted / factor)
+
+
+def incomplete_moments(result: Result) -> dict[int, str]:
+    """Return when the answer has a row with some of its fields missing, and which; a row of nothing is no bar."""
+    if result.timestamp is None:
+        return {}
+    found = {}
+    for at, *values in zip(result.timestamp, *result.indicators.quote[0].all(), strict=True):
+        missing = [name for name, value in zip((*_PRICES, "Volume"), values, strict=True) if value is None]
+        # A volume of 0 beside missing prices is how the vendor writes that nothing traded.
+        if missing and any(value for value in values):
+            found[at] = ", ".join(missing).lower()
+    return found
+
+
+def parse_bars(
+    frame: pd.DataFrame, result: Result, splits: Sequence[Split], *, ask: Ask, symbol: str, source: str
+) -> tuple[list[Bar], list[Problem]]:
+    """Return the raw bars of the sessions that were asked for, and what cannot be one.
+
+    Parameters
+    ----------
+    frame
+        The rows as yfinance gives them: split-adjusted, indexed by the exchange's time.
+    result
+        The answer that they come from: yfinance turns a missing volume into 0.
+    splits
+        Every split from the first session until today.
+    ask, symbol, source
+        Whose bars.
+    """
+    is_daily = ask.interval == DAILY
+    sessions = {session.session_date: session for session in ask.sessions}
+    incomplete = {_day(at) if is_daily else at: what for at, what in incomplete_moments(result).items()}
+    bars: list[Bar] = []
+    problems: list[Problem] = []
+    factors = {day: factor_after(day, splits) for day in sessions}
+    for moment, row in _rows(frame):
+        day = moment.date()
+        session = sessions.get(day)
+        if session is None or not (is_daily or session.open_at <= moment < session.close_at):
+            continue  # the running session, the latest price, and what lies outside of the regular segment
+        seconds = int(moment.timestamp())
+        if missing := incomplete.get(day if is_daily else seconds):
+            problems.append(Problem(symbol, "not_a_number", f"no {missing} at {day if is_daily else moment}"))
+            continue
+        if any(pd.isna(value) for value in row) or not any(row):
+            continue
+        prices = [raw_price(value, factors[day]) for value in row[:4]]
+        volume = raw_shares(int(row[4]), factors[day])
+        if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_SIZE_SHARES):
+            problems.append(Problem(symbol, "impossible_value", f"{_written(row)} at {moment}"))
+            continue
+        opened, high, low, close = prices
+        ts = open_micros(day) if is_daily else seconds * _MICROS
+        bars.append(Bar(source, symbol, ask.interval, ts, opened, high, low, close, volume))
+    return bars, problems
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[tuple[datetime, tuple[Any, ...]]]:
+    return (
+        (at.to_pydatetime(), values)
+        for at, *rest in frame[[*_PRICES, "Volume"]].itertuples(name=None)
+        for values in [tuple(rest)]
+    )
+
+
+def _written(row: Sequence[Any]) -> str:
+    return ", ".join(f"{name.lower()} {value:g}" for name, value in zip((*_PRICES, "Volume"), row, strict=True))
+
+
+def _day(seconds: int) -> date:
+    return datetime.fromtimestamp(seconds, UTC).astimezone(EXCHANGE_ZONE).date()

@@ -1,0 +1,264 @@
+"""A backfill: what is missing is asked for, checked, published, and remembered once the lake has it.
+
+1. Each answer's bars are checked; those that are believed are handed to the publisher.
+2. Every few seconds the publisher is flushed: what the broker has acknowledged has an end in the topic.
+3. When the lake has passed that end, the sessions are remembered as collected.
+
+Whatever is killed in between, nothing is remembered that the lake does not have: the next backfill asks for it again, and the
+lake recognises what it has.
+"""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from ingest.history.check import believe
+from ingest.history.fetch import Fetched, fetch_all
+from ingest.history.plan import Plan
+from ingest.history.source import HistorySource, Problem
+from market.errors import ServiceError
+from market.records import Bar
+from warehouse.history import Collected
+
+SETTLE_SECONDS: Final = 2.0
+"""How often what was published is settled and remembered."""
+LAKE_SECONDS: Final = 600.0
+"""How long the lake may take for what is left at the end without any progress."""
+_POLL_SECONDS: Final = 0.1
+_MOST_PROBLEMS: Final = 20
+"""So many problems of a symbol are kept; all of them are counted."""
+
+Offsets = Mapping[tuple[str, int], int]
+
+
+class Door(Protocol):
+    """Where bars go, and how far they have come."""
+
+    def publish(self, bars: Sequence[Bar]) -> None:
+        """Hand bars to the broker."""
+
+    def settle(self) -> Offsets:
+        """Wait until the broker has acknowledged everything, and return the ends of the topic."""
+
+    def arrived(self) -> Offsets:
+        """Return how far the lake and PostgreSQL are."""
+
+    def remember(self, collected: Collection[Collected]) -> None:
+        """Note what the lake has now."""
+
+
+@dataclass(slots=True)
+class SymbolResult:
+    """What became of a symbol.
+
+    Attributes
+    ----------
+    asked
+        How many sessions were missing and the source was asked for.
+    collected
+        Of how many of these everything that the source has is in the lake.
+    bars
+        How many bars were published.
+    too_old
+        How many missing sessions lie before what the source has.
+    is_unknown
+        Whether the source does not know it.
+    problems
+        The first problems; ``problem_counts`` has all of them by code.
+    reason
+        Why the source did not answer, if it did not.
+    """
+
+    asked: int = 0
+    collected: int = 0
+    bars: int = 0
+    too_old: int = 0
+    is_unknown: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    problem_counts: Counter[str] = field(default_factory=Counter)
+    reason: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that was asked for is collected, and nothing was wrong with it."""
+        return self.collected == self.asked and not self.problem_counts and not self.is_unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a backfill is: asks that were answered of all, bars published, bars that the lake still has to take in."""
+
+    answered: int
+    asks: int
+    bars: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a backfill did; ``symbols`` has a result for each symbol that was asked for."""
+
+    symbols: Mapping[str, SymbolResult]
+    requests: int
+    seconds: float
+    stopped: bool
+
+    @property
+    def bars(self) -> int:
+        """How many bars were published."""
+        return sum(result.bars for result in self.symbols.values())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every symbol has what was asked for."""
+        return not self.stopped and all(result.is_done for result in self.symbols.values())
+
+
+class CountingPace(Protocol):
+    """Waits until a request is allowed, and counts it."""
+
+    requests: int
+
+    def __call__(self) -> None:
+        """Wait."""
+
+
+def run_backfill(
+    source: HistorySource,
+    plan: Plan,
+    door: Door,
+    pace: CountingPace,
+    *,
+    stop: threading.Event,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> Summary:
+    """Carry out a plan.
+
+    When ``stop`` is set, nothing more is asked for; what was answered is published and remembered.
+
+    Raises
+    ------
+    SourceError
+        If the source refuses every request. What was answered before is published and remembered.
+    PublishError
+        If the broker did not take the bars.
+    ServiceError
+        If the lake does not take them in.
+    """
+    started = time.monotonic()
+    results = {
+        symbol: SymbolResult(asked=plan.missing.get(symbol, 0), too_old=plan.too_old.get(symbol, 0))
+        for symbol in plan.symbols
+    }
+    under_way = _UnderWay(door, results)
+    answered = 0
+    fetched = fetch_all(source, plan.asks, pace, stop)
+    try:
+        for one in fetched:
+            answered += 1
+            under_way.take(one)
+            under_way.settle_now_and_then()
+            on_progress(Progress(answered, len(plan.asks), under_way.bars, under_way.waiting))
+    finally:
+        fetched.close()  # type: ignore[attr-defined]
+        under_way.finish(lambda: on_progress(Progress(answered, len(plan.asks), under_way.bars, under_way.waiting)))
+    return Summary(results, pace.requests, time.monotonic() - started, stopped=stop.is_set())
+
+
+class _UnderWay:
+    """What was published and is not remembered yet."""
+
+    def __init__(self, door: Door, results: Mapping[str, SymbolResult]) -> None:
+        self._door = door
+        self._results = results
+        self._new: list[Collected] = []
+        self._settled: deque[tuple[Offsets, list[Collected]]] = deque()
+        self._settled_at = time.monotonic()
+        self._bars_waiting: deque[int] = deque()
+        self._new_bars = 0
+        self.bars = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many bars are published and not known to be in the lake."""
+        return self._new_bars + sum(self._bars_waiting)
+
+    def take(self, fetched: Fetched) -> None:
+        """Publish the bars of an answer, and note what it completes."""
+        ask, answer = fetched.ask, fetched.answer
+        if answer is None:
+            for symbol in ask.symbols:
+                self._results[symbol].reason = fetched.reason
+            return
+        believed = believe(ask, answer.bars)
+        problems = [problem for problem in (*answer.problems, *believed.problems) if problem.symbol in ask.symbols]
+        self._door.publish(believed.bars)
+        self.bars += len(believed.bars)
+        self._new_bars += len(believed.bars)
+        for bar in believed.bars:
+            self._results[bar.symbol].bars += 1
+        self._note(problems)
+        bad = {problem.symbol for problem in problems}
+        self._new += [
+            Collected(symbol, ask.sessions, is_unknown=symbol in answer.unknown)
+            for symbol in ask.symbols
+            if symbol not in bad or symbol in answer.unknown
+        ]
+        for symbol in answer.unknown & set(ask.symbols):
+            self._results[symbol].is_unknown = True
+
+    def settle_now_and_then(self) -> None:
+        """Settle what was published, if it is time for that, and remember what has arrived."""
+        if self._new and time.monotonic() - self._settled_at >= SETTLE_SECONDS:
+            self._settle()
+        self._remember_arrived()
+
+    def finish(self, tell: Callable[[], None]) -> None:
+        """Wait until everything is in the lake, and remember it."""
+        self._settle()
+        deadline, before = time.monotonic() + LAKE_SECONDS, self.waiting
+        while self._settled:
+            self._remember_arrived()
+            if self.waiting < before:
+                deadline, before = time.monotonic() + LAKE_SECONDS, self.waiting
+            tell()
+            if self._settled and time.monotonic() > deadline:
+                msg = (
+                    f"The lake has not taken in {self.waiting:,} bars for {LAKE_SECONDS:g} s. They are in Kafka; see "
+                    "./run status. Run the same command again afterwards."
+                )
+                raise ServiceError(msg)
+            if self._settled:
+                time.sleep(_POLL_SECONDS)
+
+    def _note(self, problems: Sequence[Problem]) -> None:
+        for problem in problems:
+            result = self._results[problem.symbol]
+            result.problem_counts[problem.code] += 1
+            if len(result.problems) < _MOST_PROBLEMS:
+                result.problems.append(problem)
+
+    def _settle(self) -> None:
+        self._settled_at = time.monotonic()
+        if self._new:
+            self._settled.append((self._door.settle(), self._new))
+            self._bars_waiting.append(self._new_bars)
+            self._new, self._new_bars = [], 0
+
+    def _remember_arrived(self) -> None:
+        if not self._settled:
+            return
+        reached = self._door.arrived()
+        while self._settled and _has_passed(reached, self._settled[0][0]):
+            _, collected = self._settled.popleft()
+            self._bars_waiting.popleft()
+            self._door.remember(collected)
+            for one in collected:
+                self._results[one.symbol].collected += len(one.sessions)
+
+
+def _has_passed(reached: Offsets, ends: Offsets) -> bool:
+    return all(reached.get(place, 0) >= end for place, end in ends.items())

@@ -1,0 +1,138 @@
+"""What a user asks a backfill for, completed: symbols, interval and sessions, and the plan that follows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, Self
+
+from ingest.feeds.csv.history import CsvHistory
+from ingest.history.plan import Plan, make_plan
+from ingest.history.source import HistorySource
+from market.errors import FeedError, UsageError
+from market.instruments import parse_symbols
+from market.records import DAILY, INTERVALS
+from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, Session, sessions_between
+from market.settings import Settings
+from warehouse.history import missing_sessions
+from warehouse.watchlist import watched
+
+KEPT_DAYS: Final = {DAILY: 3_653, **dict.fromkeys(INTERVALS, 549)}
+"""How far back history is collected if nothing is said: ten years of days, eighteen months of the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted.
+
+    Attributes
+    ----------
+    symbols
+        The tickers.
+    interval
+        The bar length.
+    sessions
+        The sessions that are over, in order, one at least.
+    now
+        The present moment.
+    """
+
+    symbols: tuple[str, ...]
+    interval: str
+    sessions: tuple[Session, ...]
+    now: datetime
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        source: HistorySource,
+        interval: str,
+        *,
+        symbols: str,
+        start: date | None,
+        end: date | None,
+        now: datetime,
+    ) -> Self:
+        """Return a whole order.
+
+        Parameters
+        ----------
+        settings
+            Says where the watchlist is.
+        source
+            Who is asked.
+        interval
+            The bar length.
+        symbols
+            Comma-separated tickers; empty means all of a file, or the watchlist.
+        start, end
+            The first and the last session, as far as they are given.
+        now
+            The present moment.
+
+        Raises
+        ------
+        UsageError
+            If the source has no such bars, the range has no session that is over, or there is no symbol.
+        SourceError
+            If the source cannot be asked at all.
+        """
+        if interval not in source.offers:
+            msg = f"The source {source.name} has no bars of {interval!r}. It has: {', '.join(source.offers)}."
+            raise UsageError(msg)
+        source.check()
+        return cls(
+            symbols=_symbols(settings, source, symbols),
+            interval=interval,
+            sessions=tuple(_sessions(interval, start, end, now)),
+            now=now,
+        )
+
+
+def plan_of(settings: Settings, source: HistorySource, order: Order) -> Plan:
+    """Return what has to be asked for an order.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    missing = missing_sessions(
+        settings,
+        source.name,
+        order.interval,
+        order.symbols,
+        start=order.sessions[0].session_date,
+        end=order.sessions[-1].session_date,
+        until=order.now,
+    )
+    today = order.now.astimezone(EXCHANGE_ZONE).date()
+    return make_plan(
+        order.symbols, order.sessions, missing, source.offers[order.interval], today=today, limit=source.limit
+    )
+
+
+def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[str, ...]:
+    if text:
+        return parse_symbols(text)
+    if isinstance(source, CsvHistory):
+        return parse_symbols(source.symbols())
+    symbols = tuple(watched(settings))
+    if not symbols:
+        msg = "No symbol given, and the watchlist is empty. Give --symbols spy,ibm, or ./run watchlist add spy ibm"
+        raise UsageError(msg)
+    return symbols
+
+
+def _sessions(interval: str, start: date | None, end: date | None, now: datetime) -> Sequence[Session]:
+    today = now.astimezone(EXCHANGE_ZONE).date()
+    first = start or max(FIRST_SESSION, (end or today) - timedelta(days=KEPT_DAYS[interval]))
+    last = end or today
+    if first > today:
+        msg = f"The range begins on {first}, which lies in the future. Today is {today}."
+        raise UsageError(msg)
+    sessions = [session for session in sessions_between(first, last) if session.post_close_at <= now]
+    if not sessions:
+        msg = f"The exchange had no session from {first} to {last} that is over. Choose days with trading."
+        raise FeedError(msg)
+    return sessions

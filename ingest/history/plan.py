@@ -1,0 +1,135 @@
+"""What has to be asked of a source: the missing sessions, cut into asks that the source takes.
+
+What belongs here: pure planning. What does not: what the lake has, which is :mod:`warehouse.history`.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from ingest.history.source import Ask, Limit, Offer
+from market.records import DAILY, INTERVALS
+from market.sessions import Session
+
+Missing = Mapping[str, Sequence[tuple[int, int]]]
+"""By symbol the ranges of missing sessions, as numbers among the sessions that were asked for; the ends are excluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a backfill will do.
+
+    Attributes
+    ----------
+    symbols
+        The symbols that were asked for.
+    sessions
+        How many sessions were asked for.
+    asks
+        What the source will be asked, in order of time, then of symbols.
+    missing
+        By symbol how many sessions will be asked for.
+    too_old
+        By symbol how many missing sessions lie before what the source has.
+    requests
+        How many requests that takes, at the least.
+    seconds
+        How long the source's limit makes it last, at the least; 0 without a limit.
+    """
+
+    symbols: tuple[str, ...]
+    sessions: int
+    asks: tuple[Ask, ...]
+    missing: Mapping[str, int]
+    too_old: Mapping[str, int]
+    requests: int
+    seconds: float
+
+
+def make_plan(
+    symbols: Sequence[str],
+    sessions: Sequence[Session],
+    missing: Missing,
+    offer: Offer,
+    *,
+    today: date,
+    limit: Limit | None,
+) -> Plan:
+    """Return the asks for what is missing.
+
+    Parameters
+    ----------
+    symbols, sessions
+        What was asked for; sessions in order.
+    missing
+        What of it the lake lacks and the source was not asked for yet.
+    offer
+        What the source has of the bar length.
+    today
+        From which day on the source counts back.
+    limit
+        The source's limit.
+    """
+    oldest = 0 if offer.days_back is None else _number_of_first(sessions, today - timedelta(days=offer.days_back))
+    wanted: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
+    too_old: dict[str, int] = {}
+    for symbol in symbols:
+        ranges = missing.get(symbol, ())
+        if before := sum(max(0, min(end, oldest) - start) for start, end in ranges):
+            too_old[symbol] = before
+        for start, end in ranges:
+            for piece in _pieces(max(start, oldest), end, offer.sessions_per_ask):
+                wanted[piece].append(symbol)
+    asks = tuple(
+        Ask(tuple(group), offer.interval, tuple(sessions[start:end]))
+        for (start, end), of in sorted(wanted.items())
+        for group in _groups(of, offer.symbols_per_ask)
+    )
+    counts: dict[str, int] = dict.fromkeys(symbols, 0)
+    for ask in asks:
+        for symbol in ask.symbols:
+            counts[symbol] += len(ask.sessions)
+    requests = sum(requests_of(ask, offer) for ask in asks)
+    return Plan(
+        symbols=tuple(symbols),
+        sessions=len(sessions),
+        asks=asks,
+        missing={symbol: count for symbol, count in counts.items() if count},
+        too_old=too_old,
+        requests=requests,
+        seconds=_least_seconds(requests, limit),
+    )
+
+
+def bars_per_session(interval: str, session: Session) -> int:
+    """Return how many bars of the regular segment a session has."""
+    return 1 if interval == DAILY else len(session.expected_bars(INTERVALS[interval]))
+
+
+def requests_of(ask: Ask, offer: Offer) -> int:
+    """Return how many requests an ask takes, if every bar is there."""
+    if offer.bars_per_request is None:
+        return 1
+    bars = len(ask.symbols) * sum(bars_per_session(ask.interval, session) for session in ask.sessions)
+    return max(1, -(-bars // offer.bars_per_request))
+
+
+def _number_of_first(sessions: Sequence[Session], day: date) -> int:
+    return next((number for number, session in enumerate(sessions) if session.session_date >= day), len(sessions))
+
+
+def _pieces(start: int, end: int, longest: int) -> list[tuple[int, int]]:
+    """Return a range in pieces of the same length but for the last: so those of different symbols meet."""
+    return [(first, min(first + longest, end)) for first in range(start, end, longest)]
+
+
+def _groups(symbols: Sequence[str], most: int) -> list[Sequence[str]]:
+    return [symbols[first : first + most] for first in range(0, len(symbols), most)]
+
+
+def _least_seconds(requests: int, limit: Limit | None) -> float:
+    """Return how long so many requests last at the least: the first ones of a limit may come at once."""
+    if limit is None or requests <= limit.requests:
+        return 0.0
+    return (requests - limit.requests) * limit.seconds / limit.requests

@@ -1,0 +1,189 @@
+"""What a source of history is: one protocol, whatever the vendor, with what it offers and its limits declared.
+
+What belongs here: requests, answers and the errors that a source may raise. What does not: what is missing
+(:mod:`ingest.history.plan`), when a request is made (:mod:`ingest.history.fetch`), or anything of one vendor
+(``ingest/feeds/<name>/history.py``).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from market.errors import FeedError
+from market.records import Bar
+from market.sessions import Session
+
+
+class SourceError(FeedError):
+    """A source refuses all requests: a key is missing or wrong, a plan does not allow it. Trying again is no use."""
+
+
+class SourceBusyError(FeedError):
+    """A source did not answer, or asks to come back later: the same request may succeed then.
+
+    Attributes
+    ----------
+    after_seconds
+        How long the source asks to wait; ``None`` if it does not say.
+    """
+
+    def __init__(self, message: str, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a source has of one bar length.
+
+    Attributes
+    ----------
+    interval
+        The bar length: ``1d``, or one of :data:`market.records.INTERVALS`.
+    days_back
+        How many calendar days back from today it begins; ``None`` if the source says nothing of that.
+    sessions_per_ask, symbols_per_ask
+        How much may be asked for at once.
+    bars_per_request
+        How many bars one request brings at most: an ask for more takes several. ``None`` if it brings all.
+    """
+
+    interval: str
+    days_back: int | None = None
+    sessions_per_ask: int = 10_000
+    symbols_per_ask: int = 1
+    bars_per_request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many requests a source allows in so many seconds."""
+
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a source is asked for at once: the bars of some symbols in adjoining sessions.
+
+    Attributes
+    ----------
+    symbols
+        The tickers, one at least, as many as the source takes at once.
+    interval
+        The bar length.
+    sessions
+        Adjoining sessions, in order, one at least.
+    """
+
+    symbols: tuple[str, ...]
+    interval: str
+    sessions: tuple[Session, ...]
+
+    @property
+    def first(self) -> date:
+        """The first session."""
+        return self.sessions[0].session_date
+
+    @property
+    def last(self) -> date:
+        """The last session."""
+        return self.sessions[-1].session_date
+
+    def __str__(self) -> str:
+        days = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+        return f"{','.join(self.symbols)} {self.interval} {days}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something of a symbol is not to be had, or is not believed.
+
+    Attributes
+    ----------
+    symbol
+        The ticker.
+    code
+        A short code, as in ``docs/history.md``.
+    detail
+        What was wrong, with the value.
+    """
+
+    symbol: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a source answered to an :class:`Ask`.
+
+    Attributes
+    ----------
+    bars
+        The bars, unadjusted, in any order; what lies outside what was asked for is passed over by whoever asked.
+    problems
+        What the source refused, or what of its answer cannot be a bar. A symbol with a problem of its own counts as not
+        answered: it is asked for again another time, unless it is one of ``unknown``.
+    unknown
+        The symbols that the source does not know.
+    """
+
+    bars: Sequence[Bar]
+    problems: Sequence[Problem] = ()
+    unknown: frozenset[str] = frozenset()
+
+
+class HistorySource(Protocol):
+    """A source of bars of the past. It has no state but its connections; one object is used by several threads."""
+
+    @property
+    def name(self) -> str:
+        """The name of the feed: the ``source`` of its bars."""
+        ...
+
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        """What it has, by bar length."""
+        ...
+
+    @property
+    def limit(self) -> Limit | None:
+        """How often it may be asked; ``None`` if that does not matter."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may be under way at once."""
+        ...
+
+    def check(self) -> None:
+        """Look whether it can be asked at all, without asking.
+
+        Raises
+        ------
+        SourceError
+            If a key or a file is missing; the message says which, and where to get it.
+        """
+        ...
+
+    def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
+        """Ask.
+
+        Parameters
+        ----------
+        ask
+            What for.
+        pace
+            To be called before each request: it waits until the limit allows one, and counts it.
+
+        Raises
+        ------
+        SourceBusyError
+            If it may answer another time.
+        SourceError
+            If it refuses every request.
+        """
+        ...

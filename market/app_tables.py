@@ -1,0 +1,41 @@
+"""The platform's own records in PostgreSQL: what users chose, and what was asked of whom. No market data.
+
+They are declared as those of :mod:`market.tables`, which hold what came from the market and what follows from it.
+"""
+
+from typing import Final
+
+from market.columns import Column, DataType, Store, Table
+
+WATCHLIST: Final = Table(
+    store=Store.POSTGRES,
+    layer="app",
+    name="watchlist",
+    grain="one row per symbol that history is collected of",
+    key=("symbol",),
+    columns=(
+        Column("symbol", DataType.TEXT, "Ticker, upper case."),
+        Column("added_at", DataType.TIMESTAMP, "When it was added."),
+    ),
+)
+COLLECTED_HISTORY: Final = Table(
+    store=Store.POSTGRES,
+    layer="app",
+    name="collected_history",
+    grain="one row per source, symbol and interval that history was asked for",
+    key=("source", "symbol", "interval"),
+    columns=(
+        Column("source", DataType.TEXT, "Feed that was asked."),
+        Column("symbol", DataType.TEXT, "Ticker, upper case."),
+        Column("interval", DataType.TEXT, "Length of the bars: 1d, 1h, 15m, 5m or 1m."),
+        Column(
+            "covered",
+            DataType.SPANS,
+            "Of which time all bars that the source has are in the lake: the sessions that it was asked for.",
+        ),
+        Column("is_unknown", DataType.BOOLEAN, "Whether the source did not know the symbol when it was asked last."),
+        Column("asked_at", DataType.TIMESTAMP, "When it was asked last."),
+    ),
+)
+
+APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY)

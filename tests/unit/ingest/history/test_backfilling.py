@@ -1,0 +1,208 @@
+"""What was fetched is published, and remembered only once the lake has it."""
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ingest.history import backfill
+from ingest.history.backfill import Offsets, Progress, Summary, run_backfill
+from ingest.history.fetch import Pace
+from ingest.history.plan import Plan, make_plan
+from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceBusyError, SourceError
+from market.errors import ServiceError
+from market.records import Bar
+from market.sessions import Session, sessions_between
+from warehouse.history import Collected
+
+SESSIONS = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 11)))
+PLACE = ("market.bars.v1", 0)
+
+
+def bar(symbol: str, session: Session, **others: Decimal) -> Bar:
+    prices = {name: Decimal(100) for name in ("open", "high", "low", "close")}
+    return Bar("played", symbol, "1d", round(session.open_at.timestamp()) * 1_000_000, **{**prices, **others}, volume=5)
+
+
+@dataclass
+class PlayedSource:
+    """Has a bar of each session of every symbol, but for what it is told."""
+
+    answers: dict[str, Answer | Exception] = field(default_factory=dict)
+    on_ask: Callable[[Ask], None] = lambda _ask: None
+    name: str = "played"
+    limit: Limit | None = None
+    at_once: int = 1
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        return {"1d": Offer("1d")}
+
+    def check(self) -> None:
+        """It can always be asked."""
+
+    def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
+        pace()
+        self.on_ask(ask)
+        (symbol,) = ask.symbols
+        self.asked.append(symbol)
+        found = self.answers.get(symbol, Answer([bar(symbol, session) for session in ask.sessions]))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@dataclass
+class PlayedDoor:
+    """A broker and a lake that takes in so many bars at each look."""
+
+    at_each_look: int = 10**9
+    fails: Exception | None = None
+    published: list[Bar] = field(default_factory=list)
+    taken_in: int = 0
+    remembered: list[Collected] = field(default_factory=list)
+
+    def publish(self, bars: Sequence[Bar]) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.published += bars
+
+    def settle(self) -> Offsets:
+        return {PLACE: len(self.published)}
+
+    def arrived(self) -> Offsets:
+        self.taken_in = min(len(self.published), self.taken_in + self.at_each_look)
+        return {PLACE: self.taken_in}
+
+    def remember(self, collected: Collection[Collected]) -> None:
+        in_lake = {(found.symbol, found.ts) for found in self.published[: self.taken_in]}
+        for one in collected:
+            for session in one.sessions:
+                wanted = one.symbol, bar(one.symbol, session).ts
+                was_published = wanted in {(found.symbol, found.ts) for found in self.published}
+                assert wanted in in_lake or not was_published, "remembered before the lake had it"
+        self.remembered += collected
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+def plan_of(*symbols: str) -> Plan:
+    return make_plan(
+        symbols, SESSIONS, {symbol: [(0, 5)] for symbol in symbols}, Offer("1d"), today=date(2013, 10, 14), limit=None
+    )
+
+
+def run(
+    source: PlayedSource,
+    door: PlayedDoor,
+    plan: Plan,
+    tmp_path: Path,
+    stop: threading.Event,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> Summary:
+    pace = Pace(None, tmp_path / "limits.sqlite", stop)
+    return run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
+
+
+@pytest.mark.parametrize("at_each_look", [1, 7, 10**9])
+def test_everything_is_published_and_remembered_when_the_lake_has_it(
+    tmp_path: Path, stop: threading.Event, at_each_look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(backfill, "_POLL_SECONDS", 0.0)
+    source, door = PlayedSource(), PlayedDoor(at_each_look)
+    seen: list[Progress] = []
+    summary = run(source, door, plan_of("SPY", "IBM"), tmp_path, stop, on_progress=seen.append)
+    assert (summary.is_done, summary.bars, summary.requests) == (True, 10, 2)
+    assert {(one.symbol, len(one.sessions)) for one in door.remembered} == {("SPY", 5), ("IBM", 5)}
+    assert {symbol: (r.asked, r.collected, r.bars) for symbol, r in summary.symbols.items()} == {
+        "SPY": (5, 5, 5),
+        "IBM": (5, 5, 5),
+    }
+    assert seen[-1] == Progress(answered=2, asks=2, bars=10, waiting=0)
+
+
+def test_a_symbol_without_any_bar_is_remembered_all_the_same(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor()
+    summary = run(PlayedSource({"NEW": Answer([])}), door, plan_of("NEW"), tmp_path, stop)
+    assert [one.symbol for one in door.remembered] == ["NEW"]
+    assert (summary.is_done, summary.bars) == (True, 0)
+
+
+def test_a_symbol_that_the_source_does_not_know_is_said_and_remembered(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor()
+    summary = run(
+        PlayedSource({"NOPE": Answer([], unknown=frozenset({"NOPE"}))}), door, plan_of("NOPE", "SPY"), tmp_path, stop
+    )
+    assert [(one.symbol, one.is_unknown) for one in door.remembered] == [("NOPE", True), ("SPY", False)]
+    assert (summary.is_done, summary.symbols["NOPE"].is_unknown, summary.symbols["SPY"].is_done) == (False, True, True)
+
+
+def test_bad_bars_are_counted_and_left_out_and_asked_for_again_another_time(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    bars = [bar("BAD", session) for session in SESSIONS]
+    bars[2] = bar("BAD", SESSIONS[2], low=Decimal(101))
+    source = PlayedSource({"BAD": Answer(bars, [Problem("BAD", "not_a_number", "open is NaN")])})
+    door = PlayedDoor()
+    summary = run(source, door, plan_of("BAD", "SPY"), tmp_path, stop)
+    result = summary.symbols["BAD"]
+    assert result.problem_counts == {"not_a_number": 1, "prices_out_of_order": 1}
+    assert (result.bars, result.collected, result.is_done) == (4, 0, False)
+    assert [one.symbol for one in door.remembered] == ["SPY"]
+    assert len(door.published) == 9
+
+
+def test_a_source_that_does_not_answer_costs_its_symbol_only(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor()
+    source = PlayedSource({"IBM": SourceBusyError("no answer within 10 s", 0.0)})
+    summary = run(source, door, plan_of("IBM", "SPY"), tmp_path, stop)
+    assert (summary.symbols["IBM"].reason, summary.symbols["IBM"].is_done) == ("no answer within 10 s", False)
+    assert [one.symbol for one in door.remembered] == ["SPY"]
+
+
+def test_what_was_answered_before_a_source_refuses_is_kept(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor()
+    with pytest.raises(SourceError, match="plan"):
+        run(
+            PlayedSource({"IBM": SourceError("your plan does not allow it")}),
+            door,
+            plan_of("SPY", "IBM"),
+            tmp_path,
+            stop,
+        )
+    assert [one.symbol for one in door.remembered] == ["SPY"]
+
+
+def test_a_stop_keeps_what_was_answered(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor()
+    source = PlayedSource(on_ask=lambda ask: stop.set() if ask.symbols == ("IBM",) else None)
+    summary = run(source, door, plan_of("SPY", "IBM", "AAPL"), tmp_path, stop)
+    assert source.asked == ["SPY", "IBM"]
+    assert ([one.symbol for one in door.remembered], summary.stopped, summary.is_done) == (["SPY", "IBM"], True, False)
+
+
+def test_a_lake_that_takes_in_nothing_is_not_waited_for_for_ever(
+    tmp_path: Path, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "LAKE_SECONDS", 0.2)
+    door = PlayedDoor(at_each_look=0)
+    with pytest.raises(ServiceError, match=r"not taken in 5 bars .* Run the same command again"):
+        run(PlayedSource(), door, plan_of("SPY"), tmp_path, stop)
+    assert door.remembered == []
+
+
+def test_a_broker_that_takes_nothing_ends_it_and_nothing_is_remembered(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor(fails=ServiceError("the broker is gone"))
+    with pytest.raises(ServiceError, match="gone"):
+        run(PlayedSource(), door, plan_of("SPY", "IBM"), tmp_path, stop)
+    assert door.remembered == []

@@ -1,0 +1,138 @@
+"""A source is asked within its limit, again if it is busy, and not for ever."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from ingest.history.fetch import ATTEMPTS, MOST_FAILURES, Fetched, Pace, fetch_all
+from ingest.history.source import Answer, Ask, Limit, Offer, SourceBusyError, SourceError
+from market.sessions import sessions_between
+
+SESSIONS = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 7)))
+
+
+def asks(count: int) -> list[Ask]:
+    return [Ask((f"S{number}",), "1d", SESSIONS) for number in range(count)]
+
+
+@dataclass
+class PlayedSource:
+    """Answers as it is told: by symbol the errors that come before the answer."""
+
+    errors: dict[str, list[Exception]] = field(default_factory=dict)
+    at_once: int = 1
+    name: str = "played"
+    limit: Limit | None = None
+    asked: list[str] = field(default_factory=list)
+    most_at_once: int = 0
+    gate: threading.Barrier | None = None
+
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        return {"1d": Offer("1d")}
+
+    def check(self) -> None:
+        """It can always be asked."""
+
+    def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
+        pace()
+        self.asked.append(ask.symbols[0])
+        if self.gate is not None:
+            self.gate.wait(timeout=10)
+        errors = self.errors.get(ask.symbols[0])
+        if errors:
+            raise errors.pop(0)
+        return Answer([])
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def pace(tmp_path: Path, stop: threading.Event) -> Iterator[Pace]:
+    pace = Pace(None, tmp_path / "limits.sqlite", stop)
+    yield pace
+    pace.close()
+
+
+def busy(seconds: float = 0.0) -> SourceBusyError:
+    return SourceBusyError("come back later", seconds)
+
+
+def outcomes(found: Iterator[Fetched]) -> dict[str, bool]:
+    return {one.ask.symbols[0]: one.answer is not None for one in found}
+
+
+def test_a_busy_source_is_asked_again_until_it_answers(pace: Pace, stop: threading.Event) -> None:
+    source = PlayedSource({"S1": [busy(), busy()]})
+    assert outcomes(fetch_all(source, asks(3), pace, stop)) == {"S0": True, "S1": True, "S2": True}
+    assert (source.asked, pace.requests) == (["S0", "S1", "S1", "S1", "S2"], 5)
+
+
+def test_an_ask_is_given_up_after_some_attempts_and_the_others_go_on(pace: Pace, stop: threading.Event) -> None:
+    source = PlayedSource({"S0": [busy() for _ in range(100)]})
+    found = list(fetch_all(source, asks(2), pace, stop))
+    assert [(one.answer is not None, one.reason) for one in found] == [(False, "come back later"), (True, "")]
+    assert source.asked.count("S0") == ATTEMPTS
+
+
+def test_a_source_that_is_down_is_not_asked_for_everything(pace: Pace, stop: threading.Event) -> None:
+    source = PlayedSource({f"S{number}": [busy() for _ in range(100)] for number in range(100)})
+    found = list(fetch_all(source, asks(100), pace, stop))
+    assert len(found) == 100
+    assert not any(one.answer for one in found)
+    assert len(set(source.asked)) == MOST_FAILURES
+    assert "not asked any more" in found[-1].reason
+
+
+def test_a_source_that_refuses_ends_everything(pace: Pace, stop: threading.Event) -> None:
+    source = PlayedSource({"S1": [SourceError("the key is wrong")]})
+    with pytest.raises(SourceError, match="the key is wrong"):
+        list(fetch_all(source, asks(5), pace, stop))
+    assert source.asked == ["S0", "S1"]
+
+
+def test_as_many_requests_are_under_way_as_the_source_takes(pace: Pace, stop: threading.Event) -> None:
+    source = PlayedSource(at_once=4, gate=threading.Barrier(4))  # four have to meet before any goes on
+    assert len(outcomes(fetch_all(source, asks(8), pace, stop))) == 8
+
+
+def test_a_stop_ends_waits_and_asks_for_nothing_more(pace: Pace, stop: threading.Event) -> None:
+    source = PlayedSource({"S1": [busy(3600)]})
+    found = []
+    for one in fetch_all(source, asks(9), pace, stop):
+        found.append(one.ask.symbols[0])
+        threading.Timer(0.2, stop.set).start()
+    assert found == ["S0"]
+    assert source.asked == ["S0", "S1"]
+
+
+def test_the_limit_is_kept_and_used(tmp_path: Path, stop: threading.Event) -> None:
+    pace = Pace(Limit(10, 0.5), tmp_path / "limits.sqlite", stop)
+    moments = []
+    for _ in range(31):
+        pace()
+        moments.append(time.monotonic())
+    pace.close()
+    # In no half second more than ten, but for the clock's grain; and the thirty-first may pass after one and a half.
+    assert all(later - earlier > 0.48 for earlier, later in zip(moments, moments[10:], strict=False))
+    assert moments[-1] - moments[0] < 2.5
+
+
+def test_the_limit_is_kept_by_a_process_that_is_started_again(tmp_path: Path, stop: threading.Event) -> None:
+    first = Pace(Limit(3, 1.0), tmp_path / "limits.sqlite", stop)
+    begun = time.monotonic()
+    for _ in range(3):
+        first()
+    first.close()
+    second = Pace(Limit(3, 1.0), tmp_path / "limits.sqlite", stop)
+    second()
+    second.close()
+    assert time.monotonic() - begun > 0.9

@@ -1,0 +1,147 @@
+"""Which history is missing: the sessions of the calendar minus what the lake has, and minus what sources were asked for.
+
+A session is had when the lake has every bar that the calendar expects of it, or when the source was asked for it and everything
+that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
+
+from market.records import DAILY, INTERVALS
+from market.sessions import Session
+from market.settings import Settings
+from warehouse.connection import connect
+
+_APPLICATION: Final = "tapehouse history"
+_MISSING: Final = """
+with days as (
+    select session_date, open_at, row_number() over (order by session_date) - 1 as number,
+        case when %(seconds)s::int is null then 1
+            else ceil(extract(epoch from close_at - open_at) / %(seconds)s) end as expected
+    from lake.sessions
+    where session_date between %(start)s and %(end)s and post_close_at <= %(until)s
+), asked as (
+    select symbol, covered
+    from unnest(%(symbols)s::text[]) as symbol
+    left join (
+        select symbol, covered from app.collected_history where source = %(source)s and interval = %(interval)s
+    ) as history using (symbol)
+), stored as (
+    select symbol, session_date, count(*) as bars
+    from lake.vendor_bars
+    where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+        and session_date between %(start)s and %(end)s
+    group by symbol, session_date
+)
+select symbol, range_agg(int4range(number::int, number::int + 1))
+from asked
+cross join days
+left join stored using (symbol, session_date)
+where (covered @> open_at) is not true and coalesce(bars, 0) < expected
+group by symbol
+"""
+_REMEMBER: Final = """
+insert into app.collected_history as known (source, symbol, interval, covered, is_unknown, asked_at)
+values (%(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s)
+on conflict (source, symbol, interval) do update set
+    covered = known.covered + excluded.covered,
+    is_unknown = excluded.is_unknown,
+    asked_at = excluded.asked_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Some adjoining sessions of a symbol of which everything that a source has is in the lake."""
+
+    symbol: str
+    sessions: tuple[Session, ...]
+    is_unknown: bool = False
+
+
+def missing_sessions(
+    settings: Settings,
+    source: str,
+    interval: str,
+    symbols: Sequence[str],
+    *,
+    start: date,
+    end: date,
+    until: datetime,
+) -> dict[str, list[tuple[int, int]]]:
+    """Return by symbol which sessions are missing.
+
+    Parameters
+    ----------
+    settings
+        Says where the database is.
+    source, interval, symbols
+        Of whose bars.
+    start, end
+        The first and the last session, both included.
+    until
+        Sessions that were not over by then are not expected yet.
+
+    Returns
+    -------
+    dict
+        By symbol ranges of sessions, numbered from 0 at ``start``; the ends are excluded. Symbols without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {
+        "source": source,
+        "interval": interval,
+        "symbols": list(symbols),
+        "start": start,
+        "end": end,
+        "until": until,
+        "seconds": None if interval == DAILY else INTERVALS[interval],
+    }
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        rows = connection.execute(_MISSING, values).fetchall()
+    return {symbol: [(span.lower, span.upper) for span in spans] for symbol, spans in rows}
+
+
+def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> None:
+    """Note that everything that a source has of some sessions is in the lake.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    now = datetime.now(UTC)
+    with connect(settings, application_name=_APPLICATION) as connection:
+        for one in sorted(collected, key=lambda one: one.symbol):
+            span = Range(one.sessions[0].pre_open_at, one.sessions[-1].post_close_at)
+            values: Mapping[str, Any] = {
+                "source": source,
+                "interval": interval,
+                "symbol": one.symbol,
+                "covered": Multirange([span]),
+                "is_unknown": one.is_unknown,
+                "now": now,
+            }
+            connection.execute(_REMEMBER, values)
+
+
+def forget(settings: Settings, source: str, interval: str, symbols: Sequence[str]) -> None:
+    """Forget that a source was asked: what the lake has counts still.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    query = "delete from app.collected_history where source = %s and interval = %s and symbol = any(%s)"
+    with connect(settings, application_name=_APPLICATION) as connection:
+        connection.execute(query, (source, interval, list(symbols)))
