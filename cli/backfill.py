@@ -1,6 +1,5 @@
 """``./run backfill``: fetch what is missing of the past, and nothing else."""
 
-import signal
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from cli.replay import LINE_EVERY_SECONDS, parse_day
+from cli.signals import setting
 from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def backfill(
         return
     stop = threading.Event()
     with (
-        _stopping(stop) as stopped_by,
+        setting(stop, second_ends=True) as stopped_by,
         BarsDoor(settings, source.name, interval) as door,
         _progress(plan) as on_progress,
     ):
@@ -169,25 +169,6 @@ def _spans(plan: "Plan") -> dict[str, tuple[date, date]]:
 
 def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[list[int]]:
-    """Set the event on Ctrl-C and SIGTERM, and yield the list that the signal's number is put into; a second one ends at once."""
-    received: list[int] = []
-
-    def end(number: int, _frame: object) -> None:
-        if received:
-            raise SystemExit(128 + number)
-        received.append(number)
-        stop.set()
-
-    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

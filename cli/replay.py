@@ -1,6 +1,5 @@
 """``./run replay``: publish a feed's records to the platform that runs."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cli.signals import setting
 
 if TYPE_CHECKING:
     from ingest.feeds import FeedRequest
@@ -56,7 +57,7 @@ def replay(
     request = _request(settings, path=path, symbols=symbols, start=start, end=end, kinds=kinds, seed=seed)
     times = parse_speed(speed)
     stop_event = Event()
-    with _stopping(stop_event) as stopped_by, publishing_progress() as on_progress:
+    with setting(stop_event) as stopped_by, publishing_progress() as on_progress:
         summary = publish(
             settings.require_kafka(), source, request, speed=times, on_progress=on_progress, stop_event=stop_event
         )
@@ -143,23 +144,6 @@ def show_summary(summary: "PublishSummary") -> None:
     rate = summary.acknowledged / summary.seconds if summary.seconds else 0.0
     table.add_row(*(f"{count:,}" for count in counts), f"{summary.seconds:.1f}", f"{rate:,.0f}")
     Console().print(table)
-
-
-@contextmanager
-def _stopping(stop_event: Event) -> Iterator[list[int]]:
-    """Set the event on Ctrl-C and SIGTERM, and yield the list that the signal's number is put into."""
-    received: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        received.append(number)
-        stop_event.set()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Ctrl-C and its kin for the commands that run the platform: the first asks to stop, the second hurries."""
+"""Ctrl-C and its kin: the first asks to stop, the second hurries."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from types import FrameType
 from typing import Final
 
@@ -56,3 +57,25 @@ class StopSignals:
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+@contextmanager
+def setting(stop: Event, *, second_ends: bool = False) -> Iterator[list[int]]:
+    """Set the event on Ctrl-C and SIGTERM while the block runs, and yield the list that the signals' numbers are put into.
+
+    With ``second_ends`` another signal ends the process at once.
+    """
+    received: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if received and second_ends:
+            raise SystemExit(128 + number)
+        received.append(number)
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
