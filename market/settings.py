@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     alpaca_data_feed: str = Field(
         "iex", pattern="^(iex|sip|delayed_sip|otc)$", validation_alias="TAPEHOUSE_ALPACA_DATA_FEED"
     )
+    intraday_days: int = Field(549, ge=0, validation_alias="TAPEHOUSE_INTRADAY_DAYS")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")

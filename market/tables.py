@@ -10,6 +10,7 @@ from market.columns import Column as Column  # noqa: PLC0414 - whoever reads tab
 from market.columns import DataType as DataType  # noqa: PLC0414
 from market.columns import Store as Store  # noqa: PLC0414
 from market.columns import Table as Table  # noqa: PLC0414
+from market.tiers import PG_TIERS
 
 _LEDGER: Final = (
     Column("topic", DataType.TEXT, "Kafka topic of the message."),
@@ -271,6 +272,7 @@ PG_BAR_SESSIONS: Final = Table(
         Column("session_date", DataType.DATE, "Session of the exchange calendar."),
         Column("bar_count", DataType.BIGINT, "1-minute bars of the session."),
         Column("newest_bar_at", DataType.TIMESTAMP, "Start of the newest bar; null without bars.", nullable=True),
+        Column("revised_at", DataType.TIMESTAMP, "Newest revised_at of a bar; null without bars.", nullable=True),
         Column(
             "change_number", DataType.BIGINT, "Another number after every change of a bar; compare for equality only."
         ),
@@ -392,6 +394,7 @@ POSTGRES_TABLES: Final = (
     PG_VENDOR_BARS,
     PG_LATEST_QUOTES,
     PG_SESSIONS,
+    PG_TIERS,
     PG_STREAM_OFFSETS,
     PG_STREAM_BATCHES,
 )

@@ -12,11 +12,12 @@ from orchestration.assets.lake import stream_assets
 from orchestration.assets.laws import law_checks
 from orchestration.assets.marts import mart_assets
 from orchestration.assets.recomputed import recomputed_sessions
+from orchestration.assets.tiers import tier_assets, tier_checks
 from orchestration.dbt import Dbt
 from orchestration.jobs import build_jobs
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
-from orchestration.schedules import intraday_marts, nightly_recompute, nightly_verify, session_close
+from orchestration.schedules import intraday_marts, nightly_recompute, nightly_tiers, nightly_verify, session_close
 from orchestration.sensors import lake_progress
 
 
@@ -42,10 +43,10 @@ def build_definitions(
     settings = settings or connected_settings(load_settings())
     marts = mart_assets(Dbt(settings).manifest())
     return dg.Definitions(
-        assets=[*stream_assets(settings), sample_daily_bars, recomputed_sessions, marts],
-        asset_checks=[law_checks],
+        assets=[*stream_assets(settings), sample_daily_bars, recomputed_sessions, tier_assets(settings), marts],
+        asset_checks=[law_checks, tier_checks],
         jobs=[*build_jobs(marts), run_retention],
-        schedules=[session_close, intraday_marts, nightly_recompute, nightly_verify, nightly_retention],
+        schedules=[session_close, intraday_marts, nightly_recompute, nightly_verify, nightly_tiers, nightly_retention],
         sensors=[lake_progress],
         resources={**default_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,

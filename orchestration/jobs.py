@@ -6,11 +6,13 @@ import dagster as dg
 
 from orchestration.assets.keys import RECOMPUTED_SESSIONS, Group
 from orchestration.assets.laws import law_checks
+from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
 HISTORY: Final = "history"
 MARTS: Final = "marts"
 RUN_RETENTION: Final = "run_retention"
 RECOMPUTE: Final = "recompute"
+TIERS: Final = "tiers"
 VERIFY: Final = "verify"
 
 _LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
@@ -21,7 +23,7 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     """Return the jobs.
 
     ``history`` publishes the daily bars, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions
-    out again, and ``verify`` proves the laws.
+    out again, ``tiers`` removes what the marts keep no longer, and ``verify`` proves the laws.
     """
     return [
         dg.define_asset_job(
@@ -42,6 +44,14 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             description="Works a range of sessions out again from bronze, compares, and repairs what differs.",
             executor_def=dg.in_process_executor,
             tags={"dagster/max_runtime": str(_LONGEST_RECOMPUTE_SECONDS)},
+        ),
+        dg.define_asset_job(
+            TIERS,
+            selection=dg.AssetSelection.assets(TIERS_KEY)
+            | dg.AssetSelection.assets(marts)
+            | dg.AssetSelection.checks(tier_checks),
+            description="Moves the tiers of the marts on, removes what they keep no longer, and checks them.",
+            executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
             VERIFY,

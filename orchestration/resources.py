@@ -13,12 +13,14 @@ from ingest.topics import beginning_offsets, end_offsets
 from market.records import Bar, Record
 from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
+from market.tiers import Tier
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
 from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
 from warehouse.progress import wait_for_offsets
+from warehouse.tiers import Held, Uncollected, held, move_tiers, uncollected
 
 Offsets = Mapping[tuple[str, int], int]
 
@@ -97,6 +99,25 @@ class Laws:
 
 
 @dataclass(frozen=True, slots=True)
+class TierStore:
+    """How far back the marts go."""
+
+    settings: Settings
+
+    def move(self, keep_from: Mapping[str, datetime | None], now: datetime) -> None:
+        """Say by tier since when it keeps sessions; ``None`` keeps all."""
+        move_tiers(self.settings, keep_from, now)
+
+    def held(self) -> Held:
+        """Return what the tier of intraday bars holds."""
+        return held(self.settings)
+
+    def uncollected(self, tier: Tier, now: datetime) -> list[Uncollected]:
+        """Return what a tier lacks of the symbols of the watchlist."""
+        return uncollected(self.settings, tier, now)
+
+
+@dataclass(frozen=True, slots=True)
 class SampleHistory:
     """The real daily bars that come with the package of the feed ``sample``."""
 
@@ -123,5 +144,6 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "sample_history": SampleHistory(),
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
+        "tier_store": TierStore(settings),
         "dbt": Dbt(settings),
     }

@@ -8,7 +8,7 @@ import dagster as dg
 
 from market.sessions import EXCHANGE_ZONE, Session, find_session
 from orchestration.assets.recomputed import recomputed_until
-from orchestration.jobs import MARTS, RECOMPUTE, VERIFY
+from orchestration.jobs import MARTS, RECOMPUTE, TIERS, VERIFY
 from orchestration.partitions import adjoining
 from orchestration.resources import Lake
 
@@ -20,6 +20,8 @@ RECOMPUTE_CRON: Final = "30 20 * * *"
 """Exchange time: the post segment of a whole day has ended half an hour before. Weekends too: then history may come in."""
 VERIFY_CRON: Final = "30 21 * * *"
 """After the deep path."""
+TIERS_CRON: Final = "0 3 * * *"
+"""While nobody trades."""
 
 UNDER_WAY: Final = [
     dg.DagsterRunStatus.QUEUED,
@@ -119,6 +121,16 @@ nightly_verify = dg.ScheduleDefinition(
     execution_timezone=str(EXCHANGE_ZONE),
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Proves the laws over the data at hand once a day.",
+)
+
+
+nightly_tiers = dg.ScheduleDefinition(
+    name="nightly_tiers",
+    job_name=TIERS,
+    cron_schedule=TIERS_CRON,
+    execution_timezone=str(EXCHANGE_ZONE),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Moves the tiers of the marts on by a day, removes what they keep no longer, and checks them.",
 )
 
 

@@ -130,7 +130,9 @@ def _check_identities(findings: Findings, table: tables.Table, found: pl.DataFra
 
 def _count_bars(bars: pl.DataFrame) -> pl.DataFrame:
     counted = bars.group_by(tables.PG_BAR_SESSIONS.key).agg(
-        pl.len().cast(pl.Int64).alias("bar_count"), pl.col("bar_at").max().alias("newest_bar_at")
+        pl.len().cast(pl.Int64).alias("bar_count"),
+        pl.col("bar_at").max().alias("newest_bar_at"),
+        pl.col("revised_at").max(),
     )
     return counted.select(*BAR_SESSION_SCHEMA)
 

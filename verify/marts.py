@@ -11,6 +11,7 @@ import polars as pl
 from market import tables
 from market.records import INTERVALS
 from market.sessions import Session
+from market.tiers import INTRADAY as INTRADAY_TIER
 from verify.comparison import compare
 from verify.lake import Lake
 from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
@@ -37,6 +38,7 @@ class MartProof:
     def __init__(self, findings: Findings, lake: Lake, published: Published) -> None:
         self._findings = findings
         self._through = published.intraday_known_through()
+        self._keep_from = published.keep_from(INTRADAY_TIER.name)
         self._tapes = Tapes(lake, self._through)
 
     def check(self, revisions: pl.DataFrame, in_mart: pl.DataFrame | None, session: Session | None) -> None:
@@ -55,7 +57,7 @@ class MartProof:
             return
         self._findings.count("mart_bars", in_mart.height)
         origins = origins_of(in_mart, ["symbol"])
-        known = newest_revisions(until(revisions, self._through))
+        known = self._kept(newest_revisions(until(revisions, self._through)), in_mart)
         lengths = [] if session is None else [longer(known, *length, session) for length in INTERVALS.items()]
         shown = [self._tapes.finish(of_one_origin(bars, origins, ["symbol"]), in_mart, _KEY) for bars in lengths]
         compare(
@@ -69,3 +71,18 @@ class MartProof:
         )
         later = after(newest_revisions(revisions), self._through).rename({"source": "origin"})
         self._findings.count("mart_bars_behind", of_one_origin(later, origins, ["symbol"]).height)
+
+    def _kept(self, bars: pl.DataFrame, in_mart: pl.DataFrame) -> pl.DataFrame:
+        """Return the bars that the mart has to have: of sessions that are young, or were changed of late, or are there still.
+
+        A session that is kept no longer goes with the next build; until then it is there, and has to be right.
+        """
+        if self._keep_from is None:
+            return bars
+        is_young = pl.col("session_date") >= self._keep_from.date()
+        was_changed = pl.col("revised_at").max().over("source", "symbol", "session_date") >= self._keep_from
+        is_there = pl.col("symbol").is_in(in_mart.get_column("symbol").unique().implode())
+        kept = bars.filter(is_young | was_changed | is_there)
+        expired = bars.filter(~(is_young | was_changed))
+        self._findings.count("mart_sessions_expired", expired.select("symbol").unique().height)
+        return kept

@@ -25,6 +25,7 @@ from market.tables import (
     DataType,
     Table,
 )
+from market.tiers import PG_TIERS
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
 from warehouse.connection import connect
@@ -134,6 +135,9 @@ class Published(Protocol):
     def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
         """Return the mart's intraday bars of a session (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
 
+    def keep_from(self, tier: str) -> datetime | None:
+        """Return since when sessions and changes of them are kept by a tier of the marts; ``None`` if all are."""
+
     def intraday_known_through(self) -> datetime | None:
         """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
 
@@ -225,6 +229,15 @@ class PostgresSnapshot:
         if session_date is None:
             return self._mart(INTRADAY, MART_SCHEMA, f" where {_SESSION} is null")
         return self._mart(INTRADAY, MART_SCHEMA, " where session_date = %s", session_date)
+
+    def keep_from(self, tier: str) -> datetime | None:
+        """Return since when sessions and changes of them are kept by a tier of the marts; ``None`` if all are."""
+        name = PG_TIERS.qualified_name
+        if not _exists(self._connection, name):
+            return None
+        query = f"select max({_finite('kept_since_at')}) from {name} where tier = %s"  # noqa: S608 - a declared name
+        found: datetime | None = self._connection.execute(query, (tier,)).fetchone()[0]
+        return found
 
     def intraday_known_through(self) -> datetime | None:
         """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""

@@ -8,16 +8,21 @@ from typing import Final, Self
 from ingest.feeds.csv.history import CsvHistory
 from ingest.history.plan import Plan, make_plan
 from ingest.history.source import HistorySource
+from market import tiers
 from market.errors import FeedError, UsageError
 from market.instruments import parse_symbols
 from market.records import DAILY, INTERVALS
 from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, Session, sessions_between
 from market.settings import Settings
+from market.tiers import COLLECTED_DAYS
 from warehouse.history import missing_sessions
 from warehouse.watchlist import watched
 
-KEPT_DAYS: Final = {DAILY: 3_653, **dict.fromkeys(INTERVALS, 549)}
-"""How far back history is collected if nothing is said: ten years of days, eighteen months of the rest."""
+KEPT_DAYS: Final = {
+    DAILY: COLLECTED_DAYS[tiers.DAILY.name],
+    **dict.fromkeys(INTERVALS, COLLECTED_DAYS[tiers.INTRADAY.name]),
+}
+"""How many days back history is collected if nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)

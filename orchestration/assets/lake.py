@@ -35,6 +35,7 @@ from market.tables import (
     Store,
     Table,
 )
+from market.tiers import PG_TIERS
 from market.topics import BARS, TOPICS, Topic
 from orchestration.assets.keys import OWNER, SAMPLE_DAILY_BARS, Group, table_key, topic_key
 from orchestration.freshness import POLICIES
@@ -58,16 +59,23 @@ UPSTREAM: Final[Mapping[Table, tuple[Table | Topic, ...]]] = MappingProxyType(
         PG_VENDOR_BARS: (VENDOR_BARS,),
         PG_LATEST_QUOTES: (QUOTES,),
         PG_SESSIONS: (),
+        PG_TIERS: (),
         PG_STREAM_OFFSETS: (MESSAGES,),
         PG_STREAM_BATCHES: (MESSAGES,),
     }
 )
 """What each table is made from."""
 
+_FILLED_BY_OTHERS: Final = {
+    PG_SESSIONS: "Filled from the exchange calendar.",
+    PG_TIERS: "Filled every night: what is older goes with the next build of the marts.",
+}
+
 
 def stream_assets(settings: Settings) -> list[dg.AssetSpec]:
-    """Return the external assets: every topic and every table."""
-    return [*(_topic_spec(topic) for topic in TOPICS), *(_table_spec(table, settings) for table in TABLES)]
+    """Return the external assets: every topic and every table that the stream fills."""
+    tables = (table for table in TABLES if table != PG_TIERS)  # a run fills that one
+    return [*(_topic_spec(topic) for topic in TOPICS), *(table_spec(table, settings) for table in tables)]
 
 
 def _topic_spec(topic: Topic) -> dg.AssetSpec:
@@ -87,7 +95,8 @@ def _topic_spec(topic: Topic) -> dg.AssetSpec:
     )
 
 
-def _table_spec(table: Table, settings: Settings) -> dg.AssetSpec:
+def table_spec(table: Table, settings: Settings) -> dg.AssetSpec:
+    """Return what Dagster shows of a table: where it is, its grain, key and columns, and what it comes from."""
     is_lake = table.store is Store.LAKE
     location = {"dagster/uri": f"{settings.lake}/{table.path}"} if is_lake else {}
     return dg.AssetSpec(
@@ -111,7 +120,7 @@ def _table_spec(table: Table, settings: Settings) -> dg.AssetSpec:
 
 def _description(table: Table) -> str:
     kept = f"kept for {table.retention_days} days" if table.retention_days else "kept for ever"
-    filled = "Filled from the exchange calendar." if table == PG_SESSIONS else "Filled by the stream."
+    filled = _FILLED_BY_OTHERS.get(table, "Filled by the stream.")
     return f"{table.grain[0].upper()}{table.grain[1:]}; {kept}. {filled}"
 
 

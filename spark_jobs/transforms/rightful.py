@@ -110,12 +110,15 @@ def sessions_with_bars(bars: pl.DataFrame, said: pl.DataFrame | None = None) -> 
     """
     key = PG_BAR_SESSIONS.key
     found = bars.group_by(key).agg(
-        pl.len().cast(pl.Int64).alias("bar_count"), pl.col("bar_at").max().alias("newest_bar_at")
+        pl.len().cast(pl.Int64).alias("bar_count"),
+        pl.col("bar_at").max().alias("newest_bar_at"),
+        pl.col("revised_at").max(),
     )
     if said is None:
         return found
     without = said.select(key).unique().join(found, on=key, how="anti")
-    nothing = pl.lit(0, pl.Int64).alias("bar_count"), pl.lit(None, MOMENT).alias("newest_bar_at")
+    none = (pl.lit(None, MOMENT).alias(name) for name in ("newest_bar_at", "revised_at"))
+    nothing = pl.lit(0, pl.Int64).alias("bar_count"), *none
     return pl.concat([found, without.with_columns(*nothing)])
 
 

@@ -66,6 +66,7 @@ IMPOSSIBLE = (
     "update lake.trading_halts set changed_at = 'infinity' where symbol = 'IBM'",
     "update lake.latest_quotes set bid = 'NaN', ask_at = 'infinity' where symbol = 'MSFT'",
     "update lake.bar_sessions set newest_bar_at = '-infinity' where symbol = 'IBM'",
+    "update lake.bar_sessions set revised_at = revised_at + interval '1 hour' where symbol = 'SPY'",
 )
 """Values that no right row can hold, and that cannot be read as they are."""
 LATEST = (
@@ -120,9 +121,8 @@ def published(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def counted_bars(settings: Settings) -> list[tuple[Any, ...]]:
-    question = (
-        "select source, symbol, session_date, bar_count, newest_bar_at from lake.bar_sessions where bar_count <> 0"
-    )
+    columns = "source, symbol, session_date, bar_count, newest_bar_at, revised_at"
+    question = f"select {columns} from lake.bar_sessions where bar_count <> 0"
     with connect(settings) as connection:
         return sorted(connection.execute(question).fetchall())
 

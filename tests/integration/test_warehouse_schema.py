@@ -99,6 +99,21 @@ def test_a_new_column_is_added_beside_the_rows(
     migrate(settings_with_database)
 
 
+def test_when_sessions_changed_is_worked_out_of_what_is_there(
+    connection: psycopg.Connection[Any], settings_with_database: Settings
+) -> None:
+    connection.execute("truncate lake.bars_1m, lake.bar_sessions")
+    connection.execute(
+        f"insert into lake.bars_1m ({', '.join(PG_BARS.column_names)}) "
+        "select 'lean', 'IBM', t, '2013-10-07', 'regular', 1, 1, 1, 1, 1, 1, 1, 1, 0, null, 0, 0, 1, t + interval '1 day' "
+        "from generate_series('2013-10-07 14:00+00'::timestamptz, '2013-10-07 14:05+00', '1 minute') t"
+    )
+    connection.execute("alter table lake.bar_sessions drop column revised_at")
+    connection.execute("delete from app.schema_migrations where number = 6")
+    migrate(settings_with_database)
+    assert rows(connection, "select revised_at from lake.bar_sessions") == [(datetime(2013, 10, 8, 14, 5, tzinfo=UTC),)]
+
+
 def test_drift_is_refused_and_nothing_is_changed(
     connection: psycopg.Connection[Any], settings_with_database: Settings
 ) -> None:
@@ -158,19 +173,23 @@ def test_bar_sessions_stay_true_whoever_changes_the_bars(connection: psycopg.Con
                 [symbol, f"2013-10-07 23:{minute:02}+00", "2013-10-08 00:05+00"],
             )
         elif action == "update":
-            connection.execute("update lake.bars_1m set revision = revision + 1 where symbol = %s", [symbol])
+            connection.execute(
+                "update lake.bars_1m set revision = revision + 1, revised_at = clock_timestamp() where symbol = %s",
+                [symbol],
+            )
         elif action == "delete":
             connection.execute("delete from lake.bars_1m where symbol = %s and bar_at::date = '2013-10-08'", [symbol])
         else:
             connection.execute("truncate lake.bars_1m")
         actual = rows(
             connection,
-            "select source, symbol, session_date, count(*), max(bar_at) from lake.bars_1m group by 1, 2, 3 order by 1, 2, 3",
+            "select source, symbol, session_date, count(*), max(bar_at), max(revised_at) from lake.bars_1m "
+            "group by 1, 2, 3 order by 1, 2, 3",
         )
         noted = rows(
             connection,
-            "select source, symbol, session_date, bar_count, newest_bar_at from lake.bar_sessions where bar_count > 0 "
-            "order by 1, 2, 3",
+            "select source, symbol, session_date, bar_count, newest_bar_at, revised_at from lake.bar_sessions "
+            "where bar_count > 0 order by 1, 2, 3",
         )
         assert noted == actual, f"seed {seed}, step {step}, {action}"
         after = dict(rows(connection, "select (symbol, session_date)::text, change_number from lake.bar_sessions"))

@@ -9,13 +9,13 @@ as $$
 begin
     if tg_op = 'TRUNCATE' then
         update lake.bar_sessions
-        set bar_count = 0, newest_bar_at = null, change_number = nextval('lake.bar_change_number');
+        set bar_count = 0, newest_bar_at = null, revised_at = null, change_number = nextval('lake.bar_change_number');
     elsif tg_op = 'INSERT' then
         insert into lake.bar_sessions as known
-            (source, symbol, session_date, bar_count, newest_bar_at, change_number)
+            (source, symbol, session_date, bar_count, newest_bar_at, revised_at, change_number)
         select changed.*, nextval('lake.bar_change_number')
         from (
-            select source, symbol, session_date, count(*), max(bar_at)
+            select source, symbol, session_date, count(*), max(bar_at), max(revised_at)
             from new_bars
             group by source, symbol, session_date
             order by source, symbol, session_date
@@ -23,14 +23,18 @@ begin
         on conflict (source, symbol, session_date) do update set
             bar_count = known.bar_count + excluded.bar_count,
             newest_bar_at = greatest(known.newest_bar_at, excluded.newest_bar_at),
+            revised_at = greatest(known.revised_at, excluded.revised_at),
             change_number = excluded.change_number;
     elsif tg_op = 'UPDATE' then
         -- A bar keeps its key and session: an update changes values only (a moved bar is refused by the row trigger).
         update lake.bar_sessions as known
-        set change_number = nextval('lake.bar_change_number')
+        set
+            revised_at = greatest(known.revised_at, changed.revised_at),
+            change_number = nextval('lake.bar_change_number')
         from (
-            select distinct source, symbol, session_date
+            select source, symbol, session_date, max(revised_at) as revised_at
             from new_bars
+            group by source, symbol, session_date
             order by source, symbol, session_date
         ) as changed
         where known.source = changed.source
@@ -40,8 +44,8 @@ begin
         update lake.bar_sessions as known
         set
             bar_count = known.bar_count - changed.bars,
-            newest_bar_at = (
-                select max(bars.bar_at)
+            (newest_bar_at, revised_at) = (
+                select max(bars.bar_at), max(bars.revised_at)
                 from lake.bars_1m as bars
                 where bars.source = known.source
                     and bars.symbol = known.symbol

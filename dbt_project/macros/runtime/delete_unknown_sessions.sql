@@ -1,5 +1,5 @@
 {#-
-  Deletes the bars of the symbols' sessions that have no minute in the lake (somebody deleted them there, or put bars here):
+  Deletes the bars of the symbols' sessions that have no minute in the lake (somebody deleted them there, or put bars here), or are kept no longer:
   such a session gives the model no row, so that nothing would replace those that are there. It goes before the model, because
   a bar at a wrong session would keep the right one out. The sessions are looked up one after the other, by an index.
 -#}
@@ -26,7 +26,7 @@
         unknown as (
             select symbol, session_date from built
             except
-            select symbol, session_date from {{ ref('int_symbol_sessions') }}
+            select symbol, session_date from {{ ref('int_kept_sessions') }}
         )
         delete from {{ relation }} as bars
         using unknown

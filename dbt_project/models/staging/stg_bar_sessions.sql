@@ -19,6 +19,7 @@ renamed as (
         newest_bar_at,
 
         -- changes
+        revised_at,
         change_number
     from source
 

@@ -7,6 +7,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from market.tables import LAKE_TABLES, TABLES, Store
 from market.topics import TOPICS
 from orchestration.assets.keys import OWNER, table_key, topic_key
+from orchestration.assets.tiers import COLLECTED_CHECKS, KEPT_CHECK, TIERS_KEY
 from orchestration.freshness import POLICIES
 
 MARTS = ["marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
@@ -59,6 +60,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "marts",
         "recompute",
         "run_retention",
+        "tiers",
         "verify",
     ]
     assert {
@@ -67,6 +69,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "intraday_marts": ("*/2 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
+        "nightly_tiers": ("0 3 * * *", "America/New_York"),
         "nightly_verify": ("30 21 * * *", "America/New_York"),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
     }
@@ -83,7 +86,7 @@ def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
 
 def test_every_declared_table_and_topic_is_an_asset(graph: AssetGraph) -> None:
     declared = {table_key(table) for table in TABLES} | {topic_key(topic) for topic in TOPICS}
-    assert declared == graph.external_asset_keys
+    assert declared == graph.external_asset_keys | {TIERS_KEY}
     assert len(declared) == len(TABLES) + len(TOPICS)
 
 
@@ -135,6 +138,7 @@ def test_nothing_but_topics_and_the_calendar_comes_from_nowhere(graph: AssetGrap
         "kafka/market_quotes_v1",
         "kafka/market_trades_v1",
         "postgres/sessions",
+        "postgres/tiers",
     }
 
 
@@ -172,7 +176,10 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in history} == {"history/sample_daily_bars"}
     recompute = definitions.resolve_job_def("recompute").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in recompute} == {"lake/recomputed_sessions"}
-    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute)
+    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute) - {TIERS_KEY}
+    moved = definitions.resolve_job_def("tiers").asset_layer
+    assert moved.executable_asset_keys == {*marts, TIERS_KEY}
+    assert {check.name for check in moved.asset_graph.asset_check_keys} >= {KEPT_CHECK, *COLLECTED_CHECKS.values()}
     checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
     assert {check.asset_key.to_user_string() for check in checks} == {
         "lake/bronze_messages",

@@ -36,6 +36,7 @@ def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
         ([], "session is missing"),
         ([{"bar_count": 3}], "session differs"),
         ([{"newest_bar_at": None}], "session differs"),
+        ([{"revised_at": None}], "session differs"),
         ([{}, {"symbol": "ZZZ"}], "session should not be"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -163,6 +163,42 @@ def test_empty_marts_are_behind_by_everything(lake_with_marts: TinyLake) -> None
     _, bars = lake_with_marts.prove()
     assert bars.offending == []
     assert (bars.counts["mart_bars_behind"], bars.counts["mart_days_behind"]) == (2, 1)
+
+
+def forge_another_symbol(lake: TinyLake) -> None:
+    """Say of the rows of the mart that they are IBM's: SPY has none, and nothing stands behind those that are there."""
+    lake.published.mart_rows = [{**row, "symbol": "IBM"} for row in lake.published.mart_rows or []]
+
+
+def test_a_session_that_is_kept_no_longer_may_be_there_still(lake_with_marts: TinyLake) -> None:
+    lake_with_marts.published.kept_from["intraday"] = SECOND_BATCH + MINUTE
+    _, bars = lake_with_marts.prove()
+    assert (bars.offending, bars.counts["mart_sessions_expired"]) == ([], 1)
+
+
+def test_a_session_that_is_kept_no_longer_may_be_gone(lake_with_marts: TinyLake) -> None:
+    lake_with_marts.published.kept_from["intraday"] = SECOND_BATCH + MINUTE
+    forge_another_symbol(lake_with_marts)
+    _, bars = lake_with_marts.prove()
+    assert {row["symbol"] for row in bars.offending if "symbol" in row} == {"IBM"}
+
+
+def test_a_session_that_is_kept_no_longer_has_to_be_right_while_it_is_there(lake_with_marts: TinyLake) -> None:
+    lake_with_marts.published.kept_from["intraday"] = SECOND_BATCH + MINUTE
+    mart_row(lake_with_marts, "1h")["volume"] = 7
+    _, bars = lake_with_marts.prove()
+    assert [row["interval"] for row in bars.offending if "interval" in row] == ["1h"]
+
+
+@pytest.mark.parametrize("kept_from", [SECOND_BATCH, OPEN.replace(hour=0)])
+def test_an_old_session_that_was_changed_of_late_and_a_young_one_are_kept(
+    lake_with_marts: TinyLake, kept_from: datetime
+) -> None:
+    lake_with_marts.published.kept_from["intraday"] = kept_from
+    forge_another_symbol(lake_with_marts)
+    _, bars = lake_with_marts.prove()
+    assert {row["symbol"] for row in bars.offending if "symbol" in row} == {"IBM", "SPY"}
+    assert bars.counts["mart_sessions_expired"] == 0
 
 
 def pass_the_close(lake: TinyLake) -> None:

@@ -55,6 +55,7 @@ class FakePublished:
         self.halt_rows: list[Row] = []
         self.gap_rows: list[Row] | None = None
         self.gaps_through: datetime | None = None
+        self.kept_from: dict[str, datetime] = {}
         self.offsets: dict[Place, int] = {}
         self.offsets_now: dict[Place, int] | None = None
         self.batches: set[datetime] = set()
@@ -73,10 +74,11 @@ class FakePublished:
 
     def bar_sessions(self) -> pl.DataFrame:
         if self.session_rows is None:  # as triggers keep them
-            found: dict[tuple[Any, ...], list[datetime]] = {}
+            found: dict[tuple[Any, ...], list[tuple[datetime, datetime]]] = {}
             for row in self.bar_rows:
-                found.setdefault((row["source"], row["symbol"], row["session_date"]), []).append(row["bar_at"])
-            rows = [(*key, len(moments), max(moments)) for key, moments in found.items()]
+                key = row["source"], row["symbol"], row["session_date"]
+                found.setdefault(key, []).append((row["bar_at"], row["revised_at"]))
+            rows = [(*key, len(moments), *map(max, zip(*moments, strict=True))) for key, moments in found.items()]
             return pl.DataFrame(rows, schema=BAR_SESSION_SCHEMA, orient="row")
         return pl.DataFrame(self.session_rows, schema=BAR_SESSION_SCHEMA, orient="row")
 
@@ -96,6 +98,9 @@ class FakePublished:
         if self.mart_rows is None:
             return None
         return _of_mart(MART_SCHEMA, [row for row in self.mart_rows if row["session_date"] == session_date])
+
+    def keep_from(self, tier: str) -> datetime | None:
+        return self.kept_from.get(tier)
 
     def intraday_known_through(self) -> datetime | None:
         return max((row["revised_at"] for row in self.mart_rows or []), default=None)

@@ -23,7 +23,7 @@ symbol_sessions as (
         source,
         tape_at,
         md5(concat_ws('/', fingerprint, {{ logic_version() }}))::uuid as built_from
-    from {{ ref('int_symbol_sessions') }}
+    from {{ ref('int_kept_sessions') }}
 
 ),
 
