@@ -109,7 +109,7 @@ def test_when_sessions_changed_is_worked_out_of_what_is_there(
         "from generate_series('2013-10-07 14:00+00'::timestamptz, '2013-10-07 14:05+00', '1 minute') t"
     )
     connection.execute("alter table lake.bar_sessions drop column revised_at")
-    connection.execute("delete from app.schema_migrations where number = 6")
+    connection.execute("delete from app.schema_migrations where number = 7")
     migrate(settings_with_database)
     assert rows(connection, "select revised_at from lake.bar_sessions") == [(datetime(2013, 10, 8, 14, 5, tzinfo=UTC),)]
 
