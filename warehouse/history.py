@@ -51,13 +51,13 @@ with days as (
     from lake.sessions
     where session_date between %(start)s and %(end)s and post_close_at <= %(until)s
 )
-select symbol
-from unnest(%(symbols)s::text[]) as symbol
+select wanted.symbol
+from unnest(%(symbols)s::text[]) as wanted (symbol)
 cross join days
 left join app.collected_history as history
-    on history.source = %(source)s and history.interval = %(interval)s and history.symbol = symbol.symbol
+    on history.source = %(source)s and history.interval = %(interval)s and history.symbol = wanted.symbol
 where opens is not null and (covered @> opens) is not true
-order by symbol
+order by wanted.symbol
 """
 _STORED: Final = """
 select symbol, session_date, count(*)
