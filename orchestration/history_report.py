@@ -83,15 +83,13 @@ def _record(symbol: str, result: SymbolResult, asks: Sequence[Ask]) -> dg.TableR
     wrong += [problem.detail for problem in result.problems[:2]]
     wrong += ["the source does not know it"] if result.is_unknown else []
     wrong += [result.reason] if result.reason else []
+    wrong += [f"{result.too_old:,} sessions are too old for the source"] if result.too_old else []
     return dg.TableRecord(
         {
             "symbol": symbol,
-            "asked": result.asked,
-            "collected": result.collected,
+            "collected": f"{result.collected:,} of {result.asked:,}",
             "bars": result.bars,
-            "first": min(spans)[0].isoformat() if spans else "",
-            "last": max(last for _, last in spans).isoformat() if spans else "",
-            "too_old": result.too_old,
+            "sessions": f"{min(spans)[0]} to {max(last for _, last in spans)}" if spans else "",
             "wrong": "; ".join(wrong),
         }
     )

@@ -40,7 +40,7 @@ class PlayedSource:
 
 
 class PlayedHistory:
-    """A watchlist of IBM and SPY, and NVDA in a group of its own; ``results`` and ``left`` are what a collection brings and leaves."""
+    """A watchlist of three symbols in two groups; ``results`` and ``left`` are what a collection brings and leaves."""
 
     series = series_of(SETTINGS)
 
@@ -59,6 +59,7 @@ class PlayedHistory:
         ]
 
     def source(self, series: Series) -> PlayedSource:
+        assert series in self.series
         if self.refusal is not None:
             raise self.refusal
         return PlayedSource()
@@ -66,6 +67,7 @@ class PlayedHistory:
     def stored(
         self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]
     ) -> Mapping[tuple[str, date], int]:
+        assert series in self.series
         return {(symbol, session.session_date): 1 for symbol in symbols for session in sessions}
 
     def collect(
@@ -78,6 +80,9 @@ class PlayedHistory:
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
     ) -> Outcome:
+        assert series in self.series
+        assert all(session.post_close_at <= now for session in sessions)
+        on_progress(Progress(0, 1, 0, 0))
         self.asked.append((tuple(symbols), sessions[0].session_date, sessions[-1].session_date))
         self.during(stop)
         missing = {symbol: [(0, len(sessions))] for symbol in self.results}
@@ -269,7 +274,7 @@ def test_a_run_whose_time_is_up_keeps_what_came_and_says_that_there_is_more(
     monkeypatch.setattr(collected, "RUN_SECONDS", 0.0)
     half = SymbolResult(asked=5, collected=3, bars=3)
     history = PlayedHistory({"IBM": done(), "SPY": half}, {"SPY": [(3, 5)]})
-    history.during = lambda stop: _waits_for(stop)
+    history.during = _waits_for
     result = materialize(instance, history)
     assert failure(result).startswith("The time was up")
     assert len(history.asked) == 1
