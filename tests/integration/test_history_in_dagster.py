@@ -15,7 +15,7 @@ from infra.local.home import Home
 from infra.local.ports import free_port
 from market.sessions import EXCHANGE_ZONE, sessions_between
 from market.settings import CHECKOUT, inherited_environment
-from tests.unit.ingest.history.yahoo_server import Share, YahooServer, running_yahoo
+from tests.unit.ingest.history.yahoo_server import Row, Share, YahooServer, running_yahoo
 
 pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(1200)]
 
@@ -42,7 +42,7 @@ def yahoo() -> Iterator[YahooServer]:
     today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
     days = [session.session_date for session in sessions_between(FIRST_DAY, today)]
     with running_yahoo() as server:
-        rows = [(f"{day} 09:30", 100.0, 101.0, 99.0, 100.5, 1000.0) for day in days]
+        rows: list[Row] = [(f"{day} 09:30", 100.0, 101.0, 99.0, 100.5, 1000.0) for day in days]
         server.shares["IBM"] = Share({"1d": rows})
         yield server
 
@@ -125,9 +125,14 @@ def test_a_symbol_that_is_added_gets_its_bars_and_a_range_by_hand_is_one_run(
     assert platform("watchlist", "add", "--group", "tech", "ibm") == "Added: IBM\n"
     query = "select count(*) from marts.historical_ohlcv where symbol = 'IBM' and origin = 'yahoo'"
 
-    def bars() -> int:
-        return int(platform("sql", query, "--csv").splitlines()[-1])
+    def number(question: str) -> int:
+        return int(platform("sql", question, "--csv").splitlines()[-1])
 
+    def bars() -> int:
+        return number(query)
+
+    is_built = "select count(*) from pg_tables where schemaname = 'marts' and tablename = 'historical_ohlcv'"
+    eventually(lambda: number(is_built) or None)
     newest = datetime.now(UTC) - timedelta(minutes=90)
     today = newest.astimezone(EXCHANGE_ZONE).date()
     wanted = [one for one in sessions_between(today - timedelta(days=3_653), today) if one.post_close_at <= newest]

@@ -308,7 +308,7 @@ def test_runs_are_found_by_asset_with_their_partitions_and_their_end(instance: d
         tags = history_range_tags(FIRST, LAST, "tech")
         instance.add_run(dg.DagsterRun(job_name="collect_history", status=status, tags=tags, asset_selection=selection))
     (waiting,) = attempts_at(instance, DAILY_BARS, LONG_AGO)
-    assert (waiting.groups, waiting.first, waiting.last, waiting.ended_at) == ({"tech"}, FIRST, LAST, None)
+    assert (waiting.groups, waiting.first, waiting.last, waiting.ended_at) == (frozenset({"tech"}), FIRST, LAST, None)
 
 
 def _waits_for(stop: threading.Event) -> None:
