@@ -173,7 +173,9 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in history} == {"history/sample_daily_bars"}
     recompute = definitions.resolve_job_def("recompute").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in recompute} == {"lake/recomputed_sessions"}
-    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute)
+    collected = definitions.resolve_job_def("collect_history").asset_layer.executable_asset_keys
+    assert {node.to_user_string() for node in collected} == {"history/daily_bars", "history/intraday_bars"}
+    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute) - set(collected)
     checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
     assert {check.asset_key.to_user_string() for check in checks} == {
         "lake/bronze_messages",
