@@ -9,7 +9,13 @@ from market.topics import TOPICS
 from orchestration.assets.keys import OWNER, table_key, topic_key
 from orchestration.freshness import POLICIES
 
-MARTS = ["marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
+MARTS = [
+    "marts/bar_gaps",
+    "marts/bar_reconciliation",
+    "marts/historical_ohlcv",
+    "marts/intraday_ohlcv",
+    "marts/realtime_prices",
+]
 STREAM_KEYS = [
     "kafka/market_bars_v1",
     "kafka/market_quotes_v1",
@@ -31,6 +37,7 @@ STREAM_KEYS = [
     "postgres/stream_batches",
     "postgres/stream_offsets",
     "postgres/trading_halts",
+    "postgres/vendor_bar_sessions",
     "postgres/vendor_bars",
 ]
 
