@@ -54,7 +54,13 @@
             minutes.bucket_at as bar_at,
             changed_sessions.own_source as source,
             {{ longer_bar('minutes') }},
-            changed_sessions.tape_at >= minutes.segment_ends_at as is_final
+            changed_sessions.tape_at >= minutes.segment_ends_at as is_final,
+            changed_sessions.built_from,
+            case minutes.segment
+                when 'pre' then changed_sessions.has_whole_pre
+                when 'regular' then changed_sessions.has_whole_regular
+                else changed_sessions.has_whole_post
+            end as is_whole
         from changed_sessions
         inner join minutes
             on changed_sessions.own_source = minutes.source
@@ -66,6 +72,10 @@
             changed_sessions.session_date,
             changed_sessions.own_source,
             changed_sessions.tape_at,
+            changed_sessions.built_from,
+            changed_sessions.has_whole_pre,
+            changed_sessions.has_whole_regular,
+            changed_sessions.has_whole_post,
             minutes.interval,
             minutes.bucket_at,
             minutes.segment,
@@ -91,7 +101,8 @@
             stored_vendor_bars.close,
             stored_vendor_bars.volume,
             stored_vendor_bars.revision,
-            stored_vendor_bars.ingested_at
+            stored_vendor_bars.ingested_at,
+            changed_sessions.built_from
         from changed_sessions
         inner join vendor_bar_sessions
             on changed_sessions.symbol = vendor_bar_sessions.symbol
@@ -111,40 +122,16 @@
 
     ),
 
-    given_lengths as (
+    measured_vendor_bars as (
 
-        select distinct
-            symbol,
-            session_date,
-            segment,
-            source,
-            interval,
-            length
+        -- Windows in place of joins: nobody can estimate these rows, and a nested loop over millions of them never ends.
+        select
+            vendor_bars.*,
+            bool_or(interval = '5m') over own_segment as gives_5m,
+            bool_or(interval = '15m') over own_segment as gives_15m,
+            bool_or(interval = '1h') over own_segment as gives_1h
         from vendor_bars
-
-    ),
-
-    derived_lengths as (
-
-        -- Of each length that a vendor did not give the longest shorter one that it gave.
-        select distinct on (given_lengths.symbol, given_lengths.session_date, given_lengths.segment, given_lengths.source, lengths.interval)
-            given_lengths.symbol,
-            given_lengths.session_date,
-            given_lengths.segment,
-            given_lengths.source,
-            given_lengths.interval as base_interval,
-            lengths.interval,
-            lengths.length
-        from given_lengths
-        inner join lengths
-            on given_lengths.length <= lengths.length
-        order by
-            given_lengths.symbol,
-            given_lengths.session_date,
-            given_lengths.segment,
-            given_lengths.source,
-            lengths.interval,
-            given_lengths.length desc
+        window own_segment as (partition by symbol, session_date, segment, source)
 
     ),
 
@@ -163,22 +150,38 @@
             (array_agg(vendor_bars.close order by vendor_bars.bar_at desc))[1] as close,
             sum(vendor_bars.volume)::bigint as volume,
             sum(vendor_bars.revision)::bigint as revision,
-            max(vendor_bars.ingested_at) as revised_at
-        from derived_lengths
-        inner join vendor_bars
-            on derived_lengths.symbol = vendor_bars.symbol
-            and derived_lengths.session_date = vendor_bars.session_date
-            and derived_lengths.segment = vendor_bars.segment
-            and derived_lengths.source = vendor_bars.source
-            and derived_lengths.base_interval = vendor_bars.interval
-        where derived_lengths.interval <> derived_lengths.base_interval
+            max(vendor_bars.ingested_at) as revised_at,
+            vendor_bars.built_from
+        from measured_vendor_bars as vendor_bars
+        inner join lengths as derived_lengths
+            -- Of each length that a vendor did not give the longest shorter one that it gave.
+            on (
+                derived_lengths.interval = '5m'
+                and vendor_bars.interval = '1m'
+                and not vendor_bars.gives_5m
+            )
+            or (
+                derived_lengths.interval = '15m'
+                and not vendor_bars.gives_15m
+                and vendor_bars.interval = case when vendor_bars.gives_5m then '5m' else '1m' end
+            )
+            or (
+                derived_lengths.interval = '1h'
+                and not vendor_bars.gives_1h
+                and vendor_bars.interval = case
+                    when vendor_bars.gives_15m then '15m'
+                    when vendor_bars.gives_5m then '5m'
+                    else '1m'
+                end
+            )
         group by
             vendor_bars.symbol,
             vendor_bars.session_date,
             vendor_bars.segment,
             derived_lengths.interval,
             date_bin(derived_lengths.length, vendor_bars.bar_at, vendor_bars.starts_at),
-            vendor_bars.source
+            vendor_bars.source,
+            vendor_bars.built_from
 
     ),
 
@@ -202,7 +205,9 @@
             trade_count,
             revision,
             revised_at,
-            is_final
+            is_final,
+            is_whole,
+            built_from
         from own_bars
 
         union all
@@ -225,7 +230,9 @@
             null as trade_count,
             revision,
             ingested_at as revised_at,
-            true as is_final
+            true as is_final,
+            false as is_whole,
+            built_from
         from vendor_bars
 
         union all
@@ -248,106 +255,79 @@
             null as trade_count,
             revision,
             revised_at,
-            true as is_final
+            true as is_final,
+            false as is_whole,
+            built_from
         from derived_bars
 
     ),
 
-    candidates as (
+    counted_bars as (
 
         select
-            symbol,
-            session_date,
-            segment,
-            interval,
-            source,
-            is_vendor_bar,
-            count(*) as bar_count,
-            max(bar_at) as newest_bar_at,
-            coalesce(bool_or(is_final), false) as is_over,
-            row_number() over (
+            candidate_bars.*,
+            count(*) over own_side as bar_count,
+            max(bar_at) over own_side as newest_bar_at,
+            dense_rank() over (
                 partition by symbol, session_date, segment, interval, is_vendor_bar
                 order by {{ source_rank('source') }}, source
             ) as preference
         from candidate_bars
-        group by symbol, session_date, segment, interval, source, is_vendor_bar
+        window own_side as (
+            partition by symbol, session_date, segment, interval, is_vendor_bar, {{ source_rank('source') }}, source
+        )
 
     ),
 
-    shown_candidates as (
+    weighed_bars as (
 
-        -- Own bars, unless the feed may have missed something of the segment and the vendor has more of them. While the
-        -- segment goes on, a vendor's bars never take the place of newer ones.
-        select distinct on (candidates.symbol, candidates.session_date, candidates.segment, candidates.interval)
-            candidates.symbol,
-            candidates.session_date,
-            candidates.segment,
-            candidates.interval,
-            candidates.source,
-            candidates.is_vendor_bar
-        from candidates
-        inner join changed_sessions
-            on candidates.symbol = changed_sessions.symbol
-            and candidates.session_date = changed_sessions.session_date
-        left join candidates as vendor
-            on candidates.symbol = vendor.symbol
-            and candidates.session_date = vendor.session_date
-            and candidates.segment = vendor.segment
-            and candidates.interval = vendor.interval
-            and vendor.is_vendor_bar
-            and vendor.preference = 1
-        where candidates.preference = 1
-        order by
-            candidates.symbol,
-            candidates.session_date,
-            candidates.segment,
-            candidates.interval,
-            case
-                when candidates.is_vendor_bar then 2
-                when vendor.source is null then 1
-                when candidates.segment = 'pre' and changed_sessions.has_whole_pre then 1
-                when candidates.segment = 'regular' and changed_sessions.has_whole_regular then 1
-                when candidates.segment = 'post' and changed_sessions.has_whole_post then 1
-                when not candidates.is_over and candidates.newest_bar_at > vendor.newest_bar_at then 1
-                when candidates.bar_count >= vendor.bar_count then 1
-                else 3
-            end
+        select
+            counted_bars.*,
+            max(bar_count) filter (where not is_vendor_bar) over own_group as own_count,
+            max(newest_bar_at) filter (where not is_vendor_bar) over own_group as own_newest_at,
+            bool_or(is_whole) filter (where not is_vendor_bar) over own_group as is_own_whole,
+            bool_or(is_final) filter (where not is_vendor_bar) over own_group as is_own_over,
+            max(bar_count) filter (where is_vendor_bar and preference = 1) over own_group as vendor_count,
+            max(newest_bar_at) filter (where is_vendor_bar and preference = 1) over own_group as vendor_newest_at
+        from counted_bars
+        window own_group as (partition by symbol, session_date, segment, interval)
 
     ),
 
     intraday_bars as (
 
+        -- Own bars, unless the feed may have missed something of the segment and the vendor has more of them. While the
+        -- segment goes on, a vendor's bars never take the place of newer ones.
         select
-            candidate_bars.symbol,
-            candidate_bars.session_date,
-            candidate_bars.segment,
-            candidate_bars.interval,
-            candidate_bars.bar_at,
-            candidate_bars.source,
-            candidate_bars.is_vendor_bar,
-            candidate_bars.is_given,
-            candidate_bars.open,
-            candidate_bars.high,
-            candidate_bars.low,
-            candidate_bars.close,
-            candidate_bars.volume,
-            candidate_bars.vwap,
-            candidate_bars.trade_count,
-            candidate_bars.revision::bigint as revision,
-            candidate_bars.revised_at,
-            candidate_bars.is_final,
-            changed_sessions.built_from,
-            shown_candidates.source = candidate_bars.source
-            and shown_candidates.is_vendor_bar = candidate_bars.is_vendor_bar as is_shown
-        from candidate_bars
-        inner join changed_sessions
-            on candidate_bars.symbol = changed_sessions.symbol
-            and candidate_bars.session_date = changed_sessions.session_date
-        inner join shown_candidates
-            on candidate_bars.symbol = shown_candidates.symbol
-            and candidate_bars.session_date = shown_candidates.session_date
-            and candidate_bars.segment = shown_candidates.segment
-            and candidate_bars.interval = shown_candidates.interval
+            symbol,
+            session_date,
+            segment,
+            interval,
+            bar_at,
+            source,
+            is_vendor_bar,
+            is_given,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            vwap,
+            trade_count,
+            revision::bigint as revision,
+            revised_at,
+            is_final,
+            built_from,
+            preference = 1 and is_vendor_bar = (
+                case
+                    when own_count is null then true
+                    when vendor_count is null then false
+                    when is_own_whole then false
+                    when not is_own_over and own_newest_at > vendor_newest_at then false
+                    else vendor_count > own_count
+                end
+            ) as is_shown
+        from weighed_bars
 
     )
 {%- endmacro %}

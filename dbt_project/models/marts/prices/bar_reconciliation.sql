@@ -11,6 +11,7 @@
         pre_hook=[
             "{{ begin_building() }}",
             "{{ delete_outdated_sessions(this, ref('int_compared_sessions'), logic_version(comparison_logic())) }}",
+            "set local enable_nestloop = off",
         ],
         post_hook="{{ watch_changes(this) }}",
     )
