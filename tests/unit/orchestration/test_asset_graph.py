@@ -9,7 +9,13 @@ from market.topics import TOPICS
 from orchestration.assets.keys import OWNER, table_key, topic_key
 from orchestration.freshness import POLICIES
 
-MARTS = ["marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
+MARTS = [
+    "marts/bar_gaps",
+    "marts/bar_reconciliation",
+    "marts/historical_ohlcv",
+    "marts/intraday_ohlcv",
+    "marts/realtime_prices",
+]
 HISTORY = ["history/daily_bars", "history/intraday_bars", "history/sample_daily_bars"]
 STREAM_KEYS = [
     "kafka/market_bars_v1",
@@ -32,6 +38,7 @@ STREAM_KEYS = [
     "postgres/stream_batches",
     "postgres/stream_offsets",
     "postgres/trading_halts",
+    "postgres/vendor_bar_sessions",
     "postgres/vendor_bars",
 ]
 
