@@ -16,6 +16,7 @@ from market.settings import Settings
 from market.tiers import Tier
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
+from orchestration.history import History
 from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
@@ -142,6 +143,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "lake": Lake(settings),
         "broker": Broker(settings),
         "sample_history": SampleHistory(),
+        "history": History(settings),
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
         "tier_store": TierStore(settings),

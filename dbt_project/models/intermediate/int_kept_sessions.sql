@@ -1,15 +1,8 @@
 with
 
-symbol_sessions as (
+intraday_sessions as (
 
-    select
-        symbol,
-        session_date,
-        source,
-        tape_at,
-        revised_at,
-        fingerprint
-    from {{ ref('int_symbol_sessions') }}
+    select * from {{ ref('int_intraday_sessions') }}
 
 ),
 
@@ -25,17 +18,21 @@ intraday_tier as (
 final as (
 
     select
-        symbol_sessions.symbol,
-        symbol_sessions.session_date,
-        symbol_sessions.source,
-        symbol_sessions.tape_at,
-        symbol_sessions.fingerprint
-    from symbol_sessions
+        intraday_sessions.symbol,
+        intraday_sessions.session_date,
+        intraday_sessions.own_source,
+        intraday_sessions.tape_at,
+        intraday_sessions.has_whole_pre,
+        intraday_sessions.has_whole_regular,
+        intraday_sessions.has_whole_post,
+        intraday_sessions.is_last_resort,
+        intraday_sessions.fingerprint
+    from intraday_sessions
     cross join intraday_tier
     where
         intraday_tier.kept_since_at is null
-        or symbol_sessions.session_date >= (intraday_tier.kept_since_at at time zone 'UTC')::date
-        or symbol_sessions.revised_at >= intraday_tier.kept_since_at
+        or intraday_sessions.session_date >= (intraday_tier.kept_since_at at time zone 'UTC')::date
+        or intraday_sessions.revised_at >= intraday_tier.kept_since_at
 
 )
 

@@ -7,7 +7,6 @@ bar_sessions as (
         symbol,
         session_date,
         newest_bar_at,
-        revised_at,
         change_number
     from {{ ref('stg_bar_sessions') }}
     where bar_count > 0
@@ -43,7 +42,6 @@ ranked as (
         source,
         symbol,
         session_date,
-        revised_at,
         change_number,
         row_number() over (
             partition by symbol, session_date
@@ -60,7 +58,6 @@ final as (
         ranked.session_date,
         ranked.source,
         tapes.tape_at,
-        ranked.revised_at,
         -- Everything that the bars of the session follow from: the change of its minutes, which segments are over, and
         -- the calendar. Equal means that there is nothing to build.
         concat_ws(

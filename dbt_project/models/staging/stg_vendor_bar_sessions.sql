@@ -1,0 +1,28 @@
+with
+
+source as (
+
+    select * from {{ source('lake', 'vendor_bar_sessions') }}
+
+),
+
+renamed as (
+
+    select
+        -- key
+        source,
+        symbol,
+        interval,
+        session_date,
+
+        -- bars
+        bar_count,
+
+        -- changes
+        revised_at,
+        change_number
+    from source
+
+)
+
+select * from renamed
