@@ -64,15 +64,15 @@ class Coverage:
         wanted = self._session & Spans([(0, until)])
         return wanted - self._delivered[symbol] - self._lost[symbol]
 
-    def holes(self, until: Mapping[str, int]) -> list[Hole]:
-        """Return what is missing of each symbol until a moment, in pieces to ask for: an hour at most, the newest first.
+    def holes(self, until: Mapping[str, int], hours: int = 1) -> list[Hole]:
+        """Return what is missing of each symbol until a moment, in pieces of so many hours at most, the newest first.
 
         Symbols that miss the same are asked for together.
         """
         by_span: defaultdict[Span, list[str]] = defaultdict(list)
         for symbol in sorted(until):
             for span in self.missing(symbol, until[symbol]):
-                for piece in _hours(span):
+                for piece in _pieces(span, hours * HOUR):
                     by_span[piece].append(symbol)
         return [
             Hole(tuple(same[first : first + SYMBOLS_PER_HOLE]), *span)
@@ -103,10 +103,10 @@ class Coverage:
         self._claimed = dict(self._acknowledged)
 
 
-def _hours(span: Span) -> Iterator[Span]:
-    """Cut a span at full hours."""
+def _pieces(span: Span, length: int) -> Iterator[Span]:
+    """Cut a span at whole multiples of a length."""
     since, until = span
     while since < until:
-        end = min(since - since % HOUR + HOUR, until)
+        end = min(since - since % length + length, until)
         yield since, end
         since = end

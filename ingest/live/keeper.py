@@ -292,7 +292,7 @@ class Keeper:
         if self._filling is not None or self._clock.monotonic() < self._fill_at:
             return
         self._fill_at = self._clock.monotonic() + 1.0
-        holes = self._coverage.holes(self._fillable(now))
+        holes = self._coverage.holes(self._fillable(now), self._source.longest_hole_hours)
         if holes:
             self._log.info("live_hole_asked_for", **_shown(holes[0]), holes=len(holes))
             self._filling = holes[0], self._reach.fill(holes[0])

@@ -85,6 +85,11 @@ class LiveSource(Protocol):
         ...
 
     @property
+    def longest_hole_hours(self) -> int:
+        """How many hours of a hole it is asked for at once."""
+        ...
+
+    @property
     def limit(self) -> Limit | None:
         """How often it may be asked for what was missed; ``None`` if that does not matter."""
         ...

@@ -47,6 +47,7 @@ class AlpacaLive(LiveSource):
     name = SOURCE
     capabilities = frozenset(Capability)
     has_every_trade = True
+    longest_hole_hours = 1
     limit = AlpacaHistory.limit
 
     def __init__(

@@ -178,6 +178,7 @@ class Source:
 
     name = "alpaca"
     capabilities = frozenset({Capability.TRADES})
+    longest_hole_hours = 1
     limit = None
 
     def __init__(self, *, has_every_trade: bool = True) -> None:

@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -259,10 +260,10 @@ def test_whatever_breaks_no_heartbeat_is_false_and_in_the_end_nothing_is_missing
 ) -> None:
     world = World(every(step), tmp_path_factory.mktemp("world") / "live.json")
     for seconds, event in events:
-        world.at(seconds, lambda event=event: _do(world, event))
+        world.at(seconds, partial(_do, world, event))
     if recovers:
         for event in ("speaks", "answers", "back"):
-            world.at(719, lambda event=event: _do(world, event))
+            world.at(719, partial(_do, world, event))
     latest = END + timedelta(hours=2)
     world.clock.due.append((latest, lambda: setattr(world, "broker_is_away", False)))
     while True:
