@@ -30,7 +30,7 @@ SECOND = 1_000_000
 
 
 def micros(moment: datetime) -> int:
-    return round(moment.timestamp()) * SECOND
+    return round(moment.timestamp() * SECOND)
 
 
 def at(seconds: float) -> int:
