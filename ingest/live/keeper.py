@@ -31,7 +31,7 @@ from ingest.live.source import Delivery, Filled, Hole, LiveSource
 from ingest.pacing import Clock
 from ingest.publisher import PublishSummary
 from market.errors import FeedError, PublishError, ServiceError
-from market.records import Heartbeat
+from market.records import Heartbeat, Record
 from market.sessions import Segment, Session
 
 TICK_SECONDS: Final = 0.25
@@ -157,7 +157,7 @@ class Keeper:
         self._connect_at = self._fill_at = self._checkpoint_at = 0.0
         self._symbols_at = self._clock.monotonic() + SYMBOLS_SECONDS
         self._passed_over: Counter[str] = Counter()
-        self._is_done = False
+        self._is_done = self._is_cut = False
         self._log.info("live_session", session_date=str(session.session_date), symbols=len(self._symbols))
 
     def _is_over(self) -> bool:
@@ -191,7 +191,7 @@ class Keeper:
 
     def _take(self, outlet: Outlet, now: datetime) -> None:
         """Hand over what the connection brought."""
-        live = self._live
+        live, records = self._live, list[Record]()
         for delivery in live.line.take() if live is not None else ():
             assert live is not None
             if delivery.is_acknowledgement and not live.since:
@@ -200,8 +200,14 @@ class Keeper:
                 self._log.info("live_subscribed", symbols=len(self._symbols))
             if delivery.records or delivery.unreadable:
                 self._heard(live, delivery, now)
-            outlet.publish_all(delivery.records)
+            records += delivery.records
             self._passed_over.update(delivery.passed_over)
+        self._hand_over(outlet, records)
+
+    def _hand_over(self, outlet: Outlet, records: Sequence[Record]) -> None:
+        """Publish records; if the stop event comes before the last of them, nothing may be claimed any more."""
+        if records and outlet.publish_all(records) < len(records):
+            self._is_cut = True
 
     def _heard(self, live: _Live, delivery: Delivery, now: datetime) -> None:
         live.heard_at = now
@@ -310,7 +316,7 @@ class Keeper:
         if self._filling is None:
             return
         hole, filling = self._filling
-        outlet.publish_all(filling.take())
+        self._hand_over(outlet, filling.take())
         outcome = filling.outcome
         if outcome is None:
             return
@@ -336,6 +342,8 @@ class Keeper:
 
     def _checkpoint(self, outlet: Outlet) -> None:
         """Claim what is delivered, and save what the broker has acknowledged."""
+        if self._is_cut:
+            return
         if self._live is not None:
             self._deliver_live(self._live, tuple(self._live.since), step=MINUTE)
         due = self._coverage.unclaimed()

@@ -87,6 +87,9 @@ class Outlet:
         for record in records:
             if isinstance(record, Heartbeat):
                 self.flush(1.0)
+            elif self.world.is_stopped_after is not None and count >= self.world.is_stopped_after:
+                self.world.stop.set()
+                break
             if self.has_losses:
                 msg = "lost"
                 raise PublishError(msg)
@@ -209,6 +212,7 @@ class World:
     history_fails: bool = False
     broker_is_away: bool = False
     is_lost_after_filling: bool = False
+    is_stopped_after: int | None = None
     unknown: frozenset[str] = frozenset()
     unreadable: list[Trade] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)

@@ -233,6 +233,18 @@ def test_a_stopped_keeper_ends_soon_and_saves(world: World) -> None:
     assert world.lines[-1].is_closed
 
 
+def test_a_stop_in_the_middle_of_a_burst_claims_nothing_of_it(world: World) -> None:
+    world.broker_is_away = True
+    world.at(3, lambda: setattr(world, "broker_is_away", False))
+    world.at(10, world.loses)
+    world.at(10, lambda: setattr(world, "broker_is_away", True))
+    world.at(300, lambda: setattr(world, "broker_is_away", False))
+    world.at(299, lambda: setattr(world, "is_stopped_after", 20))
+    world.keep()
+    assert len(world.trades) < 40
+    assert_heartbeats_are_true(world)
+
+
 EVENTS = st.sampled_from(["breaks", "mute", "speaks", "loses", "history", "answers", "dies", "away", "back"])
 
 
