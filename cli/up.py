@@ -143,10 +143,12 @@ def _check_live_options(live: LiveChoice, settings: "Settings", closed: ClosedMa
 def _start_services(platform: "Platform", live: LiveChoice, dagster_port: int | None) -> None:
     from cli import services
     from cli.running import say
+    from ingest.live.notice import clear_notice
 
     home, settings, supervisor = platform.home, platform.settings, platform.supervisor
     port = services.choose_dagster_port(home, dagster_port)
     is_fed = live.feed is not LiveFeed.NONE
+    clear_notice(home.path)
     say(f"Starting the stream, {live} and Dagster …" if is_fed else "Starting the stream and Dagster …")
     first = [services.stream_service(home, settings)]
     if is_fed:

@@ -16,9 +16,11 @@ from ingest.history.fetch import Pace
 from ingest.history.source import SourceError
 from ingest.live.connection import Connection, Request
 from ingest.live.covered_file import covered_file
-from ingest.live.keeper import Keeper, Reach
+from ingest.live.keeper import Keeper
 from ingest.live.market import LiveMarket, LiveOptions
+from ingest.live.notice import FeedState, NoticeBoard
 from ingest.live.position import position_file
+from ingest.live.reach import Reach
 from ingest.live.rota import Parts, Rota
 from ingest.live.source import LiveSource
 from ingest.live.sources import LIVE_SOURCE_NAMES, get_live_source
@@ -111,8 +113,11 @@ def _run(
 ) -> PublishSummary:
     clock = SystemClock(stop_event)
     connect = partial(_connect, servers, stop_event)
+    board = NoticeBoard(settings.home)
     if not sources:
+        board.tell(SIMULATED, FeedState.LIVE)
         return LiveMarket(choice.simulated, connect, clock, stop_event).run()
+    board.tell(choice.feed, FeedState.STARTING)
     paces = {
         source.name: Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop_event)
         for source in sources
@@ -125,15 +130,20 @@ def _run(
             fill=lambda hole: Request(source, hole, paces[source.name]),
             open_outlet=connect,
             symbols=wanted,
+            tell=partial(board.tell, source.name),
         )
         return Keeper(source, reach, covered_file(settings.home, source.name), clock, stop_event)
 
     def simulate(until: Event) -> PublishSummary:
+        board.tell(SIMULATED, FeedState.LIVE)
         return LiveMarket(choice.simulated, connect, clock, until).run()
 
     is_simulated = choice.feed == AUTO and choice.closed == SIMULATED
     try:
-        return Rota(Parts(sources, keeper, simulate if is_simulated else None), clock, stop_event).run()
+        parts = Parts(
+            sources, keeper, simulate if is_simulated else None, partial(board.tell, choice.feed, FeedState.CLOSED)
+        )
+        return Rota(parts, clock, stop_event).run()
     finally:
         for pace in paces.values():
             pace.close()

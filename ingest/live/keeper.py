@@ -12,7 +12,7 @@ If the broker loses something, everything since the last save counts as missed, 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,8 @@ from ingest.live.connection import Filling, Line
 from ingest.live.coverage import MINUTE, Coverage
 from ingest.live.covered_file import Covered, load_covered, save_covered
 from ingest.live.market import Outlet
+from ingest.live.notice import FeedState
+from ingest.live.reach import Reach
 from ingest.live.source import Delivery, Filled, Hole, LiveSource
 from ingest.pacing import Clock
 from ingest.publisher import PublishSummary
@@ -49,28 +51,6 @@ RECONNECT_SECONDS: Final = 2.0
 STOP_DEADLINE_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What the keeper reaches the world through.
-
-    Attributes
-    ----------
-    connect
-        Begins a connection for some symbols.
-    fill
-        Begins to fill a hole.
-    open_outlet
-        Connects to the broker; called again after a loss.
-    symbols
-        Says which symbols are wanted now.
-    """
-
-    connect: Callable[[Sequence[str]], Line]
-    fill: Callable[[Hole], Filling]
-    open_outlet: Callable[[], Outlet]
-    symbols: Callable[[], tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -198,6 +178,7 @@ class Keeper:
                 live.since = dict.fromkeys(self._symbols, _micros(now) + GRACE)
                 live.heard_at = now
                 self._log.info("live_subscribed", symbols=len(self._symbols))
+                self._reach.tell(FeedState.LIVE, "")
             if delivery.records or delivery.unreadable:
                 self._heard(live, delivery, now)
             records += delivery.records
@@ -232,6 +213,8 @@ class Keeper:
         if self._live is None:
             if self._clock.monotonic() >= self._connect_at and self._symbols:
                 self._log.info("live_connects", symbols=len(self._symbols), failures=self._failures)
+                if not self._failures:
+                    self._reach.tell(FeedState.CONNECTING, "")
                 self._live = _Live(self._reach.connect(self._symbols), now, now)
         elif (error := self._live.line.error) is not None:
             self._failed(error)
@@ -256,6 +239,7 @@ class Keeper:
         self._hang_up()
         if not isinstance(error, SourceBusyError):
             self._log.error("live_refused", cause=str(error))
+            self._reach.tell(FeedState.REFUSED, str(error))
             raise error
         self._failures += 1
         seconds = pause_seconds(self._failures, error)
@@ -267,6 +251,7 @@ class Keeper:
             circuit=circuit,
             again_in_s=round(seconds, 1),
         )
+        self._reach.tell(FeedState.DISCONNECTED, str(error))
         self._connect_at = self._clock.monotonic() + seconds
 
     def _hang_up(self) -> None:

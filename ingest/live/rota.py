@@ -16,6 +16,7 @@ from ingest.history.source import SourceError
 from ingest.live.source import LiveSource
 from ingest.pacing import Clock
 from ingest.publisher import PublishSummary
+from market.errors import UsageError
 from market.sessions import Session, all_sessions, latest_session, session_at
 
 WAIT_SECONDS: Final = 30.0
@@ -62,11 +63,14 @@ class Parts:
         Makes the keeper of a source.
     simulate
         Shows the simulated market until an event, while the market is closed; ``None`` waits instead.
+    tell_closed
+        Is told when the market is closed and nothing is shown.
     """
 
     sources: Sequence[LiveSource]
     keeper: Callable[[LiveSource], SessionKeeper]
     simulate: Callable[[Event], PublishSummary] | None
+    tell_closed: Callable[[], None] = lambda: None
 
 
 class Rota:
@@ -138,6 +142,7 @@ class Rota:
         if self._parts.simulate is not None:
             self._summary = self._summary.plus(self._parts.simulate(until))
             return
+        self._parts.tell_closed()
         while not until.is_set():
             left = (opens_at - self._clock.now()).total_seconds()
             self._clock.wait(min(WAIT_SECONDS, max(left, 0.0)))
@@ -146,6 +151,13 @@ class Rota:
 def next_session(now: datetime) -> Session:
     """Return the first session that begins after ``now``.
 
-    The calendar is made a year ahead at every start.
+    Raises
+    ------
+    UsageError
+        If the calendar ends before it.
     """
-    return next(session for session in all_sessions() if session.pre_open_at > now)
+    coming = next((session for session in all_sessions() if session.pre_open_at > now), None)
+    if coming is None:
+        msg = f"The trading calendar ends before {now.date()}. Start again: it is made a year ahead at every start."
+        raise UsageError(msg)
+    return coming

@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from ingest.feeds.alpaca.live import AlpacaLive
 from ingest.live.connection import Connection, Request
-from ingest.live.keeper import Keeper, Reach
+from ingest.live.keeper import Keeper
 from ingest.live.market import Outlet
+from ingest.live.reach import Reach
 from ingest.live.source import Delivery
 from market.records import Trade
 from market.settings import Settings

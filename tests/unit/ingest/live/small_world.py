@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Event
 
 from ingest.history.source import SourceBusyError
-from ingest.live.keeper import Keeper, Reach
+from ingest.live.keeper import Keeper
+from ingest.live.reach import Reach
 from ingest.live.source import SUBSCRIBED, Capability, Delivery, Filled, Hole
 from ingest.live.spans import Spans
 from ingest.publisher import PublishSummary
@@ -220,13 +221,14 @@ class World:
     asked: list[tuple[datetime, Hole]] = field(default_factory=list)
     outlets: list[Outlet] = field(default_factory=list)
     stop: Event = field(default_factory=Event)
+    told: list[tuple[str, str]] = field(default_factory=list)
 
     def keep(self, session: Session = SESSION) -> None:
         """Let a process keep the session until it is done, killed or stopped."""
         self.keeper().keep(session)
 
     def keeper(self) -> Keeper:
-        reach = Reach(self._connect, self._fill, self._open_outlet, lambda: self.symbols)
+        reach = Reach(self._connect, self._fill, self._open_outlet, lambda: self.symbols, self._hear)
         source = Source(has_every_trade=self.has_every_trade)
         return Keeper(source, reach, self.path, self.clock, self.stop)
 
@@ -255,6 +257,9 @@ class World:
     @property
     def heartbeats(self) -> list[Heartbeat]:
         return [record for record in self.published if isinstance(record, Heartbeat)]
+
+    def _hear(self, state: str, detail: str) -> None:
+        self.told.append((str(state), detail))
 
     def _connect(self, symbols: Sequence[str]) -> Line:
         self.lines.append(Line(self, symbols))

@@ -51,6 +51,8 @@ def test_the_hole_of_an_outage_is_filled_and_only_then_covered(world: World) -> 
     assert_heartbeats_are_true(world)
     assert len(world.lines) == 2
     assert any(hole.since < at(200) < hole.until for _, hole in world.asked)
+    broken = "the connection broke"
+    assert world.told == [("connecting", ""), ("live", ""), ("disconnected", broken), ("live", "")]
 
 
 def test_a_hole_that_cannot_be_filled_is_never_covered(world: World) -> None:
@@ -99,6 +101,7 @@ def test_a_refused_key_ends_it_at_once(world: World) -> None:
     with pytest.raises(SourceError, match="the keys are wrong"):
         world.keep()
     assert len(world.lines) == 1
+    assert world.told[-1] == ("refused", "the keys are wrong")
 
 
 def test_a_subscription_that_nobody_acknowledges_is_a_failure(world: World) -> None:
