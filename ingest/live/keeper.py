@@ -118,6 +118,7 @@ class Keeper:
                 self._publish_through(outlet)
         finally:
             self._hang_up()
+            self._stop_filling()
         self._log.info("live_session_left", session_date=str(session.session_date), missing=self._count_missing())
 
     def _begin(self, session: Session) -> None:
@@ -355,11 +356,14 @@ class Keeper:
     def _lose(self) -> None:
         """Count everything that the broker has not acknowledged as missed."""
         self._coverage.forget()
+        self._stop_filling()
+        if self._live is not None:
+            self._live.since = dict.fromkeys(self._live.since, _micros(self._clock.now()) + GRACE)
+
+    def _stop_filling(self) -> None:
         if self._filling is not None:
             self._filling[1].close()
             self._filling = None
-        if self._live is not None:
-            self._live.since = dict.fromkeys(self._live.since, _micros(self._clock.now()) + GRACE)
 
     def _has_ended(self, now: datetime) -> bool:
         """Whether the session is over and there is nothing left to do, or no more time to do it."""
