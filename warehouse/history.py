@@ -6,7 +6,8 @@ that it answered is in the lake: a share does not trade in every five minutes, a
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from psycopg.types.multirange import Multirange
@@ -53,6 +54,50 @@ on conflict (source, symbol, interval) do update set
     is_unknown = excluded.is_unknown,
     asked_at = excluded.asked_at
 """
+
+
+_KNOWN_CLOSES: Final = """
+select symbol, near.is_before, near.source, (extract(epoch from near.bar_at) * 1000000)::bigint, near.close
+from unnest(%(symbols)s::text[]) as symbol
+cross join lateral (
+    (
+        select true as is_before, source, bar_at, close
+        from lake.vendor_bars as bars
+        where bars.symbol = symbol.symbol and bars.interval = any(%(intervals)s)
+            and bars.bar_at >= %(start)s::timestamptz - %(reach)s and bars.bar_at < %(opened)s
+        order by bar_at desc
+        limit 1
+    )
+    union all
+    (
+        select false as is_before, source, bar_at, close
+        from lake.vendor_bars as bars
+        where bars.symbol = symbol.symbol and bars.interval = any(%(intervals)s)
+            and bars.bar_at >= %(closing)s and bars.bar_at < %(end)s::timestamptz + %(reach)s
+        order by bar_at
+        limit 1
+    )
+) as near
+"""
+_REACH: Final = timedelta(days=30)
+"""How far away a close may lie that is near still."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClose:
+    """The close of a vendor's bar that the lake has; ``ts`` is its start in UTC epoch microseconds."""
+
+    source: str
+    ts: int
+    close: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCloses:
+    """The closes that the lake has nearest to some sessions: in the first of them or before, in the last of them or after."""
+
+    before: KnownClose | None = None
+    after: KnownClose | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +154,38 @@ def missing_sessions(
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         rows = connection.execute(_MISSING, values).fetchall()
     return {symbol: [(span.lower, span.upper) for span in spans] for symbol, spans in rows}
+
+
+def known_closes(
+    settings: Settings, interval: str, symbols: Sequence[str], first: Session, last: Session
+) -> dict[str, KnownCloses]:
+    """Return closes that the lake has near some sessions, of whichever source, unadjusted.
+
+    Returns
+    -------
+    dict
+        By symbol the newest of the session ``first`` or the 30 days before, and the oldest of the session ``last`` or the 30 days
+        after, of daily bars and of bars of ``interval``. Symbols without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {
+        "symbols": list(symbols),
+        "intervals": sorted({DAILY, interval}),
+        "start": first.pre_open_at,
+        "opened": first.close_at,
+        "closing": last.open_at,
+        "end": last.post_close_at,
+        "reach": _REACH,
+    }
+    found: dict[str, dict[str, KnownClose]] = {}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        for symbol, is_before, source, ts, close in connection.execute(_KNOWN_CLOSES, values):
+            found.setdefault(symbol, {})["before" if is_before else "after"] = KnownClose(source, ts, close)
+    return {symbol: KnownCloses(**closes) for symbol, closes in found.items()}
 
 
 def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from warehouse.connection import connect
-from warehouse.history import Collected, forget, missing_sessions, remember
+from warehouse.history import Collected, forget, known_closes, missing_sessions, remember
 from warehouse.schema import migrate
 from warehouse.watchlist import unwatch, watch, watched
 
@@ -89,3 +90,23 @@ def test_the_watchlist_has_each_symbol_once(settings: Settings) -> None:
     assert watched(settings) == ["AAPL", "IBM", "SPY"]
     assert unwatch(settings, ["SPY", "MSFT"]) == ["SPY"]
     assert watched(settings) == ["AAPL", "IBM"]
+
+
+def test_the_closes_near_some_sessions_are_those_of_any_source_on_both_sides(settings: Settings) -> None:
+    store(settings, "SPY", "1d", SESSIONS[0], source="alpaca")
+    store(settings, "SPY", "1d", SESSIONS[1], source="csv")
+    store(settings, "SPY", "5m", SESSIONS[2])  # of another length than is asked for
+    store(settings, "SPY", "1d", SESSIONS[8])
+    store(settings, "IBM", "1m", SESSIONS[5])
+    near = known_closes(settings, "1m", ["SPY", "IBM", "NEW"], SESSIONS[3], SESSIONS[6])
+    assert {symbol: [found and found.source for found in (one.before, one.after)] for symbol, one in near.items()} == {
+        "SPY": ["csv", "yahoo"]
+    }
+    assert near["SPY"].before is not None
+    assert (near["SPY"].before.ts, near["SPY"].before.close) == (
+        round(SESSIONS[1].open_at.timestamp()) * 1_000_000,
+        Decimal(1),
+    )
+    same = known_closes(settings, "1d", ["SPY"], SESSIONS[1], SESSIONS[1])["SPY"]
+    assert same.before == same.after == near["SPY"].before
+    assert known_closes(settings, "1d", ["SPY"], SESSIONS[9], SESSIONS[9])["SPY"].after is None
