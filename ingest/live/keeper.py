@@ -131,6 +131,7 @@ class Keeper:
         known = saved.spans if saved is not None and is_same else {}
         self._symbols = self._reach.symbols() if now < session.post_close_at else tuple(sorted(known))
         self._coverage = Coverage(self._symbols, _span(session), known)
+        self._saved: Covered | None = None
         self._deadline = max(now, session.post_close_at) + FILLS_FOR
         self._live: _Live | None = None
         self._filling: tuple[Hole, Filling] | None = None
@@ -348,7 +349,10 @@ class Keeper:
             raise PublishError(msg)
         if not in_flight:
             self._coverage.acknowledge()
-            save_covered(self._path, Covered(self._session.session_date, self._coverage.acknowledged))
+            covered = Covered(self._session.session_date, self._coverage.acknowledged)
+            if covered != self._saved:
+                save_covered(self._path, covered)
+                self._saved = covered
         if self._passed_over:
             self._log.info("live_passed_over", **self._passed_over)
             self._passed_over.clear()

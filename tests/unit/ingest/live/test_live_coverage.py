@@ -2,7 +2,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.live.coverage import HOUR, SYMBOLS_PER_HOLE, Coverage
@@ -18,6 +18,7 @@ def moments(spans: object) -> set[int]:
     return {moment for since, until in spans for moment in range(since, until)}  # type: ignore[attr-defined]
 
 
+@settings(deadline=None)
 @given(SPANS, SPANS)
 def test_spans_are_sets_of_moments(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
     one, other = Spans(first), Spans(second)
@@ -41,6 +42,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_books_are_what_a_list_of_moments_says(steps: list[tuple[str, int, int]]) -> None:
     coverage = Coverage(("SPY",), (5, 35))
