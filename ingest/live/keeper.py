@@ -45,7 +45,7 @@ SUBSCRIBE_WITHIN: Final = timedelta(seconds=30)
 CHECKPOINT_SECONDS: Final = 5.0
 SYMBOLS_SECONDS: Final = 60.0
 FILLS_FOR: Final = timedelta(minutes=30)
-"""How long after a session its last holes are asked for."""
+"""How long its last holes are asked for, after a session or after the broker came back."""
 FLUSH_SECONDS: Final = 1.0
 RECONNECT_SECONDS: Final = 2.0
 STOP_DEADLINE_SECONDS: Final = 5.0
@@ -115,6 +115,7 @@ class Keeper:
                     self._log.warning("live_waits_for_broker", cause=str(error))
                     self._clock.wait(RECONNECT_SECONDS)
                     continue
+                self._deadline = max(self._deadline, self._clock.now() + FILLS_FOR)
                 self._publish_through(outlet)
         finally:
             self._hang_up()
@@ -132,6 +133,7 @@ class Keeper:
         self._symbols = self._reach.symbols() if now < session.post_close_at else tuple(sorted(known))
         self._coverage = Coverage(self._symbols, _span(session), known)
         self._saved: Covered | None = None
+        self._save()  # whoever comes after a kill knows that this session was begun, and with which symbols
         self._deadline = max(now, session.post_close_at) + FILLS_FOR
         self._live: _Live | None = None
         self._filling: tuple[Hole, Filling] | None = None
@@ -349,13 +351,16 @@ class Keeper:
             raise PublishError(msg)
         if not in_flight:
             self._coverage.acknowledge()
-            covered = Covered(self._session.session_date, self._coverage.acknowledged)
-            if covered != self._saved:
-                save_covered(self._path, covered)
-                self._saved = covered
+            self._save()
         if self._passed_over:
             self._log.info("live_passed_over", **self._passed_over)
             self._passed_over.clear()
+
+    def _save(self) -> None:
+        covered = Covered(self._session.session_date, self._coverage.acknowledged)
+        if covered != self._saved:
+            save_covered(self._path, covered)
+            self._saved = covered
 
     def _lose(self) -> None:
         """Count everything that the broker has not acknowledged as missed."""

@@ -68,10 +68,9 @@ class TurningClock:
 
     def wait(self, seconds: float) -> None:
         self.time += timedelta(seconds=max(seconds, 1.0))
-        happens = [what for moment, what in self.due if moment <= self.time]
-        self.due = [(moment, what) for moment, what in self.due if moment > self.time]
-        for what in happens:
-            what()
+        while happens := [one for one in self.due if one[0] <= self.time]:
+            self.due.remove(happens[0])
+            happens[0][1]()
 
 
 class Outlet:

@@ -137,6 +137,15 @@ def test_a_broker_that_is_away_is_waited_for(world: World) -> None:
     assert_heartbeats_are_true(world)
 
 
+def test_a_broker_that_comes_back_long_after_the_session_still_gets_it(world: World) -> None:
+    world.at(100, world.loses)
+    world.at(100, lambda: setattr(world, "broker_is_away", True))
+    world.at(3 * 3600, lambda: setattr(world, "broker_is_away", False))
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+
+
 def test_a_killed_process_fills_its_hole_when_it_is_started_again(world: World) -> None:
     world.at(250, world.dies)
     with pytest.raises(KilledError):
@@ -161,6 +170,18 @@ def test_a_session_that_is_over_is_finished_without_a_connection(world: World) -
     assert ids(world.trades) == ids(world.tape)
     assert covered_seconds(world, "IBM") == WHOLE
     assert not world.keeper().has_unfinished(SESSION)
+
+
+def test_a_process_that_was_killed_before_it_published_anything_is_made_up_for(world: World) -> None:
+    world.broker_is_away = True
+    world.at(300, world.dies)
+    with pytest.raises(KilledError):
+        world.keep()
+    world.broker_is_away = False
+    world.clock.time = END + timedelta(hours=1)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
 
 
 def test_a_first_start_in_mid_session_fetches_what_was_before(world: World) -> None:
@@ -264,7 +285,7 @@ def _do(world: World, event: str) -> None:
         world.broker_is_away = event == "away"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     events=st.lists(st.tuples(st.integers(1, 719), EVENTS), max_size=8),
     recovers=st.booleans(),
