@@ -134,7 +134,7 @@ class Keeper:
         self._coverage = Coverage(self._symbols, _span(session), known)
         self._saved: Covered | None = None
         self._save()  # whoever comes after a kill knows that this session was begun, and with which symbols
-        self._deadline = max(now, session.post_close_at) + FILLS_FOR
+        self._deadline: datetime = max(now, session.post_close_at) + FILLS_FOR
         self._live: _Live | None = None
         self._filling: tuple[Hole, Filling] | None = None
         self._failures = self._fill_failures = 0
