@@ -115,7 +115,7 @@ class Keeper:
                     self._log.warning("live_waits_for_broker", cause=str(error))
                     self._clock.wait(RECONNECT_SECONDS)
                     continue
-                self._deadline = max(self._deadline, self._clock.now() + FILLS_FOR)
+                self._deadline = max(session.post_close_at, self._clock.now()) + FILLS_FOR
                 self._publish_through(outlet)
         finally:
             self._hang_up()
@@ -134,7 +134,6 @@ class Keeper:
         self._coverage = Coverage(self._symbols, _span(session), known)
         self._saved: Covered | None = None
         self._save()  # whoever comes after a kill knows that this session was begun, and with which symbols
-        self._deadline: datetime = max(now, session.post_close_at) + FILLS_FOR
         self._live: _Live | None = None
         self._filling: tuple[Hole, Filling] | None = None
         self._failures = self._fill_failures = 0
