@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         "simulated", pattern="^(simulated|alpaca|yahoo|auto)$", validation_alias="TAPEHOUSE_LIVE_FEED"
     )
     closed_market: str = Field("simulated", pattern="^(simulated|wait)$", validation_alias="TAPEHOUSE_CLOSED_MARKET")
+    daily_history_feed: str = Field(
+        "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_DAILY_HISTORY_FEED"
+    )
+    intraday_history_feed: str = Field(
+        "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_INTRADAY_HISTORY_FEED"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
@@ -157,6 +163,8 @@ class Settings(BaseSettings):
             "TAPEHOUSE_YAHOO_STREAM_URL": self.yahoo_stream_url,
             "TAPEHOUSE_LIVE_FEED": self.live_feed,
             "TAPEHOUSE_CLOSED_MARKET": self.closed_market,
+            "TAPEHOUSE_DAILY_HISTORY_FEED": self.daily_history_feed,
+            "TAPEHOUSE_INTRADAY_HISTORY_FEED": self.intraday_history_feed,
         }
         return {name: value for name, value in values.items() if value is not None}
 

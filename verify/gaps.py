@@ -27,7 +27,8 @@ from verify.calendar import epoch_micros
 from verify.comparison import compare
 from verify.decisions import Decisions
 from verify.lake import Lake
-from verify.published import GAP_SCHEMA, GAPS, Published
+from verify.mart_schemas import GAP_SCHEMA, GAPS
+from verify.published import Published
 from verify.records import ENTRY, parts_by_symbol
 from verify.results import Findings, LawResult
 

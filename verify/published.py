@@ -20,6 +20,7 @@ from market.tables import (
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_TRADING_HALTS,
+    PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
     Column,
     DataType,
@@ -27,73 +28,28 @@ from market.tables import (
 )
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
+from verify.mart_schemas import (
+    BAR_SESSION_SCHEMA,
+    BPS_LIMIT,
+    COVERAGE_SCHEMA,
+    DECIMALS,
+    GAP_SCHEMA,
+    GAP_STATE,
+    GAPS,
+    HISTORICAL,
+    INTRADAY,
+    MART_SCHEMA,
+    PRICE_SCHEMA,
+    REALTIME,
+    RECONCILIATION,
+    RECONCILIATION_SCHEMA,
+    VENDOR_BAR_SESSION_SCHEMA,
+)
 from warehouse.connection import connect
 
-_MOMENT: Final = pl.Datetime("us", "UTC")
-
-INTRADAY: Final = "marts.intraday_ohlcv"
-HISTORICAL: Final = "marts.historical_ohlcv"
-REALTIME: Final = "marts.realtime_prices"
-MART_SCHEMA: Final = {
-    "symbol": pl.String(),
-    "interval": pl.String(),
-    "bar_at": _MOMENT,
-    "open": pl.Int64(),
-    "high": pl.Int64(),
-    "low": pl.Int64(),
-    "close": pl.Int64(),
-    "volume": pl.Int64(),
-    "vwap": pl.Int64(),
-    "trade_count": pl.Int64(),
-    "session_date": pl.Date(),
-    "segment": pl.String(),
-    "is_final": pl.Boolean(),
-    "revision": pl.Int64(),
-    "origin": pl.String(),
-    "revised_at": _MOMENT,
-}
-"""What is compared of the bars of marts; prices are millionths."""
-DAY_SCHEMA: Final = {**MART_SCHEMA, "is_vendor_bar": pl.Boolean()}
-"""What is compared of the days."""
-PRICE_SCHEMA: Final = {
-    "symbol": pl.String(),
-    "session_date": pl.Date(),
-    "origin": pl.String(),
-    "price": pl.Int64(),
-    "price_at": _MOMENT,
-    "segment": pl.String(),
-    **{name: MART_SCHEMA[name] for name in ("open", "high", "low", "close", "volume", "vwap", "trade_count")},
-}
-"""What is compared of the newest prices."""
-_MART_PRICES: Final = frozenset({"open", "high", "low", "close", "vwap", "price"})
-
-GAPS: Final = "marts.bar_gaps"
-GAP_STATE: Final = "staging.int_session_gaps"
-"""What the mart of gaps is unfolded from; it says of each session by which batches it was built."""
-
-GAP_SCHEMA: Final = {
-    "source": pl.String(),
-    "symbol": pl.String(),
-    "session_date": pl.Date(),
-    "gap_at": _MOMENT,
-    "gap_end_at": _MOMENT,
-    "missing_bars": pl.Int64(),
-    "reason": pl.String(),
-}
-"""What is compared of the gaps; in the mart the source is called ``origin``."""
-BAR_SESSION_SCHEMA: Final = {
-    name: schema_of(PG_BAR_SESSIONS)[name] for name in PG_BAR_SESSIONS.column_names if name != "change_number"
-}
-"""What is compared of the sessions with bars."""
-COVERAGE_SCHEMA: Final = {
-    "source": pl.String(),
-    "symbol": pl.String(),
-    "session_date": pl.Date(),
-    "since_at": _MOMENT,
-    "until_at": _MOMENT,
-}
-
 Place = tuple[str, int]
+Through = tuple[datetime | None, datetime | None]
+"""Up to which moments batches were seen: those of own bars, and those of vendors' bars."""
 _PRICE_LIMIT: Final = 10**12
 _NOTIONAL_LIMIT: Final = 10**30
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
@@ -119,6 +75,9 @@ class Published(Protocol):
     def bar_sessions(self) -> pl.DataFrame:
         """Return what ``lake.bar_sessions`` says of sessions with bars (:data:`BAR_SESSION_SCHEMA`)."""
 
+    def vendor_bar_sessions(self) -> pl.DataFrame:
+        """Return what ``lake.vendor_bar_sessions`` says of sessions with bars (:data:`VENDOR_BAR_SESSION_SCHEMA`)."""
+
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session in the types of :func:`verify.lake.schema_of`."""
 
@@ -134,13 +93,25 @@ class Published(Protocol):
     def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
         """Return the mart's intraday bars of a session (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
 
-    def intraday_known_through(self) -> datetime | None:
-        """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
+    def intraday_known_through(self) -> Through:
+        """Return the newest ``revised_at`` of the mart's own intraday bars, and of vendors' ones; ``None`` without a row."""
+
+    def reconciliation_sessions(self) -> set[date | None]:
+        """Return the sessions of which the reconciliation has bars shorter than a day."""
+
+    def reconciliation(self, session_date: date | None) -> pl.DataFrame | None:
+        """Return the compared bars of a session, :data:`RECONCILIATION_SCHEMA`, but for days; ``None`` if there is no mart."""
+
+    def reconciled_days(self) -> pl.DataFrame | None:
+        """Return the compared days (:data:`RECONCILIATION_SCHEMA`), or ``None`` if there is no mart."""
+
+    def reconciliation_known_through(self) -> Through:
+        """Return the newest time of change of the compared own bars, and of vendors' ones; ``None`` without one."""
 
     def days(self) -> pl.DataFrame | None:
-        """Return the mart's days (:data:`DAY_SCHEMA`), or ``None`` if there is no mart."""
+        """Return the mart's days (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
 
-    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+    def days_known_through(self) -> Through:
         """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
 
     def prices(self) -> pl.DataFrame | None:
@@ -193,12 +164,13 @@ class PostgresSnapshot:
 
     def bar_sessions(self) -> pl.DataFrame:
         """Return what ``lake.bar_sessions`` says of sessions with bars."""
-        if not _exists(self._connection, PG_BAR_SESSIONS.qualified_name):
-            return pl.DataFrame(schema=BAR_SESSION_SCHEMA)
-        columns = _columns(column for column in PG_BAR_SESSIONS.columns if column.name in BAR_SESSION_SCHEMA)
-        query = f"select {columns} from {PG_BAR_SESSIONS.qualified_name}"  # noqa: S608 - declared names
         # A session that has lost its bars is kept, so that the marts learn of it.
-        return self._rows(f"{query} where bar_count <> 0 or newest_bar_at is not null", (), BAR_SESSION_SCHEMA)
+        has_bars = " where bar_count <> 0 or newest_bar_at is not null"
+        return self._said(PG_BAR_SESSIONS, BAR_SESSION_SCHEMA, has_bars)
+
+    def vendor_bar_sessions(self) -> pl.DataFrame:
+        """Return what ``lake.vendor_bar_sessions`` says of sessions with bars."""
+        return self._said(PG_VENDOR_BAR_SESSIONS, VENDOR_BAR_SESSION_SCHEMA, " where bar_count <> 0")
 
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session."""
@@ -226,18 +198,47 @@ class PostgresSnapshot:
             return self._mart(INTRADAY, MART_SCHEMA, f" where {_SESSION} is null")
         return self._mart(INTRADAY, MART_SCHEMA, " where session_date = %s", session_date)
 
-    def intraday_known_through(self) -> datetime | None:
-        """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
-        return self._newest_revision(INTRADAY)
+    def intraday_known_through(self) -> Through:
+        """Return the newest ``revised_at`` of the mart's own intraday bars, and of vendors' ones; ``None`` without a row."""
+        return self._newest_revisions(INTRADAY)
+
+    def reconciliation_sessions(self) -> set[date | None]:
+        """Return the sessions of which the reconciliation has bars shorter than a day."""
+        if not _exists(self._connection, RECONCILIATION):
+            return set()
+        query = f"select distinct {_SESSION} from {RECONCILIATION} where interval <> '1d'"  # noqa: S608 - fixed names
+        return {row[0] for row in self._connection.execute(query)}
+
+    def reconciliation(self, session_date: date | None) -> pl.DataFrame | None:
+        """Return the compared bars of a session shorter than a day, or ``None`` if there is no mart."""
+        if session_date is None:
+            return self._mart(RECONCILIATION, RECONCILIATION_SCHEMA, f" where interval <> '1d' and {_SESSION} is null")
+        of_session = " where interval <> '1d' and session_date = %s"
+        return self._mart(RECONCILIATION, RECONCILIATION_SCHEMA, of_session, session_date)
+
+    def reconciled_days(self) -> pl.DataFrame | None:
+        """Return the compared days, or ``None`` if there is no mart."""
+        return self._mart(RECONCILIATION, RECONCILIATION_SCHEMA, " where interval = '1d'")
+
+    def reconciliation_known_through(self) -> Through:
+        """Return the newest time of change of the compared own bars, and of vendors' ones; ``None`` without one."""
+        if not _exists(self._connection, RECONCILIATION):
+            return None, None
+        newest = ", ".join(
+            f"greatest(max({_finite('revised_at')}) filter (where {no} is_vendor_bar), "
+            f"max({_finite('other_revised_at')}) filter (where {no} is_other_vendor_bar))"
+            for no in ("not", "")
+        )
+        found: Through = self._connection.execute(f"select {newest} from {RECONCILIATION}").fetchone()  # noqa: S608
+        return found
 
     def days(self) -> pl.DataFrame | None:
         """Return the mart's days, or ``None`` if there is no mart."""
-        return self._mart(HISTORICAL, DAY_SCHEMA)
+        return self._mart(HISTORICAL, MART_SCHEMA)
 
-    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+    def days_known_through(self) -> Through:
         """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
-        made_of_minutes, of_vendors = (" where not is_vendor_bar", " where is_vendor_bar")
-        return self._newest_revision(HISTORICAL, made_of_minutes), self._newest_revision(HISTORICAL, of_vendors)
+        return self._newest_revisions(HISTORICAL)
 
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices, or ``None`` if there is no mart."""
@@ -274,25 +275,32 @@ class PostgresSnapshot:
         return found
 
     def _read(self, table: Table, condition: str, *parameters: object) -> pl.DataFrame:
+        return self._said(table, schema_of(table), condition, *parameters)
+
+    def _said(
+        self, table: Table, schema: Mapping[str, pl.DataType], condition: str, *parameters: object
+    ) -> pl.DataFrame:
         if not _exists(self._connection, table.qualified_name):
-            return pl.DataFrame(schema=schema_of(table))
-        columns = _columns(table.columns)
+            return pl.DataFrame(schema=schema)
+        columns = _columns(column for column in table.columns if column.name in schema)
         query = f"select {columns} from {table.qualified_name}{condition}"  # noqa: S608 - declared names
-        return self._rows(query, parameters, schema_of(table))
+        return self._rows(query, parameters, schema)
 
     def _mart(
         self, mart: str, schema: Mapping[str, pl.DataType], condition: str = "", *parameters: object
     ) -> pl.DataFrame | None:
         if not _exists(self._connection, mart):
             return None
-        columns = ", ".join(_as_compared(name, _type_in_mart(name)) for name in schema)
+        columns = ", ".join(map(_in_mart, schema))
         return self._rows(f"select {columns} from {mart}{condition}", parameters, schema)  # noqa: S608 - fixed names
 
-    def _newest_revision(self, mart: str, condition: str = "") -> datetime | None:
+    def _newest_revisions(self, mart: str) -> Through:
         if not _exists(self._connection, mart):
-            return None
-        query = f"select max({_finite('revised_at')}) from {mart}{condition}"  # noqa: S608 - fixed names
-        found: datetime | None = self._connection.execute(query).fetchone()[0]
+            return None, None
+        newest = ", ".join(
+            f"max({_finite('revised_at')}) filter (where {which})" for which in ("not is_vendor_bar", "is_vendor_bar")
+        )
+        found: Through = self._connection.execute(f"select {newest} from {mart}").fetchone()  # noqa: S608 - fixed names
         return found
 
     def _rows(self, query: str, parameters: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -337,10 +345,14 @@ def _columns(columns: Iterable[Column]) -> str:
     return ", ".join(_as_compared(column.name, column.type) for column in columns)
 
 
-def _type_in_mart(name: str) -> DataType:
-    if name in _MART_PRICES:
-        return DataType.PRICE
-    return DataType.TIMESTAMP if name.endswith(("_at", "_date")) else DataType.TEXT
+def _in_mart(name: str) -> str:
+    if name in DECIMALS:
+        return _as_compared(name, DataType.PRICE)
+    if name.endswith("_bps"):
+        hundredths = f"({name} * 100)"
+        is_one = f"{hundredths} between -{BPS_LIMIT} and {BPS_LIMIT}"
+        return f"case when {is_one} then {hundredths}::bigint when {name} is not null then {NO_PRICE} end"
+    return _as_compared(name, DataType.TIMESTAMP if name.endswith(("_at", "_date")) else DataType.TEXT)
 
 
 def _as_compared(name: str, data_type: DataType) -> str:

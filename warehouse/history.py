@@ -46,6 +46,27 @@ left join stored using (symbol, session_date)
 where (covered @> open_at) is not true and coalesce(bars, 0) < expected
 group by symbol
 """
+_NOT_ASKED: Final = """
+with days as (
+    select range_agg(tstzrange(open_at, open_at, '[]')) as opens
+    from lake.sessions
+    where session_date between %(start)s and %(end)s and post_close_at <= %(until)s
+)
+select wanted.symbol
+from unnest(%(symbols)s::text[]) as wanted (symbol)
+cross join days
+left join app.collected_history as history
+    on history.source = %(source)s and history.interval = %(interval)s and history.symbol = wanted.symbol
+where opens is not null and (covered @> opens) is not true
+order by wanted.symbol
+"""
+_STORED: Final = """
+select symbol, session_date, count(*)
+from lake.vendor_bars
+where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+    and session_date between %(start)s and %(end)s
+group by symbol, session_date
+"""
 _REMEMBER: Final = """
 insert into app.collected_history as known (source, symbol, interval, covered, is_unknown, asked_at)
 values (%(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s)
@@ -186,6 +207,53 @@ def known_closes(
         for symbol, is_before, source, ts, close in connection.execute(_KNOWN_CLOSES, values):
             found.setdefault(symbol, {})["before" if is_before else "after"] = KnownClose(source, ts, close)
     return {symbol: KnownCloses(**closes) for symbol, closes in found.items()}
+
+
+def symbols_to_ask(
+    settings: Settings,
+    source: str,
+    interval: str,
+    symbols: Sequence[str],
+    *,
+    start: date,
+    end: date,
+    until: datetime,
+) -> list[str]:
+    """Return the symbols of which a source was not asked for every session that is over; the lake may have these all the same.
+
+    This looks at what was asked for only, which is a row a symbol: cheap enough for every minute, where
+    :func:`missing_sessions` counts the bars of the lake.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {
+        "source": source,
+        "interval": interval,
+        "symbols": list(symbols),
+        "start": start,
+        "end": end,
+        "until": until,
+    }
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return [row[0] for row in connection.execute(_NOT_ASKED, values)]
+
+
+def stored_bars(
+    settings: Settings, source: str, interval: str, symbols: Sequence[str], *, start: date, end: date
+) -> dict[tuple[str, date], int]:
+    """Return how many bars of a source the lake has, by symbol and session; those without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {"source": source, "interval": interval, "symbols": list(symbols), "start": start, "end": end}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return {(symbol, day): bars for symbol, day, bars in connection.execute(_STORED, values)}
 
 
 def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> None:

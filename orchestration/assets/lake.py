@@ -25,6 +25,7 @@ from market.tables import (
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_TRADING_HALTS,
+    PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
     QUARANTINE,
     QUOTES,
@@ -36,7 +37,7 @@ from market.tables import (
     Table,
 )
 from market.topics import BARS, TOPICS, Topic
-from orchestration.assets.keys import OWNER, SAMPLE_DAILY_BARS, Group, table_key, topic_key
+from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS, OWNER, SAMPLE_DAILY_BARS, Group, table_key, topic_key
 from orchestration.freshness import POLICIES
 from warehouse.ddl import COLUMN_TYPES
 
@@ -56,6 +57,7 @@ UPSTREAM: Final[Mapping[Table, tuple[Table | Topic, ...]]] = MappingProxyType(
         PG_FEED_COVERAGE: (FEED_STATUS,),
         PG_TRADING_HALTS: (FEED_STATUS,),
         PG_VENDOR_BARS: (VENDOR_BARS,),
+        PG_VENDOR_BAR_SESSIONS: (PG_VENDOR_BARS,),
         PG_LATEST_QUOTES: (QUOTES,),
         PG_SESSIONS: (),
         PG_STREAM_OFFSETS: (MESSAGES,),
@@ -73,7 +75,7 @@ def stream_assets(settings: Settings) -> list[dg.AssetSpec]:
 def _topic_spec(topic: Topic) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=topic_key(topic),
-        deps=[SAMPLE_DAILY_BARS] if topic == BARS else [],
+        deps=[SAMPLE_DAILY_BARS, DAILY_BARS, INTRADAY_BARS] if topic == BARS else [],
         description=topic.description,
         group_name=Group.KAFKA.value,
         kinds={"kafka", "json"},

@@ -25,6 +25,7 @@ from spark_jobs.transforms.rightful import (
     rightful_amendments,
     rightful_records,
     sessions_with_bars,
+    sessions_with_vendor_bars,
 )
 
 
@@ -211,10 +212,16 @@ class VendorBarsTopic(DeepTopic):
         rows = [
             *self.rows_set_aside(right, messages),
             self.record_rows(right, where, *of, forgotten=messages.clear()),
-            PostgresRows(
-                tables.PG_VENDOR_BARS,
-                newest_versions(right.records),
-                self.stored.vendor_bars(start, end, self.symbols),
-            ),
+            *self._published_versions(newest_versions(right.records), start, end),
         ]
         return WorkedOut(rows, {"vendor_bars": right.records.height})
+
+    def _published_versions(self, bars: pl.DataFrame, start: date, end: date) -> list[Rows]:
+        """Return the bars of PostgreSQL, and what is said of their sessions unless it is true to them: triggers keep it so."""
+        stored = self.stored.vendor_bars(start, end, self.symbols)
+        said = self.stored.sessions_with_vendor_bars(start, end, self.symbols)
+        rows: list[Rows] = [PostgresRows(tables.PG_VENDOR_BARS, bars, stored)]
+        table = tables.PG_VENDOR_BAR_SESSIONS
+        if find_differences(sessions_with_vendor_bars(stored), said, table.key).total:
+            rows.append(PostgresRows(table, sessions_with_vendor_bars(bars, said), said))
+        return rows
