@@ -67,6 +67,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_sessions(findings, pl.concat(counted), published)
     _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
+    _check_actions(findings, lake, published, decisions)
     quotes.check(findings, published)
     days.check(decisions.vendor_bars)
     for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):
@@ -186,3 +187,22 @@ def _check_vendor_bars(findings: Findings, lake: Lake, published: Published, dec
         table=tables.PG_VENDOR_BARS,
         key=key,
     )
+
+
+def _check_actions(findings: Findings, lake: Lake, published: Published, decisions: Decisions) -> None:
+    """Check that bronze gives the corporate actions of silver and of PostgreSQL: every version is in both."""
+    expected = decisions.corporate_actions
+    findings.count("corporate_actions", expected.height)
+    for where, found in (
+        (tables.CORPORATE_ACTIONS.path, lake.read(lake.scan(tables.CORPORATE_ACTIONS))),
+        (tables.PG_CORPORATE_ACTIONS.qualified_name, published.corporate_actions()),
+    ):
+        compare(
+            findings,
+            what="corporate action",
+            where=where,
+            expected=expected,
+            found=found,
+            table=tables.CORPORATE_ACTIONS,
+            key=_LEDGER,
+        )

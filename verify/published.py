@@ -15,6 +15,7 @@ from market.settings import Settings
 from market.tables import (
     PG_BAR_SESSIONS,
     PG_BARS,
+    PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
     PG_STREAM_BATCHES,
@@ -125,6 +126,9 @@ class Published(Protocol):
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars in the types of :func:`verify.lake.schema_of`."""
 
+    def corporate_actions(self) -> pl.DataFrame:
+        """Return the corporate actions in the types of :func:`verify.lake.schema_of`."""
+
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks in the types of :func:`verify.lake.schema_of`."""
 
@@ -209,6 +213,10 @@ class PostgresSnapshot:
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars."""
         return self._read(PG_VENDOR_BARS, "")
+
+    def corporate_actions(self) -> pl.DataFrame:
+        """Return every version of the corporate actions."""
+        return self._read(PG_CORPORATE_ACTIONS, "")
 
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks."""

@@ -11,12 +11,14 @@ from orchestration.freshness import POLICIES
 
 MARTS = ["marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
 STREAM_KEYS = [
+    "kafka/market_actions_v1",
     "kafka/market_bars_v1",
     "kafka/market_quotes_v1",
     "kafka/market_trades_v1",
     "lake/amendments",
     "lake/bar_revisions_1m",
     "lake/bronze_messages",
+    "lake/corporate_actions",
     "lake/duplicates",
     "lake/feed_status",
     "lake/quarantine",
@@ -25,6 +27,7 @@ STREAM_KEYS = [
     "lake/vendor_bars",
     "postgres/bar_sessions",
     "postgres/bars_1m",
+    "postgres/corporate_actions",
     "postgres/feed_coverage",
     "postgres/latest_quotes",
     "postgres/sessions",
@@ -132,6 +135,7 @@ def test_nothing_but_topics_and_the_calendar_comes_from_nowhere(graph: AssetGrap
     roots = {node.to_user_string() for node in graph.get_all_asset_keys() if not graph.get(node).parent_keys}
     assert roots == {
         "history/sample_daily_bars",
+        "kafka/market_actions_v1",
         "kafka/market_quotes_v1",
         "kafka/market_trades_v1",
         "postgres/sessions",

@@ -47,6 +47,7 @@ class FakePublished:
         self.bar_rows: list[Row] = []
         self.session_rows: list[Row] | None = None
         self.vendor_rows: list[Row] = []
+        self.action_rows: list[Row] = []
         self.quote_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
@@ -85,6 +86,9 @@ class FakePublished:
 
     def vendor_bars(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_VENDOR_BARS, self.vendor_rows)
+
+    def corporate_actions(self) -> pl.DataFrame:
+        return _in_millionths(tables.PG_CORPORATE_ACTIONS, self.action_rows)
 
     def latest_quotes(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_LATEST_QUOTES, self.quote_rows)
