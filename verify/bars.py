@@ -11,16 +11,18 @@ import polars as pl
 
 from market import tables
 from market.sessions import find_session
+from verify.adjusted import prove_adjusted
 from verify.comparison import compare
 from verify.days import DayProof, newest_versions
 from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.marts import MartProof
-from verify.published import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY, Published
+from verify.published import Published
 from verify.quotes import QuoteProof
 from verify.records import ENTRY, parts_by_symbol
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 from verify.revisions import every_revision, newest_revisions
+from verify.shapes import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY
 
 TITLE: Final = "Bars equal one pass over the trades"
 
@@ -70,6 +72,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_actions(findings, lake, published, decisions)
     quotes.check(findings, published)
     days.check(decisions.vendor_bars)
+    prove_adjusted(findings, published, decisions.corporate_actions)
     for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):
         if behind := findings.counts.get(f"mart_{what}_behind"):
             brought = "./run marts builds what changed; if that does not bring them, ./run marts --rebuild does"

@@ -16,9 +16,10 @@ from market.sessions import Segment, Session, all_sessions
 from verify.comparison import compare
 from verify.lake import Lake, schema_of
 from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
-from verify.published import DAY_SCHEMA, HISTORICAL, PRICE_SCHEMA, REALTIME, Published
+from verify.published import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
+from verify.shapes import DAY_SCHEMA, HISTORICAL, PRICE_SCHEMA, REALTIME
 
 _KEY: Final = ["symbol", "session_date"]
 _DAY_SECONDS: Final = 24 * 60 * 60

@@ -14,9 +14,10 @@ from market.sessions import Session
 from verify.comparison import compare
 from verify.lake import Lake
 from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
-from verify.published import INTRADAY, MART_SCHEMA, Published
+from verify.published import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
+from verify.shapes import INTRADAY, MART_SCHEMA
 
 _KEY: Final = ["symbol", "interval", "bar_at"]
 

@@ -28,71 +28,25 @@ from market.tables import (
 )
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
+from verify.shapes import (
+    ADJUSTED_SCHEMA,
+    BAR_SESSION_SCHEMA,
+    BELIEVED,
+    BELIEVED_SCHEMA,
+    BIG,
+    COVERAGE_SCHEMA,
+    DAY_SCHEMA,
+    GAP_SCHEMA,
+    GAP_STATE,
+    GAPS,
+    HISTORICAL,
+    INTRADAY,
+    MART_PRICES,
+    MART_SCHEMA,
+    PRICE_SCHEMA,
+    REALTIME,
+)
 from warehouse.connection import connect
-
-_MOMENT: Final = pl.Datetime("us", "UTC")
-
-INTRADAY: Final = "marts.intraday_ohlcv"
-HISTORICAL: Final = "marts.historical_ohlcv"
-REALTIME: Final = "marts.realtime_prices"
-MART_SCHEMA: Final = {
-    "symbol": pl.String(),
-    "interval": pl.String(),
-    "bar_at": _MOMENT,
-    "open": pl.Int64(),
-    "high": pl.Int64(),
-    "low": pl.Int64(),
-    "close": pl.Int64(),
-    "volume": pl.Int64(),
-    "vwap": pl.Int64(),
-    "trade_count": pl.Int64(),
-    "session_date": pl.Date(),
-    "segment": pl.String(),
-    "is_final": pl.Boolean(),
-    "revision": pl.Int64(),
-    "origin": pl.String(),
-    "revised_at": _MOMENT,
-}
-"""What is compared of the bars of marts; prices are millionths."""
-DAY_SCHEMA: Final = {**MART_SCHEMA, "is_vendor_bar": pl.Boolean()}
-"""What is compared of the days."""
-PRICE_SCHEMA: Final = {
-    "symbol": pl.String(),
-    "session_date": pl.Date(),
-    "origin": pl.String(),
-    "price": pl.Int64(),
-    "price_at": _MOMENT,
-    "segment": pl.String(),
-    **{name: MART_SCHEMA[name] for name in ("open", "high", "low", "close", "volume", "vwap", "trade_count")},
-}
-"""What is compared of the newest prices."""
-_MART_PRICES: Final = frozenset({"open", "high", "low", "close", "vwap", "price"})
-
-GAPS: Final = "marts.bar_gaps"
-GAP_STATE: Final = "staging.int_session_gaps"
-"""What the mart of gaps is unfolded from; it says of each session by which batches it was built."""
-
-GAP_SCHEMA: Final = {
-    "source": pl.String(),
-    "symbol": pl.String(),
-    "session_date": pl.Date(),
-    "gap_at": _MOMENT,
-    "gap_end_at": _MOMENT,
-    "missing_bars": pl.Int64(),
-    "reason": pl.String(),
-}
-"""What is compared of the gaps; in the mart the source is called ``origin``."""
-BAR_SESSION_SCHEMA: Final = {
-    name: schema_of(PG_BAR_SESSIONS)[name] for name in PG_BAR_SESSIONS.column_names if name != "change_number"
-}
-"""What is compared of the sessions with bars."""
-COVERAGE_SCHEMA: Final = {
-    "source": pl.String(),
-    "symbol": pl.String(),
-    "session_date": pl.Date(),
-    "since_at": _MOMENT,
-    "until_at": _MOMENT,
-}
 
 Place = tuple[str, int]
 _PRICE_LIMIT: Final = 10**12
@@ -146,6 +100,12 @@ class Published(Protocol):
 
     def days_known_through(self) -> tuple[datetime | None, datetime | None]:
         """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
+
+    def adjusted_days(self) -> pl.DataFrame | None:
+        """Return the mart's days (:data:`ADJUSTED_SCHEMA`), or ``None`` if there is no mart, or none that adjusts."""
+
+    def believed_actions(self) -> pl.DataFrame:
+        """Return which source of each action the marts believe (:data:`BELIEVED_SCHEMA`)."""
 
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices (:data:`PRICE_SCHEMA`), or ``None`` if there is no mart."""
@@ -247,6 +207,28 @@ class PostgresSnapshot:
         made_of_minutes, of_vendors = (" where not is_vendor_bar", " where is_vendor_bar")
         return self._newest_revision(HISTORICAL, made_of_minutes), self._newest_revision(HISTORICAL, of_vendors)
 
+    def adjusted_days(self) -> pl.DataFrame | None:
+        """Return the mart's days, or ``None`` if there is no mart, or none that adjusts."""
+        question = "select from pg_attribute where attrelid = to_regclass(%s) and attname = 'total_return_close'"
+        if self._connection.execute(question, (HISTORICAL,)).fetchone() is None:
+            return None
+        units = {"split_factor": 18, "total_return_factor": 18, "split_adjusted_volume": 0}
+        big = {name for name, own in ADJUSTED_SCHEMA.items() if own == BIG}
+        columns = ", ".join(
+            f"trunc({name} * 1e{units.get(name, 6)})::text" if name in big else _as_compared(name, _type_in_mart(name))
+            for name in ADJUSTED_SCHEMA
+        )
+        texts = {name: pl.String() if name in big else own for name, own in ADJUSTED_SCHEMA.items()}
+        found = self._rows(f"select {columns} from {HISTORICAL}", (), texts)  # noqa: S608 - fixed names
+        return found.with_columns(pl.col(*big).cast(BIG, strict=False))
+
+    def believed_actions(self) -> pl.DataFrame:
+        """Return which source of each action the marts believe."""
+        if not _exists(self._connection, BELIEVED):
+            return pl.DataFrame(schema=BELIEVED_SCHEMA)
+        query = f"select symbol, action, effective_date, source from {BELIEVED}"  # noqa: S608 - a fixed name
+        return self._rows(query, (), BELIEVED_SCHEMA)
+
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices, or ``None`` if there is no mart."""
         return self._mart(REALTIME, PRICE_SCHEMA)
@@ -346,7 +328,7 @@ def _columns(columns: Iterable[Column]) -> str:
 
 
 def _type_in_mart(name: str) -> DataType:
-    if name in _MART_PRICES:
+    if name in MART_PRICES:
         return DataType.PRICE
     return DataType.TIMESTAMP if name.endswith(("_at", "_date")) else DataType.TEXT
 

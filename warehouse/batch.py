@@ -238,7 +238,7 @@ def _add_actions(connection: Connection[Any], rows: pa.Table | None) -> None:
     names = quote_names(CORPORATE_ACTIONS.column_names)
     connection.execute(
         f"insert into lake.corporate_actions ({names}) select {names} from staged_actions "  # noqa: S608 - declared names
-        "order by source, symbol, action, session_date, ingested_at, partition, offset on conflict do nothing"
+        'order by source, symbol, action, session_date, ingested_at, partition, "offset" on conflict do nothing'
     )
 
 

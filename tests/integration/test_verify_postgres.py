@@ -12,15 +12,8 @@ from market.settings import Settings
 from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_marts, fill_others, fill_trades
 from verify.laws import verify_all, verify_bars, verify_gaps, verify_ledger
-from verify.published import (
-    DAY_SCHEMA,
-    HISTORICAL,
-    INTRADAY,
-    MART_SCHEMA,
-    PRICE_SCHEMA,
-    REALTIME,
-    open_snapshot,
-)
+from verify.published import open_snapshot
+from verify.shapes import DAY_SCHEMA, HISTORICAL, INTRADAY, MART_SCHEMA, PRICE_SCHEMA, REALTIME
 from warehouse.connection import connect
 from warehouse.schema import migrate
 

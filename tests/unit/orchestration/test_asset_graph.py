@@ -9,7 +9,16 @@ from market.topics import TOPICS
 from orchestration.assets.keys import OWNER, table_key, topic_key
 from orchestration.freshness import POLICIES
 
-MARTS = ["marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"]
+MARTS = [
+    *(
+        "marts/bar_gaps",
+        "marts/corporate_actions",
+        "marts/historical_ohlcv",
+        "marts/intraday_ohlcv",
+        "marts/realtime_prices",
+    ),
+    "marts/unexplained_jumps",
+]
 STREAM_KEYS = [
     "kafka/market_actions_v1",
     "kafka/market_bars_v1",

@@ -19,16 +19,18 @@ from verify.gaps import prove_gaps
 from verify.lake import schema_of
 from verify.laws import open_lake
 from verify.ledger import prove_ledger
-from verify.published import (
+from verify.published import Place
+from verify.results import LawResult
+from verify.shapes import (
+    ADJUSTED_SCHEMA,
     BAR_SESSION_SCHEMA,
+    BELIEVED_SCHEMA,
     COVERAGE_SCHEMA,
     DAY_SCHEMA,
     GAP_SCHEMA,
     MART_SCHEMA,
     PRICE_SCHEMA,
-    Place,
 )
-from verify.results import LawResult
 
 Row = dict[str, Any]
 
@@ -51,6 +53,8 @@ class FakePublished:
         self.quote_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
+        self.adjusted_rows: list[Row] | None = None
+        self.believed_rows: list[Row] = []
         self.price_rows: list[Row] | None = None
         self.coverage_rows: list[Row] = []
         self.halt_rows: list[Row] = []
@@ -113,6 +117,12 @@ class FakePublished:
             for vendors in (False, True)
         )
         return of_minutes, of_vendors
+
+    def adjusted_days(self) -> pl.DataFrame | None:
+        return None if self.adjusted_rows is None else pl.DataFrame(self.adjusted_rows, schema=ADJUSTED_SCHEMA)
+
+    def believed_actions(self) -> pl.DataFrame:
+        return pl.DataFrame(self.believed_rows, schema=BELIEVED_SCHEMA, orient="row")
 
     def prices(self) -> pl.DataFrame | None:
         return None if self.price_rows is None else _of_mart(PRICE_SCHEMA, self.price_rows)
