@@ -2,9 +2,9 @@
   The corporate actions as one knows them, one row per symbol, action and effective date: of each source its newest version, of
   several sources the first by source_priority. What a source withdrew it does not have. What a person confirmed goes before all.
 
-  With `day`, a SQL expression, as they were known on that day: by versions of that day or earlier, of actions that hold by then.
+  `rank` orders the sources, as source_rank does. With `day`, a SQL expression, as they were known on that day: by versions of that day or earlier, of actions that hold by then.
 -#}
-{% macro actions_known(versions, day=none) -%}
+{% macro actions_known(versions, rank, day=none) -%}
     select distinct on (symbol, action, effective_date)
         symbol,
         action,
@@ -39,5 +39,5 @@
         order by source, symbol, action, effective_date, ingested_at desc, partition desc, "offset" desc
     ) as newest
     where not is_withdrawn
-    order by symbol, action, effective_date, source <> 'user', {{ source_rank('source') }}, source
+    order by symbol, action, effective_date, source <> 'user', {{ rank }}, source
 {%- endmacro %}

@@ -43,7 +43,7 @@
             with
 
             known_actions as (
-                {{ actions_known(ref('stg_corporate_actions'), 'historical_ohlcv_as_known.day') }}
+                {{ actions_known(ref('stg_corporate_actions'), source_rank('source'), 'historical_ohlcv_as_known.day') }}
             ),
 
             known_tenures as (

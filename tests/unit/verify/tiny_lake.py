@@ -22,7 +22,6 @@ from verify.ledger import prove_ledger
 from verify.published import Place
 from verify.results import LawResult
 from verify.shapes import (
-    ADJUSTED_SCHEMA,
     BAR_SESSION_SCHEMA,
     BELIEVED_SCHEMA,
     COVERAGE_SCHEMA,
@@ -53,8 +52,6 @@ class FakePublished:
         self.quote_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
-        self.adjusted_rows: list[Row] | None = None
-        self.believed_rows: list[Row] = []
         self.price_rows: list[Row] | None = None
         self.coverage_rows: list[Row] = []
         self.halt_rows: list[Row] = []
@@ -119,10 +116,10 @@ class FakePublished:
         return of_minutes, of_vendors
 
     def adjusted_days(self) -> pl.DataFrame | None:
-        return None if self.adjusted_rows is None else pl.DataFrame(self.adjusted_rows, schema=ADJUSTED_SCHEMA)
+        return None  # tests/integration/test_adjusted_history.py tries the proof on what dbt builds
 
     def believed_actions(self) -> pl.DataFrame:
-        return pl.DataFrame(self.believed_rows, schema=BELIEVED_SCHEMA, orient="row")
+        return pl.DataFrame(schema=BELIEVED_SCHEMA)
 
     def prices(self) -> pl.DataFrame | None:
         return None if self.price_rows is None else _of_mart(PRICE_SCHEMA, self.price_rows)

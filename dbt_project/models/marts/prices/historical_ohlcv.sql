@@ -34,7 +34,7 @@ adjustments as materialized (
 
 digests as (
 
-    -- All that is said of a symbol: few spans, so that days need not be looked up in them to see that nothing has changed.
+    -- All that is said of a symbol: days need not be looked up in its spans to see that nothing has changed.
     select
         symbol,
         md5(string_agg(

@@ -54,7 +54,8 @@ jumps as (
         price_after,
         (price_after / price_before)::numeric(38, 18) as observed_ratio
     from days
-    where session_date - session_before <= 10
+    where
+        session_before >= session_date - 10
         and (price_after > 1.8 * price_before or price_before > 1.8 * price_after)
 
 ),
@@ -70,13 +71,9 @@ final as (
         jumps.observed_ratio,
         nearest.ratio::numeric(38, 18) as likely_ratio
     from jumps
-    cross join lateral (
-        select usual_splits.ratio
-        from usual_splits
-        where abs(ln(jumps.observed_ratio / usual_splits.ratio)) < 0.08
-        order by abs(ln(jumps.observed_ratio / usual_splits.ratio))
-        limit 1
-    ) as nearest
+    -- No two of the ratios are so near to each other that one jump could be both.
+    inner join usual_splits as nearest
+        on abs(ln(jumps.observed_ratio / nearest.ratio)) < 0.065
     left join splits
         on jumps.symbol = splits.symbol
         and jumps.session_date = splits.effective_date
