@@ -13,7 +13,8 @@ days as (
     from {{ ref('historical_ohlcv') }}
     where close is not null
     window same_company as (
-        partition by coalesce(current_symbol, symbol)
+        -- What trades no more is another company than the one that has its symbol now.
+        partition by coalesce(current_symbol, symbol), current_symbol is null
         order by session_date, symbol
     )
 
