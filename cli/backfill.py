@@ -42,6 +42,9 @@ def backfill(
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Ask once more for what the source had no bar of.")] = False,
+    accept_jumps: Annotated[
+        bool, typer.Option("--accept-jumps", help="Believe prices 50 times those that the lake has, or a fiftieth.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a symbol, a line each.")] = False,
 ) -> None:
     """Fetch the bars that the lake lacks, by symbol and session, from a source, and publish them like everything else.
@@ -87,7 +90,9 @@ def backfill(
     ):
         pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
         try:
-            summary = run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
+            summary = run_backfill(
+                source, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress
+            )
         finally:
             pace.close()
     _show_summary(summary, json_output=json_output)

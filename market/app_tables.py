@@ -15,7 +15,8 @@ WATCHLIST: Final = Table(
     key=("symbol",),
     columns=(
         Column("symbol", DataType.TEXT, "Ticker, upper case."),
-        Column("added_at", DataType.TIMESTAMP, "When it was added."),
+        Column("symbol_group", DataType.TEXT, "The group that it is collected with: a partition in Dagster."),
+        Column("added_at", DataType.TIMESTAMP, "When it was added to its group."),
     ),
 )
 COLLECTED_HISTORY: Final = Table(

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     alpaca_data_feed: str = Field(
         "iex", pattern="^(iex|sip|delayed_sip|otc)$", validation_alias="TAPEHOUSE_ALPACA_DATA_FEED"
     )
+    daily_history_feed: str = Field(
+        "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_DAILY_HISTORY_FEED"
+    )
+    intraday_history_feed: str = Field(
+        "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_INTRADAY_HISTORY_FEED"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
@@ -139,6 +145,8 @@ class Settings(BaseSettings):
             "APCA_API_SECRET_KEY": _revealed(self.alpaca_secret_key),
             "TAPEHOUSE_ALPACA_URL": self.alpaca_url,
             "TAPEHOUSE_ALPACA_DATA_FEED": self.alpaca_data_feed,
+            "TAPEHOUSE_DAILY_HISTORY_FEED": self.daily_history_feed,
+            "TAPEHOUSE_INTRADAY_HISTORY_FEED": self.intraday_history_feed,
         }
         return {name: value for name, value in values.items() if value is not None}
 

@@ -7,12 +7,14 @@ import dagster as dg
 
 from infra.local.home import connected_settings
 from market.settings import Settings, load_settings
+from orchestration.assets.collected import collected_bars
 from orchestration.assets.history import sample_daily_bars
 from orchestration.assets.lake import stream_assets
 from orchestration.assets.laws import law_checks
 from orchestration.assets.marts import mart_assets
 from orchestration.assets.recomputed import recomputed_sessions
 from orchestration.dbt import Dbt
+from orchestration.history_requests import daily_history, history_gaps
 from orchestration.jobs import build_jobs
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
@@ -42,11 +44,11 @@ def build_definitions(
     settings = settings or connected_settings(load_settings())
     marts = mart_assets(Dbt(settings).manifest())
     return dg.Definitions(
-        assets=[*stream_assets(settings), sample_daily_bars, recomputed_sessions, marts],
+        assets=[*stream_assets(settings), sample_daily_bars, *collected_bars(settings), recomputed_sessions, marts],
         asset_checks=[law_checks],
         jobs=[*build_jobs(marts), run_retention],
-        schedules=[session_close, intraday_marts, nightly_recompute, nightly_verify, nightly_retention],
-        sensors=[lake_progress],
+        schedules=[session_close, daily_history, intraday_marts, nightly_recompute, nightly_verify, nightly_retention],
+        sensors=[lake_progress, history_gaps],
         resources={**default_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -20,6 +20,8 @@ SCHEMA: Final = "dagster"
 """Schema of the database in which Dagster keeps its tables."""
 MAX_CONCURRENT_RUNS: Final = 2
 MAX_RUN_SECONDS: Final = 3600
+EVENTS_AT_ONCE: Final = 500
+"""Events of a run's partitions that are stored by one statement: a run for ten years of sessions has 2,500 of a kind."""
 
 STORAGE_URL_VARIABLE: Final = "DAGSTER_POSTGRES_URL"
 CODE_SERVER_PORT_VARIABLE: Final = "DAGSTER_CODE_SERVER_PORT"
@@ -73,6 +75,7 @@ def instance_environment(settings: Settings) -> dict[str, str]:
         **settings.environment(),
         "DAGSTER_HOME": str(dagster_home(settings)),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENTS_AT_ONCE),
         STORAGE_URL_VARIABLE: storage_url(settings.require_database()),
     }
 

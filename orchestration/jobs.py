@@ -4,10 +4,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from orchestration.assets.keys import RECOMPUTED_SESSIONS, Group
+from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS, RECOMPUTED_SESSIONS, SAMPLE_DAILY_BARS
 from orchestration.assets.laws import law_checks
 
 HISTORY: Final = "history"
+COLLECT_HISTORY: Final = "collect_history"
 MARTS: Final = "marts"
 RUN_RETENTION: Final = "run_retention"
 RECOMPUTE: Final = "recompute"
@@ -20,14 +21,20 @@ _LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
 def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     """Return the jobs.
 
-    ``history`` publishes the daily bars, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions
-    out again, and ``verify`` proves the laws.
+    ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``marts`` builds and
+    tests every dbt model of ``marts``, ``recompute`` works sessions out again, and ``verify`` proves the laws.
     """
     return [
         dg.define_asset_job(
             HISTORY,
-            selection=dg.AssetSelection.groups(Group.HISTORY.value),
+            selection=dg.AssetSelection.assets(SAMPLE_DAILY_BARS),
             description="Publishes the real daily bars of the sample feed and waits until the lake has them.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            COLLECT_HISTORY,
+            selection=dg.AssetSelection.assets(DAILY_BARS, INTRADAY_BARS),
+            description="Fetches what is missing of the watchlist's bars, of some sessions and a group of symbols.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(

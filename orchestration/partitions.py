@@ -1,7 +1,7 @@
 """Partitions by trading session: every session of the exchange, from the calendar's first to today's.
 
 There are some 9,000. They are time windows, which Dagster keeps as ranges: a long list costs it nothing, and a new session
-appears by itself on its day.
+appears by itself on its day. History is partitioned by the groups of the watchlist besides.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,14 @@ from typing import Final
 import dagster as dg
 
 from market.sessions import EXCHANGE_ZONE, all_sessions
+
+SESSION: Final = "session"
+SYMBOL_GROUP: Final = "symbol_group"
+"""The dimensions of history's partitions."""
+SYMBOL_GROUPS: Final = dg.DynamicPartitionsDefinition(name="symbol_groups")
+"""The groups of the watchlist, as a sensor last saw them."""
+RANGE_TAGS: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""The tags of a run that name the first and the last of its partitions."""
 
 _WEEKDAYS: Final = "0 0 * * 1-5"
 _SATURDAY: Final = 5
@@ -27,6 +35,21 @@ def session_partitions() -> dg.TimeWindowPartitionsDefinition:
         end_offset=1,
         exclusions=[datetime(day.year, day.month, day.day) for day in _weekdays_without_session(days)],  # noqa: DTZ001
     )
+
+
+def history_partitions() -> dg.MultiPartitionsDefinition:
+    """Return a partition for each session and group of symbols."""
+    return dg.MultiPartitionsDefinition({SESSION: session_partitions(), SYMBOL_GROUP: SYMBOL_GROUPS})
+
+
+def history_key(day: date, group: str) -> dg.MultiPartitionKey:
+    """Return the partition of a session and a group."""
+    return dg.MultiPartitionKey({SESSION: day.isoformat(), SYMBOL_GROUP: group})
+
+
+def history_range_tags(first: date, last: date, group: str) -> dict[str, str]:
+    """Return the tags of one run for a group's sessions from ``first`` to ``last``."""
+    return dict(zip(RANGE_TAGS, (str(history_key(first, group)), str(history_key(last, group))), strict=True))
 
 
 def adjoining(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -15,6 +15,7 @@ from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.topics import TOPICS, Topic
 from orchestration.dbt import Dbt
+from orchestration.history import History
 from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
@@ -121,6 +122,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "lake": Lake(settings),
         "broker": Broker(settings),
         "sample_history": SampleHistory(),
+        "history": History(settings),
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
         "dbt": Dbt(settings),

@@ -9,7 +9,7 @@ import dagster as dg
 from market.sessions import EXCHANGE_ZONE, Session, find_session
 from orchestration.assets.recomputed import recomputed_until
 from orchestration.jobs import MARTS, RECOMPUTE, VERIFY
-from orchestration.partitions import adjoining
+from orchestration.partitions import RANGE_TAGS, adjoining
 from orchestration.resources import Lake
 
 AFTER_CLOSE_CRON: Final = "15 13-16 * * 1-5"
@@ -30,7 +30,6 @@ UNDER_WAY: Final = [
 ]
 
 _NIGHTLY: Final = {"tapehouse/nightly": "recompute"}
-_RANGE_TAGS: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PARTITION_TAG: Final = "dagster/partition"
 
 BATCHES_TAG: Final = "tapehouse/batches"
@@ -106,7 +105,7 @@ def nightly_recompute(
     return [
         dg.RunRequest(
             run_key=f"{night.isoformat()} {first}",
-            tags={**_NIGHTLY, **dict(zip(_RANGE_TAGS, (first.isoformat(), last.isoformat()), strict=True))},
+            tags={**_NIGHTLY, **dict(zip(RANGE_TAGS, (first.isoformat(), last.isoformat()), strict=True))},
         )
         for first, last in adjoining(left)
     ]
@@ -147,7 +146,7 @@ def _range(run: dg.DagsterRun) -> tuple[str, str] | None:
         return None
     if (one := run.tags.get(_PARTITION_TAG)) is not None:
         return one, one
-    first, last = (run.tags.get(tag) for tag in _RANGE_TAGS)
+    first, last = (run.tags.get(tag) for tag in RANGE_TAGS)
     return (first, last) if first is not None and last is not None else None
 
 

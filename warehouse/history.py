@@ -6,7 +6,8 @@ that it answered is in the lake: a share does not trade in every five minutes, a
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from psycopg.types.multirange import Multirange
@@ -45,6 +46,27 @@ left join stored using (symbol, session_date)
 where (covered @> open_at) is not true and coalesce(bars, 0) < expected
 group by symbol
 """
+_NOT_ASKED: Final = """
+with days as (
+    select range_agg(tstzrange(open_at, open_at, '[]')) as opens
+    from lake.sessions
+    where session_date between %(start)s and %(end)s and post_close_at <= %(until)s
+)
+select wanted.symbol
+from unnest(%(symbols)s::text[]) as wanted (symbol)
+cross join days
+left join app.collected_history as history
+    on history.source = %(source)s and history.interval = %(interval)s and history.symbol = wanted.symbol
+where opens is not null and (covered @> opens) is not true
+order by wanted.symbol
+"""
+_STORED: Final = """
+select symbol, session_date, count(*)
+from lake.vendor_bars
+where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+    and session_date between %(start)s and %(end)s
+group by symbol, session_date
+"""
 _REMEMBER: Final = """
 insert into app.collected_history as known (source, symbol, interval, covered, is_unknown, asked_at)
 values (%(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s)
@@ -53,6 +75,50 @@ on conflict (source, symbol, interval) do update set
     is_unknown = excluded.is_unknown,
     asked_at = excluded.asked_at
 """
+
+
+_KNOWN_CLOSES: Final = """
+select symbol, near.is_before, near.source, (extract(epoch from near.bar_at) * 1000000)::bigint, near.close
+from unnest(%(symbols)s::text[]) as symbol
+cross join lateral (
+    (
+        select true as is_before, source, bar_at, close
+        from lake.vendor_bars as bars
+        where bars.symbol = symbol.symbol and bars.interval = any(%(intervals)s)
+            and bars.bar_at >= %(start)s::timestamptz - %(reach)s and bars.bar_at < %(opened)s
+        order by bar_at desc
+        limit 1
+    )
+    union all
+    (
+        select false as is_before, source, bar_at, close
+        from lake.vendor_bars as bars
+        where bars.symbol = symbol.symbol and bars.interval = any(%(intervals)s)
+            and bars.bar_at >= %(closing)s and bars.bar_at < %(end)s::timestamptz + %(reach)s
+        order by bar_at
+        limit 1
+    )
+) as near
+"""
+_REACH: Final = timedelta(days=30)
+"""How far away a close may lie that is near still."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClose:
+    """The close of a vendor's bar that the lake has; ``ts`` is its start in UTC epoch microseconds."""
+
+    source: str
+    ts: int
+    close: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCloses:
+    """The closes that the lake has nearest to some sessions: in the first of them or before, in the last of them or after."""
+
+    before: KnownClose | None = None
+    after: KnownClose | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +175,85 @@ def missing_sessions(
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         rows = connection.execute(_MISSING, values).fetchall()
     return {symbol: [(span.lower, span.upper) for span in spans] for symbol, spans in rows}
+
+
+def known_closes(
+    settings: Settings, interval: str, symbols: Sequence[str], first: Session, last: Session
+) -> dict[str, KnownCloses]:
+    """Return closes that the lake has near some sessions, of whichever source, unadjusted.
+
+    Returns
+    -------
+    dict
+        By symbol the newest of the session ``first`` or the 30 days before, and the oldest of the session ``last`` or the 30 days
+        after, of daily bars and of bars of ``interval``. Symbols without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {
+        "symbols": list(symbols),
+        "intervals": sorted({DAILY, interval}),
+        "start": first.pre_open_at,
+        "opened": first.close_at,
+        "closing": last.open_at,
+        "end": last.post_close_at,
+        "reach": _REACH,
+    }
+    found: dict[str, dict[str, KnownClose]] = {}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        for symbol, is_before, source, ts, close in connection.execute(_KNOWN_CLOSES, values):
+            found.setdefault(symbol, {})["before" if is_before else "after"] = KnownClose(source, ts, close)
+    return {symbol: KnownCloses(**closes) for symbol, closes in found.items()}
+
+
+def symbols_to_ask(
+    settings: Settings,
+    source: str,
+    interval: str,
+    symbols: Sequence[str],
+    *,
+    start: date,
+    end: date,
+    until: datetime,
+) -> list[str]:
+    """Return the symbols of which a source was not asked for every session that is over; the lake may have these all the same.
+
+    This looks at what was asked for only, which is a row a symbol: cheap enough for every minute, where
+    :func:`missing_sessions` counts the bars of the lake.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {
+        "source": source,
+        "interval": interval,
+        "symbols": list(symbols),
+        "start": start,
+        "end": end,
+        "until": until,
+    }
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return [row[0] for row in connection.execute(_NOT_ASKED, values)]
+
+
+def stored_bars(
+    settings: Settings, source: str, interval: str, symbols: Sequence[str], *, start: date, end: date
+) -> dict[tuple[str, date], int]:
+    """Return how many bars of a source the lake has, by symbol and session; those without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {"source": source, "interval": interval, "symbols": list(symbols), "start": start, "end": end}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return {(symbol, day): bars for symbol, day, bars in connection.execute(_STORED, values)}
 
 
 def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> None:

@@ -18,10 +18,10 @@ from typing import Final, Protocol
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import HistorySource, Problem
+from ingest.history.source import Ask, HistorySource, Problem
 from market.errors import ServiceError
 from market.records import Bar
-from warehouse.history import Collected
+from warehouse.history import Collected, KnownCloses
 
 SETTLE_SECONDS: Final = 2.0
 """How often what was published is settled and remembered."""
@@ -35,7 +35,10 @@ Offsets = Mapping[tuple[str, int], int]
 
 
 class Door(Protocol):
-    """Where bars go, and how far they have come."""
+    """Where bars go, how far they have come, and what is there already."""
+
+    def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
+        """Return by symbol the closes near the sessions of an ask."""
 
     def publish(self, bars: Sequence[Bar]) -> None:
         """Hand bars to the broker."""
@@ -133,11 +136,13 @@ def run_backfill(
     pace: CountingPace,
     *,
     stop: threading.Event,
+    accepts_jumps: bool = False,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> Summary:
     """Carry out a plan.
 
-    When ``stop`` is set, nothing more is asked for; what was answered is published and remembered.
+    When ``stop`` is set, nothing more is asked for; what was answered is published and remembered. With ``accepts_jumps`` prices
+    are believed that are far from those that the lake has.
 
     Raises
     ------
@@ -153,7 +158,7 @@ def run_backfill(
         symbol: SymbolResult(asked=plan.missing.get(symbol, 0), too_old=plan.too_old.get(symbol, 0))
         for symbol in plan.symbols
     }
-    under_way = _UnderWay(door, results)
+    under_way = _UnderWay(door, results, accepts_jumps=accepts_jumps)
     answered = 0
     fetched = fetch_all(source, plan.asks, pace, stop)
     try:
@@ -171,8 +176,9 @@ def run_backfill(
 class _UnderWay:
     """What was published and is not remembered yet."""
 
-    def __init__(self, door: Door, results: Mapping[str, SymbolResult]) -> None:
+    def __init__(self, door: Door, results: Mapping[str, SymbolResult], *, accepts_jumps: bool) -> None:
         self._door = door
+        self._accepts_jumps = accepts_jumps
         self._results = results
         self._new: list[Collected] = []
         self._settled: deque[tuple[Offsets, list[Collected]]] = deque()
@@ -193,7 +199,8 @@ class _UnderWay:
             for symbol in ask.symbols:
                 self._results[symbol].reason = fetched.reason
             return
-        believed = believe(ask, answer.bars)
+        known = self._door.known_closes(ask) if answer.bars else {}
+        believed = believe(ask, answer.bars, known, accepts_jumps=self._accepts_jumps)
         problems = [problem for problem in (*answer.problems, *believed.problems) if problem.symbol in ask.symbols]
         self._door.publish(believed.bars)
         self.bars += len(believed.bars)

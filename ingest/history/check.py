@@ -5,19 +5,23 @@ which the stream judges every message (``docs/wire-format.md``).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 from ingest.history.source import Ask, Problem
 from market.records import DAILY, INTERVALS, Bar
 from market.sessions import Session, find_session
+from warehouse.history import KnownClose, KnownCloses
 
 OFF_BY: Final = Decimal(50)
-"""A bar whose close is so many times that of the bar before, or a fraction of it, and comes back to it later, is not believed.
-No share does that; a vendor that mixes dollars and cents does, by a factor of 100."""
+"""Two closes are far from each other if one is so many times the other. Hardly a share moves so far from one session to the next;
+a vendor that mixes dollars and cents is off by 100."""
+NOTHING_KNOWN: Final[Mapping[str, KnownCloses]] = MappingProxyType({})
 
 _SECOND: Final = 1_000_000
 
@@ -30,11 +34,26 @@ class Believed:
     problems: Sequence[Problem]
 
 
-def believe(ask: Ask, bars: Iterable[Bar]) -> Believed:
+def believe(
+    ask: Ask,
+    bars: Iterable[Bar],
+    known: Mapping[str, KnownCloses] = NOTHING_KNOWN,
+    *,
+    accepts_jumps: bool = False,
+) -> Believed:
     """Return the bars of an answer that are believed.
 
     Bars of sessions or symbols that were not asked for, and of the hours before the open and after the close, are passed over:
     some vendors give more than they were asked for. A bar that is there twice is taken once if it says the same.
+
+    Parameters
+    ----------
+    ask, bars
+        What was asked for, and what was answered, in any order.
+    known
+        By symbol closes nearby that the lake has, of whichever source.
+    accepts_jumps
+        Whether prices are believed that are far from all of these, or that only the newest bar has.
     """
     problems: list[Problem] = []
     by_place: dict[tuple[str, int], list[Bar]] = {}
@@ -53,10 +72,11 @@ def believe(ask: Ask, bars: Iterable[Bar]) -> Believed:
         else:
             by_symbol[symbol].append(same[0])
     believed: list[Bar] = []
-    for found in by_symbol.values():
+    for symbol, found in by_symbol.items():
         kept, off = _without_jumps(found)
-        believed += kept
-        problems += off
+        strange = {} if accepts_jumps else _strange(kept, known.get(symbol, KnownCloses()))
+        believed += [bar for bar in kept if bar.ts not in strange]
+        problems += [*off, *strange.values()]
     return Believed(sorted(believed, key=lambda bar: (bar.ts, bar.symbol)), problems)
 
 
@@ -81,8 +101,8 @@ def _without_jumps(bars: Sequence[Bar]) -> tuple[list[Bar], list[Problem]]:
         before = kept[-1] if kept else None
         if (
             before is not None
-            and _is_far(bar, before)
-            and any(not _is_far(later, before) for later in bars[number + 1 :])
+            and _is_far(bar.close, before.close)
+            and any(not _is_far(later.close, before.close) for later in bars[number + 1 :])
         ):
             detail = (
                 f"close {bar.close} at {_at(bar.ts)}, after {before.close}; later bars are near {before.close} again"
@@ -93,8 +113,49 @@ def _without_jumps(bars: Sequence[Bar]) -> tuple[list[Bar], list[Problem]]:
     return kept, problems
 
 
-def _is_far(bar: Bar, other: Bar) -> bool:
-    return not other.close / OFF_BY < bar.close < other.close * OFF_BY
+def _strange(bars: Sequence[Bar], known: KnownCloses) -> dict[int, Problem]:
+    """Return by time what is wrong with the bars at a level that nothing confirms.
+
+    Bars that follow each other without a far jump are one level. The first level has to be near what the lake has before it, the
+    last near what it has after it, and where there is one only, near either. Where the lake has nothing afterwards, a jump has to
+    last for more than one bar.
+    """
+    levels = _levels(bars)
+    if len(levels) == 1:
+        return _unlike(levels[0], known.before, known.after)
+    found: dict[int, Problem] = {}
+    if levels:
+        found |= _unlike(levels[0], known.before) | _unlike(levels[-1], known.after)
+        newest, before = levels[-1][-1], levels[-2][-1]
+        if known.after is None and len(levels[-1]) == 1:
+            detail = f"close {newest.close} at {_at(newest.ts)}, after {before.close}; no later bar confirms it yet"
+            found[newest.ts] = Problem(newest.symbol, "off_by_far", detail)
+    return found
+
+
+def _unlike(level: Sequence[Bar], *closes: KnownClose | None) -> dict[int, Problem]:
+    """Return by time what is wrong with the bars of a level, if it is far from all closes that are known."""
+    known = [close for close in closes if close is not None]
+    if not known or any(not _is_far(bar.close, close.close) for close in known for bar in level):
+        return {}
+    theirs = " and ".join(f"{close.close} at {_at(close.ts)} from {close.source}" for close in known)
+    return {
+        bar.ts: Problem(bar.symbol, "off_by_far", f"close {bar.close} at {_at(bar.ts)}, where the lake has {theirs}")
+        for bar in level
+    }
+
+
+def _levels(bars: Sequence[Bar]) -> list[list[Bar]]:
+    levels = [[bar] for bar in bars[:1]]
+    for before, bar in pairwise(bars):
+        if _is_far(bar.close, before.close):
+            levels.append([])
+        levels[-1].append(bar)
+    return levels
+
+
+def _is_far(close: Decimal, other: Decimal) -> bool:
+    return not other / OFF_BY < close < other * OFF_BY
 
 
 class _Starts:

@@ -1,17 +1,18 @@
 """The one door for bars of the past: Kafka, and what the lake and PostgreSQL have of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 from ingest.history.backfill import Offsets
+from ingest.history.source import Ask
 from ingest.publisher import Publisher
 from ingest.topics import end_offsets, ensure_topics
 from market.errors import PublishError
 from market.records import Bar
 from market.settings import Settings
 from market.topics import BARS
-from warehouse.history import Collected, remember
+from warehouse.history import Collected, KnownCloses, known_closes, remember
 from warehouse.progress import next_offsets
 
 SETTLE_SECONDS: Final = 60.0
@@ -47,6 +48,10 @@ class BarsDoor:
         summary = self._opened().close()
         if kind is None:
             summary.require_complete()
+
+    def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
+        """Return by symbol the closes near the sessions of an ask that the lake has."""
+        return known_closes(self._settings, self._interval, ask.symbols, ask.sessions[0], ask.sessions[-1])
 
     def publish(self, bars: Sequence[Bar]) -> None:
         """Hand bars to the broker.

@@ -38,7 +38,7 @@ from market.tables import (
     Table,
 )
 from market.topics import BARS, TOPICS, Topic
-from orchestration.assets.keys import OWNER, SAMPLE_DAILY_BARS, Group, table_key, topic_key
+from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS, OWNER, SAMPLE_DAILY_BARS, Group, table_key, topic_key
 from orchestration.freshness import POLICIES
 from warehouse.ddl import COLUMN_TYPES
 
@@ -77,7 +77,7 @@ def stream_assets(settings: Settings) -> list[dg.AssetSpec]:
 def _topic_spec(topic: Topic) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=topic_key(topic),
-        deps=[SAMPLE_DAILY_BARS] if topic == BARS else [],
+        deps=[SAMPLE_DAILY_BARS, DAILY_BARS, INTRADAY_BARS] if topic == BARS else [],
         description=topic.description,
         group_name=Group.KAFKA.value,
         kinds={"kafka", "json"},

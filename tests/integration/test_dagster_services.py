@@ -96,14 +96,16 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert repository["location"]["name"] == "tapehouse"
     assert {"history", "marts"} <= {job["name"] for job in repository["jobs"]}
     assert {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]} == {
+        "daily_history": "RUNNING",
         "intraday_marts": "RUNNING",
         "nightly_recompute": "RUNNING",
         "nightly_retention": "RUNNING",
         "nightly_verify": "RUNNING",
         "session_close": "RUNNING",
     }
-    assert [(one["name"], one["sensorState"]["status"]) for one in repository["sensors"]] == [
-        ("lake_progress", "RUNNING")
+    assert sorted((one["name"], one["sensorState"]["status"]) for one in repository["sensors"]) == [
+        ("history_gaps", "RUNNING"),
+        ("lake_progress", "RUNNING"),
     ]
 
 

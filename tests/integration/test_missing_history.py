@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
+from market.errors import UsageError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from warehouse.connection import connect
-from warehouse.history import Collected, forget, missing_sessions, remember
+from warehouse.history import Collected, forget, known_closes, missing_sessions, remember, stored_bars, symbols_to_ask
 from warehouse.schema import migrate
-from warehouse.watchlist import unwatch, watch, watched
+from warehouse.watchlist import Changes, parse_group, unwatch, watch, watched, watchlist
 
 pytestmark = pytest.mark.integration
 
@@ -82,10 +84,81 @@ def test_what_a_source_was_asked_for_is_not_missing_whatever_it_had(settings: Se
     assert missing(settings, "SPY", "IBM") == {"SPY": [(0, 10)], "IBM": [(1, 10)]}
 
 
+def test_only_symbols_of_which_a_session_was_not_asked_for_need_a_closer_look(settings: Settings) -> None:
+    remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS), Collected("IBM", SESSIONS[:9])])
+    place = (settings, "yahoo", "1d", ["SPY", "IBM", "AAPL"])
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == ["AAPL", "IBM"]
+    assert symbols_to_ask(*place, start=START, end=SESSIONS[8].session_date, until=LATER) == ["AAPL"]
+    before = SESSIONS[8].post_close_at
+    assert symbols_to_ask(*place, start=START, end=END, until=before) == ["AAPL"]
+    assert symbols_to_ask(*place, start=date(2013, 10, 12), end=date(2013, 10, 13), until=LATER) == []
+
+
+def test_the_bars_of_the_lake_are_counted_by_symbol_and_session(settings: Settings) -> None:
+    store(settings, "SPY", "5m", SESSIONS[0], bars=78)
+    store(settings, "SPY", "5m", SESSIONS[2], bars=3)
+    store(settings, "SPY", "5m", SESSIONS[1], source="alpaca")
+    found = stored_bars(settings, "yahoo", "5m", ["SPY", "IBM"], start=START, end=END)
+    assert found == {("SPY", SESSIONS[0].session_date): 78, ("SPY", SESSIONS[2].session_date): 3}
+
+
 def test_the_watchlist_has_each_symbol_once(settings: Settings) -> None:
     assert watched(settings) == []
-    assert watch(settings, ["SPY", "IBM"]) == ["IBM", "SPY"]
-    assert watch(settings, ["SPY", "AAPL"]) == ["AAPL"]
+    assert watch(settings, ["SPY", "IBM"]) == Changes(("IBM", "SPY"), ())
+    assert watch(settings, ["SPY", "AAPL"]) == Changes(("AAPL",), ())
     assert watched(settings) == ["AAPL", "IBM", "SPY"]
     assert unwatch(settings, ["SPY", "MSFT"]) == ["SPY"]
     assert watched(settings) == ["AAPL", "IBM"]
+
+
+def test_a_symbol_is_in_one_group_since_it_was_put_there(settings: Settings) -> None:
+    watch(settings, ["SPY"])
+    watch(settings, ["IBM", "NVDA"], "tech")
+    before = {one.symbol: one for one in watchlist(settings)}
+    assert [(one.symbol, one.group) for one in watchlist(settings)] == [
+        ("SPY", "default"),
+        ("IBM", "tech"),
+        ("NVDA", "tech"),
+    ]
+    assert watch(settings, ["IBM", "SPY"]) == Changes((), ())
+    assert watch(settings, ["IBM", "SPY"], "tech") == Changes((), ("SPY",))
+    after = {one.symbol: one for one in watchlist(settings)}
+    assert after["SPY"].group == "tech"
+    assert after["SPY"].since > before["SPY"].since
+    assert after["IBM"] == before["IBM"]
+
+
+def test_a_watchlist_from_before_there_were_groups_is_of_the_default_one(settings: Settings) -> None:
+    with connect(settings) as connection:
+        connection.execute("alter table app.watchlist drop column symbol_group")
+        connection.execute("insert into app.watchlist (symbol, added_at) values ('SPY', now())")
+        connection.execute("delete from app.schema_migrations where name = 'group_the_watchlist'")
+    migrate(settings)
+    assert [(one.symbol, one.group) for one in watchlist(settings)] == [("SPY", "default")]
+
+
+@pytest.mark.parametrize("name", ["", "a|b", "a,b", "two words", "[x]", "x" * 41, "-x"])
+def test_a_group_needs_a_name_that_a_partition_can_have(name: str) -> None:
+    with pytest.raises(UsageError, match="group cannot be called"):
+        parse_group(name)
+    assert parse_group(" Semi-Conductors_2 ") == "semi-conductors_2"
+
+
+def test_the_closes_near_some_sessions_are_those_of_any_source_on_both_sides(settings: Settings) -> None:
+    store(settings, "SPY", "1d", SESSIONS[0], source="alpaca")
+    store(settings, "SPY", "1d", SESSIONS[1], source="csv")
+    store(settings, "SPY", "5m", SESSIONS[2])  # of another length than is asked for
+    store(settings, "SPY", "1d", SESSIONS[8])
+    store(settings, "IBM", "1m", SESSIONS[5])
+    near = known_closes(settings, "1m", ["SPY", "IBM", "NEW"], SESSIONS[3], SESSIONS[6])
+    assert {symbol: [found and found.source for found in (one.before, one.after)] for symbol, one in near.items()} == {
+        "SPY": ["csv", "yahoo"]
+    }
+    assert near["SPY"].before is not None
+    assert (near["SPY"].before.ts, near["SPY"].before.close) == (
+        round(SESSIONS[1].open_at.timestamp()) * 1_000_000,
+        Decimal(1),
+    )
+    same = known_closes(settings, "1d", ["SPY"], SESSIONS[1], SESSIONS[1])["SPY"]
+    assert same.before == same.after == near["SPY"].before
+    assert known_closes(settings, "1d", ["SPY"], SESSIONS[9], SESSIONS[9])["SPY"].after is None

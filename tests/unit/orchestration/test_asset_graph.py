@@ -15,6 +15,7 @@ MARTS = [
     *("marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"),
     *OF_ACTIONS,
 ]
+HISTORY = ["history/daily_bars", "history/intraday_bars", "history/sample_daily_bars"]
 STREAM_KEYS = [
     "kafka/market_actions_v1",
     "kafka/market_bars_v1",
@@ -63,6 +64,7 @@ def test_the_definitions_load_without_an_engine(definitions: dg.Definitions) -> 
 def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "collect_history",
         "history",
         "marts",
         "recompute",
@@ -72,21 +74,20 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     assert {
         schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in repository.schedule_defs
     } == {
+        "daily_history": ("45 17-20 * * 1-5", "America/New_York"),
         "intraday_marts": ("*/2 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
         "nightly_verify": ("30 21 * * *", "America/New_York"),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
     }
-    assert [sensor.name for sensor in repository.sensor_defs] == ["lake_progress"]
+    assert sorted(sensor.name for sensor in repository.sensor_defs) == ["history_gaps", "lake_progress"]
 
 
 def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
     external = sorted(node.to_user_string() for node in graph.external_asset_keys)
     assert external == STREAM_KEYS
-    assert sorted(node.to_user_string() for node in graph.get_all_asset_keys() if node.path[0] == "history") == [
-        "history/sample_daily_bars"
-    ]
+    assert sorted(node.to_user_string() for node in graph.get_all_asset_keys() if node.path[0] == "history") == HISTORY
 
 
 def test_every_declared_table_and_topic_is_an_asset(graph: AssetGraph) -> None:
@@ -127,19 +128,19 @@ def test_lineage_reaches_from_the_topics_to_every_mart(graph: AssetGraph, mart: 
 def test_history_reaches_the_daily_mart_through_kafka_and_the_lake(graph: AssetGraph) -> None:
     behind = ancestors(graph, "marts/historical_ohlcv")
     assert {
-        "history/sample_daily_bars",
+        *HISTORY,
         "kafka/market_bars_v1",
         "lake/bronze_messages",
         "lake/vendor_bars",
         "postgres/vendor_bars",
     } <= behind
-    assert graph.get(key("kafka/market_bars_v1")).parent_keys == {key("history/sample_daily_bars")}
+    assert graph.get(key("kafka/market_bars_v1")).parent_keys == {key(name) for name in HISTORY}
 
 
 def test_nothing_but_topics_and_the_calendar_comes_from_nowhere(graph: AssetGraph) -> None:
     roots = {node.to_user_string() for node in graph.get_all_asset_keys() if not graph.get(node).parent_keys}
     assert roots == {
-        "history/sample_daily_bars",
+        *HISTORY,
         "kafka/market_actions_v1",
         "kafka/market_quotes_v1",
         "kafka/market_trades_v1",
@@ -181,7 +182,9 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in history} == {"history/sample_daily_bars"}
     recompute = definitions.resolve_job_def("recompute").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in recompute} == {"lake/recomputed_sessions"}
-    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute)
+    collected = definitions.resolve_job_def("collect_history").asset_layer.executable_asset_keys
+    assert {node.to_user_string() for node in collected} == {"history/daily_bars", "history/intraday_bars"}
+    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute) - set(collected)
     checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
     assert {check.asset_key.to_user_string() for check in checks} == {
         "lake/bronze_messages",

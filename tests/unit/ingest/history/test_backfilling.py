@@ -17,7 +17,7 @@ from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceBusy
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session, sessions_between
-from warehouse.history import Collected
+from warehouse.history import Collected, KnownClose, KnownCloses
 
 SESSIONS = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 11)))
 PLACE = ("market.bars.v1", 0)
@@ -66,6 +66,10 @@ class PlayedDoor:
     published: list[Bar] = field(default_factory=list)
     taken_in: int = 0
     remembered: list[Collected] = field(default_factory=list)
+    known: Mapping[str, KnownCloses] = field(default_factory=dict)
+
+    def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
+        return {symbol: closes for symbol, closes in self.known.items() if symbol in ask.symbols}
 
     def publish(self, bars: Sequence[Bar]) -> None:
         if self.fails is not None:
@@ -129,6 +133,18 @@ def test_everything_is_published_and_remembered_when_the_lake_has_it(
         "IBM": (5, 5, 5),
     }
     assert seen[-1] == Progress(answered=2, asks=2, bars=10, waiting=0)
+
+
+def test_prices_far_from_what_the_lake_has_are_left_out_and_asked_for_again(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    before = SESSIONS[0].open_at.timestamp() - 86_400
+    known = {"SPY": KnownCloses(before=KnownClose("other", round(before) * 1_000_000, Decimal(1)))}
+    door = PlayedDoor(known=known)
+    summary = run(PlayedSource(), door, plan_of("SPY", "IBM"), tmp_path, stop)
+    assert {found.symbol for found in door.published} == {one.symbol for one in door.remembered} == {"IBM"}
+    assert summary.symbols["SPY"].problem_counts == {"off_by_far": 5}
+    assert "1 at 2013-10-06 13:30:00Z from other" in summary.symbols["SPY"].problems[0].detail
 
 
 def test_a_symbol_without_any_bar_is_remembered_all_the_same(tmp_path: Path, stop: threading.Event) -> None:

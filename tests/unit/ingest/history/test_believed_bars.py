@@ -9,6 +9,7 @@ from ingest.history.check import believe
 from ingest.history.source import Ask
 from market.records import Bar
 from market.sessions import sessions_between
+from warehouse.history import KnownClose, KnownCloses
 
 WEEK = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 15)))
 """Seven sessions with a weekend between; the 14th, Columbus Day, is one."""
@@ -94,6 +95,44 @@ def test_a_bar_in_cents_among_dollars_is_not_believed_and_its_neighbours_are() -
 def test_prices_that_move_far_and_stay_there_are_believed() -> None:
     bars = [bar("2013-10-07 13:30"), bar("2013-10-08 13:30", "1"), bar("2013-10-09 13:30", "1.1")]
     assert believe(DAYS, bars).bars == bars
+
+
+def known(before: str | None = None, after: str | None = None) -> dict[str, KnownCloses]:
+    first, last = micros("2013-10-04 13:30"), micros("2013-10-16 13:30")
+    return {
+        "SPY": KnownCloses(
+            None if before is None else KnownClose("other", first, Decimal(before)),
+            None if after is None else KnownClose("other", last, Decimal(after)),
+        )
+    }
+
+
+FOUR_DAYS = ("2013-10-07 13:30", "2013-10-08 13:30", "2013-10-09 13:30", "2013-10-10 13:30")
+
+
+@pytest.mark.parametrize(
+    ("closes", "nearby", "believed"),
+    [
+        pytest.param("10000 10100 10200 10300", known("100"), "", id="all in cents, dollars before"),
+        pytest.param("10000 10100 10200 10300", known(None, "100"), "", id="all in cents, dollars after"),
+        pytest.param("1 1 1 1", known("100", "100"), "", id="a hundredth"),
+        pytest.param("10000", known("100"), "", id="one bar in cents"),
+        pytest.param("100 101 102 103", known("100", "1"), "100 101 102 103", id="near one of both: the share moved"),
+        pytest.param("100 101 1 1.1", known("100"), "100 101 1 1.1", id="a jump that lasts"),
+        pytest.param("100 101 102 1", known("100"), "100 101 102", id="a jump that only the newest bar has"),
+        pytest.param("100 101 102 1", known("100", "1"), "100 101 102 1", id="a newest bar that the lake confirms"),
+        pytest.param("100 101 1 1.1", known("100", "100"), "100 101", id="an end unlike what comes after"),
+        pytest.param("1 1.1 100 101", known("100"), "100 101", id="a beginning unlike what comes before"),
+        pytest.param("100 4999 100 101", known("100"), "100 4999 100 101", id="less than fifty times"),
+        pytest.param("1 1 1 1", {}, "1 1 1 1", id="nothing known"),
+    ],
+)
+def test_prices_have_to_be_near_what_is_known(closes: str, nearby: dict[str, KnownCloses], believed: str) -> None:
+    bars = [bar(at, close) for at, close in zip(FOUR_DAYS, closes.split(), strict=False)]
+    found = believe(DAYS, bars, nearby)
+    assert [one.close for one in found.bars] == [Decimal(close) for close in believed.split()]
+    assert [problem.code for problem in found.problems] == ["off_by_far"] * (len(bars) - len(found.bars))
+    assert believe(DAYS, bars, nearby, accepts_jumps=True).bars == bars
 
 
 def test_a_bar_without_volume_is_a_bar() -> None:

@@ -1,0 +1,252 @@
+"""The bars of the watchlist, by session and group of symbols, fetched from a vendor as far as they are missing."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
+
+from ingest.history.backfill import Progress
+from ingest.history.source import HistorySource, SourceError
+from market.sessions import sessions_between
+from market.settings import Settings
+from orchestration.assets.keys import OWNER, Group
+from orchestration.attempts import HAS_MORE_TAG, partitions_of
+from orchestration.gaps import symbols_by_group
+from orchestration.history import History, Outcome, Series, series_of
+from orchestration.history_report import Task, complete_sessions, range_text, run_metadata, summary_text
+from orchestration.partitions import RANGE_TAGS, SYMBOL_GROUPS, history_key, history_partitions
+
+MAX_RETRIES: Final = 3
+RETRY_SECONDS = 30.0
+"""How long after a failure a run tries again; twice as long each time."""
+RUN_SECONDS = 2400.0
+"""After so long a run asks for nothing more: a run may last an hour, and the lake needs some of it."""
+COMPLETE: Final = "history_complete"
+"""The check that says whether everything that was asked for came and was believed."""
+
+_LOG_EVERY_SECONDS: Final = 15.0
+_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "1d": "Daily bars of the watchlist as a vendor tells them, ten years back.",
+    "5m": "Bars of five minutes of the watchlist as a vendor tells them, eighteen months back.",
+}
+_HOW: Final = (
+    "One partition per trading session and group of symbols (`./run watchlist add --group NAME SYMBOL…`). A run asks for what "
+    "is missing of its partitions and for nothing else, publishes it to Kafka and waits for the lake; a range is one run."
+)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What the thread that fetches tells the one that waits for it."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Progress | None = None
+    time_is_up: bool = False
+
+    def note(self, progress: Progress) -> None:
+        self.progress = progress
+
+
+def collected_bars(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Return the assets of history that are collected of the watchlist."""
+    return [_collected(series) for series in series_of(settings)]
+
+
+def _collected(series: Series) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=series.key,
+        partitions_def=history_partitions(),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,  # what could not be had of a range is not materialized
+        check_specs=[
+            dg.AssetCheckSpec(
+                COMPLETE,
+                asset=series.key,
+                description="Everything that was asked for came and was believed. The rest is asked for again, later each time.",
+            )
+        ],
+        group_name=Group.HISTORY.value,
+        kinds={"python", "kafka"},
+        owners=[OWNER],
+        description=f"{_DESCRIPTIONS[series.interval]}\n\n{_HOW}",
+        metadata={"source": series.feed or "none", "interval": series.interval},
+        pool=series.feed or None,
+        retry_policy=dg.RetryPolicy(
+            max_retries=MAX_RETRIES, delay=RETRY_SECONDS, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+        ),
+    )
+    def bars(context: dg.AssetExecutionContext, history: dg.ResourceParam[History]) -> Iterator[Any]:
+        now = datetime.now(UTC)
+        try:
+            source = history.source(series)
+        except SourceError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        task = _task(context, history, now)
+        if not task.sessions:
+            msg = f"No session of {range_text(task.not_over)} is over yet: bars are asked for after the close."
+            raise dg.Failure(msg, allow_retries=False)
+        outcome = _fetch(context, history, series, task, now)
+        yield from _report(context, history, series, source, task=task, outcome=outcome)
+
+    return bars
+
+
+def _task(context: dg.AssetExecutionContext, history: History, now: datetime) -> Task:
+    tags = dict(zip(RANGE_TAGS, _ends(context), strict=True))
+    place = partitions_of(tags, context.instance.get_dynamic_partitions(str(SYMBOL_GROUPS.name)))
+    if place is None:
+        msg = f"The partitions {tags} are none of history."
+        raise dg.Failure(msg, allow_retries=False)
+    wanted, first, last = place
+    groups = {group: of for group, of in symbols_by_group(history.watchlist()).items() if group in wanted}
+    if not groups:
+        names = ", ".join(sorted(wanted))
+        msg = f"The watchlist has no symbol of the group {names}. Add some: ./run watchlist add --group {names} SYMBOL"
+        raise dg.Failure(msg, allow_retries=False)
+    sessions = list(sessions_between(first, last))
+    return Task(
+        [session for session in sessions if session.post_close_at <= now],
+        [session for session in sessions if session.post_close_at > now],
+        groups,
+    )
+
+
+def _ends(context: dg.AssetExecutionContext) -> tuple[str, str]:
+    keys = context.partition_key_range
+    return str(keys.start), str(keys.end)
+
+
+def _fetch(context: dg.AssetExecutionContext, history: History, series: Series, task: Task, now: datetime) -> Outcome:
+    """Collect in a thread, so that a run can be stopped while it waits: what was answered is kept.
+
+    Raises
+    ------
+    Failure
+        If it was stopped, or the source refuses every request.
+    """
+    watch = _Watch()
+    try:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="collect") as pool:
+            try:
+                fetching = pool.submit(
+                    history.collect,
+                    series,
+                    task.symbols,
+                    task.sessions,
+                    now=now,
+                    stop=watch.stop,
+                    on_progress=watch.note,
+                )
+                _wait(context, fetching, watch)
+                outcome = fetching.result()
+            finally:
+                watch.stop.set()  # whatever happened here: the thread ends, and is waited for
+    except SourceError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
+        # Dagster would apply the retry policy: the process would go on and ask, instead of ending.
+        msg = "Stopped; what was answered is in the lake. The next run asks for the rest."
+        raise dg.Failure(msg, allow_retries=False) from interrupt
+    if watch.time_is_up and outcome.summary.bars:
+        context.instance.add_run_tags(context.run_id, {HAS_MORE_TAG: "true"})
+    return outcome
+
+
+def _wait(context: dg.AssetExecutionContext, fetching: Future[Outcome], watch: _Watch) -> None:
+    """Wait for the end, with a line in the log now and then; ask it to stop when the time is up."""
+    started, next_line = time.monotonic(), _LOG_EVERY_SECONDS
+    while not fetching.done():
+        wait([fetching], timeout=1.0)
+        seconds = time.monotonic() - started
+        if seconds >= RUN_SECONDS and not watch.time_is_up:
+            watch.time_is_up = True
+            watch.stop.set()
+        if seconds >= next_line and watch.progress is not None:
+            next_line = seconds + _LOG_EVERY_SECONDS
+            done = watch.progress
+            waiting = f"{done.waiting:,} on their way to the lake"
+            context.log.info(f"{done.answered:,} of {done.asks:,} asks answered, {done.bars:,} bars, {waiting}.")
+
+
+def _report(
+    context: dg.AssetExecutionContext,
+    history: History,
+    series: Series,
+    source: HistorySource,
+    *,
+    task: Task,
+    outcome: Outcome,
+) -> Iterator[Any]:
+    """Say what became of each partition, and of the run.
+
+    Raises
+    ------
+    Failure
+        If the source did not answer, or the time was up; what is complete is materialized, if there is no other attempt.
+    """
+    said = summary_text(source.name, task, outcome)
+    context.log.info(said)
+    reasons = list(dict.fromkeys(result.reason for result in outcome.summary.symbols.values() if result.reason))
+    failed = bool(reasons) or outcome.summary.stopped
+    is_last = not reasons or context.retry_number >= MAX_RETRIES
+    complete = {} if failed and not is_last else complete_sessions(task, outcome)
+    run = run_metadata(source.limit, task, outcome)
+    partitions = _partitions(history, series, task, complete=complete, said=said, run=run)
+    _materialize(context, series, partitions)
+    if reasons:
+        msg = f"{source.name} did not answer everything: {'; '.join(reasons[:3])} What it answered is in the lake."
+        raise dg.Failure(msg, metadata=run)
+    if outcome.summary.stopped:
+        msg = f"The time was up ({RUN_SECONDS:g} s). What was answered is in the lake; the next run asks for the rest."
+        raise dg.Failure(msg, metadata=run, allow_retries=False)
+    wrong = [symbol for symbol, result in outcome.summary.symbols.items() if result.problem_counts or result.is_unknown]
+    yield dg.AssetCheckResult(
+        passed=not wrong,
+        check_name=COMPLETE,
+        asset_key=series.key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Something is wrong with {', '.join(wrong[:10])}." if wrong else said,
+        metadata=run,
+    )
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, series: Series, partitions: Mapping[dg.MultiPartitionKey, Mapping[str, Any]]
+) -> None:
+    """Log partitions as materialized, many by one statement: one by one, ten years take a minute."""
+    step = context.get_step_execution_context()
+    batch = generate_event_batch_id()  # type: ignore[no-untyped-call]  # Dagster leaves it untyped
+    for number, (key, metadata) in enumerate(partitions.items(), start=1):
+        event = dg.AssetMaterialization(series.key, partition=key, metadata=metadata)
+        DagsterEvent.asset_materialization(step, event, DagsterEventBatchMetadata(batch, number == len(partitions)))
+
+
+def _partitions(
+    history: History,
+    series: Series,
+    task: Task,
+    *,
+    complete: Mapping[str, Sequence[date]],
+    said: str,
+    run: Mapping[str, Any],
+) -> dict[dg.MultiPartitionKey, dict[str, Any]]:
+    """Return the metadata of each complete partition: its bars in the lake; the newest of a group has those of the run too."""
+    if not any(complete.values()):
+        return {}
+    stored = history.stored(series, task.symbols, task.sessions)
+    return {
+        history_key(day, group): {
+            "dagster/row_count": sum(stored.get((symbol, day), 0) for symbol in task.groups[group]),
+            "symbols": len(task.groups[group]),
+            "run": said,
+            **(run if day == days[-1] else {}),
+        }
+        for group, days in complete.items()
+        for day in days
+    }

@@ -1,0 +1,74 @@
+"""The runs that there were for the partitions of history, read from Dagster's own record of them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Final
+
+import dagster as dg
+from dagster._core.storage.dagster_run import RunRecord
+
+from orchestration.gaps import Attempt
+from orchestration.jobs import COLLECT_HISTORY
+from orchestration.partitions import RANGE_TAGS
+
+HAS_MORE_TAG: Final = "tapehouse/has_more"
+"""The tag that a run gives itself when its time was up before it was done, although it got on."""
+
+_ASSET_JOB: Final = "__ASSET_JOB"
+"""The job of the runs that are started from the page of an asset, backfills included."""
+_PARTITION_TAG: Final = "dagster/partition"
+_SEPARATOR: Final = "|"
+
+
+def attempts_at(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime) -> list[Attempt]:
+    """Return the runs for partitions of an asset that were asked for after a moment, whoever asked."""
+    groups = instance.get_dynamic_partitions("symbol_groups")
+    found = []
+    for job in (COLLECT_HISTORY, _ASSET_JOB):
+        for record in instance.get_run_records(dg.RunsFilter(job_name=job, created_after=since)):
+            selection = record.dagster_run.asset_selection
+            attempt = _attempt(record, groups) if selection is None or key in selection else None
+            if attempt is not None:
+                found.append(attempt)
+    return found
+
+
+def _attempt(record: RunRecord, groups: Sequence[str]) -> Attempt | None:
+    run = record.dagster_run
+    place = partitions_of(run.tags, groups)
+    if place is None:
+        return None
+    ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time is not None else record.update_timestamp
+    return Attempt(
+        run.run_id,
+        *place,
+        started_at=_aware(record.create_timestamp),
+        ended_at=_aware(ended) if run.is_finished else None,
+        has_more=HAS_MORE_TAG in run.tags,
+    )
+
+
+def partitions_of(tags: Mapping[str, str], groups: Sequence[str]) -> tuple[frozenset[str], date, date] | None:
+    """Return the groups and the first and last session of a run with such tags; ``None`` if it has no partitions.
+
+    Parameters
+    ----------
+    tags
+        The run's tags.
+    groups
+        All groups, in Dagster's order: a range of partitions means all groups between its ends.
+    """
+    one = tags.get(_PARTITION_TAG, "")
+    start, end = (tags.get(name, one) for name in RANGE_TAGS)
+    first, is_start, first_group = start.partition(_SEPARATOR)
+    last, is_end, last_group = end.partition(_SEPARATOR)
+    if not is_start or not is_end:
+        return None
+    if first_group in groups and last_group in groups:
+        between = groups[groups.index(first_group) : groups.index(last_group) + 1]
+        return frozenset(between), date.fromisoformat(first), date.fromisoformat(last)
+    return frozenset({first_group, last_group}), date.fromisoformat(first), date.fromisoformat(last)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,0 +1,148 @@
+"""Which missing sessions to ask for now: pure decisions over the watchlist, what is missing, and the runs there were.
+
+A gap that was asked for and is there still is asked for again, later each time: what a vendor does not have or tells wrongly it
+will not have a minute later either.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from ingest.history.plan import Missing
+from market.sessions import Session
+from orchestration.partitions import adjoining
+from warehouse.watchlist import Watched
+
+PATIENCE: Final = (
+    timedelta(hours=1),
+    timedelta(hours=4),
+    timedelta(days=1),
+    timedelta(days=3),
+    timedelta(days=7),
+)
+"""How long after the end of the first, second, … run that left a gap it is asked for again; the last holds for all others."""
+LOOK_BACK: Final = timedelta(days=30)
+"""How old the runs are that count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A run for some sessions of some groups.
+
+    Attributes
+    ----------
+    run_id
+        The run.
+    groups, first, last
+        What it is for.
+    started_at
+        When it was asked for.
+    ended_at
+        When it ended; ``None`` if it is under way, or waits.
+    has_more
+        Whether it ended only because its time was up: what it left may be asked for at once.
+    """
+
+    run_id: str
+    groups: frozenset[str]
+    first: date
+    last: date
+    started_at: datetime
+    ended_at: datetime | None
+    has_more: bool = False
+
+    def is_of(self, group: str, day: date) -> bool:
+        """Return whether a partition is one of this run's."""
+        return group in self.groups and self.first <= day <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Adjoining missing sessions of a group, and the newest run that left one of them; empty if there was none."""
+
+    group: str
+    first: date
+    last: date
+    after_run: str
+
+    def run_key(self, name: str) -> str:
+        """Return what tells the run that fills it from every other: the same gap after the same runs is asked for once."""
+        return f"{name} {self.group} {self.first} {self.last} after {self.after_run or 'nothing'}"
+
+
+def gaps_to_fill(
+    watched: Iterable[Watched],
+    missing: Missing,
+    sessions: Sequence[Session],
+    attempts: Sequence[Attempt],
+    now: datetime,
+) -> list[Gap]:
+    """Return the gaps to ask for now, the newest first.
+
+    Parameters
+    ----------
+    watched
+        The watchlist. A run from before a symbol came to its group does not count for it.
+    missing
+        By symbol the ranges of missing sessions, as numbers of ``sessions``.
+    sessions
+        The sessions that are wanted, adjoining, in order.
+    attempts
+        The runs of the last :data:`LOOK_BACK` and those under way.
+    now
+        The present moment.
+    """
+    lacking: dict[tuple[datetime, str], set[int]] = {}
+    for one in watched:
+        numbers = lacking.setdefault((one.since, one.group), set())
+        for start, end in missing.get(one.symbol, ()):
+            numbers.update(range(start, end))
+    due: dict[str, set[date]] = {}
+    for (since, group), numbers in lacking.items():
+        known = [run for run in attempts if group in run.groups and (run.ended_at is None or run.started_at >= since)]
+        days = due.setdefault(group, set())
+        days |= {
+            day
+            for day in (sessions[number].session_date for number in numbers)
+            if day not in days and _is_due(day, known, now)
+        }
+    gaps = [
+        Gap(group, first, last, _newest(group, first, last, attempts))
+        for group, days in due.items()
+        for first, last in adjoining(sorted(days))
+    ]
+    return sorted(gaps, key=lambda gap: (gap.last, gap.first, gap.group), reverse=True)
+
+
+def changed_groups(watched: Iterable[Watched], partitions: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the groups of the watchlist that are no partitions yet, and the partitions that are no groups any more."""
+    groups, known = {one.group for one in watched}, set(partitions)
+    return sorted(groups - known), sorted(known - groups)
+
+
+def symbols_by_group(watched: Iterable[Watched]) -> Mapping[str, tuple[str, ...]]:
+    """Return the symbols of each group, in order."""
+    groups: dict[str, list[str]] = {}
+    for one in watched:
+        groups.setdefault(one.group, []).append(one.symbol)
+    return {group: tuple(sorted(symbols)) for group, symbols in sorted(groups.items())}
+
+
+def _is_due(day: date, runs: Sequence[Attempt], now: datetime) -> bool:
+    """Return whether a missing session is to be asked for, given the runs that concern its group."""
+    found = [run for run in runs if run.first <= day <= run.last]
+    ends = [run.ended_at for run in found if run.ended_at is not None]
+    if len(ends) < len(found):  # one is under way
+        return False
+    in_vain = 0
+    for run in sorted(found, key=lambda run: run.started_at, reverse=True):
+        if run.has_more:
+            break
+        in_vain += 1
+    return in_vain == 0 or now >= max(ends) + PATIENCE[min(in_vain, len(PATIENCE)) - 1]
+
+
+def _newest(group: str, first: date, last: date, attempts: Sequence[Attempt]) -> str:
+    found = [run for run in attempts if group in run.groups and run.first <= last and first <= run.last]
+    return max(found, key=lambda run: (run.started_at, run.run_id)).run_id if found else ""

@@ -1,0 +1,164 @@
+"""History of the watchlist: what is collected, from whom, and one collection from the plan to the lake.
+
+What belongs here: the wiring of ``ingest.history`` and ``warehouse.history`` for Dagster. What does not: partitions, runs and
+metadata (:mod:`orchestration.assets.collected`), and when something is asked for (:mod:`orchestration.gaps`).
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from ingest.history.backfill import Progress, Summary, SymbolResult, run_backfill
+from ingest.history.door import BarsDoor
+from ingest.history.fetch import Pace
+from ingest.history.order import KEPT_DAYS, Order, plan_of
+from ingest.history.plan import Missing, Plan
+from ingest.history.source import HistorySource, SourceError
+from ingest.history.sources import get_source
+from market.records import DAILY
+from market.sessions import EXCHANGE_ZONE, Session, sessions_between
+from market.settings import Settings
+from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from warehouse.history import missing_sessions, stored_bars, symbols_to_ask
+from warehouse.watchlist import Watched, watchlist
+
+INTRADAY: Final = "5m"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Bars of one length that are collected of the watchlist.
+
+    Attributes
+    ----------
+    key
+        The asset.
+    interval
+        The bar length.
+    feed
+        The source that is asked; empty if none is.
+    setting
+        The setting that says so.
+    """
+
+    key: dg.AssetKey
+    interval: str
+    feed: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a collection did, and the sessions that are missing after it."""
+
+    plan: Plan
+    summary: Summary
+    missing: Missing
+
+
+def series_of(settings: Settings) -> tuple[Series, Series]:
+    """Return what is collected: days and five minutes."""
+    return (
+        Series(DAILY_BARS, DAILY, settings.daily_history_feed, "TAPEHOUSE_DAILY_HISTORY_FEED"),
+        Series(INTRADAY_BARS, INTRADAY, settings.intraday_history_feed, "TAPEHOUSE_INTRADAY_HISTORY_FEED"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The watchlist, what is missing of it, and the sources that may have it."""
+
+    settings: Settings
+    find_source: Callable[[str, Settings], HistorySource] = get_source
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """What is collected."""
+        return series_of(self.settings)
+
+    def watchlist(self) -> list[Watched]:
+        """Return the symbols and their groups."""
+        return watchlist(self.settings)
+
+    def source(self, series: Series) -> HistorySource:
+        """Return the source of a series, after a look whether it can be asked at all.
+
+        Raises
+        ------
+        SourceError
+            If it cannot: the message says what to do.
+        """
+        if not series.feed:
+            msg = f"No source is set for {series.interval} bars. Set {series.setting} to one, as in .env.example."
+            raise SourceError(msg)
+        source = self.find_source(series.feed, self.settings)
+        if series.interval not in source.offers:
+            msg = (
+                f"The source {source.name} has no bars of {series.interval}. Set {series.setting} to one that has them: "
+                "docs/history.md says which."
+            )
+            raise SourceError(msg)
+        source.check()
+        return source
+
+    def wanted_sessions(self, series: Series, source: HistorySource, until: datetime) -> list[Session]:
+        """Return the sessions that are kept, that the source may have, and that were over at a moment."""
+        today = until.astimezone(EXCHANGE_ZONE).date()
+        offered = source.offers[series.interval].days_back
+        days = KEPT_DAYS[series.interval] if offered is None else min(offered, KEPT_DAYS[series.interval])
+        found = sessions_between(today - timedelta(days=days), today)
+        return [session for session in found if session.post_close_at <= until]
+
+    def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
+        """Return by symbol which of some adjoining sessions are missing, all of which are over."""
+        if not symbols or not sessions:
+            return {}
+        start, end, until = sessions[0].session_date, sessions[-1].session_date, sessions[-1].post_close_at
+        place = (self.settings, series.feed, series.interval)
+        concerned = symbols_to_ask(*place, symbols, start=start, end=end, until=until)
+        return missing_sessions(*place, concerned, start=start, end=end, until=until) if concerned else {}
+
+    def stored(
+        self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]
+    ) -> Mapping[tuple[str, date], int]:
+        """Return how many bars the lake has, by symbol and session."""
+        start, end = sessions[0].session_date, sessions[-1].session_date
+        return stored_bars(self.settings, series.feed, series.interval, symbols, start=start, end=end)
+
+    def collect(
+        self,
+        series: Series,
+        symbols: Sequence[str],
+        sessions: Sequence[Session],
+        *,
+        now: datetime,
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None],
+    ) -> Outcome:
+        """Ask for what is missing of some adjoining sessions, all of which are over, and wait until the lake has it.
+
+        Raises
+        ------
+        SourceError
+            If the source refuses every request.
+        PublishError
+            If the broker did not take the bars.
+        ServiceError
+            If the lake does not take them in, or the database cannot be reached.
+        """
+        source = self.source(series)
+        plan = plan_of(self.settings, source, Order(tuple(symbols), series.interval, tuple(sessions), now))
+        if not plan.asks:
+            results = {symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0)) for symbol in plan.symbols}
+            return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.missing(series, symbols, sessions))
+        with BarsDoor(self.settings, source.name, series.interval) as door:
+            pace = Pace(source.limit, self.settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+            try:
+                summary = run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
+            finally:
+                pace.close()
+        return Outcome(plan, summary, self.missing(series, symbols, sessions))

@@ -1,0 +1,103 @@
+"""What a collection of history says of itself: which sessions are complete, what it cost, and what is wrong with which symbol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import dagster as dg
+
+from ingest.history.backfill import SymbolResult
+from ingest.history.source import Ask, Limit
+from market.sessions import Session
+from orchestration.history import Outcome
+
+_SHOWN_SYMBOLS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a run is for: sessions that are over, those that are not, and the symbols of each group."""
+
+    sessions: Sequence[Session]
+    not_over: Sequence[Session]
+    groups: Mapping[str, Sequence[str]]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All symbols, in order."""
+        return tuple(sorted(symbol for of in self.groups.values() for symbol in of))
+
+
+def complete_sessions(task: Task, outcome: Outcome) -> dict[str, list[date]]:
+    """Return by group the sessions of which every symbol was answered.
+
+    A symbol of which something was not believed counts as answered: its other bars are there, and the check says what is wrong.
+    """
+    found = {}
+    for group, symbols in task.groups.items():
+        numbers: set[int] = set()
+        for symbol in symbols:
+            result = outcome.summary.symbols.get(symbol, SymbolResult())
+            if outcome.summary.stopped or result.reason or not result.problem_counts:
+                for start, end in outcome.missing.get(symbol, ()):
+                    numbers.update(range(start, end))
+        found[group] = [session.session_date for number, session in enumerate(task.sessions) if number not in numbers]
+    return found
+
+
+def summary_text(name: str, task: Task, outcome: Outcome) -> str:
+    """Return in a sentence what a run did."""
+    place = f"{range_text(task.sessions)}, {len(task.symbols):,} symbols of {', '.join(task.groups)}"
+    if not outcome.plan.asks:
+        too_old = sum(outcome.plan.too_old.values())
+        beyond = f" that {name} may have; {too_old:,} sessions are too old for it" if too_old else ""
+        return f"{place}: nothing was missing{beyond}. Nobody was asked."
+    done = outcome.summary
+    return f"{place}: {done.bars:,} bars by {done.requests:,} requests to {name} in {done.seconds:.1f} s."
+
+
+def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str, Any]:
+    """Return what a run did and what it cost, with a table of the symbols that were asked for or are wrong."""
+    summary, plan = outcome.summary, outcome.plan
+    share = f" ({summary.requests / limit.requests:.1%} of them)" if limit is not None else ""
+    allowed = f"{limit.requests:,} requests in {limit.seconds:g} s{share}" if limit is not None else "no limit"
+    concerned = [item for item in summary.symbols.items() if not item[1].is_done or item[1].reason]
+    concerned += [item for item in summary.symbols.items() if item not in concerned and item[1].asked]
+    records = [_record(symbol, result, plan.asks) for symbol, result in concerned[:_SHOWN_SYMBOLS]]
+    return {
+        "sessions": range_text(task.sessions),
+        "asked_sessions": sum(plan.missing.values()),
+        "bars": summary.bars,
+        "requests": summary.requests,
+        "source_allows": allowed,
+        "seconds": round(summary.seconds, 1),
+        "too_old_sessions": sum(plan.too_old.values()),
+        **({"symbol_results": dg.MetadataValue.table(records)} if records else {}),
+    }
+
+
+def _record(symbol: str, result: SymbolResult, asks: Sequence[Ask]) -> dg.TableRecord:
+    spans = [(ask.first, ask.last) for ask in asks if symbol in ask.symbols]
+    wrong = [f"{number:,} times {code}" for code, number in result.problem_counts.items()]
+    wrong += [problem.detail for problem in result.problems[:2]]
+    wrong += ["the source does not know it"] if result.is_unknown else []
+    wrong += [result.reason] if result.reason else []
+    wrong += [f"{result.too_old:,} sessions are too old for the source"] if result.too_old else []
+    return dg.TableRecord(
+        {
+            "symbol": symbol,
+            "collected": f"{result.collected:,} of {result.asked:,}",
+            "bars": result.bars,
+            "sessions": f"{min(spans)[0]} to {max(last for _, last in spans)}" if spans else "",
+            "wrong": "; ".join(wrong),
+        }
+    )
+
+
+def range_text(sessions: Sequence[Session]) -> str:
+    """Return sessions as text: the first, the last and how many."""
+    if not sessions:
+        return "no session"
+    first, last = sessions[0].session_date, sessions[-1].session_date
+    return f"{first}" if first == last else f"{first} to {last} ({len(sessions):,} sessions)"

@@ -1,0 +1,162 @@
+"""History by itself on a real platform: a symbol is added, and its bars come, each asked for once; a range is filled by hand."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.request import Request, urlopen
+
+import pytest
+
+from infra.local.home import Home
+from infra.local.ports import free_port
+from market.sessions import EXCHANGE_ZONE, sessions_between
+from market.settings import CHECKOUT, inherited_environment
+from tests.unit.ingest.history.yahoo_server import Row, Share, YahooServer, running_yahoo
+
+pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(1200)]
+
+DEADLINE_SECONDS = 420
+FIRST_DAY = date(2014, 1, 2)
+Found = TypeVar("Found")
+Call = Callable[..., str]
+
+
+def eventually(look: Callable[[], Found | None], seconds: float = DEADLINE_SECONDS) -> Found:
+    """Return what ``look`` finds, within the deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(1)
+    msg = "Nothing was found in time."
+    raise AssertionError(msg)
+
+
+@pytest.fixture(scope="module")
+def yahoo() -> Iterator[YahooServer]:
+    """A vendor that has daily bars of IBM since 2014, and none within the day."""
+    today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
+    days = [session.session_date for session in sessions_between(FIRST_DAY, today)]
+    with running_yahoo() as server:
+        rows: list[Row] = [(f"{day} 09:30", 100.0, 101.0, 99.0, 100.5, 1000.0) for day in days]
+        server.shares["IBM"] = Share({"1d": rows})
+        yield server
+
+
+@pytest.fixture(scope="module")
+def platform(yahoo: YahooServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """``./run up`` with that vendor, and what calls the other commands."""
+    home = Home(tmp_path_factory.mktemp("platform"))
+    environment = inherited_environment() | {
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONSAFEPATH": "1",
+        "NO_PROXY": "127.0.0.1",
+        "TAPEHOUSE_HOME": str(home.path),
+        "TAPEHOUSE_YAHOO_URL": yahoo.url,
+        "TAPEHOUSE_TRADES_PER_DAY": "2000",
+        "TAPEHOUSE_SYMBOLS": "SPY",
+    }
+
+    def call(*arguments: str) -> str:
+        command = [sys.executable, "-m", "cli", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    output = tmp_path_factory.mktemp("output") / "up.txt"
+    with output.open("wb") as file:
+        command = [sys.executable, "-m", "cli", "up", "--dagster-port", str(free_port())]
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        eventually(lambda: True if "DAGSTER_URL" in home.addresses() or process.poll() is not None else None)
+        assert process.poll() is None, output.read_text()
+        yield call
+    finally:
+        if process.poll() is None:
+            call("down")
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def ask(platform: Call) -> Callable[..., dict[str, Any]]:
+    """Asks the webserver what a page would ask."""
+    url = json.loads(platform("status", "--json"))["addresses"]["Dagster"]
+
+    def ask_webserver(query: str, **variables: Any) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        with urlopen(Request(f"{url}/graphql", body, {"content-type": "application/json"}), timeout=60) as answer:
+            content = json.load(answer)
+        assert "errors" not in content, content
+        data: dict[str, Any] = content["data"]
+        return data
+
+    return ask_webserver
+
+
+def newest_tick(ask: Callable[..., dict[str, Any]]) -> tuple[str, str]:
+    """Return the status and the reason of the newest tick that ended."""
+    sensor = ask(
+        '{ sensorOrError(sensorSelector: {repositoryLocationName: "tapehouse", repositoryName: "__repository__", '
+        'sensorName: "history_gaps"}) { ... on Sensor { sensorState { ticks(limit: 2) { status skipReason } } } } }'
+    )["sensorOrError"]
+    ended = [tick for tick in sensor["sensorState"]["ticks"] if tick["status"] != "STARTED"]
+    return (ended[0]["status"], ended[0]["skipReason"] or "") if ended else ("", "")
+
+
+def runs_of(ask: Callable[..., dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return status, first and last partition of the runs with a range, the newest first."""
+    runs = ask("{ runsOrError { ... on Runs { results { status tags { key value } } } } }")["runsOrError"]["results"]
+    tagged = [(run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}) for run in runs]
+    names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    return [(status, tags[names[0]], tags[names[1]]) for status, tags in tagged if names[0] in tags]
+
+
+def test_a_symbol_that_is_added_gets_its_bars_and_a_range_by_hand_is_one_run(
+    platform: Call, ask: Callable[..., dict[str, Any]], yahoo: YahooServer
+) -> None:
+    empty = "The watchlist is empty. Add symbols: ./run watchlist add spy ibm"
+    eventually(lambda: True if newest_tick(ask) == ("SKIPPED", empty) else None)
+    assert yahoo.requests == []
+
+    assert platform("watchlist", "add", "--group", "tech", "ibm") == "Added: IBM\n"
+    query = "select count(*) from marts.historical_ohlcv where symbol = 'IBM' and origin = 'yahoo'"
+
+    def number(question: str) -> int:
+        return int(platform("sql", question, "--csv").splitlines()[-1])
+
+    def bars() -> int:
+        return number(query)
+
+    is_built = "select count(*) from pg_tables where schemaname = 'marts' and tablename = 'historical_ohlcv'"
+    eventually(lambda: number(is_built) or None)
+    newest = datetime.now(UTC) - timedelta(minutes=90)
+    today = newest.astimezone(EXCHANGE_ZONE).date()
+    wanted = [one for one in sessions_between(today - timedelta(days=3_653), today) if one.post_close_at <= newest]
+    eventually(lambda: True if bars() >= len(wanted) else None)
+    nothing = "daily_bars: nothing is missing. intraday_bars: nothing is missing."
+    eventually(lambda: True if newest_tick(ask) == ("SKIPPED", nothing) else None)
+    assert sorted(request.parameters["interval"] for request in yahoo.requests) == ["1d", "5m"]
+    assert sorted(status for status, _, _ in runs_of(ask)) == ["SUCCESS", "SUCCESS"]
+
+    launched = ask(
+        "mutation ($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { __typename "
+        "... on PythonError { message } } }",
+        p={
+            "partitionsByAssets": [
+                {
+                    "assetKey": {"path": ["history", "daily_bars"]},
+                    "partitions": {"ranges": [{"start": "2014-01-02|tech", "end": "2014-06-30|tech"}]},
+                }
+            ]
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    by_hand = len(list(sessions_between(FIRST_DAY, date(2014, 6, 30))))
+    eventually(lambda: True if bars() >= len(wanted) + by_hand else None)
+    eventually(lambda: True if all(status == "SUCCESS" for status, _, _ in runs_of(ask)) else None)
+    assert [run[1:] for run in runs_of(ask)].count(("2014-01-02|tech", "2014-06-30|tech")) == 1
+    assert len(runs_of(ask)) == len(yahoo.requests) == 3

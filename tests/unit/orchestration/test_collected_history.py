@@ -1,0 +1,315 @@
+"""History's assets in Dagster, with a source, a lake and a watchlist that are played by the test."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ingest.history.backfill import Progress, Summary, SymbolResult
+from ingest.history.plan import Missing, make_plan
+from ingest.history.source import Limit, Offer, Problem, SourceError
+from market.sessions import Session, sessions_between
+from market.settings import Settings
+from orchestration.assets import collected
+from orchestration.assets.collected import collected_bars
+from orchestration.assets.keys import DAILY_BARS
+from orchestration.attempts import HAS_MORE_TAG, attempts_at, partitions_of
+from orchestration.history import Outcome, Series, series_of
+from orchestration.partitions import SYMBOL_GROUPS, history_key, history_partitions, history_range_tags
+from warehouse.watchlist import Watched
+
+FIRST, LAST = date(2026, 11, 16), date(2026, 11, 20)
+SESSIONS = list(sessions_between(FIRST, LAST))
+DAYS = [session.session_date.isoformat() for session in SESSIONS]
+SETTINGS = Settings(_env_file=None)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class PlayedSource:
+    """Has a name and a limit."""
+
+    name = "yahoo"
+    limit = Limit(60, 60.0)
+
+
+class PlayedHistory:
+    """A watchlist of three symbols in two groups; ``results`` and ``left`` are what a collection brings and leaves."""
+
+    series = series_of(SETTINGS)
+
+    def __init__(self, results: Mapping[str, SymbolResult] | None = None, left: Missing | None = None) -> None:
+        self.results = dict(results or {})
+        self.left = left or {}
+        self.asked: list[tuple[tuple[str, ...], date, date]] = []
+        self.refusal: SourceError | None = None
+        self.during: Callable[[threading.Event], None] = lambda _stop: None
+
+    def watchlist(self) -> list[Watched]:
+        return [
+            Watched("IBM", "default", LONG_AGO),
+            Watched("SPY", "default", LONG_AGO),
+            Watched("NVDA", "tech", LONG_AGO),
+        ]
+
+    def source(self, series: Series) -> PlayedSource:
+        assert series in self.series
+        if self.refusal is not None:
+            raise self.refusal
+        return PlayedSource()
+
+    def stored(
+        self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]
+    ) -> Mapping[tuple[str, date], int]:
+        assert series in self.series
+        return {(symbol, session.session_date): 1 for symbol in symbols for session in sessions}
+
+    def collect(
+        self,
+        series: Series,
+        symbols: Sequence[str],
+        sessions: Sequence[Session],
+        *,
+        now: datetime,
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None],
+    ) -> Outcome:
+        assert series in self.series
+        assert all(session.post_close_at <= now for session in sessions)
+        on_progress(Progress(0, 1, 0, 0))
+        self.asked.append((tuple(symbols), sessions[0].session_date, sessions[-1].session_date))
+        self.during(stop)
+        missing = {symbol: [(0, len(sessions))] for symbol in self.results}
+        plan = make_plan(symbols, sessions, missing, Offer("1d"), today=LAST, limit=PlayedSource.limit)
+        results = {symbol: self.results.get(symbol, SymbolResult()) for symbol in symbols}
+        return Outcome(plan, Summary(results, len(plan.asks), 1.5, stopped=stop.is_set()), self.left)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        local.add_dynamic_partitions(str(SYMBOL_GROUPS.name), ["default", "energy", "tech"])
+        yield local
+
+
+@pytest.fixture
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries follow at once."""
+    monkeypatch.setattr(collected, "RETRY_SECONDS", 0.0)
+
+
+def done(asked: int = 5, **others: Any) -> SymbolResult:
+    return SymbolResult(asked=asked, collected=asked, bars=asked, **others)
+
+
+def materialize(
+    instance: dg.DagsterInstance,
+    history: PlayedHistory,
+    *,
+    group: str = "default",
+    first: date = FIRST,
+    last: date = LAST,
+    tags: Mapping[str, str] | None = None,
+) -> dg.ExecuteInProcessResult:
+    daily, _ = collected_bars(SETTINGS)
+    range_tags = tags or history_range_tags(first, last, group)
+    resources = {"history": history}
+    return dg.materialize(
+        [daily], resources=resources, instance=instance, tags=range_tags, raise_on_error=False, selection=[DAILY_BARS]
+    )
+
+
+def materialized(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
+    """Return the metadata of each partition that was materialized."""
+    found = instance.fetch_materializations(DAILY_BARS, limit=100).records
+    events = [record.asset_materialization for record in found]
+    return {
+        str(event.partition): {name: value.value for name, value in event.metadata.items()} for event in events if event
+    }
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    said = event.step_failure_data.user_failure_data
+    assert said is not None
+    return said.description or ""
+
+
+def check_of(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
+
+
+def test_partitions_are_sessions_by_groups_named_alike_in_tags_and_keys() -> None:
+    partitions = history_partitions()
+    assert partitions.partition_dimension_names == ["session", "symbol_group"]
+    assert str(history_key(LAST, "tech")) == "2026-11-20|tech"
+    assert history_range_tags(FIRST, LAST, "tech") == {
+        "dagster/asset_partition_range_start": "2026-11-16|tech",
+        "dagster/asset_partition_range_end": "2026-11-20|tech",
+    }
+
+
+@pytest.mark.parametrize(
+    ("tags", "groups"),
+    [
+        ({"dagster/partition": "2026-11-16|tech"}, {"tech"}),
+        (history_range_tags(FIRST, FIRST, "default"), {"default"}),
+        (
+            {
+                "dagster/asset_partition_range_start": "2026-11-16|default",
+                "dagster/asset_partition_range_end": "2026-11-16|tech",
+            },
+            {"default", "energy", "tech"},
+        ),
+        (history_range_tags(FIRST, FIRST, "gone"), {"gone"}),
+    ],
+)
+def test_the_partitions_of_a_run_are_read_from_its_tags(tags: dict[str, str], groups: set[str]) -> None:
+    assert partitions_of(tags, ["default", "energy", "tech"]) == (frozenset(groups), FIRST, FIRST)
+
+
+def test_a_run_without_partitions_is_none_of_history() -> None:
+    assert partitions_of({"dagster/run_key": "x"}, []) is None
+    assert partitions_of({"dagster/partition": "2026-11-16"}, []) is None
+
+
+def test_a_range_of_a_group_is_one_run_that_says_what_came_and_what_it_cost(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory({"IBM": done(), "SPY": done()})
+    result = materialize(instance, history)
+    assert result.success
+    assert history.asked == [(("IBM", "SPY"), FIRST, LAST)]
+    found = materialized(instance)
+    assert set(found) == {f"{day}|default" for day in DAYS}
+    assert {one["dagster/row_count"] for one in found.values()} == {2}
+    newest = found["2026-11-20|default"]
+    said = "2026-11-16 to 2026-11-20 (5 sessions), 2 symbols of default: 10 bars by 2 requests to yahoo in 1.5 s."
+    assert newest["run"] == found["2026-11-16|default"]["run"] == said
+    assert (newest["bars"], newest["requests"], newest["asked_sessions"]) == (10, 2, 10)
+    assert newest["source_allows"] == "60 requests in 60 s (3.3% of them)"
+    assert "requests" not in found["2026-11-19|default"]
+    assert check_of(result).passed
+
+
+def test_several_groups_may_be_one_run(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory()
+    start, end = history_key(LAST, "default"), history_key(LAST, "tech")
+    tags = {
+        "dagster/asset_partition_range_start": str(start),
+        "dagster/asset_partition_range_end": str(end),
+    }
+    assert materialize(instance, history, tags=tags).success
+    assert history.asked == [(("IBM", "NVDA", "SPY"), LAST, LAST)]
+    assert set(materialized(instance)) == {"2026-11-20|default", "2026-11-20|tech"}
+
+
+def test_partitions_of_which_nothing_was_missing_are_materialized(instance: dg.DagsterInstance) -> None:
+    assert materialize(instance, PlayedHistory()).success
+    assert len(materialized(instance)) == len(DAYS)
+    assert materialized(instance)["2026-11-20|default"]["run"].endswith("nothing was missing. Nobody was asked.")
+
+
+def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_the_others_are_done(
+    instance: dg.DagsterInstance,
+) -> None:
+    wrong = SymbolResult(
+        asked=5,
+        bars=4,
+        problems=[Problem("SPY", "prices_out_of_order", "high 1 below low 2")],
+        problem_counts=Counter({"prices_out_of_order": 1}),
+    )
+    result = materialize(instance, PlayedHistory({"IBM": done(), "SPY": wrong}, {"SPY": [(0, 5)]}))
+    assert result.success
+    assert len(materialized(instance)) == len(DAYS)
+    check = check_of(result)
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert check.description == "Something is wrong with SPY."
+    table = check.metadata["symbol_results"]
+    assert isinstance(table, dg.TableMetadataValue)
+    first = table.records[0].data
+    assert (first["symbol"], first["wrong"]) == ("SPY", "1 times prices_out_of_order; high 1 below low 2")
+
+
+def test_what_the_source_does_not_have_any_more_is_not_materialized(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory({"IBM": done(3, too_old=2)}, {"IBM": [(0, 2)]})
+    assert materialize(instance, history).success
+    assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[2:]}
+
+
+@pytest.mark.usefixtures("no_waits")
+def test_a_source_that_is_down_fails_after_retries_and_what_it_answered_is_kept(instance: dg.DagsterInstance) -> None:
+    left = SymbolResult(asked=5, collected=2, bars=2, reason="yahoo answered 503.")
+    history = PlayedHistory({"IBM": done(), "SPY": left}, {"SPY": [(2, 5)]})
+    result = materialize(instance, history)
+    assert not result.success
+    assert len(history.asked) == collected.MAX_RETRIES + 1
+    assert "yahoo answered 503." in failure(result)
+    assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[:2]}
+
+
+def test_a_source_that_cannot_be_asked_fails_once_and_says_what_to_do(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory()
+    history.refusal = SourceError("alpaca needs a key. Set APCA_API_KEY_ID.")
+    result = materialize(instance, history)
+    assert failure(result) == "alpaca needs a key. Set APCA_API_KEY_ID."
+    assert history.asked == []
+
+
+def test_a_group_without_symbols_is_refused_and_says_how_to_add_some(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory()
+    assert "./run watchlist add --group energy" in failure(materialize(instance, history, group="energy"))
+    assert history.asked == []
+
+
+def test_a_run_whose_time_is_up_keeps_what_came_and_says_that_there_is_more(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collected, "RUN_SECONDS", 0.0)
+    half = SymbolResult(asked=5, collected=3, bars=3)
+    history = PlayedHistory({"IBM": done(), "SPY": half}, {"SPY": [(3, 5)]})
+    history.during = _waits_for
+    result = materialize(instance, history)
+    assert failure(result).startswith("The time was up")
+    assert len(history.asked) == 1
+    assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[:3]}
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[HAS_MORE_TAG] == "true"
+
+
+def test_a_run_that_is_stopped_ends_the_fetch_and_is_not_tried_again(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory({"IBM": done()})
+    ended = threading.Event()
+
+    def stop_run(stop: threading.Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        _waits_for(stop)
+        ended.set()
+
+    history.during = stop_run
+    result = materialize(instance, history)
+    assert not result.success
+    assert ended.is_set()
+    assert len(history.asked) == 1
+
+
+def test_runs_are_found_by_asset_with_their_partitions_and_their_end(instance: dg.DagsterInstance) -> None:
+    for status, selection in (
+        (dg.DagsterRunStatus.NOT_STARTED, frozenset({DAILY_BARS})),
+        (dg.DagsterRunStatus.STARTED, frozenset({dg.AssetKey("other")})),
+    ):
+        tags = history_range_tags(FIRST, LAST, "tech")
+        instance.add_run(dg.DagsterRun(job_name="collect_history", status=status, tags=tags, asset_selection=selection))
+    (waiting,) = attempts_at(instance, DAILY_BARS, LONG_AGO)
+    assert (waiting.groups, waiting.first, waiting.last, waiting.ended_at) == (frozenset({"tech"}), FIRST, LAST, None)
+
+
+def _waits_for(stop: threading.Event) -> None:
+    assert stop.wait(10), "Nobody asked to stop."

@@ -1,0 +1,207 @@
+"""What the sensor and the schedule of history ask for, on Dagster's own record of runs, with a played watchlist and lake."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+from ingest.history.plan import Missing
+from ingest.history.source import SourceError
+from market.sessions import Session, sessions_between
+from market.settings import Settings
+from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from orchestration.history import Series, series_of
+from orchestration.history_requests import AFTER_SESSION_CRON, MOST_RUNS, daily_history, evaluate, history_gaps
+from warehouse.watchlist import Watched
+
+NEW_YORK = ZoneInfo("America/New_York")
+SESSIONS = list(sessions_between(date(2026, 11, 9), date(2026, 11, 20)))
+EARLIER = datetime(2026, 11, 1, tzinfo=UTC)
+GROUPS = "symbol_groups"
+
+
+class PlayedHistory:
+    """A watchlist and what is missing of its daily bars."""
+
+    series = series_of(Settings(_env_file=None))
+
+    def __init__(self, groups: dict[str, str], missing: Missing | None = None) -> None:
+        self.groups = groups
+        self.lacking = missing or {}
+        self.refused: set[dg.AssetKey] = set()
+
+    def watchlist(self) -> list[Watched]:
+        return [Watched(symbol, group, EARLIER) for symbol, group in self.groups.items()]
+
+    def source(self, series: Series) -> None:
+        if series.key in self.refused:
+            msg = f"No key for {series.interval}."
+            raise SourceError(msg)
+
+    def wanted_sessions(self, series: Series, source: None, until: datetime) -> list[Session]:
+        assert series in self.series
+        assert source is None
+        return [session for session in SESSIONS if session.post_close_at <= until]
+
+    def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
+        assert sessions
+        found = self.lacking if series.key == DAILY_BARS else {}
+        return {symbol: ranges for symbol, ranges in found.items() if symbol in symbols}
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        yield local
+
+
+def tick(
+    instance: dg.DagsterInstance, history: PlayedHistory, now: datetime | None = None
+) -> dg.SensorResult | dg.SkipReason:
+    return evaluate(instance, history, now or datetime.now(UTC))  # type: ignore[arg-type]
+
+
+def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
+    assert isinstance(result, dg.SensorResult)
+    names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    return [(request.tags[names[0]], request.tags[names[1]]) for request in result.run_requests or []]
+
+
+def begin(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
+    """Let a run begin as the daemon would."""
+    return instance.add_run(
+        dg.DagsterRun(
+            job_name="collect_history",
+            status=dg.DagsterRunStatus.STARTED,
+            tags=dict(request.tags),
+            asset_selection=frozenset(request.asset_selection or ()),
+        )
+    )
+
+
+def test_an_empty_watchlist_asks_for_nothing_and_says_so(instance: dg.DagsterInstance) -> None:
+    answer = tick(instance, PlayedHistory({}))
+    assert isinstance(answer, dg.SkipReason)
+    assert answer.skip_message == "The watchlist is empty. Add symbols: ./run watchlist add spy ibm"
+
+
+def test_a_symbol_that_is_added_is_a_group_and_a_gap_at_the_next_tick(instance: dg.DagsterInstance) -> None:
+    answer = tick(instance, PlayedHistory({"IBM": "tech"}, {"IBM": [(0, 10)]}))
+    assert ranges(answer) == [("2026-11-09|tech", "2026-11-20|tech")]
+    assert isinstance(answer, dg.SensorResult)
+    (added,) = answer.dynamic_partitions_requests or []
+    assert isinstance(added, dg.AddDynamicPartitionsRequest)
+    assert list(added.partition_keys) == ["tech"]
+    (request,) = answer.run_requests or []
+    assert request.asset_selection == [DAILY_BARS]
+    assert request.run_key == "daily_bars tech 2026-11-09 2026-11-20 after nothing"
+
+
+def test_a_group_that_is_gone_is_no_partition_any_more(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["energy", "tech"])
+    answer = tick(instance, PlayedHistory({"IBM": "tech"}))
+    assert isinstance(answer, dg.SensorResult)
+    (deleted,) = answer.dynamic_partitions_requests or []
+    assert isinstance(deleted, dg.DeleteDynamicPartitionsRequest)
+    assert list(deleted.partition_keys) == ["energy"]
+    assert instance.get_dynamic_partitions(GROUPS) == ["energy", "tech"], "a tick has no side effects"
+
+
+def test_what_is_under_way_or_failed_a_moment_ago_is_not_asked_for_and_an_hour_later_it_is(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"}, {"IBM": [(0, 10)]})
+    first = tick(instance, history)
+    assert isinstance(first, dg.SensorResult)
+    (request,) = first.run_requests or []
+    run = begin(instance, request)
+    assert isinstance(tick(instance, history), dg.SkipReason)
+    instance.report_run_failed(run)
+    assert isinstance(tick(instance, history), dg.SkipReason)
+    later = tick(instance, history, datetime.now(UTC) + timedelta(hours=1, minutes=1))
+    assert ranges(later) == [("2026-11-09|tech", "2026-11-20|tech")]
+    assert isinstance(later, dg.SensorResult)
+    assert [again.run_key for again in later.run_requests or []] == [
+        f"daily_bars tech 2026-11-09 2026-11-20 after {run.run_id}"
+    ]
+
+
+def test_a_tick_asks_for_a_few_runs_only(instance: dg.DagsterInstance) -> None:
+    groups = {f"S{number}": f"g{number}" for number in range(MOST_RUNS + 3)}
+    history = PlayedHistory(groups, {symbol: [(0, 1)] for symbol in groups})
+    answer = tick(instance, history)
+    assert len(ranges(answer)) == MOST_RUNS
+    assert isinstance(answer, dg.SensorResult)
+    for request in (answer.run_requests or [])[:2]:
+        begin(instance, request)
+    assert len(ranges(tick(instance, history))) == MOST_RUNS - 2
+
+
+def test_a_source_that_cannot_be_asked_is_said_and_the_other_goes_on(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"}, {"IBM": [(3, 4)]})
+    history.refused = {INTRADAY_BARS}
+    assert ranges(tick(instance, history)) == [("2026-11-12|tech", "2026-11-12|tech")]
+    history.refused = {INTRADAY_BARS, DAILY_BARS}
+    answer = tick(instance, history)
+    assert isinstance(answer, dg.SkipReason)
+    assert answer.skip_message == "No key for 1d. No key for 5m."
+
+
+def scheduled(instance: dg.DagsterInstance, moment: str, history: PlayedHistory) -> list[dg.RunRequest]:
+    at = datetime.fromisoformat(moment).replace(tzinfo=NEW_YORK)
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
+    answer = daily_history(context, history=history)
+    return answer if isinstance(answer, list) else []
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"),
+    [
+        ("2026-11-25", [20]),  # an ordinary Wednesday: the post segment ends at 20:00
+        ("2026-11-27", [17]),  # the day after Thanksgiving: it ends at 17:00
+        ("2026-11-26", []),  # Thanksgiving
+        ("2026-11-21", []),  # a Saturday
+    ],
+)
+def test_a_session_is_asked_for_once_three_quarters_of_an_hour_after_its_end(
+    instance: dg.DagsterInstance, day: str, hours: list[int]
+) -> None:
+    assert AFTER_SESSION_CRON == "45 17-20 * * 1-5"
+    instance.add_dynamic_partitions(GROUPS, ["default", "tech"])
+    history = PlayedHistory({"IBM": "tech", "SPY": "default"})
+    found = {hour: scheduled(instance, f"{day}T{hour}:45", history) for hour in (17, 18, 19, 20)}
+    assert [hour for hour, requests in found.items() if requests] == hours
+    for hour in hours:
+        assert [request.run_key for request in found[hour]] == [
+            f"{day} daily_bars default",
+            f"{day} daily_bars tech",
+            f"{day} intraday_bars default",
+            f"{day} intraday_bars tech",
+        ]
+        assert {request.tags["dagster/asset_partition_range_end"] for request in found[hour]} == {
+            f"{day}|default",
+            f"{day}|tech",
+        }
+
+
+def test_the_schedule_leaves_out_what_cannot_be_asked_and_groups_that_are_no_partitions_yet(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech", "SPY": "default"})
+    history.refused = {INTRADAY_BARS}
+    found = scheduled(instance, "2026-11-25T20:45", history)
+    assert [request.run_key for request in found] == ["2026-11-25 daily_bars tech"]
+    history.refused = {INTRADAY_BARS, DAILY_BARS}
+    assert scheduled(instance, "2026-11-25T20:45", history) == []
+    assert scheduled(instance, "2026-11-25T20:45", PlayedHistory({})) == []
+
+
+def test_both_run_unless_they_are_turned_off() -> None:
+    assert daily_history.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert history_gaps.default_status is dg.DefaultSensorStatus.RUNNING
