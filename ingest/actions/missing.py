@@ -66,25 +66,19 @@ def missing_of(
     """
     believed, problems = _believed(listed, within)
     actions: list[CorporateAction] = []
-    for key, item in believed.items():
-        before = stored.get(key)
-        if before is not None and _says(item.action) == _says(before):
-            if not item.is_known_stated or item.action.ts == before.ts:
-                continue
-            actions.append(item.action)
-        elif item.is_known_stated:
-            actions.append(item.action)
-        else:
-            known_on = min(key[2], today) if before is None else max(key[2], today) if key[2] <= today else today
-            actions.append(msgspec.structs.replace(item.action, ts=start_of(known_on)))
+    known = 0
+    for key, versions in believed.items():
+        new = _new_versions(versions, stored.get(key), key[2], today)
+        actions += new
+        known += len(versions) - len(new)
     not_listed = [
         action
         for key, action in stored.items()
         if key[0] in asked and key[2] in within and key not in believed and not isinstance(action, Withdrawal)
     ]
     return Missing(
-        actions=sorted(actions, key=lambda action: (action.effective_date, action.symbol, kind_of(action))),
-        known=len(believed) - len(actions),
+        actions=sorted(actions, key=lambda action: (action.effective_date, action.symbol, kind_of(action), action.ts)),
+        known=known,
         not_listed=sorted(not_listed, key=lambda action: (action.effective_date, action.symbol)),
         problems=problems,
     )
@@ -95,10 +89,26 @@ def withdrawal_of(action: CorporateAction, today: date) -> Withdrawal:
     return Withdrawal(action.source, action.symbol, start_of(today), action.effective_date, kind_of(action))
 
 
-def _believed(listed: Sequence[Listed], within: Range) -> tuple[dict[Key, Listed], list[Problem]]:
-    """Return the listed actions of the range by their keys, and why others are left out."""
-    found: dict[Key, Listed] = {}
-    twice: set[Key] = set()
+def _new_versions(
+    versions: Sequence[Listed], before: CorporateAction | None, effective: date, today: date
+) -> list[CorporateAction]:
+    """Return what is new of the versions of an action that a source lists, oldest first, beside the newest stored one."""
+    newest = versions[-1]
+    if before is not None and _says(newest.action) == _says(before):
+        is_same = not newest.is_known_stated or newest.action.ts == before.ts
+        return [] if is_same else [newest.action]
+    if newest.is_known_stated:
+        return [item.action for item in versions if before is None or item is newest or item.action.ts > before.ts]
+    known_on = min(effective, today) if before is None else today
+    return [msgspec.structs.replace(newest.action, ts=start_of(known_on))]
+
+
+def _believed(listed: Sequence[Listed], within: Range) -> tuple[dict[Key, list[Listed]], list[Problem]]:
+    """Return the versions of each listed action of the range, oldest first, and why others are left out.
+
+    A source may list several versions of an action if it says when each became known, at different times.
+    """
+    found: dict[Key, list[Listed]] = {}
     problems: list[Problem] = []
     for item in listed:
         key = key_of(item.action)
@@ -107,13 +117,16 @@ def _believed(listed: Sequence[Listed], within: Range) -> tuple[dict[Key, Listed
             continue
         if find_session(day) is None:
             problems.append(Problem(symbol, "no_session", f"{kind} of {day}: the exchange has no session on that day"))
-        elif key in found and found[key] != item:
-            if key not in twice:
-                problems.append(Problem(symbol, "contradicts_itself", f"there are two different {kind}s of {day}"))
-            twice.add(key)
-        else:
-            found[key] = item
-    return {key: item for key, item in found.items() if key not in twice}, problems
+        elif item not in found.setdefault(key, []):
+            found[key].append(item)
+    for key, versions in list(found.items()):
+        versions.sort(key=lambda item: item.action.ts)
+        are_dated = all(item.is_known_stated for item in versions)
+        if len(versions) > 1 and not (are_dated and len({item.action.ts for item in versions}) == len(versions)):
+            symbol, kind, day = key
+            problems.append(Problem(symbol, "contradicts_itself", f"there are two different {kind}s of {day}"))
+            del found[key]
+    return found, problems
 
 
 def _says(action: CorporateAction) -> dict[str, object]:

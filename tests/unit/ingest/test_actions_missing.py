@@ -79,3 +79,12 @@ def test_what_cannot_be_is_left_out_and_said(listed: list[Split], code: str) -> 
 
 def test_the_same_twice_is_once() -> None:
     assert missing(Listed(split(7)), Listed(split(7))) == [split(7)]
+
+
+def test_several_dated_versions_are_published_in_their_order_and_not_again() -> None:
+    announced, restated = split(6, known=date(2014, 4, 1)), split(7, known=date(2014, 4, 23))
+    taken_back = withdrawal_of(restated, date(2014, 6, 20))
+    items = [Listed(version, is_known_stated=True) for version in (taken_back, announced, restated)]
+    assert missing(*items) == [announced, restated, taken_back]
+    assert missing(*items, stored=(announced,)) == [restated, taken_back]
+    assert missing(*items, stored=(taken_back,)) == []
