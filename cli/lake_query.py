@@ -25,6 +25,7 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "bar_sessions": "bar_revisions_1m",
         "vendor_bars": "vendor_bars",
         "corporate_actions": "corporate_actions",
+        "vendor_bar_sessions": "vendor_bars",
         "latest_quotes": "quotes",
         "feed_coverage": "feed_status",
         "trading_halts": "feed_status",
@@ -33,6 +34,7 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "intraday_ohlcv": "bar_revisions_1m",
         "realtime_prices": "bar_revisions_1m",
         "bar_gaps": "feed_status",
+        "bar_reconciliation": "vendor_bars",
         "historical_ohlcv": "vendor_bars",
     }
 )

@@ -14,6 +14,8 @@ from market.columns import Store as Store  # noqa: PLC0414
 from market.columns import Table as Table  # noqa: PLC0414
 from market.common_columns import INSTRUMENT as _INSTRUMENT
 from market.common_columns import LEDGER as _LEDGER
+from market.session_tables import PG_BAR_SESSIONS as PG_BAR_SESSIONS  # noqa: PLC0414
+from market.session_tables import PG_VENDOR_BAR_SESSIONS as PG_VENDOR_BAR_SESSIONS  # noqa: PLC0414
 
 _IN_SESSION: Final = (
     Column("session_date", DataType.DATE, "Session of the exchange calendar."),
@@ -254,22 +256,6 @@ PG_VENDOR_BARS: Final = Table(
         Column("revision", DataType.INTEGER, "Number of versions with other prices or volume; 1 is the first."),
     ),
 )
-PG_BAR_SESSIONS: Final = Table(
-    store=Store.POSTGRES,
-    layer="lake",
-    name="bar_sessions",
-    grain="one row per source, symbol and session that has or had 1-minute bars; kept by triggers on bars_1m",
-    key=("source", "symbol", "session_date"),
-    columns=(
-        *_INSTRUMENT,
-        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
-        Column("bar_count", DataType.BIGINT, "1-minute bars of the session."),
-        Column("newest_bar_at", DataType.TIMESTAMP, "Start of the newest bar; null without bars.", nullable=True),
-        Column(
-            "change_number", DataType.BIGINT, "Another number after every change of a bar; compare for equality only."
-        ),
-    ),
-)
 PG_FEED_COVERAGE: Final = Table(
     store=Store.POSTGRES,
     layer="lake",
@@ -387,6 +373,7 @@ POSTGRES_TABLES: Final = (
     PG_TRADING_HALTS,
     PG_VENDOR_BARS,
     PG_CORPORATE_ACTIONS,
+    PG_VENDOR_BAR_SESSIONS,
     PG_LATEST_QUOTES,
     PG_SESSIONS,
     PG_STREAM_OFFSETS,

@@ -24,6 +24,7 @@ POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
         asset_key(Group.MARTS, "realtime_prices"): LIVE,
         asset_key(Group.MARTS, "intraday_ohlcv"): LIVE,
         asset_key(Group.MARTS, "bar_gaps"): LIVE,
+        asset_key(Group.MARTS, "bar_reconciliation"): LIVE,
         asset_key(Group.MARTS, "historical_ohlcv"): DAILY,
     }
 )

@@ -54,6 +54,7 @@ group by query_id
 """
 _BAR_CHANGES: Final = """
 select 'bars', max(change_number) from lake.bar_sessions having max(change_number) is not null
+union all select 'vendors', max(change_number) from lake.vendor_bar_sessions having max(change_number) is not null
 union all select 'repairs', last_value from lake.repair_number where is_called
 """
 _VENDOR_BARS: Final = """

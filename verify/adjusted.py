@@ -14,9 +14,9 @@ from typing import Final
 import polars as pl
 
 from verify.adjustment import Action, Adjustment, Days, Key
+from verify.mart_schemas import HISTORICAL
 from verify.published import Published
 from verify.results import SHOWN_OFFENCES, Findings
-from verify.shapes import HISTORICAL
 
 FACTOR_DECIMALS: Final = 18
 _ONE: Final = 10**FACTOR_DECIMALS

@@ -4,25 +4,29 @@ What belongs here: rows and their values, from bronze to PostgreSQL. What does n
 is :mod:`verify.ledger`; how bars are worked out, which is :mod:`verify.revisions`; the marts, which are :mod:`verify.marts`.
 """
 
+from collections.abc import Collection
 from datetime import date
 from typing import Final
 
 import polars as pl
 
 from market import tables
+from market.records import DAILY
 from market.sessions import find_session
 from verify.adjusted import prove_adjusted
 from verify.comparison import compare
-from verify.days import DayProof, newest_versions
+from verify.days import DayProof
 from verify.decisions import Decisions
 from verify.lake import Lake
+from verify.mart_schemas import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY
 from verify.marts import MartProof
 from verify.published import Published
 from verify.quotes import QuoteProof
+from verify.reconciliation import ReconciliationProof
 from verify.records import ENTRY, parts_by_symbol
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 from verify.revisions import every_revision, newest_revisions
-from verify.shapes import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY
+from verify.vendor_bars import newest_versions
 
 TITLE: Final = "Bars equal one pass over the trades"
 
@@ -44,9 +48,13 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     findings = Findings()
     counted = [pl.DataFrame(schema=BAR_SESSION_SCHEMA)]
     quotes, mart, days = QuoteProof(), MartProof(findings, lake, published), DayProof(findings, lake, published)
-    for session_date in _sessions(lake, published, decisions):
+    reconciliation = ReconciliationProof(findings, lake, published)
+    versions = decisions.vendor_bars.filter(pl.col("interval") != DAILY)
+    versions_of = {day: rows for (day,), rows in versions.partition_by("session_date", as_dict=True).items()}
+    for session_date in _sessions(lake, published, decisions, versions_of):
         session = find_session(session_date) if session_date else None
         in_postgres, in_mart = published.bars(session_date), published.mart_bars(session_date)
+        compared, of_vendors = published.reconciliation(session_date), versions_of.get(session_date, versions.clear())
         counted.append(_count_bars(in_postgres))
         most = max(decisions.quotes.count(session_date), decisions.trades.count(session_date))
         for part in parts_by_symbol(most):
@@ -63,7 +71,8 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
             del rows, found
             in_gold = _of_session(lake, tables.BAR_REVISIONS, session_date, part)
             _check_bars(findings, revisions, in_gold, in_postgres.filter(part))
-            mart.check(revisions, in_mart if in_mart is None else in_mart.filter(part), session)
+            mart.check(revisions, of_vendors.filter(part), _part_of(in_mart, part), session)
+            reconciliation.check(revisions, of_vendors.filter(part), _part_of(compared, part), session)
             if session is not None:
                 days.add(revisions, session)
     _check_sessions(findings, pl.concat(counted), published)
@@ -73,6 +82,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     quotes.check(findings, published)
     days.check(decisions.vendor_bars)
     prove_adjusted(findings, published, decisions.corporate_actions)
+    reconciliation.check_days(decisions.vendor_bars)
     for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):
         if behind := findings.counts.get(f"mart_{what}_behind"):
             brought = "./run marts builds what changed; if that does not bring them, ./run marts --rebuild does"
@@ -80,13 +90,19 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     return findings.result(2, TITLE)
 
 
-def _sessions(lake: Lake, published: Published, decisions: Decisions) -> list[date | None]:
+def _sessions(
+    lake: Lake, published: Published, decisions: Decisions, of_vendors: Collection[date]
+) -> list[date | None]:
     """Return the sessions that anything is said of, in order; ``None`` where a row of the lake names none."""
-    sessions: set[date | None] = {*decisions.trades.sessions(), *decisions.quotes.sessions()}
-    sessions |= {*published.sessions_with_bars(), *published.mart_sessions()}
+    sessions: set[date | None] = {*decisions.trades.sessions(), *decisions.quotes.sessions(), *of_vendors}
+    sessions |= {*published.sessions_with_bars(), *published.mart_sessions(), *published.reconciliation_sessions()}
     for table in (tables.TRADES, tables.QUOTES, tables.BAR_REVISIONS):
         sessions |= set(lake.read(lake.scan(table).select("session_date").unique()).get_column("session_date"))
     return sorted(sessions, key=lambda session_date: session_date or date.min)
+
+
+def _part_of(rows: pl.DataFrame | None, part: pl.Expr) -> pl.DataFrame | None:
+    return rows if rows is None else rows.filter(part)
 
 
 def _of_session(lake: Lake, table: tables.Table, session_date: date | None, part: pl.Expr) -> pl.DataFrame:
@@ -168,7 +184,7 @@ def _check_amendments(findings: Findings, lake: Lake, decisions: Decisions) -> N
 
 
 def _check_vendor_bars(findings: Findings, lake: Lake, published: Published, decisions: Decisions) -> None:
-    """Check that bronze gives the versions of silver, and that their newest are the vendor bars of PostgreSQL."""
+    """Check that bronze gives the versions of silver, that their newest are the vendor bars of PostgreSQL, and are counted."""
     expected = decisions.vendor_bars
     findings.count("vendor_bars", expected.height)
     compare(
@@ -180,15 +196,26 @@ def _check_vendor_bars(findings: Findings, lake: Lake, published: Published, dec
         table=tables.VENDOR_BARS,
         key=_LEDGER,
     )
-    key = list(tables.PG_VENDOR_BARS.key)
+    key, found = list(tables.PG_VENDOR_BARS.key), published.vendor_bars()
     compare(
         findings,
         what="vendor bar",
         where=tables.PG_VENDOR_BARS.qualified_name,
         expected=newest_versions(expected),
-        found=published.vendor_bars(),
+        found=found,
         table=tables.PG_VENDOR_BARS,
         key=key,
+    )
+    sessions = tables.PG_VENDOR_BAR_SESSIONS
+    shorter = found.filter(pl.col("interval") != DAILY)
+    compare(
+        findings,
+        what="session",
+        where=sessions.qualified_name,
+        expected=shorter.group_by(sessions.key).agg(pl.len().cast(pl.Int64).alias("bar_count")),
+        found=published.vendor_bar_sessions(),
+        table=sessions,
+        key=sessions.key,
     )
 
 

@@ -16,15 +16,15 @@ from market.sessions import Segment, Session, all_sessions
 from verify.comparison import compare
 from verify.lake import Lake, schema_of
 from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
+from verify.mart_schemas import HISTORICAL, MART_SCHEMA, PRICE_SCHEMA, REALTIME
 from verify.published import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
-from verify.shapes import DAY_SCHEMA, HISTORICAL, PRICE_SCHEMA, REALTIME
+from verify.vendor_bars import vendor_days
 
 _KEY: Final = ["symbol", "session_date"]
 _DAY_SECONDS: Final = 24 * 60 * 60
 _IN_HOURS: Final = pl.col("segment") == Segment.REGULAR.value
-_LEDGER: Final = ("topic", "partition", "offset")
 
 
 class DayProof:
@@ -80,7 +80,7 @@ class DayProof:
         self._findings.count("mart_days", in_mart.height)
         sources = pl.concat(self._prices)
         is_vendors = pl.col("is_vendor_bar")
-        vendors = _vendor_days(until(vendor_bars, self._vendors_through, "ingested_at"))
+        vendors = vendor_days(until(vendor_bars, self._vendors_through, "ingested_at"))
         vendors = of_one_origin(vendors, origins_of(in_mart.filter(is_vendors), _KEY), _KEY)
         minutes = pl.concat(self._days).join(vendors, on=_KEY, how="anti")
         minutes = of_one_origin(minutes, origins_of(in_mart.filter(~is_vendors), _KEY), _KEY)
@@ -93,12 +93,12 @@ class DayProof:
             self._findings,
             what="day",
             where=HISTORICAL,
-            expected=pl.concat([vendors.select(*DAY_SCHEMA), minutes.select(*DAY_SCHEMA)]),
+            expected=pl.concat([vendors.select(*MART_SCHEMA), minutes.select(*MART_SCHEMA)]),
             found=in_mart,
             table=tables.PG_BARS,
             key=_KEY,
         )
-        of_vendors = _vendor_days(vendor_bars)
+        of_vendors = vendor_days(vendor_bars)
         of_minutes = sources.filter(pl.col("revision").is_not_null()).join(of_vendors, on=_KEY, how="anti")
         later = [after(of_vendors, self._vendors_through), after(of_minutes, self._through)]
         behind = pl.concat([rows.select(_KEY) for rows in later]).n_unique()
@@ -120,31 +120,3 @@ class DayProof:
             table=tables.PG_BARS,
             key=["symbol"],
         )
-
-
-def newest_versions(versions: pl.DataFrame) -> pl.DataFrame:
-    """Return the newest version of each vendor bar, with the number of its versions as ``revision``."""
-    key = list(tables.PG_VENDOR_BARS.key)
-    ordered = versions.sort("ingested_at", *_LEDGER).with_columns(pl.len().over(key).cast(pl.Int32).alias("revision"))
-    return ordered.unique(key, keep="last", maintain_order=True)
-
-
-def _vendor_days(versions: pl.DataFrame) -> pl.DataFrame:
-    """Return the days of vendors as the mart shows them; of several bars of a day only the last."""
-    opens = {session.session_date: session.open_at for session in all_sessions()}
-    daily = newest_versions(versions.filter(pl.col("interval") == DAILY)).sort("bar_at")
-    return (
-        daily.unique(["source", *_KEY], keep="last", maintain_order=True)
-        .with_columns(
-            pl.col("session_date").replace_strict(opens, return_dtype=daily.schema["bar_at"]).alias("bar_at"),
-            pl.lit(None, pl.Int64).alias("vwap"),
-            pl.lit(None, pl.Int64).alias("trade_count"),
-            pl.lit(Segment.REGULAR.value).alias("segment"),
-            pl.lit(value=True).alias("is_final"),
-            pl.lit(value=True).alias("is_vendor_bar"),
-            pl.col("revision").cast(pl.Int64),
-            pl.col("source").alias("origin"),
-            pl.col("ingested_at").alias("revised_at"),
-        )
-        .select(*DAY_SCHEMA)
-    )

@@ -27,10 +27,10 @@ from verify.calendar import epoch_micros
 from verify.comparison import compare
 from verify.decisions import Decisions
 from verify.lake import Lake
+from verify.mart_schemas import GAP_SCHEMA, GAPS
 from verify.published import Published
 from verify.records import ENTRY, parts_by_symbol
 from verify.results import Findings, LawResult
-from verify.shapes import GAP_SCHEMA, GAPS
 
 TITLE: Final = "Every expected bar is there or has a reason"
 

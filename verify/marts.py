@@ -1,4 +1,4 @@
-"""The mart of intraday bars: every row worked out from the bars of the lake, as of the mart's newest build.
+"""The mart of intraday bars: every row worked out from the bars of the lake, own and vendors', as of the mart's newest build.
 
 What belongs here: ``intraday_ohlcv``. What does not: the bars that it is made of, which are :mod:`verify.bars`; days and
 prices, which are :mod:`verify.days`; the gaps, which are :mod:`verify.gaps`.
@@ -13,11 +13,13 @@ from market.records import INTERVALS
 from market.sessions import Session
 from verify.comparison import compare
 from verify.lake import Lake
-from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
+from verify.longer_bars import Tapes, after, longer, until
+from verify.mart_schemas import INTRADAY, MART_SCHEMA
+from verify.origins import GROUP, SIDE, chosen_sides, sides_of, that_take_part
 from verify.published import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
-from verify.shapes import INTRADAY, MART_SCHEMA
+from verify.vendor_bars import CANDIDATE_SCHEMA, newest_versions, vendor_bars_of
 
 _KEY: Final = ["symbol", "interval", "bar_at"]
 
@@ -37,36 +39,66 @@ class MartProof:
 
     def __init__(self, findings: Findings, lake: Lake, published: Published) -> None:
         self._findings = findings
-        self._through = published.intraday_known_through()
+        self._through, self._vendors_through = published.intraday_known_through()
         self._tapes = Tapes(lake, self._through)
 
-    def check(self, revisions: pl.DataFrame, in_mart: pl.DataFrame | None, session: Session | None) -> None:
+    def check(
+        self, revisions: pl.DataFrame, versions: pl.DataFrame, in_mart: pl.DataFrame | None, session: Session | None
+    ) -> None:
         """Check the rows of some symbols of a session.
 
         Parameters
         ----------
         revisions
             Every revision of the bars of these symbols in this session.
+        versions
+            Every version of vendors' bars of these, with the columns of ``silver/vendor_bars``.
         in_mart
-            What the mart holds of them (:data:`verify.published.MART_SCHEMA`); ``None`` if there is no mart.
+            What the mart holds of them (:data:`verify.mart_schemas.MART_SCHEMA`); ``None`` if there is no mart.
         session
             The session; ``None`` if the calendar has none of that date.
         """
         if in_mart is None:
             return
         self._findings.count("mart_bars", in_mart.height)
-        origins = origins_of(in_mart, ["symbol"])
+        shown = sides_of(in_mart)
         known = newest_revisions(until(revisions, self._through))
-        lengths = [] if session is None else [longer(known, *length, session) for length in INTERVALS.items()]
-        shown = [self._tapes.finish(of_one_origin(bars, origins, ["symbol"]), in_mart, _KEY) for bars in lengths]
+        seen = until(versions, self._vendors_through, "ingested_at")
+        bars = pl.DataFrame(schema=CANDIDATE_SCHEMA)
+        if session is not None:
+            bars = pl.concat([self._own_bars(known, in_mart, session), vendor_bars_of(seen, session)])
+        candidates = that_take_part(bars, in_mart)
+        chosen = chosen_sides(candidates, shown)
         compare(
             self._findings,
             what="bar",
             where=INTRADAY,
-            expected=pl.concat([in_mart.clear(), *(bars.select(*MART_SCHEMA) for bars in shown)]),
+            expected=candidates.join(chosen, on=[*GROUP, *SIDE], how="semi").select(*MART_SCHEMA),
             found=in_mart,
             table=tables.PG_BARS,
             key=_KEY,
         )
-        later = after(newest_revisions(revisions), self._through).rename({"source": "origin"})
-        self._findings.count("mart_bars_behind", of_one_origin(later, origins, ["symbol"]).height)
+        self._count_behind(revisions, versions, shown, session)
+
+    def _own_bars(self, known: pl.DataFrame, in_mart: pl.DataFrame, session: Session) -> pl.DataFrame:
+        """Return the bars of all lengths that minutes come to (:data:`verify.vendor_bars.CANDIDATE_SCHEMA`)."""
+        lengths = pl.concat([longer(known, *length, session) for length in INTERVALS.items()])
+        finished = self._tapes.finish(lengths, in_mart, _KEY)
+        no = pl.lit(value=False)
+        return finished.with_columns(no.alias("is_vendor_bar"), no.alias("is_given")).select(*CANDIDATE_SCHEMA)
+
+    def _count_behind(
+        self, revisions: pl.DataFrame, versions: pl.DataFrame, shown: pl.DataFrame, session: Session | None
+    ) -> None:
+        """Count the bars that came after the mart's newest build, but for those of sources that it does not show."""
+        later = after(newest_revisions(revisions), self._through).with_columns(
+            pl.col("source").alias("origin"), pl.lit(value=False).alias("is_vendor_bar"), pl.lit("1m").alias("interval")
+        )
+        rows = [later.select(*GROUP, *SIDE)]
+        if session is not None:
+            newest = after(newest_versions(versions), self._vendors_through, "ingested_at").select(versions.columns)
+            given = vendor_bars_of(newest, session).filter("is_given")
+            rows.append(given.select(*GROUP, *SIDE))
+        behind = pl.concat(rows)
+        others = behind.join(shown, on=GROUP, how="semi").join(shown, on=[*GROUP, *SIDE], how="anti")
+        self._findings.count("mart_bars_behind", behind.height - others.height)

@@ -21,34 +21,37 @@ from market.tables import (
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_TRADING_HALTS,
+    PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
     Column,
     DataType,
     Table,
 )
+from verify.adjusted_schemas import AdjustedSnapshot
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
-from verify.shapes import (
-    ADJUSTED_SCHEMA,
+from verify.mart_schemas import (
     BAR_SESSION_SCHEMA,
-    BELIEVED,
-    BELIEVED_SCHEMA,
-    BIG,
+    BPS_LIMIT,
     COVERAGE_SCHEMA,
-    DAY_SCHEMA,
+    DECIMALS,
     GAP_SCHEMA,
     GAP_STATE,
     GAPS,
     HISTORICAL,
     INTRADAY,
-    MART_PRICES,
     MART_SCHEMA,
     PRICE_SCHEMA,
     REALTIME,
+    RECONCILIATION,
+    RECONCILIATION_SCHEMA,
+    VENDOR_BAR_SESSION_SCHEMA,
 )
 from warehouse.connection import connect
 
 Place = tuple[str, int]
+Through = tuple[datetime | None, datetime | None]
+"""Up to which moments batches were seen: those of own bars, and those of vendors' bars."""
 _PRICE_LIMIT: Final = 10**12
 _NOTIONAL_LIMIT: Final = 10**30
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
@@ -74,6 +77,9 @@ class Published(Protocol):
     def bar_sessions(self) -> pl.DataFrame:
         """Return what ``lake.bar_sessions`` says of sessions with bars (:data:`BAR_SESSION_SCHEMA`)."""
 
+    def vendor_bar_sessions(self) -> pl.DataFrame:
+        """Return what ``lake.vendor_bar_sessions`` says of sessions with bars (:data:`VENDOR_BAR_SESSION_SCHEMA`)."""
+
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session in the types of :func:`verify.lake.schema_of`."""
 
@@ -92,20 +98,32 @@ class Published(Protocol):
     def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
         """Return the mart's intraday bars of a session (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
 
-    def intraday_known_through(self) -> datetime | None:
-        """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
+    def intraday_known_through(self) -> Through:
+        """Return the newest ``revised_at`` of the mart's own intraday bars, and of vendors' ones; ``None`` without a row."""
+
+    def reconciliation_sessions(self) -> set[date | None]:
+        """Return the sessions of which the reconciliation has bars shorter than a day."""
+
+    def reconciliation(self, session_date: date | None) -> pl.DataFrame | None:
+        """Return the compared bars of a session, :data:`RECONCILIATION_SCHEMA`, but for days; ``None`` if there is no mart."""
+
+    def reconciled_days(self) -> pl.DataFrame | None:
+        """Return the compared days (:data:`RECONCILIATION_SCHEMA`), or ``None`` if there is no mart."""
+
+    def reconciliation_known_through(self) -> Through:
+        """Return the newest time of change of the compared own bars, and of vendors' ones; ``None`` without one."""
 
     def days(self) -> pl.DataFrame | None:
-        """Return the mart's days (:data:`DAY_SCHEMA`), or ``None`` if there is no mart."""
+        """Return the mart's days (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
 
-    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+    def days_known_through(self) -> Through:
         """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
 
     def adjusted_days(self) -> pl.DataFrame | None:
-        """Return the mart's days (:data:`ADJUSTED_SCHEMA`), or ``None`` if there is no mart, or none that adjusts."""
+        """Return the mart's days (see :mod:`verify.adjusted_schemas`), or ``None`` if there is no mart that adjusts."""
 
     def believed_actions(self) -> pl.DataFrame:
-        """Return which source of each action the marts believe (:data:`BELIEVED_SCHEMA`)."""
+        """Return which source of each action the marts believe (see :mod:`verify.adjusted_schemas`)."""
 
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices (:data:`PRICE_SCHEMA`), or ``None`` if there is no mart."""
@@ -123,7 +141,7 @@ class Published(Protocol):
         """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
 
 
-class PostgresSnapshot:
+class PostgresSnapshot(AdjustedSnapshot):
     """PostgreSQL as of one moment: every query sees the same transactions. Made by :func:`open_snapshot`."""
 
     def __init__(self, settings: Settings, connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only
@@ -157,12 +175,13 @@ class PostgresSnapshot:
 
     def bar_sessions(self) -> pl.DataFrame:
         """Return what ``lake.bar_sessions`` says of sessions with bars."""
-        if not _exists(self._connection, PG_BAR_SESSIONS.qualified_name):
-            return pl.DataFrame(schema=BAR_SESSION_SCHEMA)
-        columns = _columns(column for column in PG_BAR_SESSIONS.columns if column.name in BAR_SESSION_SCHEMA)
-        query = f"select {columns} from {PG_BAR_SESSIONS.qualified_name}"  # noqa: S608 - declared names
         # A session that has lost its bars is kept, so that the marts learn of it.
-        return self._rows(f"{query} where bar_count <> 0 or newest_bar_at is not null", (), BAR_SESSION_SCHEMA)
+        has_bars = " where bar_count <> 0 or newest_bar_at is not null"
+        return self._said(PG_BAR_SESSIONS, BAR_SESSION_SCHEMA, has_bars)
+
+    def vendor_bar_sessions(self) -> pl.DataFrame:
+        """Return what ``lake.vendor_bar_sessions`` says of sessions with bars."""
+        return self._said(PG_VENDOR_BAR_SESSIONS, VENDOR_BAR_SESSION_SCHEMA, " where bar_count <> 0")
 
     def bars(self, session_date: date | None) -> pl.DataFrame:
         """Return the 1-minute bars of a session."""
@@ -194,40 +213,47 @@ class PostgresSnapshot:
             return self._mart(INTRADAY, MART_SCHEMA, f" where {_SESSION} is null")
         return self._mart(INTRADAY, MART_SCHEMA, " where session_date = %s", session_date)
 
-    def intraday_known_through(self) -> datetime | None:
-        """Return the newest ``revised_at`` of the mart of intraday bars; ``None`` without a row."""
-        return self._newest_revision(INTRADAY)
+    def intraday_known_through(self) -> Through:
+        """Return the newest ``revised_at`` of the mart's own intraday bars, and of vendors' ones; ``None`` without a row."""
+        return self._newest_revisions(INTRADAY)
+
+    def reconciliation_sessions(self) -> set[date | None]:
+        """Return the sessions of which the reconciliation has bars shorter than a day."""
+        if not _exists(self._connection, RECONCILIATION):
+            return set()
+        query = f"select distinct {_SESSION} from {RECONCILIATION} where interval <> '1d'"  # noqa: S608 - fixed names
+        return {row[0] for row in self._connection.execute(query)}
+
+    def reconciliation(self, session_date: date | None) -> pl.DataFrame | None:
+        """Return the compared bars of a session shorter than a day, or ``None`` if there is no mart."""
+        if session_date is None:
+            return self._mart(RECONCILIATION, RECONCILIATION_SCHEMA, f" where interval <> '1d' and {_SESSION} is null")
+        of_session = " where interval <> '1d' and session_date = %s"
+        return self._mart(RECONCILIATION, RECONCILIATION_SCHEMA, of_session, session_date)
+
+    def reconciled_days(self) -> pl.DataFrame | None:
+        """Return the compared days, or ``None`` if there is no mart."""
+        return self._mart(RECONCILIATION, RECONCILIATION_SCHEMA, " where interval = '1d'")
+
+    def reconciliation_known_through(self) -> Through:
+        """Return the newest time of change of the compared own bars, and of vendors' ones; ``None`` without one."""
+        if not _exists(self._connection, RECONCILIATION):
+            return None, None
+        newest = ", ".join(
+            f"greatest(max({_finite('revised_at')}) filter (where {no} is_vendor_bar), "
+            f"max({_finite('other_revised_at')}) filter (where {no} is_other_vendor_bar))"
+            for no in ("not", "")
+        )
+        found: Through = self._connection.execute(f"select {newest} from {RECONCILIATION}").fetchone()  # noqa: S608
+        return found
 
     def days(self) -> pl.DataFrame | None:
         """Return the mart's days, or ``None`` if there is no mart."""
-        return self._mart(HISTORICAL, DAY_SCHEMA)
+        return self._mart(HISTORICAL, MART_SCHEMA)
 
-    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
+    def days_known_through(self) -> Through:
         """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
-        made_of_minutes, of_vendors = (" where not is_vendor_bar", " where is_vendor_bar")
-        return self._newest_revision(HISTORICAL, made_of_minutes), self._newest_revision(HISTORICAL, of_vendors)
-
-    def adjusted_days(self) -> pl.DataFrame | None:
-        """Return the mart's days, or ``None`` if there is no mart, or none that adjusts."""
-        question = "select from pg_attribute where attrelid = to_regclass(%s) and attname = 'total_return_close'"
-        if self._connection.execute(question, (HISTORICAL,)).fetchone() is None:
-            return None
-        units = {"split_factor": 18, "total_return_factor": 18, "split_adjusted_volume": 0}
-        big = {name for name, own in ADJUSTED_SCHEMA.items() if own == BIG}
-        columns = ", ".join(
-            f"trunc({name} * 1e{units.get(name, 6)})::text" if name in big else _as_compared(name, _type_in_mart(name))
-            for name in ADJUSTED_SCHEMA
-        )
-        texts = {name: pl.String() if name in big else own for name, own in ADJUSTED_SCHEMA.items()}
-        found = self._rows(f"select {columns} from {HISTORICAL}", (), texts)  # noqa: S608 - fixed names
-        return found.with_columns(pl.col(*big).cast(BIG, strict=False))
-
-    def believed_actions(self) -> pl.DataFrame:
-        """Return which source of each action the marts believe."""
-        if not _exists(self._connection, BELIEVED):
-            return pl.DataFrame(schema=BELIEVED_SCHEMA)
-        query = f"select symbol, action, effective_date, source from {BELIEVED}"  # noqa: S608 - a fixed name
-        return self._rows(query, (), BELIEVED_SCHEMA)
+        return self._newest_revisions(HISTORICAL)
 
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices, or ``None`` if there is no mart."""
@@ -264,25 +290,32 @@ class PostgresSnapshot:
         return found
 
     def _read(self, table: Table, condition: str, *parameters: object) -> pl.DataFrame:
+        return self._said(table, schema_of(table), condition, *parameters)
+
+    def _said(
+        self, table: Table, schema: Mapping[str, pl.DataType], condition: str, *parameters: object
+    ) -> pl.DataFrame:
         if not _exists(self._connection, table.qualified_name):
-            return pl.DataFrame(schema=schema_of(table))
-        columns = _columns(table.columns)
+            return pl.DataFrame(schema=schema)
+        columns = _columns(column for column in table.columns if column.name in schema)
         query = f"select {columns} from {table.qualified_name}{condition}"  # noqa: S608 - declared names
-        return self._rows(query, parameters, schema_of(table))
+        return self._rows(query, parameters, schema)
 
     def _mart(
         self, mart: str, schema: Mapping[str, pl.DataType], condition: str = "", *parameters: object
     ) -> pl.DataFrame | None:
         if not _exists(self._connection, mart):
             return None
-        columns = ", ".join(_as_compared(name, _type_in_mart(name)) for name in schema)
+        columns = ", ".join(map(_in_mart, schema))
         return self._rows(f"select {columns} from {mart}{condition}", parameters, schema)  # noqa: S608 - fixed names
 
-    def _newest_revision(self, mart: str, condition: str = "") -> datetime | None:
+    def _newest_revisions(self, mart: str) -> Through:
         if not _exists(self._connection, mart):
-            return None
-        query = f"select max({_finite('revised_at')}) from {mart}{condition}"  # noqa: S608 - fixed names
-        found: datetime | None = self._connection.execute(query).fetchone()[0]
+            return None, None
+        newest = ", ".join(
+            f"max({_finite('revised_at')}) filter (where {which})" for which in ("not is_vendor_bar", "is_vendor_bar")
+        )
+        found: Through = self._connection.execute(f"select {newest} from {mart}").fetchone()  # noqa: S608 - fixed names
         return found
 
     def _rows(self, query: str, parameters: Sequence[object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -327,10 +360,14 @@ def _columns(columns: Iterable[Column]) -> str:
     return ", ".join(_as_compared(column.name, column.type) for column in columns)
 
 
-def _type_in_mart(name: str) -> DataType:
-    if name in MART_PRICES:
-        return DataType.PRICE
-    return DataType.TIMESTAMP if name.endswith(("_at", "_date")) else DataType.TEXT
+def _in_mart(name: str) -> str:
+    if name in DECIMALS:
+        return _as_compared(name, DataType.PRICE)
+    if name.endswith("_bps"):
+        hundredths = f"({name} * 100)"
+        is_one = f"{hundredths} between -{BPS_LIMIT} and {BPS_LIMIT}"
+        return f"case when {is_one} then {hundredths}::bigint when {name} is not null then {NO_PRICE} end"
+    return _as_compared(name, DataType.TIMESTAMP if name.endswith(("_at", "_date")) else DataType.TEXT)
 
 
 def _as_compared(name: str, data_type: DataType) -> str:

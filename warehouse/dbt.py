@@ -1,9 +1,11 @@
 """What dbt needs to know to run against the database: environment variables, nothing is run here."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
+import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from market.errors import SettingsError
@@ -51,3 +53,9 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "DBT_LOG_PATH": str(folder / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
+
+
+def dbt_variables() -> Mapping[str, Any]:
+    """Return the variables that the dbt project computes with: which source is preferred, when two bars agree."""
+    variables: Mapping[str, Any] = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text())["vars"]
+    return variables

@@ -7,6 +7,7 @@ from typing import Final
 from market.tables import (
     PG_BARS,
     PG_STREAM_BATCHES,
+    PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
     Column,
     DataType,
@@ -30,10 +31,11 @@ COLUMN_TYPES: Final[Mapping[DataType, str]] = {
 INDEXES: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     PG_BARS.qualified_name: (("session_date", "symbol"),),
     PG_VENDOR_BARS.qualified_name: (("interval", "session_date"),),
+    PG_VENDOR_BAR_SESSIONS.qualified_name: (("symbol", "session_date"),),
     PG_STREAM_BATCHES.qualified_name: (("published_at",),),
 }
 """Secondary indexes by table: the columns of each. Every index slows the stream down, so each one names its reader:
-the bars of a session (dbt), the vendor's daily bars (dbt), the newest batch (status)."""
+the bars of a session (dbt), the vendor's daily bars (dbt), what vendors have of a session (dbt), the newest batch (status)."""
 
 _NAME: Final = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 

@@ -20,6 +20,7 @@ from market.tables import (
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
     PG_TRADING_HALTS,
+    PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
     Column,
     DataType,
@@ -42,7 +43,15 @@ SPAN_COLUMNS: Final = (
 """The columns of coverage, a row a span."""
 SESSION_COLUMNS: Final = tuple(column for column in PG_BAR_SESSIONS.columns if column.name != "change_number")
 """The columns of sessions with bars that say something of these; the number is another one after each repair."""
-_COLUMNS: Final = {PG_FEED_COVERAGE: SPAN_COLUMNS, PG_BAR_SESSIONS: SESSION_COLUMNS}
+VENDOR_SESSION_COLUMNS: Final = tuple(
+    column for column in PG_VENDOR_BAR_SESSIONS.columns if column.name != "change_number"
+)
+"""The same of sessions with vendors' bars."""
+_COLUMNS: Final = {
+    PG_FEED_COVERAGE: SPAN_COLUMNS,
+    PG_BAR_SESSIONS: SESSION_COLUMNS,
+    PG_VENDOR_BAR_SESSIONS: VENDOR_SESSION_COLUMNS,
+}
 
 Row = tuple[Any, ...]
 
@@ -126,6 +135,14 @@ class LakeSnapshot:
         """Return the corporate actions of some symbols, or of all if none is given, between two sessions, both included."""
         where = "session_date between %s and %s and (symbol = any(%s) or %s)"
         return self._read(PG_CORPORATE_ACTIONS, where, start, end, list(symbols), not symbols)
+
+    def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[Row]:
+        """Return what is said of such sessions with vendor bars, in :data:`VENDOR_SESSION_COLUMNS`; nothing of those without."""
+        question = (
+            f"select {', '.join(map(_read_as, VENDOR_SESSION_COLUMNS))} from lake.vendor_bar_sessions "  # noqa: S608
+            "where session_date between %s and %s and (symbol = any(%s) or %s) and bar_count <> 0"
+        )
+        return self._connection.execute(question.encode(), (start, end, list(symbols), not symbols)).fetchall()
 
     def coverage(self, session_date: date, symbols: Collection[str]) -> list[Row]:
         """Return what feeds cover of a session, of some symbols or of all: ``source, symbol, session_date``, start and end."""
@@ -217,7 +234,7 @@ def _right_values(table: Table) -> str:
     given, key = quote_names(tuple(column.name for column in repaired_columns(table))), quote_names(table.key)
     if table is PG_FEED_COVERAGE:
         return f"select {key}, range_agg(tstzrange(since_at, until_at)) from right_{table.name} group by {key}"  # noqa: S608
-    if table is PG_BAR_SESSIONS:
+    if table in {PG_BAR_SESSIONS, PG_VENDOR_BAR_SESSIONS}:
         return f"select {given}, nextval('lake.bar_change_number') from right_{table.name}"  # noqa: S608
     return f"select {given} from right_{table.name}"  # noqa: S608 - declared names
 

@@ -25,6 +25,7 @@ from spark_jobs.transforms.rightful import (
     rightful_amendments,
     rightful_records,
     sessions_with_bars,
+    sessions_with_vendor_bars,
 )
 
 
@@ -208,11 +209,11 @@ class VersionsTopic(DeepTopic):
         rows = [
             *self.rows_set_aside(right, messages),
             self.record_rows(right, where, *of, forgotten=messages.clear()),
-            self.published(right.records, start, end),
+            *self.published(right.records, start, end),
         ]
         return WorkedOut(rows, {table.name: right.records.height})
 
-    def published(self, versions: pl.DataFrame, start: date, end: date) -> PostgresRows:
+    def published(self, versions: pl.DataFrame, start: date, end: date) -> list[Rows]:
         """Return the rows of PostgreSQL between two sessions beside what they ought to be, by all versions of the records."""
         raise NotImplementedError
 
@@ -223,10 +224,16 @@ class VendorBarsTopic(VersionsTopic):
     def __init__(self, work: Work) -> None:
         super().__init__(VENDOR_BARS, work)
 
-    def published(self, versions: pl.DataFrame, start: date, end: date) -> PostgresRows:
-        """Return the vendor bars of PostgreSQL beside the newest versions."""
+    def published(self, versions: pl.DataFrame, start: date, end: date) -> list[Rows]:
+        """Return the bars of PostgreSQL, and what is said of their sessions unless it is true to them: triggers keep it so."""
+        bars = newest_versions(versions)
         stored = self.stored.vendor_bars(start, end, self.symbols)
-        return PostgresRows(tables.PG_VENDOR_BARS, newest_versions(versions), stored)
+        said = self.stored.sessions_with_vendor_bars(start, end, self.symbols)
+        rows: list[Rows] = [PostgresRows(tables.PG_VENDOR_BARS, bars, stored)]
+        table = tables.PG_VENDOR_BAR_SESSIONS
+        if find_differences(sessions_with_vendor_bars(stored), said, table.key).total:
+            rows.append(PostgresRows(table, sessions_with_vendor_bars(bars, said), said))
+        return rows
 
 
 class CorporateActionsTopic(VersionsTopic):
@@ -235,7 +242,7 @@ class CorporateActionsTopic(VersionsTopic):
     def __init__(self, work: Work) -> None:
         super().__init__(CORPORATE_ACTIONS, work)
 
-    def published(self, versions: pl.DataFrame, start: date, end: date) -> PostgresRows:
+    def published(self, versions: pl.DataFrame, start: date, end: date) -> list[Rows]:
         """Return the corporate actions of PostgreSQL beside the versions."""
         stored = self.stored.corporate_actions(start, end, self.symbols)
-        return PostgresRows(tables.PG_CORPORATE_ACTIONS, versions, stored)
+        return [PostgresRows(tables.PG_CORPORATE_ACTIONS, versions, stored)]

@@ -15,7 +15,7 @@ from spark_jobs.io.delta import Lake
 from spark_jobs.jobs.compared import Cut
 from spark_jobs.schemas import frame_schema, frame_types
 from spark_jobs.transforms.coverage import SPAN_SCHEMA
-from warehouse.repair import SESSION_COLUMNS, LakeSnapshot, Repair, open_snapshot, repair_rows
+from warehouse.repair import SESSION_COLUMNS, VENDOR_SESSION_COLUMNS, LakeSnapshot, Repair, open_snapshot, repair_rows
 
 
 class Snapshot(Protocol):
@@ -43,6 +43,9 @@ class Snapshot(Protocol):
         ...
 
     def corporate_actions(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
+        ...
+
+    def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
         ...
 
     def coverage(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
@@ -134,6 +137,11 @@ class Stored:
         """Return the corporate actions of PostgreSQL of some symbols between two sessions."""
         found = self.snapshot.corporate_actions(start, end, symbols)
         return _frame(found, frame_schema(tables.PG_CORPORATE_ACTIONS))
+
+    def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> pl.DataFrame:
+        """Return what PostgreSQL says of the vendor bars of some symbols between two sessions."""
+        rows = self.snapshot.sessions_with_vendor_bars(start, end, symbols)
+        return _frame(rows, frame_types(VENDOR_SESSION_COLUMNS))
 
     def coverage(self, session_date: date, symbols: Collection[str]) -> pl.DataFrame:
         """Return the spans that feeds cover of a session."""

@@ -6,7 +6,8 @@ from typing import Final
 
 import polars as pl
 
-from market.tables import PG_BAR_SESSIONS, PG_VENDOR_BARS
+from market.records import DAILY
+from market.tables import PG_BAR_SESSIONS, PG_VENDOR_BAR_SESSIONS, PG_VENDOR_BARS
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.bars import BAR_KEY
 from spark_jobs.transforms.decode import PLACE
@@ -117,6 +118,24 @@ def sessions_with_bars(bars: pl.DataFrame, said: pl.DataFrame | None = None) -> 
     without = said.select(key).unique().join(found, on=key, how="anti")
     nothing = pl.lit(0, pl.Int64).alias("bar_count"), pl.lit(None, MOMENT).alias("newest_bar_at")
     return pl.concat([found, without.with_columns(*nothing)])
+
+
+def sessions_with_vendor_bars(bars: pl.DataFrame, said: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return how many bars shorter than a day each source and symbol has in a session: what ``lake.vendor_bar_sessions`` says.
+
+    Parameters
+    ----------
+    bars
+        All vendor bars of these sources, symbols and sessions.
+    said
+        What is said of sessions now. Of those without bars the row says that they have none: the marts learn from it.
+    """
+    key = PG_VENDOR_BAR_SESSIONS.key
+    found = bars.filter(pl.col("interval") != DAILY).group_by(key).agg(pl.len().cast(pl.Int64).alias("bar_count"))
+    if said is None:
+        return found
+    without = said.select(key).unique().join(found, on=key, how="anti")
+    return pl.concat([found, without.with_columns(pl.lit(0, pl.Int64).alias("bar_count"))])
 
 
 def newest_versions(versions: pl.DataFrame) -> pl.DataFrame:

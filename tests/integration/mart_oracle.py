@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from market.sessions import Session, find_session, sessions_between
+from tests.integration.origin_oracle import choose, compare_days
 
 Row = dict[str, Any]
 
@@ -63,55 +64,76 @@ def segment_bounds(session: Session, segment: str) -> tuple[datetime, datetime]:
 
 def expected_marts(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[Row]]:
     """Return intraday_ohlcv and historical_ohlcv as they have to be, computed without SQL."""
+    intraday, historical, _ = expected_bars(connection)
+    return intraday, historical
+
+
+def expected_reconciliation(connection: psycopg.Connection[Any]) -> list[Row]:
+    """Return bar_reconciliation as it has to be, computed without SQL."""
+    _, _, compared = expected_bars(connection)
+    return compared
+
+
+def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[Row], list[Row]]:
+    """Return the bars shorter than a day, the days, and the reconciliation of both."""
     minutes = read(connection, "select * from lake.bars_1m")
-    tapes: dict[str, datetime] = {}
-    for minute in minutes:
-        tapes[minute["source"]] = max(minute["bar_at"], tapes.get(minute["source"], minute["bar_at"]))
+    vendor_bars = read(connection, "select * from lake.vendor_bars")
+    coverage = read(
+        connection,
+        "select source, symbol, session_date, lower(span) as since, upper(span) as until "
+        "from lake.feed_coverage, unnest(covered) as span",
+    )
+    own, own_days = bars_of_minutes(minutes)
+    intraday, compared = choose(own, vendor_bars, coverage)
     sources: dict[tuple[str, date], set[str]] = defaultdict(set)
     for minute in minutes:
         sources[minute["symbol"], minute["session_date"]].add(minute["source"])
-    shown = [
-        minute
-        for minute in minutes
-        if minute["source"] == min(sources[minute["symbol"], minute["session_date"]], key=lambda s: (rank(s), s))
-    ]
+    preferred = {key: min(names, key=lambda name: (rank(name), name)) for key, names in sources.items()}
+    own_days = [day for day in own_days if preferred[day["symbol"], day["session_date"]] == day["origin"]]
+    historical = {(day["symbol"], day["session_date"]): day for day in own_days}
+    vendor_days = [vendor_day(row) for row in vendor_bars if row["interval"] == "1d"]
+    for day in sorted(vendor_days, key=lambda day: (-rank(day["origin"]), day["origin"])):
+        historical[day["symbol"], day["session_date"]] = day
+    days = list(historical.values())
+    return intraday, days, [*compared, *compare_days(days, [*own_days, *vendor_days])]
+
+
+def bars_of_minutes(minutes: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the bars shorter than a day, and the days, that the minutes of every source come to."""
+    tapes: dict[str, datetime] = {}
+    for minute in minutes:
+        tapes[minute["source"]] = max(minute["bar_at"], tapes.get(minute["source"], minute["bar_at"]))
     buckets: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     days: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for minute in shown:
+    for minute in minutes:
         starts_at, _ = segment_bounds(session_of(minute["session_date"]), minute["segment"])
         for interval, step in STEPS.items():
             number = (minute["bar_at"] - starts_at) // timedelta(minutes=step)
             start = starts_at + number * timedelta(minutes=step)
-            buckets[minute["symbol"], interval, start, minute["segment"]].append(minute)
+            buckets[minute["source"], minute["symbol"], interval, start, minute["segment"]].append(minute)
         if minute["segment"] == "regular":
-            days[minute["symbol"], minute["session_date"]].append(minute)
+            days[minute["source"], minute["symbol"], minute["session_date"]].append(minute)
     intraday = []
-    for (_, interval, start, segment), parts in buckets.items():
+    for (_, _, interval, start, segment), parts in buckets.items():
         bar = combine(parts)
         _, ends_at = segment_bounds(session_of(bar["session_date"]), segment)
         intraday.append({**bar, "interval": interval, "bar_at": start, "is_final": tapes[bar["origin"]] >= ends_at})
-    historical = {}
-    for key, parts in days.items():
-        session = session_of(key[1])
-        bar = combine(parts)
+    own_days = []
+    for (_, _, session_date), parts in days.items():
+        session, bar = session_of(session_date), combine(parts)
         is_final = tapes[bar["origin"]] >= session.close_at
-        historical[key] = {
-            **bar,
-            "interval": "1d",
-            "bar_at": session.open_at,
-            "is_final": is_final,
-            "is_vendor_bar": False,
-        }
-    for row in sorted(
-        read(connection, "select * from lake.vendor_bars"), key=lambda r: (-rank(r["source"]), r["source"])
-    ):
-        bar = {
-            name: row[name] for name in ("symbol", "open", "high", "low", "close", "volume", "session_date", "revision")
-        }
-        bar |= {"vwap": None, "trade_count": None, "segment": "regular", "origin": row["source"], "is_final": True}
-        bar |= {"interval": "1d", "bar_at": session_of(row["session_date"]).open_at, "revised_at": row["ingested_at"]}
-        historical[row["symbol"], row["session_date"]] = {**bar, "is_vendor_bar": True}
-    return intraday, list(historical.values())
+        settled = {"interval": "1d", "bar_at": session.open_at, "is_final": is_final, "is_vendor_bar": False}
+        own_days.append({**bar, **settled})
+    return intraday, own_days
+
+
+def vendor_day(row: Row) -> Row:
+    """Return a vendor's day as the mart shows it."""
+    names = ("symbol", "open", "high", "low", "close", "volume", "session_date", "revision")
+    bar = {name: row[name] for name in names}
+    bar |= {"vwap": None, "trade_count": None, "segment": "regular", "origin": row["source"], "is_final": True}
+    bar |= {"interval": "1d", "bar_at": session_of(row["session_date"]).open_at, "revised_at": row["ingested_at"]}
+    return {**bar, "is_vendor_bar": True}
 
 
 def expected_gaps(connection: psycopg.Connection[Any]) -> list[Row]:

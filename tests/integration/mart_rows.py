@@ -11,7 +11,15 @@ import psycopg
 
 from market.settings import Settings
 from market.tables import PG_BARS, PG_VENDOR_BARS
-from tests.integration.mart_oracle import Row, expected_gaps, expected_marts, read, session_of
+from tests.integration.mart_oracle import (
+    STEPS,
+    Row,
+    expected_gaps,
+    expected_marts,
+    expected_reconciliation,
+    read,
+    session_of,
+)
 from warehouse.connection import connect
 
 HALF_DAY = date(2013, 11, 29)
@@ -20,12 +28,13 @@ SYMBOLS = ("IBM", "SPY")
 SOURCES = ("lean", "otherfeed", "simulated")  # in the order of preference
 BAR_COLUMNS = (
     *("symbol", "interval", "bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count"),
-    *("session_date", "segment", "is_final", "revision", "origin", "revised_at"),
+    *("session_date", "segment", "is_final", "revision", "origin", "is_vendor_bar", "revised_at"),
 )
+RECONCILIATION_KEY = ("symbol", "interval", "bar_at", "other_origin", "is_other_vendor_bar")
 HALF_OF_THEM = "extract(minute from bar_at)::integer % 2 = 0"
 COPIED = (
     "interval, bar_at, open, high, low, close, volume, vwap, trade_count, session_date, segment, is_final, revision, origin, "
-    "revised_at, built_from"
+    "is_vendor_bar, revised_at, built_from"
 )
 STRANGERS = (
     f"insert into marts.intraday_ohlcv (symbol, {COPIED}) "
@@ -46,6 +55,9 @@ MEDDLING = (
     "delete from staging.int_daily_bars where symbol = 'SPY'",
     "update staging.int_session_gaps set no_trade = '{}', not_collected = '{}' where symbol = 'SPY'",
     "delete from staging.int_session_gaps",
+    "update marts.bar_reconciliation set agreement = 'agrees' where interval = '5m'",
+    "delete from marts.bar_reconciliation where extract(minute from bar_at)::integer % 2 = 0",
+    "truncate marts.bar_reconciliation",
 )
 """What a person might do to a mart."""
 
@@ -94,19 +106,72 @@ def put_bar(
 
 
 def put_vendor_bar(
-    connection: psycopg.Connection[Any], source: str, symbol: str, day: date, close: Decimal, *, revision: int = 1
+    connection: psycopg.Connection[Any],
+    source: str,
+    symbol: str,
+    day: date,
+    close: Decimal,
+    *,
+    interval: str = "1d",
+    bar_at: datetime | None = None,
+    volume: int = 7,
+    revision: int = 1,
 ) -> None:
     row = dict.fromkeys(PG_VENDOR_BARS.column_names)
     row |= {
         "source": source,
         "symbol": symbol,
-        "interval": "1d",
-        "bar_at": session_of(day).open_at,
+        "interval": interval,
+        "bar_at": bar_at or session_of(day).open_at,
         "session_date": day,
     }
-    row |= {"open": close, "high": close + 1, "low": close / 2, "close": close, "volume": 7, "revision": revision}
+    row |= {"open": close, "high": close + 1, "low": close / 2, "close": close, "volume": volume, "revision": revision}
     row |= {"topic": "t", "partition": 0, "offset": revision, "ingested_at": datetime(2026, 1, revision, tzinfo=UTC)}
     put(connection, "lake.vendor_bars", PG_VENDOR_BARS.key, row)
+
+
+def put_vendor_bars(
+    connection: psycopg.Connection[Any], chance: random.Random, source: str, symbol: str, day: date
+) -> None:
+    """Put bars of one length, some of a stretch of a session or all; a few lie where none of their length begins."""
+    interval, session = chance.choice(list(STEPS)), session_of(day)
+    step = timedelta(minutes=STEPS[interval])
+    first, last = chance.choice(
+        [(session.open_at, session.close_at), (session.pre_open_at, session.post_close_at), (session.open_at, None)]
+    )
+    moments = [first + number * step for number in range(((last or first + 12 * step) - first) // step)]
+    for bar_at in chance.sample(moments, min(len(moments), chance.choice([3, 20]))):
+        start = bar_at + timedelta(minutes=chance.choice([0] * 20 + [1]))
+        if session.segment(start):
+            close = Decimal(chance.randrange(1, 10**8)) / 10**6
+            put_vendor_bar(
+                connection,
+                source,
+                symbol,
+                day,
+                max(close, Decimal("0.000002")),
+                interval=interval,
+                bar_at=start,
+                volume=chance.choice([0, 1, 100, 12345]),
+                revision=chance.randrange(1, 9),
+            )
+
+
+def agree_with_own(connection: psycopg.Connection[Any], chance: random.Random, symbol: str, day: date) -> None:
+    """Put a vendor's minutes that are own ones, some of them slightly off."""
+    minutes = read(
+        connection,
+        "select * from lake.bars_1m where open is not null and source = 'lean' and low > 0.1 order by bar_at",
+    )
+    for minute in minutes:
+        if (minute["symbol"], minute["session_date"]) != (symbol, day):
+            continue
+        row = {name: minute.get(name) for name in PG_VENDOR_BARS.column_names}
+        factor = 1 + Decimal(chance.choice([0, 0, 5, 15])) / 100_000
+        row |= {name: round(minute[name] * factor, 6) for name in ("open", "high", "low", "close")}
+        row |= {"source": "vendor", "interval": "1m", "topic": "t", "partition": 0, "offset": 0, "revision": 1}
+        row |= {"volume": minute["volume"] + chance.choice([0, 0, 1, 100]), "ingested_at": minute["revised_at"]}
+        put(connection, "lake.vendor_bars", PG_VENDOR_BARS.key, row)
 
 
 def change_something(connection: psycopg.Connection[Any], chance: random.Random) -> None:
@@ -114,7 +179,12 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
     symbol, source, day = chance.choice(SYMBOLS), chance.choice(SOURCES), chance.choice(DAYS)
     session = session_of(day)
     action = chance.choice(
-        ["bars"] * 6 + ["cover"] * 4 + ["vendor"] * 2 + ["halt", "delete", "delete vendor", "uncover"]
+        ["bars"] * 6
+        + ["cover"] * 4
+        + ["vendor day"] * 2
+        + ["vendor"] * 4
+        + ["agree"] * 2
+        + ["halt", "delete", "delete vendor", "uncover"]
     )
     if action == "bars":
         edges = [session.pre_open_at, session.open_at, session.close_at, session.post_close_at]
@@ -139,6 +209,10 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
     elif action in {"cover", "halt", "uncover"}:
         change_status(connection, chance, action, (source, symbol, day))
     elif action == "vendor":
+        put_vendor_bars(connection, chance, source, symbol, day)
+    elif action == "agree":
+        agree_with_own(connection, chance, symbol, day)
+    elif action == "vendor day":
         put_vendor_bar(
             connection,
             chance.choice(SOURCES),
@@ -153,7 +227,10 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
             [symbol, day, chance.choice([["regular"], ["pre", "regular", "post"]])],
         )
     else:
-        connection.execute("delete from lake.vendor_bars where symbol = %s and session_date = %s", [symbol, day])
+        connection.execute(
+            "delete from lake.vendor_bars where symbol = %s and session_date = %s and source = any(%s)",
+            [symbol, day, chance.choice([[source], [*SOURCES, "vendor"]])],
+        )
 
 
 def change_status(
@@ -181,8 +258,8 @@ def change_status(
         )
 
 
-def in_order(rows: list[Row], columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    return sorted((tuple(row[name] for name in columns) for row in rows), key=lambda row: row[:3])
+def in_order(rows: list[Row], columns: tuple[str, ...], key: int = 3) -> list[tuple[Any, ...]]:
+    return sorted((tuple(row[name] for name in columns) for row in rows), key=lambda row: row[:key])
 
 
 def assert_marts_as_expected(connection: psycopg.Connection[Any], where: str) -> None:
@@ -191,6 +268,15 @@ def assert_marts_as_expected(connection: psycopg.Connection[Any], where: str) ->
     assert in_order(found, BAR_COLUMNS) == in_order(intraday, BAR_COLUMNS), where
     gaps = read(connection, "select * from marts.bar_gaps order by origin, symbol, gap_at")
     assert gaps == expected_gaps(connection), where
-    columns = (*BAR_COLUMNS, "is_vendor_bar")
     found = read(connection, "select * from marts.historical_ohlcv")
-    assert in_order(found, columns) == in_order(historical, columns), where
+    assert in_order(found, BAR_COLUMNS) == in_order(historical, BAR_COLUMNS), where
+    found = read(connection, "select * from marts.bar_reconciliation")
+    compared = expected_reconciliation(connection)
+    columns = (
+        (*RECONCILIATION_KEY, *(name for name in found[0] if name not in {*RECONCILIATION_KEY, "built_from"}))
+        if found
+        else ()
+    )
+    key = len(RECONCILIATION_KEY)
+    assert in_order(found, columns, key) == in_order(compared, columns, key), where
+    assert len(found) == len(compared), where

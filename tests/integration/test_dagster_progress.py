@@ -117,8 +117,10 @@ def test_a_repair_of_bars_is_a_change_though_it_is_no_batch(
     connection.execute("insert into lake.bar_sessions values ('lean', 'SPY', '2013-10-07', 1, null, 7)")
     try:
         assert newest_changes(migrated) == "aaaaaaaa/0 bars/7"
+        connection.execute("insert into lake.vendor_bar_sessions values ('yahoo', 'SPY', '5m', '2013-10-07', 1, 8)")
+        assert newest_changes(migrated) == "aaaaaaaa/0 bars/7 vendors/8"
     finally:
-        connection.execute("truncate lake.bar_sessions")
+        connection.execute("truncate lake.bar_sessions, lake.vendor_bar_sessions")
     assert newest_changes(migrated) == "aaaaaaaa/0"
 
 

@@ -41,6 +41,7 @@ RUN_MARTS = (
     "intraday_ohlcv",
     "int_daily_bars",
     "historical_ohlcv",
+    "bar_reconciliation",
     "int_session_gaps",
 )  # the views below them are there from the first test
 
@@ -153,9 +154,11 @@ def test_sessions_that_nobody_knows_cannot_be_built_again(
 def test_a_run_without_news_writes_no_row(connection: psycopg.Connection[Any], dbt: Dbt) -> None:
     put_bar(connection, "lean", "IBM", session_of(HALF_DAY).open_at, (Decimal(2),) * 4)
     put_vendor_bar(connection, "lean", "SPY", HALF_DAY, Decimal(9))
+    put_vendor_bar(connection, "sample", "IBM", HALF_DAY, Decimal(9), interval="5m")
+    put_vendor_bar(connection, "sample", "SPY", HALF_DAY, Decimal(9), interval="5m")
     dbt("run")
     written = "select (select array_agg(xmin::text) from {0}) as bars".format
-    names = ("marts.intraday_ohlcv", "marts.historical_ohlcv", "staging.int_session_gaps")
+    names = ("marts.intraday_ohlcv", "marts.historical_ohlcv", "marts.bar_reconciliation", "staging.int_session_gaps")
     before = [read(connection, written(name)) for name in names]
     dbt(*RUN_MARTS)
     after = [read(connection, written(name)) for name in names]

@@ -57,6 +57,8 @@ SESSIONS = (
     "delete from lake.bar_sessions where symbol = 'IBM'",
     "update lake.bar_sessions set bar_count = 7, newest_bar_at = null where symbol = 'SPY'",
     f"{forge(tables.PG_BAR_SESSIONS)} on conflict do nothing",
+    "update lake.vendor_bar_sessions set bar_count = bar_count + 7",
+    f"{forge(tables.PG_VENDOR_BAR_SESSIONS)} on conflict do nothing",
 )
 IMPOSSIBLE = (
     "update lake.bars_1m set high = 'NaN', vwap = 'NaN' where symbol = 'IBM'",
@@ -121,10 +123,12 @@ def published(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
 
 def counted_bars(settings: Settings) -> list[tuple[Any, ...]]:
     question = (
-        "select source, symbol, session_date, bar_count, newest_bar_at from lake.bar_sessions where bar_count <> 0"
+        "select source, symbol, session_date, '1m', bar_count, newest_bar_at from lake.bar_sessions where bar_count <> 0 "
+        "union all select source, symbol, session_date, interval || ' of vendors', bar_count, null "
+        "from lake.vendor_bar_sessions where bar_count <> 0"
     )
     with connect(settings) as connection:
-        return sorted(connection.execute(question).fetchall())
+        return sorted(connection.execute(question).fetchall(), key=str)
 
 
 def broken(settings: Settings) -> list[int]:
@@ -156,7 +160,10 @@ def test_whatever_is_damaged_is_put_right_in_one_transaction_a_part(
         for statement in SESSIONS:  # from these the marts know which sessions there are
             connection.execute(statement)
     assert (broken(settings), counted_bars(settings) == counted) == ([2], False)
-    assert {name for report in run(settings) for name in report.differences} == {"lake.bar_sessions"}
+    assert {name for report in run(settings) for name in report.differences} == {
+        "lake.bar_sessions",
+        "lake.vendor_bar_sessions",
+    }
     assert (broken(settings), counted_bars(settings)) == ([], counted)
     with connect(settings) as connection:
         for statement in (*SESSIONS, *BARS, *SPANS_AND_HALTS, *LATEST):
@@ -165,7 +172,10 @@ def test_whatever_is_damaged_is_put_right_in_one_transaction_a_part(
         DeltaTable(f"{settings.lake}/{table.path}").delete(condition)
     assert broken(settings) == [1, 2, 5]
     found = {name for report in run(settings) for name in report.differences}
-    assert found == {*(table.path for table in LOST), *(f"lake.{name}" for name in (*PUBLISHED, "bar_sessions"))}
+    assert found == {
+        *(table.path for table in LOST),
+        *(f"lake.{name}" for name in (*PUBLISHED, "bar_sessions", "vendor_bar_sessions")),
+    }
     assert (published(settings), counted_bars(settings)) == (before, counted)
     assert platform.everything() == rows
     assert broken(settings) == []

@@ -10,10 +10,11 @@ import pytest
 from cli.verify import run_verify
 from market.settings import Settings
 from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
-from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_marts, fill_others, fill_trades
+from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
+from tests.unit.verify.tiny_marts import fill_marts
 from verify.laws import verify_all, verify_bars, verify_gaps, verify_ledger
+from verify.mart_schemas import HISTORICAL, INTRADAY, MART_SCHEMA, PRICE_SCHEMA, REALTIME
 from verify.published import open_snapshot
-from verify.shapes import DAY_SCHEMA, HISTORICAL, INTRADAY, MART_SCHEMA, PRICE_SCHEMA, REALTIME
 from warehouse.connection import connect
 from warehouse.schema import migrate
 
@@ -118,7 +119,7 @@ def marts(settings: Settings) -> Iterator[Settings]:
     fill_marts(lake)
     tables = {
         INTRADAY: (MART_SCHEMA, lake.published.mart_rows),
-        HISTORICAL: (DAY_SCHEMA, lake.published.day_rows),
+        HISTORICAL: (MART_SCHEMA, lake.published.day_rows),
         REALTIME: (PRICE_SCHEMA, lake.published.price_rows),
     }
     change(settings, "create schema if not exists marts")

@@ -14,7 +14,7 @@ import pytest
 
 from market.errors import SchemaDriftError
 from market.settings import Settings
-from market.tables import PG_BARS, PG_SESSIONS, POSTGRES_TABLES, Column, DataType
+from market.tables import PG_BARS, PG_SESSIONS, PG_VENDOR_BARS, POSTGRES_TABLES, Column, DataType
 from warehouse.connection import connect
 from warehouse.schema import MIGRATIONS_FOLDER, migrate
 
@@ -177,6 +177,69 @@ def test_bar_sessions_stay_true_whoever_changes_the_bars(connection: psycopg.Con
         changed = {number for key, number in after.items() if before.get(key) != number}
         assert not changed & seen, "a change number came twice"
         seen |= changed
+
+
+def test_vendor_bar_sessions_stay_true_whoever_changes_the_bars(connection: psycopg.Connection[Any]) -> None:
+    seed = 11
+    chance = random.Random(seed)
+    columns = ", ".join(f'"{name}"' for name in PG_VENDOR_BARS.column_names)
+    numbers = "select (symbol, interval, session_date)::text, change_number from lake.vendor_bar_sessions"
+    seen: set[int] = set()
+    for step in range(40):
+        symbol, minute = chance.choice(["IBM", "SPY"]), chance.randrange(30)
+        before = dict(rows(connection, numbers))
+        action = chance.choice(["insert", "insert", "update", "delete", "truncate" if step == 20 else "update"])
+        if action == "insert":
+            connection.execute(
+                f"insert into lake.vendor_bars ({columns}) select 'yahoo', %s, i, t, t::date, 1, 1, 1, 1, 1, 't', 0, 0, now(), 1 "
+                "from generate_series(%s::timestamptz, %s::timestamptz, '1 minute') t, unnest(array['1d', '5m', '1m']) i "
+                "on conflict (source, symbol, interval, bar_at) do update set revision = vendor_bars.revision + 1 "
+                "where excluded.interval <> '5m'",
+                [symbol, f"2013-10-07 23:{minute:02}+00", "2013-10-08 00:05+00"],
+            )
+        elif action == "update":
+            connection.execute("update lake.vendor_bars set revision = revision + 1 where symbol = %s", [symbol])
+        elif action == "delete":
+            connection.execute(
+                "delete from lake.vendor_bars where symbol = %s and session_date = '2013-10-08'", [symbol]
+            )
+        else:
+            connection.execute("truncate lake.vendor_bars")
+        actual = rows(
+            connection,
+            "select source, symbol, interval, session_date, count(*) from lake.vendor_bars where interval <> '1d' "
+            "group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+        )
+        noted = rows(
+            connection,
+            "select source, symbol, interval, session_date, bar_count from lake.vendor_bar_sessions where bar_count > 0 "
+            "order by 1, 2, 3, 4",
+        )
+        assert noted == actual, f"seed {seed}, step {step}, {action}"
+        after = dict(rows(connection, numbers))
+        changed = {number for key, number in after.items() if before.get(key) != number}
+        assert not changed & seen, "a change number came twice"
+        seen |= changed
+    with pytest.raises(psycopg.errors.RaiseException, match="keeps its source"):
+        connection.execute("update lake.vendor_bars set session_date = session_date + 1")
+
+
+def test_vendor_bars_from_before_their_sessions_were_kept_are_counted(
+    connection: psycopg.Connection[Any], settings_with_database: Settings
+) -> None:
+    columns = ", ".join(f'"{name}"' for name in PG_VENDOR_BARS.column_names)
+    connection.execute("truncate lake.vendor_bars")
+    connection.execute("truncate lake.vendor_bar_sessions")
+    connection.execute("set session_replication_role = replica")
+    connection.execute(
+        f"insert into lake.vendor_bars ({columns}) select 'yahoo', 'IBM', '5m', t, t::date, 1, 1, 1, 1, 1, 't', 0, 0, now(), 1 "
+        "from generate_series('2013-10-07 14:00+00'::timestamptz, '2013-10-07 14:20+00', '5 minutes') t"
+    )
+    connection.execute("reset session_replication_role")
+    for _ in range(2):
+        migrate(settings_with_database)
+        noted = "select source, symbol, interval, session_date, bar_count from lake.vendor_bar_sessions"
+        assert rows(connection, noted) == [("yahoo", "IBM", "5m", date(2013, 10, 7), 5)]
 
 
 def test_a_bar_cannot_be_moved_to_another_minute(connection: psycopg.Connection[Any]) -> None:

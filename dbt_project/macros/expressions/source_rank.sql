@@ -1,7 +1,16 @@
 {#- The rank of a source by the variable source_priority: 1 is preferred. -#}
 {% macro source_rank(column) -%}
-    {%- set priority -%}
-        array['{{ var("source_priority") | join("', '") }}']
-    {%- endset -%}
-    coalesce(array_position({{ priority }}, {{ column }}), array_position({{ priority }}, '*'))
+    coalesce(array_position({{ source_priority() }}, {{ column }}), array_position({{ source_priority() }}, '*'))
+{%- endmacro %}
+
+{#- Whether a source stands after "*": it is shown only where no other source has anything of the session. -#}
+{% macro is_last_resort(column) -%}
+    coalesce(
+        array_position({{ source_priority() }}, {{ column }}) > array_position({{ source_priority() }}, '*'),
+        false
+    )
+{%- endmacro %}
+
+{% macro source_priority() -%}
+    array['{{ var("source_priority") | join("', '") }}']
 {%- endmacro %}

@@ -12,7 +12,11 @@ from orchestration.freshness import POLICIES
 OF_ACTIONS = ["marts/corporate_actions", "marts/unexplained_jumps"]
 """They change when an action does, which may be never."""
 MARTS = [
-    *("marts/bar_gaps", "marts/historical_ohlcv", "marts/intraday_ohlcv", "marts/realtime_prices"),
+    "marts/bar_gaps",
+    "marts/bar_reconciliation",
+    "marts/historical_ohlcv",
+    "marts/intraday_ohlcv",
+    "marts/realtime_prices",
     *OF_ACTIONS,
 ]
 HISTORY = ["history/daily_bars", "history/intraday_bars", "history/sample_daily_bars"]
@@ -40,6 +44,7 @@ STREAM_KEYS = [
     "postgres/stream_batches",
     "postgres/stream_offsets",
     "postgres/trading_halts",
+    "postgres/vendor_bar_sessions",
     "postgres/vendor_bars",
 ]
 

@@ -1,5 +1,6 @@
 """The deep path on the stream of :mod:`tests.unit.spark_jobs.fake_platform`, with PostgreSQL's rows in memory."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -192,6 +193,13 @@ class Snapshotted:
         for row in self._database.bars_of(session_date, symbols):
             found.setdefault((row["source"], row["symbol"]), []).append(row["bar_at"])
         return [(*key, session_date, len(moments), max(moments)) for key, moments in found.items()]
+
+    def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        """Triggers keep it true to the vendor bars."""
+        key = ("source", "symbol", "interval", "session_date")
+        rows = [row for row in self._database.vendor.values() if row["interval"] != "1d"]
+        found = Counter(tuple(row[name] for name in key) for row in rows if row["symbol"] in symbols or not symbols)
+        return [(*session, count) for session, count in found.items() if start <= session[-1] <= end]
 
 
 @dataclass

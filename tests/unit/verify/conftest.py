@@ -10,10 +10,10 @@ from tests.unit.verify.tiny_lake import (
     TRADES_TOPIC,
     TinyLake,
     fill_bars,
-    fill_marts,
     fill_others,
     fill_trades,
 )
+from tests.unit.verify.tiny_marts import fill_marts
 
 
 @pytest.fixture

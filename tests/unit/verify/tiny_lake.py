@@ -1,6 +1,7 @@
 """A tiny lake whose every row is written out by hand, so that nothing of what is tested made it."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,23 +14,24 @@ from market import tables
 from market.rules import RULES_VERSION
 from market.tables import DataType, Table
 from tests.unit.lean_conditions import judgement
+from tests.unit.verify.nothing_adjusted import NothingAdjusted
 from verify.bars import prove_bars
 from verify.decisions import decide
 from verify.gaps import prove_gaps
 from verify.lake import schema_of
 from verify.laws import open_lake
 from verify.ledger import prove_ledger
-from verify.published import Place
-from verify.results import LawResult
-from verify.shapes import (
+from verify.mart_schemas import (
     BAR_SESSION_SCHEMA,
-    BELIEVED_SCHEMA,
     COVERAGE_SCHEMA,
-    DAY_SCHEMA,
     GAP_SCHEMA,
     MART_SCHEMA,
     PRICE_SCHEMA,
+    RECONCILIATION_SCHEMA,
+    VENDOR_BAR_SESSION_SCHEMA,
 )
+from verify.published import Place, Through
+from verify.results import LawResult
 
 Row = dict[str, Any]
 
@@ -41,7 +43,7 @@ TRADES_TOPIC, QUOTES_TOPIC, BARS_TOPIC = "market.trades.v1", "market.quotes.v1",
 _ARROW_PRICES = {DataType.PRICE: pl.Decimal(18, 6), DataType.NOTIONAL: pl.Decimal(38, 6)}
 
 
-class FakePublished:
+class FakePublished(NothingAdjusted):
     """PostgreSQL as a test wants it."""
 
     def __init__(self) -> None:
@@ -53,6 +55,8 @@ class FakePublished:
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
         self.price_rows: list[Row] | None = None
+        self.vendor_session_rows: list[Row] | None = None
+        self.comparison_rows: list[Row] | None = None
         self.coverage_rows: list[Row] = []
         self.halt_rows: list[Row] = []
         self.gap_rows: list[Row] | None = None
@@ -82,6 +86,14 @@ class FakePublished:
             return pl.DataFrame(rows, schema=BAR_SESSION_SCHEMA, orient="row")
         return pl.DataFrame(self.session_rows, schema=BAR_SESSION_SCHEMA, orient="row")
 
+    def vendor_bar_sessions(self) -> pl.DataFrame:
+        if self.vendor_session_rows is not None:
+            return pl.DataFrame(self.vendor_session_rows, schema=VENDOR_BAR_SESSION_SCHEMA, orient="row")
+        key = ("source", "symbol", "interval", "session_date")  # as triggers keep them
+        found = Counter(tuple(row[name] for name in key) for row in self.vendor_rows if row["interval"] != "1d")
+        rows = [(*session, count) for session, count in found.items()]
+        return pl.DataFrame(rows, schema=VENDOR_BAR_SESSION_SCHEMA, orient="row")
+
     def bars(self, session_date: date | None) -> pl.DataFrame:
         return _in_millionths(tables.PG_BARS, [row for row in self.bar_rows if row["session_date"] == session_date])
 
@@ -102,24 +114,33 @@ class FakePublished:
             return None
         return _of_mart(MART_SCHEMA, [row for row in self.mart_rows if row["session_date"] == session_date])
 
-    def intraday_known_through(self) -> datetime | None:
-        return max((row["revised_at"] for row in self.mart_rows or []), default=None)
+    def intraday_known_through(self) -> Through:
+        return _newest(self.mart_rows)
+
+    def reconciliation_sessions(self) -> set[date | None]:
+        return {row["session_date"] for row in self.comparison_rows or [] if row["interval"] != "1d"}
+
+    def reconciliation(self, session_date: date | None) -> pl.DataFrame | None:
+        return self._comparisons(lambda row: row["interval"] != "1d" and row["session_date"] == session_date)
+
+    def reconciled_days(self) -> pl.DataFrame | None:
+        return self._comparisons(lambda row: row["interval"] == "1d")
+
+    def _comparisons(self, wanted: Callable[[Row], bool]) -> pl.DataFrame | None:
+        if self.comparison_rows is None:
+            return None
+        return _of_mart(RECONCILIATION_SCHEMA, [row for row in self.comparison_rows if wanted(row)])
+
+    def reconciliation_known_through(self) -> Through:
+        rows = self.comparison_rows or []
+        others = [{"is_vendor_bar": r["is_other_vendor_bar"], "revised_at": r["other_revised_at"]} for r in rows]
+        return _newest([*rows, *others])
 
     def days(self) -> pl.DataFrame | None:
-        return None if self.day_rows is None else _of_mart(DAY_SCHEMA, self.day_rows)
+        return None if self.day_rows is None else _of_mart(MART_SCHEMA, self.day_rows)
 
-    def days_known_through(self) -> tuple[datetime | None, datetime | None]:
-        of_minutes, of_vendors = (
-            max((row["revised_at"] for row in self.day_rows or [] if row["is_vendor_bar"] is vendors), default=None)
-            for vendors in (False, True)
-        )
-        return of_minutes, of_vendors
-
-    def adjusted_days(self) -> pl.DataFrame | None:
-        return None  # tests/integration/test_adjusted_history.py tries the proof on what dbt builds
-
-    def believed_actions(self) -> pl.DataFrame:
-        return pl.DataFrame(schema=BELIEVED_SCHEMA)
+    def days_known_through(self) -> Through:
+        return _newest(self.day_rows)
 
     def prices(self) -> pl.DataFrame | None:
         return None if self.price_rows is None else _of_mart(PRICE_SCHEMA, self.price_rows)
@@ -183,6 +204,17 @@ class TinyLake:
             return prove_gaps(lake, self.published, decisions)
 
 
+def _newest(rows: list[Row] | None) -> Through:
+    own, of_vendors = (
+        max(
+            (row["revised_at"] for row in rows or [] if row["is_vendor_bar"] is vendors and row["revised_at"]),
+            default=None,
+        )
+        for vendors in (False, True)
+    )
+    return own, of_vendors
+
+
 def _delta_type(table: Table, name: str) -> pl.DataType:
     (column,) = [column for column in table.columns if column.name == name]
     return _ARROW_PRICES.get(column.type, schema_of(table)[name])
@@ -199,7 +231,10 @@ def _in_millionths(table: Table, rows: list[Row]) -> pl.DataFrame:
 
 def _of_mart(schema: Mapping[str, pl.DataType], rows: list[Row]) -> pl.DataFrame:
     scaled = [
-        {name: int(value * 10**6) if isinstance(value, Decimal) else value for name, value in row.items()}
+        {
+            name: int(value * (100 if name.endswith("_bps") else 10**6)) if isinstance(value, Decimal) else value
+            for name, value in row.items()
+        }
         for row in rows
     ]
     return pl.DataFrame(scaled, schema=schema, orient="row")
@@ -358,40 +393,6 @@ def fill_others(lake: TinyLake) -> None:
             }
         )
     lake.published.vendor_rows = [{**lake[tables.VENDOR_BARS][1], "revision": 2}]
-
-
-def fill_marts(lake: TinyLake) -> None:
-    """The marts as of the second batch: both minutes, what they come to together, and the vendor's day."""
-    common: Row = {"symbol": "SPY", "session_date": SESSION, "segment": "regular", "origin": "lean", "is_final": False}
-    late, alone = lake.published.bar_rows
-    shared = [name for name in MART_SCHEMA if name in late and name not in common]
-    # 74903 + 99.999999 = 75002.999999; by 601 shares 124.797004990…
-    both = {
-        "bar_at": OPEN,
-        "open": Decimal("99.5"),
-        "high": Decimal("100.01"),
-        "low": Decimal("99.5"),
-        "close": Decimal("99.999999"),
-        "volume": 601,
-        "vwap": Decimal("124.797005"),
-        "trade_count": 4,
-        "revision": 3,
-        "revised_at": SECOND_BATCH,
-    }
-    lake.published.mart_rows = [
-        *({**common, "interval": "1m", **{name: bar[name] for name in shared}} for bar in (late, alone)),
-        *({**common, "interval": interval, **both} for interval in ("5m", "15m", "1h")),
-    ]
-    price: Row = {name: both[name] for name in PRICE_SCHEMA if name in both}
-    at = {"price": Decimal("99.999999"), "price_at": OPEN + timedelta(minutes=1)}
-    lake.published.price_rows = [
-        {"symbol": "SPY", "session_date": SESSION, "origin": "lean", "segment": "regular", **at, **price}
-    ]
-    vendor = lake.published.vendor_rows[0]
-    day = {name: vendor[name] for name in ("open", "high", "low", "close", "volume", "revision")}
-    settled = {"interval": "1d", "bar_at": OPEN, "is_final": True, "origin": "sample", "is_vendor_bar": True}
-    no_trades = {"vwap": None, "trade_count": None}
-    lake.published.day_rows = [{**common, **settled, **no_trades, **day, "revised_at": vendor["ingested_at"]}]
 
 
 def problems(result: LawResult) -> set[str]:

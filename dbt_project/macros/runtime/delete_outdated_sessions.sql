@@ -1,0 +1,45 @@
+{#-
+  Deletes the rows of the symbols' sessions that were not built from what `known_sessions` says of them now, or that it does
+  not know. It goes before the model, which builds the sessions that have no row: one that comes to nothing is gone with that,
+  and a bar at a wrong session cannot keep the right one out. The sessions are looked up one after the other, by an index.
+-#}
+{% macro delete_outdated_sessions(relation, known_sessions, logic) -%}
+    {%- if is_incremental() -%}
+        with recursive built as (
+            (
+                select symbol, session_date, built_from
+                from {{ relation }}
+                order by symbol, session_date
+                limit 1
+            )
+            union all
+            select next.symbol, next.session_date, next.built_from
+            from built
+            cross join lateral (
+                select bars.symbol, bars.session_date, bars.built_from
+                from {{ relation }} as bars
+                where (bars.symbol, bars.session_date) > (built.symbol, built.session_date)
+                order by bars.symbol, bars.session_date
+                limit 1
+            ) as next
+        ),
+        logic as (
+            select {{ logic }} as version
+        ),
+        outdated as (
+            select symbol, session_date from built
+            except
+            select built.symbol, built.session_date
+            from built
+            cross join logic
+            inner join {{ known_sessions }} as known
+                on built.symbol = known.symbol
+                and built.session_date = known.session_date
+                and built.built_from = md5(concat_ws('/', known.fingerprint, logic.version))::uuid
+        )
+        delete from {{ relation }} as bars
+        using outdated
+        where bars.symbol = outdated.symbol
+            and bars.session_date = outdated.session_date
+    {%- endif -%}
+{%- endmacro %}
