@@ -29,6 +29,7 @@ _PLACES: Final = (
     tables.FEED_STATUS,
     tables.QUOTES,
     tables.VENDOR_BARS,
+    tables.CORPORATE_ACTIONS,
     tables.DUPLICATES,
     tables.QUARANTINE,
 )

@@ -15,6 +15,7 @@ from market.settings import Settings
 from market.tables import (
     PG_BAR_SESSIONS,
     PG_BARS,
+    PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
     PG_STREAM_BATCHES,
@@ -26,6 +27,7 @@ from market.tables import (
     DataType,
     Table,
 )
+from verify.adjusted_schemas import AdjustedSnapshot
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
 from verify.mart_schemas import (
@@ -84,6 +86,9 @@ class Published(Protocol):
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars in the types of :func:`verify.lake.schema_of`."""
 
+    def corporate_actions(self) -> pl.DataFrame:
+        """Return the corporate actions in the types of :func:`verify.lake.schema_of`."""
+
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks in the types of :func:`verify.lake.schema_of`."""
 
@@ -114,6 +119,12 @@ class Published(Protocol):
     def days_known_through(self) -> Through:
         """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
 
+    def adjusted_days(self) -> pl.DataFrame | None:
+        """Return the mart's days (see :mod:`verify.adjusted_schemas`), or ``None`` if there is no mart that adjusts."""
+
+    def believed_actions(self) -> pl.DataFrame:
+        """Return which source of each action the marts believe (see :mod:`verify.adjusted_schemas`)."""
+
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices (:data:`PRICE_SCHEMA`), or ``None`` if there is no mart."""
 
@@ -130,7 +141,7 @@ class Published(Protocol):
         """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
 
 
-class PostgresSnapshot:
+class PostgresSnapshot(AdjustedSnapshot):
     """PostgreSQL as of one moment: every query sees the same transactions. Made by :func:`open_snapshot`."""
 
     def __init__(self, settings: Settings, connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only
@@ -181,6 +192,10 @@ class PostgresSnapshot:
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars."""
         return self._read(PG_VENDOR_BARS, "")
+
+    def corporate_actions(self) -> pl.DataFrame:
+        """Return every version of the corporate actions."""
+        return self._read(PG_CORPORATE_ACTIONS, "")
 
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks."""

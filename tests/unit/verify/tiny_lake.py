@@ -14,6 +14,7 @@ from market import tables
 from market.rules import RULES_VERSION
 from market.tables import DataType, Table
 from tests.unit.lean_conditions import judgement
+from tests.unit.verify.nothing_adjusted import NothingAdjusted
 from verify.bars import prove_bars
 from verify.decisions import decide
 from verify.gaps import prove_gaps
@@ -42,13 +43,14 @@ TRADES_TOPIC, QUOTES_TOPIC, BARS_TOPIC = "market.trades.v1", "market.quotes.v1",
 _ARROW_PRICES = {DataType.PRICE: pl.Decimal(18, 6), DataType.NOTIONAL: pl.Decimal(38, 6)}
 
 
-class FakePublished:
+class FakePublished(NothingAdjusted):
     """PostgreSQL as a test wants it."""
 
     def __init__(self) -> None:
         self.bar_rows: list[Row] = []
         self.session_rows: list[Row] | None = None
         self.vendor_rows: list[Row] = []
+        self.action_rows: list[Row] = []
         self.quote_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
@@ -97,6 +99,9 @@ class FakePublished:
 
     def vendor_bars(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_VENDOR_BARS, self.vendor_rows)
+
+    def corporate_actions(self) -> pl.DataFrame:
+        return _in_millionths(tables.PG_CORPORATE_ACTIONS, self.action_rows)
 
     def latest_quotes(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_LATEST_QUOTES, self.quote_rows)
