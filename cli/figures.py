@@ -18,6 +18,7 @@ from market.errors import TapehouseError
 from market.settings import Settings
 
 if TYPE_CHECKING:
+    from ingest.live.notice import Notice
     from warehouse.progress import RowCount, StreamStatus
 
 MEBIBYTE: Final = 1024 * 1024
@@ -78,6 +79,7 @@ class Figures:
     last_batch_seconds: float | None = None
     rows: "dict[str, RowCount]" = field(default_factory=dict)
     missing_bars: dict[str, int] = field(default_factory=dict)
+    live_feed: "Notice | None" = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -97,6 +99,8 @@ class Figures:
         """Return the figures with times as ISO 8601."""
         content = asdict(self)
         content["running"] = self.running
+        if self.live_feed is not None:
+            content["live_feed"]["since"] = self.live_feed.since.isoformat()
         content["rows"] = {name: count.rows for name, count in self.rows.items()}
         content["estimated_rows"] = [name for name, count in self.rows.items() if not count.is_exact]
         content["topics"] = [{**asdict(topic), "lag": topic.lag} for topic in self.topics]
@@ -107,6 +111,7 @@ def gather(home: Home, settings: Settings) -> Figures:
     """Return the figures of the platform on this home; asks the engines at the same time."""
     owner = home.owner()
     figures = Figures(home.phase(), owner.command if owner else None, _processes(home))
+    _add_live_feed(home, figures)
     with ThreadPoolExecutor(max_workers=2) as pool:
         database = pool.submit(_database_figures, settings, figures)
         ends = _broker_ends(settings, figures)
@@ -114,6 +119,16 @@ def gather(home: Home, settings: Settings) -> Figures:
     if status is not None and ends is not None:
         _add_lag(figures, status, ends)
     return figures
+
+
+def _add_live_feed(home: Home, figures: Figures) -> None:
+    """Add what the live feed says of itself, while there is a platform for it."""
+    from ingest.live.notice import FeedState, read_notice
+
+    if figures.running:
+        figures.live_feed = read_notice(home.path)
+    if figures.live_feed is not None and figures.live_feed.state is FeedState.REFUSED:
+        figures.problems.append(f"The live feed has ended: {figures.live_feed.detail}")
 
 
 def _database_figures(settings: Settings, figures: Figures) -> "StreamStatus | None":

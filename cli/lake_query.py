@@ -24,6 +24,7 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "bars_1m": "bar_revisions_1m",
         "bar_sessions": "bar_revisions_1m",
         "vendor_bars": "vendor_bars",
+        "corporate_actions": "corporate_actions",
         "vendor_bar_sessions": "vendor_bars",
         "latest_quotes": "quotes",
         "feed_coverage": "feed_status",

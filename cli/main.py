@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "doctor": "Look for what would keep the platform from running, and say how to mend it.",
     "replay": "Publish the records of a feed.",
     "backfill": "Fetch what is missing of the past from a source, and nothing else.",
+    "actions": "Fetch, show and confirm splits, dividends and changes of symbol.",
     "watchlist": "Show or change the symbols that history is collected of.",
     "sql": "Ask PostgreSQL a question.",
     "bars": "Show bars of a symbol by trades, shares or dollars.",

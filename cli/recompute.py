@@ -79,7 +79,10 @@ def _refuse_nothing(request: "RecomputeRequest", reports: "Sequence[SessionRepor
     from market.errors import UsageError
 
     # Messages that break a rule are there for any range: they are of the batches since its first session.
-    if any(report.differing or report.trades or report.quotes or report.vendor_bars for report in reports):
+    if any(
+        report.differing or report.trades or report.quotes or report.vendor_bars or report.corporate_actions
+        for report in reports
+    ):
         return
     of_symbols = f" of {', '.join(request.symbols)}" if request.symbols else ""
     days = f"from {request.start} to {request.end}" if request.end != request.start else f"on {request.start}"

@@ -26,6 +26,9 @@ from market.settings import CHECKOUT, Settings
 STREAM: Final = "stream"
 FEED: Final = "feed"
 JOBS: Final = "history-and-marts"
+SIMULATED: Final = "simulated"
+REFUSED_STATUS: Final = 2
+"""What the live feed exits with when its source refuses every connection, as for a wrong request."""
 STREAM_GRACE_SECONDS: Final = 90.0
 """A stream that is asked to stop finishes its batch first."""
 STREAM_START_SECONDS: Final = 240.0
@@ -78,14 +81,17 @@ def stream_service(home: Home, settings: Settings) -> Service:
     return replace(service, ready_text="stream_started", ready_within_seconds=STREAM_START_SECONDS)
 
 
-def feed_service(home: Home, settings: Settings, *, symbols: str | None, speed: float | None) -> Service:
-    """Return the simulated live market."""
-    arguments = ["-m", "ingest.live"]
+def feed_service(
+    home: Home, settings: Settings, *, feed: str, closed: str, symbols: str | None, speed: float | None
+) -> Service:
+    """Return the live feed. A real one that ends because its source refuses is not started again: it would be refused again."""
+    arguments = ["-m", "ingest.live", "--feed", feed, "--closed", closed]
     if symbols is not None:
         arguments += ["--symbols", symbols]
     if speed is not None:
         arguments += ["--speed", f"{speed:g}"]
-    return _python_service(home, settings, FEED, arguments)
+    service = _python_service(home, settings, FEED, arguments)
+    return service if feed == SIMULATED else replace(service, is_task=True, final_statuses=frozenset({REFUSED_STATUS}))
 
 
 def jobs_task(home: Home, settings: Settings, *, timeout_seconds: float) -> Service:

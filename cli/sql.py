@@ -36,8 +36,9 @@ def sql(
 ) -> None:
     """Ask PostgreSQL a question, or with --lake the lake; nothing can be changed by it.
 
-    PostgreSQL's tables for users are in the schema marts: realtime_prices, intraday_ohlcv, historical_ohlcv. The lake's are
-    messages, quarantine, duplicates, trades, amendments, feed_status, quotes, vendor_bars and bar_revisions_1m.
+    PostgreSQL's tables for users are in the schema marts: realtime_prices, intraday_ohlcv, historical_ohlcv,
+    corporate_actions. The lake's are messages, quarantine, duplicates, trades, amendments, feed_status, quotes, vendor_bars,
+    corporate_actions and bar_revisions_1m.
     """
     from infra.local.home import connected_settings
     from market.settings import load_settings

@@ -73,6 +73,9 @@ def _headline(figures: "Figures") -> str:
 
 def _progress_rows(figures: "Figures") -> list[tuple[str, str]]:
     rows = []
+    if (feed := figures.live_feed) is not None:
+        why = f": {feed.detail}" if feed.detail else ""
+        rows.append(("live feed", f"{feed.source} is {feed.state} since {_moment(feed.since)}{why}"))
     if figures.lag_messages is not None:
         seconds = f", at most {_duration(figures.lag_seconds)}" if figures.lag_seconds else ""
         rows.append(("lag", f"{figures.lag_messages:,} messages{seconds}"))

@@ -1,6 +1,7 @@
 """``./run up``: start the platform and keep it running."""
 
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -9,10 +10,12 @@ import typer
 
 if TYPE_CHECKING:
     from cli.running import Platform
+    from market.settings import Settings
 
 JOBS_SECONDS: Final = 3600.0
 _FEED_HELP: Final = (
-    "simulated or none; with --once: lean, csv, simulated or sample (a simulated session of the symbols if not given)."
+    "simulated, alpaca, yahoo, auto or none (TAPEHOUSE_LIVE_FEED if not given); with --once: lean, csv, simulated or sample (a "
+    "simulated session of the symbols if not given)."
 )
 
 
@@ -20,7 +23,32 @@ class LiveFeed(StrEnum):
     """What feeds the running platform."""
 
     SIMULATED = "simulated"
+    ALPACA = "alpaca"
+    YAHOO = "yahoo"
+    AUTO = "auto"
     NONE = "none"
+
+
+class ClosedMarket(StrEnum):
+    """What the feed ``auto`` does while the market is closed."""
+
+    SIMULATED = "simulated"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveChoice:
+    """What feeds the running platform, and how."""
+
+    feed: LiveFeed
+    closed: str
+    symbols: str | None
+    speed: float | None
+
+    def __str__(self) -> str:
+        if self.feed is LiveFeed.SIMULATED:
+            return "the simulated market"
+        return f"the live feed ({self.feed})"
 
 
 def up(
@@ -29,8 +57,12 @@ def up(
         bool, typer.Option("--once", help="Take a bounded input to the end of every stage, prove the laws, and stop.")
     ] = False,
     feed: Annotated[str | None, typer.Option(help=_FEED_HELP)] = None,
+    closed: Annotated[
+        ClosedMarket | None, typer.Option(help="What auto does while the market is closed (TAPEHOUSE_CLOSED_MARKET).")
+    ] = None,
     symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated tickers; TAPEHOUSE_SYMBOLS if not given.")
+        str | None,
+        typer.Option(help="Comma-separated tickers. If not given, the watchlist for a real feed; TAPEHOUSE_SYMBOLS."),
     ] = None,
     path: Annotated[Path | None, typer.Option(help="With --once: folder of the data, for lean; file, for csv.")] = None,
     start: Annotated[str | None, typer.Option(help="With --once: first session, as 2013-10-07.")] = None,
@@ -40,8 +72,9 @@ def up(
 ) -> None:
     """Start the platform and keep it running until Ctrl-C, SIGTERM or ./run down.
 
-    Starts Kafka and PostgreSQL (unless their addresses are set), the stream, daily history and the marts, a simulated live
-    market, and Dagster. What crashes is started again. A second start goes on where the first stopped.
+    Starts Kafka and PostgreSQL (unless their addresses are set), the stream, daily history and the marts, a live feed (the
+    simulated market if not told otherwise), and Dagster. What crashes is started again. A second start goes on where the first
+    stopped.
     """
     from market.settings import load_settings
 
@@ -49,19 +82,19 @@ def up(
     if once:
         from cli.once import OnceOptions, run_once
 
-        _refuse("--once", {"--speed": speed, "--dagster-port": dagster_port})
+        _refuse("--once", {"--closed": closed, "--speed": speed, "--dagster-port": dagster_port})
         if not run_once(settings, OnceOptions(feed=feed, symbols=symbols, path=path, start=start, end=end)):
             raise typer.Exit(1)
         return
     _refuse("a platform that keeps running; add --once", {"--path": path, "--start": start, "--end": end})
-    live_feed = _live_feed(feed)
-    _check_live_options(symbols, speed)
+    live = LiveChoice(_live_feed(feed or settings.live_feed), closed or settings.closed_market, symbols, speed)
+    _check_live_options(live, settings, closed)
 
     from cli.running import running_platform, say
 
     try:
         with running_platform(settings, "./run up") as platform:
-            _start_services(platform, live_feed, symbols, speed, dagster_port)
+            _start_services(platform, live, dagster_port)
             platform.started()
             _show_addresses(platform)
             while True:
@@ -80,40 +113,50 @@ def _refuse(what: str, options: dict[str, object]) -> None:
             raise UsageError(msg)
 
 
-def _live_feed(name: str | None) -> LiveFeed:
+def _live_feed(name: str) -> LiveFeed:
     from market.errors import FeedError
 
     try:
-        return LiveFeed(name or LiveFeed.SIMULATED)
+        return LiveFeed(name)
     except ValueError:
-        msg = f"{name!r} cannot feed a platform that keeps running: give simulated or none, add --once, or use ./run replay."
+        msg = f"{name!r} cannot feed a platform that keeps running: give {', '.join(LiveFeed)}, add --once, or use ./run replay."
         raise FeedError(msg) from None
 
 
-def _check_live_options(symbols: str | None, speed: float | None) -> None:
+def _check_live_options(live: LiveChoice, settings: "Settings", closed: ClosedMarket | None) -> None:
+    from ingest.live.sources import LIVE_SOURCE_NAMES, get_live_source
     from market.errors import UsageError
     from market.instruments import parse_symbols
 
-    if symbols is not None:
-        parse_symbols(symbols)
-    if speed is not None and not 0 < speed < float("inf"):
-        msg = f"The speed {speed:g} is not above zero. Try --speed 10."
+    if live.symbols is not None:
+        parse_symbols(live.symbols)
+    if live.speed is not None and not 0 < live.speed < float("inf"):
+        msg = f"The speed {live.speed:g} is not above zero. Try --speed 10."
         raise UsageError(msg)
+    if live.feed is not LiveFeed.AUTO:
+        _refuse(f"--feed {live.feed}, only with --feed auto", {"--closed": closed})
+    if live.feed in LIVE_SOURCE_NAMES:
+        _refuse(f"--feed {live.feed}", {"--speed": live.speed})
+        get_live_source(live.feed, settings).check()
 
 
-def _start_services(
-    platform: "Platform", live_feed: LiveFeed, symbols: str | None, speed: float | None, dagster_port: int | None
-) -> None:
+def _start_services(platform: "Platform", live: LiveChoice, dagster_port: int | None) -> None:
     from cli import services
     from cli.running import say
+    from ingest.live.notice import clear_notice
 
     home, settings, supervisor = platform.home, platform.settings, platform.supervisor
     port = services.choose_dagster_port(home, dagster_port)
-    names = "the stream, the market and Dagster" if live_feed is LiveFeed.SIMULATED else "the stream and Dagster"
-    say(f"Starting {names} …")
+    is_fed = live.feed is not LiveFeed.NONE
+    clear_notice(home.path)
+    say(f"Starting the stream, {live} and Dagster …" if is_fed else "Starting the stream and Dagster …")
     first = [services.stream_service(home, settings)]
-    if live_feed is LiveFeed.SIMULATED:
-        first.append(services.feed_service(home, settings, symbols=symbols, speed=speed))
+    if is_fed:
+        first.append(
+            services.feed_service(
+                home, settings, feed=live.feed, closed=live.closed, symbols=live.symbols, speed=live.speed
+            )
+        )
     supervisor.start(first, wait=False)
     code_server, others, url = services.dagster_services(home, settings, port)
     supervisor.start(code_server)

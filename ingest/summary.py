@@ -1,6 +1,7 @@
 """The account of a publisher: what became of its records."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from market.errors import PublishError
 
@@ -37,6 +38,17 @@ class PublishSummary:
     def is_complete(self) -> bool:
         """Whether every record was acknowledged."""
         return self.acknowledged == self.sent
+
+    def plus(self, later: Self) -> "PublishSummary":
+        """Return the account of this publisher and a later one together."""
+        return PublishSummary(
+            sent=self.sent + later.sent,
+            acknowledged=self.acknowledged + later.acknowledged,
+            failed=self.failed + later.failed,
+            unknown=self.unknown + later.unknown,
+            seconds=self.seconds + later.seconds,
+            first_error=self.first_error or later.first_error,
+        )
 
     def require_complete(self) -> None:
         """Raise if a record was not acknowledged.

@@ -14,8 +14,21 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from market.errors import ServiceError
-from market.records import Bar, Cancel, Correction, Halt, Heartbeat, Quote, Resume, Trade
-from market.topics import BARS, QUOTES, TOPICS, TRADES, Topic
+from market.records import (
+    Bar,
+    Cancel,
+    Correction,
+    Dividend,
+    Halt,
+    Heartbeat,
+    Quote,
+    Resume,
+    Split,
+    SymbolChange,
+    Trade,
+    Withdrawal,
+)
+from market.topics import ACTIONS, BARS, QUOTES, TOPICS, TRADES, Topic
 
 TOPIC_OF: Final[dict[type, Topic]] = {
     Trade: TRADES,
@@ -26,6 +39,10 @@ TOPIC_OF: Final[dict[type, Topic]] = {
     Resume: TRADES,
     Quote: QUOTES,
     Bar: BARS,
+    Split: ACTIONS,
+    Dividend: ACTIONS,
+    SymbolChange: ACTIONS,
+    Withdrawal: ACTIONS,
 }
 """The topic of each type of record."""
 

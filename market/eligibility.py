@@ -5,6 +5,10 @@ which version judged them.
 
 The rule of the feed ``lean`` is the one under which the vendor's own minute bars come out: fitted on SPY and IBM of
 2013-10-07, checked on 2013-10-08 (``docs/decisions/0001-lean-eligibility.md`` has the figures and what each bit is worth).
+
+The rule of ``alpaca`` is that of the consolidated tapes: the tables of sale conditions in the CTS Output Specification (tapes A
+and B) and in the UTP specification (tape C), which say for each code whether it updates last, high and low, and volume. That of
+``yahoo`` says that its messages are samples of the market (``docs/decisions/0008-live.md``).
 """
 
 from collections.abc import Mapping
@@ -73,6 +77,19 @@ class Rule:
 COUNT_ALL: Final = Rule(version=1)
 
 _CLOSING_PRINT: Final = 1 << 7
+_SALE_CODES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def sale_condition_bit(code: str) -> int:
+    """Return the bit of a sale condition of the consolidated tapes: A to Z are bits 0 to 25, 0 to 9 bits 26 to 35.
+
+    Any other code is bit 36, so that it is not lost.
+    """
+    return 1 << (_SALE_CODES.index(code) if len(code) == 1 and code in _SALE_CODES else len(_SALE_CODES))
+
+
+SAMPLED: Final = 1
+"""The bit of a trade of ``yahoo``: a message says what traded last, not all that was traded since the one before."""
 
 RULES: Final[Mapping[str, Rule]] = {
     "lean": Rule(
@@ -90,6 +107,33 @@ RULES: Final[Mapping[str, Rule]] = {
         ),
         closing_auction_bits=_CLOSING_PRINT,
     ),
+    "alpaca": Rule(
+        version=1,
+        exclusions=(
+            # The official open and close repeat a print that was already reported; a corrected close comes hours after it.
+            Exclusion("official_close", sale_condition_bit("M"), regular=EVERYTHING, extended=EVERYTHING),
+            Exclusion("official_open", sale_condition_bit("Q"), regular=EVERYTHING, extended=EVERYTHING),
+            Exclusion("corrected_close", sale_condition_bit("9"), regular=EVERYTHING, extended=EVERYTHING),
+            Exclusion("average_price", sale_condition_bit("W"), regular=PRICES, extended=PRICES),
+            Exclusion("cash_sale", sale_condition_bit("C"), regular=PRICES, extended=PRICES),
+            Exclusion("next_day", sale_condition_bit("N"), regular=PRICES, extended=PRICES),
+            Exclusion("seller", sale_condition_bit("R"), regular=PRICES, extended=PRICES),
+            Exclusion("price_variation", sale_condition_bit("H"), regular=PRICES, extended=PRICES),
+            Exclusion("contingent", sale_condition_bit("V"), regular=PRICES, extended=PRICES),
+            Exclusion("qualified_contingent", sale_condition_bit("7"), regular=PRICES, extended=PRICES),
+            Exclusion("odd_lot", sale_condition_bit("I"), regular=PRICES, extended=PRICES),
+            Exclusion("extended_hours_sold", sale_condition_bit("U"), regular=PRICES, extended=PRICES),
+            # Every trade before the open and after the close has it: only there it may make a price.
+            Exclusion("extended_hours", sale_condition_bit("T"), regular=PRICES),
+            # The tapes let these set the last price only if it is the first trade of the day.
+            Exclusion("derivatively_priced", sale_condition_bit("4"), regular=Use.OPEN_CLOSE, extended=Use.OPEN_CLOSE),
+            Exclusion("prior_reference", sale_condition_bit("P"), regular=Use.OPEN_CLOSE, extended=Use.OPEN_CLOSE),
+            Exclusion("sold", sale_condition_bit("Z"), regular=Use.OPEN_CLOSE, extended=Use.OPEN_CLOSE),
+            Exclusion("bunched_sold", sale_condition_bit("G"), regular=Use.OPEN_CLOSE, extended=Use.OPEN_CLOSE),
+        ),
+        closing_auction_bits=sale_condition_bit("6"),
+    ),
+    "yahoo": Rule(version=1, exclusions=(Exclusion("sampled", SAMPLED, regular=Use.VOLUME, extended=Use.VOLUME),)),
 }
 """The feeds whose trades carry hexadecimal condition bits that matter, by source."""
 

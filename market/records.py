@@ -162,7 +162,62 @@ class Resume(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fiel
     ts: int
 
 
-Record = Trade | Cancel | Correction | Quote | Bar | Heartbeat | Halt | Resume
+class Split(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="split"):
+    """From ``effective_date`` on there are ``new_shares`` in the place of each ``old_shares``: 7 and 1 for a split of 7 for 1.
+
+    ``ts`` is when it became known, UTC epoch microseconds; ``effective_date`` is a session, as ``2014-06-09``. The same action
+    of the same source said anew is a new version of it.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    effective_date: str
+    new_shares: Decimal
+    old_shares: Decimal
+
+
+class Dividend(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="dividend"):
+    """Who held a share at the close before ``effective_date``, the ex-date, gets ``cash`` for it: all cash of that day.
+
+    ``ts`` and versions are as in :class:`Split`.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    effective_date: str
+    cash: Decimal
+
+
+class SymbolChange(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="symbol_change"):
+    """From ``effective_date`` on what traded as ``symbol`` trades as ``new_symbol``.
+
+    ``ts`` and versions are as in :class:`Split`.
+    """
+
+    source: str
+    symbol: str
+    ts: int
+    effective_date: str
+    new_symbol: str
+
+
+class Withdrawal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="withdrawal"):
+    """The source takes an action back: it is not to be, or never was. ``action`` is one of :data:`ACTIONS`."""
+
+    source: str
+    symbol: str
+    ts: int
+    effective_date: str
+    action: str
+
+
+CorporateAction = Split | Dividend | SymbolChange | Withdrawal
+Record = Trade | Cancel | Correction | Quote | Bar | Heartbeat | Halt | Resume | CorporateAction
+
+ACTIONS: Final = ("split", "dividend", "symbol_change")
+"""The kinds of corporate action."""
 
 INTERVALS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 """Intraday bar intervals and their length in seconds."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Raised with every change of what is accepted, the calendar's included.
 
 A rejected message says which version rejected it. What an older version rejected and this one accepts waits in quarantine for

@@ -56,6 +56,20 @@ class Settings(BaseSettings):
         "iex", pattern="^(iex|sip|delayed_sip|otc)$", validation_alias="TAPEHOUSE_ALPACA_DATA_FEED"
     )
     intraday_days: int = Field(549, ge=0, validation_alias="TAPEHOUSE_INTRADAY_DAYS")
+    alpaca_stream_url: str = Field(
+        "wss://stream.data.alpaca.markets",
+        pattern=r"^wss?://[^/\s]\S*$",
+        validation_alias="TAPEHOUSE_ALPACA_STREAM_URL",
+    )
+    yahoo_stream_url: str = Field(
+        "wss://streamer.finance.yahoo.com/?version=2",
+        pattern=r"^wss?://[^/\s]\S*$",
+        validation_alias="TAPEHOUSE_YAHOO_STREAM_URL",
+    )
+    live_feed: str = Field(
+        "simulated", pattern="^(simulated|alpaca|yahoo|auto)$", validation_alias="TAPEHOUSE_LIVE_FEED"
+    )
+    closed_market: str = Field("simulated", pattern="^(simulated|wait)$", validation_alias="TAPEHOUSE_CLOSED_MARKET")
     daily_history_feed: str = Field(
         "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_DAILY_HISTORY_FEED"
     )
@@ -146,6 +160,10 @@ class Settings(BaseSettings):
             "APCA_API_SECRET_KEY": _revealed(self.alpaca_secret_key),
             "TAPEHOUSE_ALPACA_URL": self.alpaca_url,
             "TAPEHOUSE_ALPACA_DATA_FEED": self.alpaca_data_feed,
+            "TAPEHOUSE_ALPACA_STREAM_URL": self.alpaca_stream_url,
+            "TAPEHOUSE_YAHOO_STREAM_URL": self.yahoo_stream_url,
+            "TAPEHOUSE_LIVE_FEED": self.live_feed,
+            "TAPEHOUSE_CLOSED_MARKET": self.closed_market,
             "TAPEHOUSE_DAILY_HISTORY_FEED": self.daily_history_feed,
             "TAPEHOUSE_INTRADAY_HISTORY_FEED": self.intraday_history_feed,
         }

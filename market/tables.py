@@ -6,24 +6,18 @@ What belongs here: names, grain, key, columns with unit and meaning, retention. 
 
 from typing import Final
 
-from market.columns import Column as Column  # noqa: PLC0414 - whoever reads tables finds these here
+from market.action_tables import CORPORATE_ACTIONS as CORPORATE_ACTIONS  # noqa: PLC0414 - whoever reads tables finds these here
+from market.action_tables import PG_CORPORATE_ACTIONS as PG_CORPORATE_ACTIONS  # noqa: PLC0414
+from market.columns import Column as Column  # noqa: PLC0414
 from market.columns import DataType as DataType  # noqa: PLC0414
 from market.columns import Store as Store  # noqa: PLC0414
 from market.columns import Table as Table  # noqa: PLC0414
+from market.common_columns import INSTRUMENT as _INSTRUMENT
+from market.common_columns import LEDGER as _LEDGER
 from market.session_tables import PG_BAR_SESSIONS as PG_BAR_SESSIONS  # noqa: PLC0414
 from market.session_tables import PG_VENDOR_BAR_SESSIONS as PG_VENDOR_BAR_SESSIONS  # noqa: PLC0414
 from market.tiers import PG_TIERS as PG_TIERS  # noqa: PLC0414
 
-_LEDGER: Final = (
-    Column("topic", DataType.TEXT, "Kafka topic of the message."),
-    Column("partition", DataType.INTEGER, "Kafka partition of the message."),
-    Column("offset", DataType.BIGINT, "Kafka offset of the message."),
-    Column("ingested_at", DataType.TIMESTAMP, "When the batch that took the message in began; one value per batch."),
-)
-_INSTRUMENT: Final = (
-    Column("source", DataType.TEXT, "Feed that the record came from."),
-    Column("symbol", DataType.TEXT, "Ticker, upper case."),
-)
 _IN_SESSION: Final = (
     Column("session_date", DataType.DATE, "Session of the exchange calendar."),
     Column("segment", DataType.TEXT, "Part of the session: pre, regular or post."),
@@ -352,6 +346,7 @@ PG_STREAM_BATCHES: Final = Table(
         Column("statuses", DataType.BIGINT, "Heartbeats, halts and resumes."),
         Column("quotes", DataType.BIGINT, "New quotes."),
         Column("vendor_bars", DataType.BIGINT, "New versions of vendor bars."),
+        Column("corporate_actions", DataType.BIGINT, "New versions of corporate actions."),
         Column("quarantined", DataType.BIGINT, "Messages rejected."),
         Column("duplicates", DataType.BIGINT, "Messages that repeated a record."),
         Column("bars", DataType.BIGINT, "1-minute bars changed."),
@@ -369,6 +364,7 @@ LAKE_TABLES: Final = (
     FEED_STATUS,
     QUOTES,
     VENDOR_BARS,
+    CORPORATE_ACTIONS,
     BAR_REVISIONS,
 )
 POSTGRES_TABLES: Final = (
@@ -377,6 +373,7 @@ POSTGRES_TABLES: Final = (
     PG_FEED_COVERAGE,
     PG_TRADING_HALTS,
     PG_VENDOR_BARS,
+    PG_CORPORATE_ACTIONS,
     PG_VENDOR_BAR_SESSIONS,
     PG_LATEST_QUOTES,
     PG_SESSIONS,

@@ -49,5 +49,12 @@ BARS = Topic(
     retention_hours=7 * 24,
     description="One message per bar that a vendor published (history or live), as JSON.",
 )
+ACTIONS = Topic(
+    name="market.actions.v1",
+    key="symbol",
+    partitions=1,
+    retention_hours=7 * 24,
+    description="One message per split, dividend, change of symbol or withdrawal of one, as JSON.",
+)
 
-TOPICS: tuple[Topic, ...] = (TRADES, QUOTES, BARS)
+TOPICS: tuple[Topic, ...] = (TRADES, QUOTES, BARS, ACTIONS)

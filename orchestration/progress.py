@@ -14,7 +14,17 @@ from market.records import Bar
 from market.settings import Settings
 from warehouse.connection import connect
 
-COUNTS: Final = ("messages", "trades", "statuses", "quotes", "vendor_bars", "quarantined", "duplicates", "bars")
+COUNTS: Final = (
+    "messages",
+    "trades",
+    "statuses",
+    "quotes",
+    "vendor_bars",
+    "corporate_actions",
+    "quarantined",
+    "duplicates",
+    "bars",
+)
 """The counts of :data:`market.tables.PG_STREAM_BATCHES`."""
 LONGEST_TRANSACTION: Final = timedelta(minutes=10)
 """A batch shows at most so long after its publishing began."""
@@ -23,7 +33,7 @@ _APPLICATION: Final = "tapehouse dagster"
 _NEW_BATCHES: Final = """
 select query_id, max(batch_id), max(published_at), count(*), max(newest_event_at), max(duration_ms),
     sum(messages)::bigint, sum(trades)::bigint, sum(statuses)::bigint, sum(quotes)::bigint, sum(vendor_bars)::bigint,
-    sum(quarantined)::bigint, sum(duplicates)::bigint, sum(bars)::bigint
+    sum(corporate_actions)::bigint, sum(quarantined)::bigint, sum(duplicates)::bigint, sum(bars)::bigint
 from lake.stream_batches
 where published_at >= coalesce(%(since)s, '-infinity'::timestamptz)
     and batch_id > coalesce((%(seen)s::jsonb ->> query_id)::bigint, -1)
@@ -35,7 +45,7 @@ _CHANGES: Final = """
 with changes as not materialized (
     select query_id, batch_id, published_at
     from lake.stream_batches
-    where bars > 0 or statuses > 0 or quotes > 0 or vendor_bars > 0
+    where bars > 0 or statuses > 0 or quotes > 0 or vendor_bars > 0 or corporate_actions > 0
 )
 select query_id, max(batch_id)
 from changes

@@ -59,8 +59,8 @@ class SessionReport:
     ----------
     session_date
         The session; ``None`` stands for what is not worked out by session: cancels and corrections, halts, messages that broke
-        a rule, vendor bars, and the rows of heartbeats.
-    trades, amendments, revisions, bars, quotes, vendor_bars, heartbeats, rejected
+        a rule, vendor bars, corporate actions, and the rows of heartbeats.
+    trades, amendments, revisions, bars, quotes, vendor_bars, corporate_actions, heartbeats, rejected
         How many were worked out.
     differences
         By the table's path, or its name in PostgreSQL; tables without any are left out.
@@ -82,6 +82,7 @@ class SessionReport:
     seconds: float
     quotes: int = 0
     vendor_bars: int = 0
+    corporate_actions: int = 0
     heartbeats: int = 0
     rejected: int = 0
     until: Mapping[str, int] = field(default_factory=dict)

@@ -13,13 +13,14 @@ import polars as pl
 from market import tables
 from market.records import DAILY
 from market.sessions import find_session
+from verify.adjusted import prove_adjusted
 from verify.comparison import compare
 from verify.days import DayProof
 from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.mart_schemas import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY
 from verify.marts import MartProof
-from verify.published import Published
+from verify.questions import Published
 from verify.quotes import QuoteProof
 from verify.reconciliation import ReconciliationProof
 from verify.records import ENTRY, parts_by_symbol
@@ -77,8 +78,10 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_sessions(findings, pl.concat(counted), published)
     _check_amendments(findings, lake, decisions)
     _check_vendor_bars(findings, lake, published, decisions)
+    _check_actions(findings, lake, published, decisions)
     quotes.check(findings, published)
     days.check(decisions.vendor_bars)
+    prove_adjusted(findings, published, decisions.corporate_actions)
     reconciliation.check_days(decisions.vendor_bars)
     for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):
         if behind := findings.counts.get(f"mart_{what}_behind"):
@@ -218,3 +221,22 @@ def _check_vendor_bars(findings: Findings, lake: Lake, published: Published, dec
         table=sessions,
         key=sessions.key,
     )
+
+
+def _check_actions(findings: Findings, lake: Lake, published: Published, decisions: Decisions) -> None:
+    """Check that bronze gives the corporate actions of silver and of PostgreSQL: every version is in both."""
+    expected = decisions.corporate_actions
+    findings.count("corporate_actions", expected.height)
+    for where, found in (
+        (tables.CORPORATE_ACTIONS.path, lake.read(lake.scan(tables.CORPORATE_ACTIONS))),
+        (tables.PG_CORPORATE_ACTIONS.qualified_name, published.corporate_actions()),
+    ):
+        compare(
+            findings,
+            what="corporate action",
+            where=where,
+            expected=expected,
+            found=found,
+            table=tables.CORPORATE_ACTIONS,
+            key=_LEDGER,
+        )

@@ -1,7 +1,7 @@
 """Sessions and segments for whole columns of moments, looked up in the published calendar."""
 
 import functools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,16 @@ def _bounds() -> tuple[Moments, Moments, Moments, Moments, Moments]:
         np.array([epoch_micros(session.post_close_at) for session in sessions], dtype=np.int64),
         np.array([(session.session_date - epoch_day).days for session in sessions], dtype=np.int64),
     )
+
+
+@functools.cache
+def _dates() -> frozenset[date]:
+    return frozenset(session.session_date for session in all_sessions())
+
+
+def is_session(day: date) -> bool:
+    """Return whether there is a session on a day."""
+    return day in _dates()
 
 
 def closes_of(session_dates: pl.Series) -> pl.Series:

@@ -17,7 +17,7 @@ from verify.comparison import compare
 from verify.lake import Lake, schema_of
 from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
 from verify.mart_schemas import HISTORICAL, MART_SCHEMA, PRICE_SCHEMA, REALTIME
-from verify.published import Published
+from verify.questions import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
 from verify.vendor_bars import vendor_days

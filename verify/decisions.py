@@ -2,7 +2,8 @@
 
 What older rules rejected stays where it is: it waits in quarantine to be retried.
 
-What belongs here: where each message belongs (trades, amendments, statuses, quotes, vendor bars, duplicates, quarantine) and
+What belongs here: where each message belongs (trades, amendments, statuses, quotes, vendor bars, corporate actions, duplicates,
+quarantine) and
 the rows that follow from it. What does not: what the stream made of it, which :mod:`verify.ledger`, :mod:`verify.bars` and
 :mod:`verify.gaps` compare.
 
@@ -24,7 +25,7 @@ import polars as pl
 from market import tables, topics
 from market.rules import RULES_VERSION
 from verify.lake import Lake, schema_of
-from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
+from verify.messages import LEDGER, actions_in, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 from verify.records import ENTRY, Records, parts_by_symbol
 
 _ORDER: Final = ("ingested_at", *ENTRY)
@@ -35,6 +36,8 @@ _QUOTE_KEY: Final = ("source", "symbol", "session_date", "quote_id")
 _QUOTE_PAYLOAD: Final = ("ts", "bid", "bid_size", "ask", "ask_size", "sequence", "exchange", "conditions")
 _BAR_KEY: Final = ("source", "symbol", "interval", "ts")
 _BAR_PAYLOAD: Final = ("open", "high", "low", "close", "volume")
+_ACTION_KEY: Final = ("source", "symbol", "action", "session_date")
+_ACTION_PAYLOAD: Final = ("known_at", "is_withdrawn", "new_shares", "old_shares", "cash", "new_symbol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Decisions(AbstractContextManager["Decisions"]):
         The heartbeats, halts and resumes, with the columns of ``silver/feed_status``.
     vendor_bars
         The versions of vendor bars, with the columns of ``silver/vendor_bars``.
+    corporate_actions
+        The versions of corporate actions, with the columns of ``silver/corporate_actions``.
     awaiting_retry
         How many messages older rules rejected that state a record that is not there, and that today's rules accept.
     """
@@ -64,6 +69,7 @@ class Decisions(AbstractContextManager["Decisions"]):
     amendments: pl.DataFrame
     statuses: pl.DataFrame
     vendor_bars: pl.DataFrame
+    corporate_actions: pl.DataFrame
     awaiting_retry: int
     _scratch: ExitStack
 
@@ -94,6 +100,7 @@ def decide(lake: Lake, now: datetime | None = None) -> Decisions:
         amendments = _Statements(_stated_in(tables.AMENDMENTS))
         statuses = _Statements(_stated_in(tables.FEED_STATUS))
         bars = _Statements((*_BAR_KEY, *_BAR_PAYLOAD))
+        actions = _Statements((*_ACTION_KEY, *_ACTION_PAYLOAD))
         rejected: list[pl.DataFrame] = []
 
         def read_trades(chunk: pl.DataFrame, *, is_waiting: bool) -> pl.DataFrame:
@@ -115,10 +122,16 @@ def decide(lake: Lake, now: datetime | None = None) -> Decisions:
             bars.add(found, is_waiting=is_waiting)
             return found.select(ENTRY)
 
+        def read_actions(chunk: pl.DataFrame, *, is_waiting: bool) -> pl.DataFrame:
+            found = actions_in(chunk)
+            actions.add(found, is_waiting=is_waiting)
+            return found.select(ENTRY)
+
         readers: dict[str, Callable[..., pl.DataFrame]] = {
             topics.TRADES.name: read_trades,
             topics.QUOTES.name: read_quotes,
             topics.BARS.name: read_bars,
+            topics.ACTIONS.name: read_actions,
         }
         waiting = _rejected_by_older_rules(lake)
         messages = lake.scan(tables.MESSAGES).select(*LEDGER, "value")
@@ -131,9 +144,11 @@ def decide(lake: Lake, now: datetime | None = None) -> Decisions:
                     read(of_topic.join(waiting, on=ENTRY, how="semi"), is_waiting=True)
             others = chunk.select(ENTRY).join(pl.concat(valid), on=ENTRY, how="anti")
             rejected.append(_in_few_bytes(others.with_columns(pl.lit(tables.QUARANTINE.path).alias("place"))))
-        vendor_bars, amended = _versions(bars.found), _first_stated(amendments.found)
+        vendor_bars = _versions(bars.found, tables.VENDOR_BARS, _BAR_KEY, _BAR_PAYLOAD)
+        acted = _versions(actions.found, tables.CORPORATE_ACTIONS, _ACTION_KEY, _ACTION_PAYLOAD)
+        amended = _first_stated(amendments.found)
         said = _rows(statuses.found, tables.FEED_STATUS)
-        valid_rows = (vendor_bars, amended, said.with_columns(pl.lit(tables.FEED_STATUS.path).alias("place")))
+        valid_rows = (vendor_bars, acted, amended, said.with_columns(pl.lit(tables.FEED_STATUS.path).alias("place")))
         places = [_in_few_bytes(pl.DataFrame(schema=_PLACES)), *rejected, *map(_in_few_bytes, valid_rows)]
         for records in (trades, quotes):
             for session_date in records.sessions():
@@ -145,10 +160,9 @@ def decide(lake: Lake, now: datetime | None = None) -> Decisions:
             quotes=quotes,
             amendments=amended.filter(pl.col("place") == tables.AMENDMENTS.path).select(tables.AMENDMENTS.column_names),
             statuses=said,
-            vendor_bars=vendor_bars.filter(pl.col("place") == tables.VENDOR_BARS.path).select(
-                tables.VENDOR_BARS.column_names
-            ),
-            awaiting_retry=sum(kind.awaiting() for kind in (trades, quotes, amendments, statuses, bars)),
+            vendor_bars=_placed_in(tables.VENDOR_BARS, vendor_bars),
+            corporate_actions=_placed_in(tables.CORPORATE_ACTIONS, acted),
+            awaiting_retry=sum(kind.awaiting() for kind in (trades, quotes, amendments, statuses, bars, actions)),
             _scratch=scratch.pop_all(),
         )
 
@@ -201,16 +215,18 @@ def _rows(chunks: list[pl.DataFrame], table: tables.Table) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=schema), *(chunk.select(*schema) for chunk in chunks)]).sort(_ORDER)
 
 
-def _versions(chunks: list[pl.DataFrame]) -> pl.DataFrame:
-    """Return the valid bars in the ledger's order with ``place``: a bar that says the same as the one before repeats it."""
-    schema = {**schema_of(tables.VENDOR_BARS), "place": pl.String()}
+def _versions(
+    chunks: list[pl.DataFrame], table: tables.Table, key: tuple[str, ...], payload: tuple[str, ...]
+) -> pl.DataFrame:
+    """Return valid rows in the ledger's order with ``place``: one that says the same as the one before of its key repeats it."""
     if not chunks:
-        return pl.DataFrame(schema=schema)
-    bars = pl.concat(chunks).sort(_ORDER)
-    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1).over(_BAR_KEY) for name in _BAR_PAYLOAD)
-    place = (
-        pl.when(same.fill_null(value=False))
-        .then(pl.lit(tables.DUPLICATES.path))
-        .otherwise(pl.lit(tables.VENDOR_BARS.path))
-    )
-    return bars.with_columns(place.alias("place"))
+        return pl.DataFrame(schema={**schema_of(table), "place": pl.String()})
+    rows = pl.concat(chunks).sort(_ORDER)
+    is_first = pl.int_range(pl.len()).over(key) == 0
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1).over(key)) for name in payload)
+    place = pl.when(same & ~is_first).then(pl.lit(tables.DUPLICATES.path)).otherwise(pl.lit(table.path))
+    return rows.with_columns(place.alias("place"))
+
+
+def _placed_in(table: tables.Table, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(pl.col("place") == table.path).select(table.column_names)

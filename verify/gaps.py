@@ -28,7 +28,7 @@ from verify.comparison import compare
 from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.mart_schemas import GAP_SCHEMA, GAPS
-from verify.published import Published
+from verify.questions import Published
 from verify.records import ENTRY, parts_by_symbol
 from verify.results import Findings, LawResult
 

@@ -17,7 +17,8 @@ from market.tables import MESSAGES
 from verify import bars, gaps, ledger
 from verify.decisions import Decisions, decide
 from verify.lake import Lake
-from verify.published import Place, Published, open_snapshot
+from verify.published import open_snapshot
+from verify.questions import Place, Published
 from verify.quiet import quiet_moment
 from verify.results import LawResult
 

@@ -14,7 +14,7 @@ import polars as pl
 from market import tables, topics
 from verify.decisions import Decisions
 from verify.lake import Lake
-from verify.published import Place, Published
+from verify.questions import Place, Published
 from verify.records import ENTRY, NOWHERE
 from verify.results import SHOWN_OFFENCES, Findings, LawResult
 
@@ -29,6 +29,7 @@ _PLACES: Final = (
     tables.FEED_STATUS,
     tables.QUOTES,
     tables.VENDOR_BARS,
+    tables.CORPORATE_ACTIONS,
     tables.DUPLICATES,
     tables.QUARANTINE,
 )

@@ -17,7 +17,7 @@ from verify.lake import Lake
 from verify.longer_bars import Tapes, after, longer, until
 from verify.mart_schemas import INTRADAY, MART_SCHEMA
 from verify.origins import GROUP, SIDE, chosen_sides, sides_of, that_take_part
-from verify.published import Published
+from verify.questions import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
 from verify.vendor_bars import CANDIDATE_SCHEMA, newest_versions, vendor_bars_of

@@ -6,16 +6,19 @@ message is rejected (the stream says so in quarantine), and what needs other mes
 Frames that leave here hold valid rows only; prices are whole millionths.
 """
 
+import re
 from collections.abc import Iterable
+from datetime import date
 from typing import Final
 
 import polars as pl
 
 from market.eligibility import RULES, Use
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES
-from verify.calendar import closes_of, in_sessions
+from market.records import ACTIONS, DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES
+from verify.calendar import closes_of, in_sessions, is_session
 from verify.parsing import (
+    ActionMessage,
     AmendmentMessage,
     BarMessage,
     Numbers,
@@ -37,6 +40,7 @@ _MAX_BAR_VOLUME: Final = 10**15
 _MAX_EXCHANGE_CHARACTERS: Final = 16
 _MAX_CONDITIONS_CHARACTERS: Final = 64
 _HEX: Final = r"^[0-9A-Fa-f]{0,15}$"
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SOURCE: Final = r"^[a-z][a-z0-9_]{0,31}$"
 _RECORD_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 
@@ -233,6 +237,57 @@ def vendor_bars_in(messages: pl.DataFrame) -> pl.DataFrame:
         pl.col("volume").is_between(0, _MAX_BAR_VOLUME),
     )
     return _in_session(valid).with_columns(_moment(pl.col("ts")).alias("bar_at"))
+
+
+def actions_in(messages: pl.DataFrame) -> pl.DataFrame:
+    """Return the valid corporate actions among ``messages`` with the columns of ``silver/corporate_actions``."""
+    rows, found = parse(messages["value"], ActionMessage)
+    numbers = Numbers()
+    amounts = ("new_shares", "old_shares", "cash")
+    frame = pl.DataFrame(
+        {
+            **_ledger_of(messages, rows),
+            "kind": _strings(said.kind for said in found),
+            "source": _strings(said.source for said in found),
+            "symbol": _strings(said.symbol for said in found),
+            "ts": _integers(whole_number(bytes(said.ts)) for said in found),
+            "session_date": pl.Series([_session_of(said.effective_date) for said in found], dtype=pl.Date),
+            **{name: _integers(numbers.price(getattr(said, name)) for said in found) for name in amounts},
+            "new_symbol": _strings(said.new_symbol for said in found),
+            "withdrawn_action": _strings(said.action for said in found),
+            "is_typed": _truths(all(is_number(name, getattr(said, name)) for name in amounts) for said in found),
+        }
+    )
+    kind = pl.col("kind")
+    is_split, is_dividend, is_change, is_withdrawal = (kind == name for name in (*ACTIONS, "withdrawal"))
+    has_ratio = (pl.col("new_shares") > 0) & (pl.col("old_shares") > 0)
+    is_other_symbol = pl.col("new_symbol").str.contains(SYMBOL_PATTERN) & (pl.col("new_symbol") != pl.col("symbol"))
+    valid = frame.filter(
+        "is_typed",
+        *_common_rules(),
+        pl.col("session_date").is_not_null(),
+        (is_split & has_ratio)
+        | (is_dividend & (pl.col("cash") > 0))
+        | (is_change & is_other_symbol)
+        | (is_withdrawal & pl.col("withdrawn_action").is_in(ACTIONS)),
+    )
+    return valid.with_columns(
+        pl.when(is_withdrawal).then(pl.col("withdrawn_action")).otherwise(kind).alias("action"),
+        _moment(pl.col("ts")).alias("known_at"),
+        is_withdrawal.alias("is_withdrawn"),
+        *(pl.when(is_split).then(pl.col(name)).alias(name) for name in ("new_shares", "old_shares")),
+        pl.when(is_dividend).then(pl.col("cash")).alias("cash"),
+        pl.when(is_change).then(pl.col("new_symbol")).alias("new_symbol"),
+    )
+
+
+def _session_of(text: str) -> date | None:
+    """Return the session that a text names, or ``None``."""
+    try:
+        day = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
+    return day if day is not None and is_session(day) else None
 
 
 def _ledger_of(messages: pl.DataFrame, rows: list[int]) -> dict[str, pl.Series]:

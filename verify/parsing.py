@@ -26,7 +26,7 @@ _LONGEST_NUMBER: Final = 1_000
 _LONGEST_NAME: Final = 50_000
 _MOST_BRACKETS: Final = 500
 _MAX_LONG: Final = 2**63
-_PRICES: Final = frozenset({"price", "bid", "ask", "open", "high", "low", "close"})
+_PRICES: Final = frozenset({"price", "bid", "ask", "open", "high", "low", "close", "new_shares", "old_shares", "cash"})
 
 _ABSENT: Final = msgspec.Raw(b"null")
 INVALID: Final = -1
@@ -119,7 +119,22 @@ class BarMessage(msgspec.Struct, gc=False):
     volume: msgspec.Raw = _ABSENT
 
 
-_Message = TypeVar("_Message", TradeMessage, AmendmentMessage, StatusMessage, QuoteMessage, BarMessage)
+class ActionMessage(msgspec.Struct, gc=False):
+    """A split, a dividend, a change of symbol or a withdrawal as it is written."""
+
+    kind: str = ""
+    source: str = ""
+    symbol: str = ""
+    ts: msgspec.Raw = _ABSENT
+    effective_date: str = ""
+    new_shares: msgspec.Raw = _ABSENT
+    old_shares: msgspec.Raw = _ABSENT
+    cash: msgspec.Raw = _ABSENT
+    new_symbol: str | None = None
+    action: str | None = None
+
+
+_Message = TypeVar("_Message", TradeMessage, AmendmentMessage, StatusMessage, QuoteMessage, BarMessage, ActionMessage)
 
 
 class Numbers:

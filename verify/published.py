@@ -7,7 +7,7 @@ to be.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import polars as pl
 
@@ -15,10 +15,12 @@ from market.settings import Settings
 from market.tables import (
     PG_BAR_SESSIONS,
     PG_BARS,
+    PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
+    PG_TIERS,
     PG_TRADING_HALTS,
     PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
@@ -26,7 +28,7 @@ from market.tables import (
     DataType,
     Table,
 )
-from market.tiers import PG_TIERS
+from verify.adjusted_schemas import AdjustedSnapshot
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.lake import schema_of
 from verify.mart_schemas import (
@@ -46,11 +48,9 @@ from verify.mart_schemas import (
     RECONCILIATION_SCHEMA,
     VENDOR_BAR_SESSION_SCHEMA,
 )
+from verify.questions import Place, Through
 from warehouse.connection import connect
 
-Place = tuple[str, int]
-Through = tuple[datetime | None, datetime | None]
-"""Up to which moments batches were seen: those of own bars, and those of vendors' bars."""
 _PRICE_LIMIT: Final = 10**12
 _NOTIONAL_LIMIT: Final = 10**30
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
@@ -58,83 +58,7 @@ _FIRST, _LAST = "0001-01-02", "9999-12-30"
 _ROWS_A_CHUNK: Final = 20_000
 
 
-class Published(Protocol):
-    """What the proofs ask of PostgreSQL."""
-
-    def next_offsets(self) -> Mapping[Place, int]:
-        """Return the stream's progress by topic and partition, as of the snapshot."""
-
-    def next_offsets_now(self) -> Mapping[Place, int]:
-        """Return the stream's progress as it is now."""
-
-    def batches_now(self) -> set[datetime]:
-        """Return the ``ingested_at`` of the batches that are in PostgreSQL now, of the last weeks."""
-
-    def sessions_with_bars(self) -> set[date | None]:
-        """Return the sessions that have 1-minute bars; ``None`` for bars of no date that can be."""
-
-    def bar_sessions(self) -> pl.DataFrame:
-        """Return what ``lake.bar_sessions`` says of sessions with bars (:data:`BAR_SESSION_SCHEMA`)."""
-
-    def vendor_bar_sessions(self) -> pl.DataFrame:
-        """Return what ``lake.vendor_bar_sessions`` says of sessions with bars (:data:`VENDOR_BAR_SESSION_SCHEMA`)."""
-
-    def bars(self, session_date: date | None) -> pl.DataFrame:
-        """Return the 1-minute bars of a session in the types of :func:`verify.lake.schema_of`."""
-
-    def vendor_bars(self) -> pl.DataFrame:
-        """Return the vendor bars in the types of :func:`verify.lake.schema_of`."""
-
-    def latest_quotes(self) -> pl.DataFrame:
-        """Return the last known bids and asks in the types of :func:`verify.lake.schema_of`."""
-
-    def mart_sessions(self) -> set[date | None]:
-        """Return the sessions that the mart of intraday bars has."""
-
-    def mart_bars(self, session_date: date | None) -> pl.DataFrame | None:
-        """Return the mart's intraday bars of a session (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
-
-    def keep_from(self, tier: str) -> datetime | None:
-        """Return since when sessions and changes of them are kept by a tier of the marts; ``None`` if all are."""
-
-    def intraday_known_through(self) -> Through:
-        """Return the newest ``revised_at`` of the mart's own intraday bars, and of vendors' ones; ``None`` without a row."""
-
-    def reconciliation_sessions(self) -> set[date | None]:
-        """Return the sessions of which the reconciliation has bars shorter than a day."""
-
-    def reconciliation(self, session_date: date | None) -> pl.DataFrame | None:
-        """Return the compared bars of a session, :data:`RECONCILIATION_SCHEMA`, but for days; ``None`` if there is no mart."""
-
-    def reconciled_days(self) -> pl.DataFrame | None:
-        """Return the compared days (:data:`RECONCILIATION_SCHEMA`), or ``None`` if there is no mart."""
-
-    def reconciliation_known_through(self) -> Through:
-        """Return the newest time of change of the compared own bars, and of vendors' ones; ``None`` without one."""
-
-    def days(self) -> pl.DataFrame | None:
-        """Return the mart's days (:data:`MART_SCHEMA`), or ``None`` if there is no mart."""
-
-    def days_known_through(self) -> Through:
-        """Return the newest ``revised_at`` of the days made of minutes, and of those of vendors; ``None`` without a row."""
-
-    def prices(self) -> pl.DataFrame | None:
-        """Return the mart's newest prices (:data:`PRICE_SCHEMA`), or ``None`` if there is no mart."""
-
-    def coverage(self) -> pl.DataFrame:
-        """Return the spans of ``lake.feed_coverage`` (:data:`COVERAGE_SCHEMA`)."""
-
-    def halts(self) -> pl.DataFrame:
-        """Return ``lake.trading_halts``."""
-
-    def gaps(self) -> pl.DataFrame | None:
-        """Return the mart's gaps (:data:`GAP_SCHEMA`), or ``None`` if there is no mart."""
-
-    def gaps_known_through(self) -> datetime | None:
-        """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
-
-
-class PostgresSnapshot:
+class PostgresSnapshot(AdjustedSnapshot):
     """PostgreSQL as of one moment: every query sees the same transactions. Made by :func:`open_snapshot`."""
 
     def __init__(self, settings: Settings, connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only
@@ -185,6 +109,10 @@ class PostgresSnapshot:
     def vendor_bars(self) -> pl.DataFrame:
         """Return the vendor bars."""
         return self._read(PG_VENDOR_BARS, "")
+
+    def corporate_actions(self) -> pl.DataFrame:
+        """Return every version of the corporate actions."""
+        return self._read(PG_CORPORATE_ACTIONS, "")
 
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks."""

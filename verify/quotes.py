@@ -13,7 +13,7 @@ import polars as pl
 from market.tables import PG_LATEST_QUOTES, QUOTES
 from verify.comparison import compare
 from verify.lake import schema_of
-from verify.published import Published
+from verify.questions import Published
 from verify.results import Findings
 
 _KEY: Final = list(PG_LATEST_QUOTES.key)

@@ -13,7 +13,7 @@ import polars as pl
 from market import topics
 from market.tables import MESSAGES, QUARANTINE
 from verify.lake import Lake
-from verify.messages import LEDGER, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
+from verify.messages import LEDGER, actions_in, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 from verify.quarantine import Place
 from verify.records import ENTRY
 
@@ -34,6 +34,7 @@ _VALID: Final[Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
     topics.TRADES.name: _of_the_tape,
     topics.QUOTES.name: lambda messages: quotes_in(messages).select(ENTRY),
     topics.BARS.name: lambda messages: vendor_bars_in(messages).select(ENTRY),
+    topics.ACTIONS.name: lambda messages: actions_in(messages).select(ENTRY),
 }
 
 

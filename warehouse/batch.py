@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
-from market.tables import FEED_STATUS, PG_BARS, PG_VENDOR_BARS, VENDOR_BARS
+from market.tables import CORPORATE_ACTIONS, FEED_STATUS, PG_BARS, PG_VENDOR_BARS, VENDOR_BARS
 from warehouse import staging
 from warehouse.ddl import quote_name, quote_names
 
@@ -36,7 +36,7 @@ class BatchOutput:
         When the batch began (UTC).
     started_monotonic
         ``time.monotonic()`` at that moment.
-    messages, trades, amendments, statuses, quotes, vendor_bars, quarantined, duplicates, bars
+    messages, trades, amendments, statuses, quotes, vendor_bars, corporate_actions, quarantined, duplicates, bars
         Counts as in ``lake.stream_batches``.
     newest_event_at
         Newest trade or quote time in the batch, or ``None``.
@@ -45,6 +45,8 @@ class BatchOutput:
         decimals.
     vendor_bar_rows
         The vendor bars taken in, with the columns of :data:`market.tables.VENDOR_BARS`.
+    action_rows
+        The corporate actions taken in, with the columns of :data:`market.tables.CORPORATE_ACTIONS`.
     quote_rows
         The quotes taken in; of the columns of :data:`market.tables.QUOTES` those in :data:`warehouse.staging.QUOTE_COLUMNS`.
     status_rows
@@ -63,12 +65,14 @@ class BatchOutput:
     statuses: int = 0
     quotes: int = 0
     vendor_bars: int = 0
+    corporate_actions: int = 0
     quarantined: int = 0
     duplicates: int = 0
     bars: int = 0
     newest_event_at: datetime | None = None
     bar_rows: pa.Table | None = None
     vendor_bar_rows: pa.Table | None = None
+    action_rows: pa.Table | None = None
     quote_rows: pa.Table | None = None
     status_rows: pa.Table | None = None
     next_offsets: Mapping[tuple[str, int], int] = field(default_factory=dict)
@@ -81,7 +85,8 @@ def publish_batch(
 
     1. Enter the batch's number; if it is known, the batch came again after a crash: stop.
     2. Stage the rows by COPY.
-    3. Change bars, vendor bars, quotes, coverage and halts, always in this order and by key, so that two writers cannot deadlock.
+    3. Change bars, vendor bars, corporate actions, quotes, coverage and halts, always in this order and by key, so that two
+       writers cannot deadlock.
     4. Move the offsets.
     5. Do what has to be done before anybody may see the batch.
 
@@ -118,6 +123,7 @@ def publish_batch(
         connection.execute("set local work_mem = '64MB'")  # a batch's sort stays in memory
         _change_bars(connection, batch.bar_rows)
         _change_vendor_bars(connection, batch.vendor_bar_rows)
+        _add_actions(connection, batch.action_rows)
         _change_quotes(connection, batch.quote_rows)
         _add_statuses(connection, batch.status_rows)
         _move_offsets(connection, batch.next_offsets)
@@ -132,6 +138,7 @@ _BATCH_COUNTS: Final = (
     "statuses",
     "quotes",
     "vendor_bars",
+    "corporate_actions",
     "quarantined",
     "duplicates",
     "bars",
@@ -220,6 +227,18 @@ def _change_vendor_bars(connection: Connection[Any], rows: pa.Table | None) -> N
         "on conflict (source, symbol, interval, bar_at) do update set "
         f"{_assignments((*_VENDOR_VALUES, *_VENDOR_LEDGER, 'revision'))} "
         f"where {_row('excluded', _VENDOR_ORDER)} > {_row('stored', _VENDOR_ORDER)}"
+    )
+
+
+def _add_actions(connection: Connection[Any], rows: pa.Table | None) -> None:
+    """Add the versions of corporate actions: each is kept."""
+    if rows is None or rows.num_rows == 0:
+        return
+    staging.copy_in(connection, "staged_actions", CORPORATE_ACTIONS.columns, rows)
+    names = quote_names(CORPORATE_ACTIONS.column_names)
+    connection.execute(
+        f"insert into lake.corporate_actions ({names}) select {names} from staged_actions "  # noqa: S608 - declared names
+        'order by source, symbol, action, session_date, ingested_at, partition, "offset" on conflict do nothing'
     )
 
 

@@ -174,7 +174,7 @@ def stream_status(settings: Settings) -> StreamStatus:
 
 
 def bars_changed_since(settings: Settings, moment: datetime) -> bool:
-    """Return whether bars, what feeds cover, vendor bars or quotes may have changed in PostgreSQL since ``moment``.
+    """Return whether what the marts are made from may have changed in PostgreSQL since ``moment``.
 
     A batch bears the time at which its transaction began, and shows a little later: batches of the minute before
     ``moment`` count too. So the answer may be yes once too often, but not no when something changed.
@@ -187,7 +187,7 @@ def bars_changed_since(settings: Settings, moment: datetime) -> bool:
     with connect(settings, read_only=True, application_name="tapehouse progress") as connection:
         row = connection.execute(
             "select exists (select from lake.stream_batches "
-            "where published_at >= %s and bars + statuses + vendor_bars + quotes > 0)",
+            "where published_at >= %s and bars + statuses + vendor_bars + corporate_actions + quotes > 0)",
             [moment - _COMMIT_MARGIN],
         ).fetchone()
     return row is not None and bool(row[0])

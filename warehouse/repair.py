@@ -16,6 +16,7 @@ from market.settings import Settings
 from market.tables import (
     PG_BAR_SESSIONS,
     PG_BARS,
+    PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
     PG_TRADING_HALTS,
@@ -129,6 +130,11 @@ class LakeSnapshot:
         """Return the vendor bars of some symbols, or of all if none is given, between two sessions, both included."""
         where = "session_date between %s and %s and (symbol = any(%s) or %s)"
         return self._read(PG_VENDOR_BARS, where, start, end, list(symbols), not symbols)
+
+    def corporate_actions(self, start: date, end: date, symbols: Collection[str]) -> list[Row]:
+        """Return the corporate actions of some symbols, or of all if none is given, between two sessions, both included."""
+        where = "session_date between %s and %s and (symbol = any(%s) or %s)"
+        return self._read(PG_CORPORATE_ACTIONS, where, start, end, list(symbols), not symbols)
 
     def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[Row]:
         """Return what is said of such sessions with vendor bars, in :data:`VENDOR_SESSION_COLUMNS`; nothing of those without."""

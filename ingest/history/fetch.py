@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from pyrate_limiter import Limiter, Rate, SQLiteBucket
@@ -25,6 +25,7 @@ LONGEST_WAIT_SECONDS: Final = 60.0
 
 _log = structlog.get_logger(__name__)
 _SLICE_SECONDS: Final = 0.05
+_Answer = TypeVar("_Answer")
 
 
 class StoppedError(Exception):
@@ -128,19 +129,30 @@ def fetch_all(
                 future.cancel()
 
 
-def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: threading.Event) -> Fetched:
+def asked(source: str, what: str, ask: Callable[[], _Answer], stop: threading.Event) -> _Answer:
+    """Ask, and ask again after a while if the source is busy, a few times; ``what`` is for the log.
+
+    Raises
+    ------
+    SourceBusyError
+        If it still is.
+    """
     attempts = Retrying(
         retry=retry_if_exception_type(SourceBusyError),
         stop=stop_after_attempt(ATTEMPTS),
         wait=_wait,
         sleep=lambda seconds: _sleep(seconds, stop),
         before_sleep=lambda state: _log.info(
-            "source_asked_again", source=source.name, ask=str(ask), attempt=state.attempt_number, reason=_reason(state)
+            "source_asked_again", source=source, ask=what, attempt=state.attempt_number, reason=_reason(state)
         ),
         reraise=True,
     )
+    return attempts(ask)
+
+
+def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: threading.Event) -> Fetched:
     try:
-        return Fetched(ask, attempts(source.fetch, ask, pace))
+        return Fetched(ask, asked(source.name, str(ask), lambda: source.fetch(ask, pace), stop))
     except SourceBusyError as error:
         return Fetched(ask, None, str(error))
 

@@ -1,1 +1,1 @@
-"""The simulated live market: ``python -m ingest.live`` publishes it until SIGTERM."""
+"""The live feed, simulated or real: ``python -m ingest.live`` publishes it until SIGTERM."""

@@ -1,7 +1,7 @@
 """The simulated live market at work: publishing what is due, and moving its position only past acknowledged records."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -127,7 +127,7 @@ class LiveMarket:
         summary = outlet.close(STOP_DEADLINE_SECONDS)
         if summary.is_complete:
             self._acknowledged = self._tape.whole_moments(self._next)
-        self._summary = _added(self._summary, summary)
+        self._summary = self._summary.plus(summary)
 
     def _step(self, outlet: Outlet) -> None:
         """Publish what is due, in the order: hand in, wait for acknowledgements, save, go to the next session."""
@@ -214,15 +214,3 @@ class LiveMarket:
 
 def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
-
-
-def _added(first: PublishSummary, second: PublishSummary) -> PublishSummary:
-    return replace(
-        second,
-        sent=first.sent + second.sent,
-        acknowledged=first.acknowledged + second.acknowledged,
-        failed=first.failed + second.failed,
-        unknown=first.unknown + second.unknown,
-        seconds=first.seconds + second.seconds,
-        first_error=first.first_error or second.first_error,
-    )

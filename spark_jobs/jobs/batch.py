@@ -38,7 +38,7 @@ from spark_jobs.schemas import MOMENT, frame_schema, to_arrow
 from spark_jobs.transforms import unique
 from spark_jobs.transforms.amend import amend
 from spark_jobs.transforms.bars import BAR_KEY, SUM_SCHEMA, add_sums, finish, sum_trades
-from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import AMENDMENTS, CORPORATE_ACTIONS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from spark_jobs.transforms.set_aside import conflict_rows, duplicate_rows, rejected_rows
 from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH
 from warehouse.batch import BatchOutput
@@ -320,6 +320,7 @@ class _Batch:
             statuses=found.count("statuses"),
             quotes=fresh if kind is QUOTES else 0,
             vendor_bars=fresh if kind is VENDOR_BARS else 0,
+            corporate_actions=fresh if kind is CORPORATE_ACTIONS else 0,
             quarantined=found.count("rejected"),
             duplicates=found.count("repeated"),
             bars=bars.height if bars is not None else 0,
@@ -327,6 +328,9 @@ class _Batch:
             bar_rows=to_arrow(bars, tables.BAR_REVISIONS) if bars is not None else None,
             vendor_bar_rows=to_arrow(pl.concat(found.fresh), tables.VENDOR_BARS)
             if kind is VENDOR_BARS and fresh
+            else None,
+            action_rows=to_arrow(pl.concat(found.fresh), tables.CORPORATE_ACTIONS)
+            if kind is CORPORATE_ACTIONS and fresh
             else None,
             quote_rows=to_arrow(pl.concat(found.fresh), tables.QUOTES, QUOTE_COLUMNS)
             if kind is QUOTES and fresh

@@ -1,4 +1,4 @@
-"""What each topic of the deep path has of its own: amendments, statuses and bars of trades, versions of vendor bars."""
+"""What each topic of the deep path has of its own: amendments, statuses and bars of trades; versions."""
 
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
@@ -16,7 +16,7 @@ from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.coverage import COVERAGE_KEY, covered_spans, halt_changes
 from spark_jobs.transforms.decode import PLACE
 from spark_jobs.transforms.differences import find_differences
-from spark_jobs.transforms.kinds import KINDS, QUOTES, TRADES, VENDOR_BARS
+from spark_jobs.transforms.kinds import CORPORATE_ACTIONS, KINDS, QUOTES, TRADES, VENDOR_BARS
 from spark_jobs.transforms.revisions import every_revision
 from spark_jobs.transforms.rightful import (
     Rightful,
@@ -173,51 +173,60 @@ class QuotesTopic(DeepTopic):
         return WorkedOut([PostgresRows(table, right, stored)])
 
 
-class VendorBarsTopic(DeepTopic):
-    """Vendor bars: few of many sessions, so that many sessions are worked out at once."""
-
-    def __init__(self, work: Work) -> None:
-        super().__init__(VENDOR_BARS, work)
+class VersionsTopic(DeepTopic):
+    """Records that may be stated anew: few of many sessions, so that many sessions are worked out at once."""
 
     def sessions(self) -> set[date]:
         """Return no session: see :meth:`beside`."""
         return set()
 
     def beside(self) -> Iterator[Part]:
-        """Yield the messages that break a rule, then the bars of as many sessions at a time as memory allows."""
+        """Yield the messages that break a rule, then the records of as many sessions at a time as memory allows."""
         yield from super().beside()
         for first, last in self._session_groups():
             yield Part(partial(self._versions_of, first, last), lambda news: bool(news.records))
 
     def _session_groups(self) -> Iterator[tuple[date, date]]:
-        start, bars = self.request.start, 0
+        start, records = self.request.start, 0
         days = sorted(self.spool.sessions())
         for before, day in zip([None, *days], days, strict=False):
             count = sum(self.spool.record_counts(day).values())
-            if bars and before is not None and bars + count > self.work.most_records:
+            if records and before is not None and records + count > self.work.most_records:
                 yield start, before
-                start, bars = before + timedelta(days=1), 0
-            bars += count
+                start, records = before + timedelta(days=1), 0
+            records += count
         yield start, self.request.end
 
     def _versions_of(self, start: date, end: date) -> WorkedOut:
-        """Work out all versions of the bars between two sessions."""
+        """Work out all versions of the records between two sessions."""
         days = [day for day in sorted(self.spool.sessions()) if start <= day <= end]
         empty = self.spool.records(date.min, self.symbols)
         messages = pl.concat([empty, *(self.spool.records(day, self.symbols) for day in days)])
-        right = rightful_records(VENDOR_BARS, messages)
-        table = tables.VENDOR_BARS
+        right = rightful_records(self.kind, messages)
+        table = self.kind.table
         where = f"session_date >= date '{start}' and session_date <= date '{end}' and {self._scope(table)}"
         of = (pl.col("session_date").is_between(start, end), self._of_symbols(table))
         rows = [
             *self.rows_set_aside(right, messages),
             self.record_rows(right, where, *of, forgotten=messages.clear()),
-            *self._published_versions(newest_versions(right.records), start, end),
+            *self.published(right.records, start, end),
         ]
-        return WorkedOut(rows, {"vendor_bars": right.records.height})
+        return WorkedOut(rows, {table.name: right.records.height})
 
-    def _published_versions(self, bars: pl.DataFrame, start: date, end: date) -> list[Rows]:
+    def published(self, versions: pl.DataFrame, start: date, end: date) -> list[Rows]:
+        """Return the rows of PostgreSQL between two sessions beside what they ought to be, by all versions of the records."""
+        raise NotImplementedError
+
+
+class VendorBarsTopic(VersionsTopic):
+    """Vendor bars; PostgreSQL has the newest version of each."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(VENDOR_BARS, work)
+
+    def published(self, versions: pl.DataFrame, start: date, end: date) -> list[Rows]:
         """Return the bars of PostgreSQL, and what is said of their sessions unless it is true to them: triggers keep it so."""
+        bars = newest_versions(versions)
         stored = self.stored.vendor_bars(start, end, self.symbols)
         said = self.stored.sessions_with_vendor_bars(start, end, self.symbols)
         rows: list[Rows] = [PostgresRows(tables.PG_VENDOR_BARS, bars, stored)]
@@ -225,3 +234,15 @@ class VendorBarsTopic(DeepTopic):
         if find_differences(sessions_with_vendor_bars(stored), said, table.key).total:
             rows.append(PostgresRows(table, sessions_with_vendor_bars(bars, said), said))
         return rows
+
+
+class CorporateActionsTopic(VersionsTopic):
+    """Corporate actions; PostgreSQL has every version."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(CORPORATE_ACTIONS, work)
+
+    def published(self, versions: pl.DataFrame, start: date, end: date) -> list[Rows]:
+        """Return the corporate actions of PostgreSQL beside the versions."""
+        stored = self.stored.corporate_actions(start, end, self.symbols)
+        return [PostgresRows(tables.PG_CORPORATE_ACTIONS, versions, stored)]

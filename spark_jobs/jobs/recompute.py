@@ -29,7 +29,7 @@ from market.settings import Settings, load_settings
 from spark_jobs.io.checkpoint import checkpoints_of, read_query_id
 from spark_jobs.io.delta import Lake
 from spark_jobs.jobs.compared import LakeRows, PostgresRows, Rows
-from spark_jobs.jobs.deep_kinds import QuotesTopic, TradesTopic, VendorBarsTopic
+from spark_jobs.jobs.deep_kinds import CorporateActionsTopic, QuotesTopic, TradesTopic, VendorBarsTopic
 from spark_jobs.jobs.deep_topic import DeepTopic, Part, Work, WorkedOut
 from spark_jobs.jobs.locks import BatchLock
 from spark_jobs.jobs.scratch import scratch_folder
@@ -45,7 +45,17 @@ MOST_RECORDS: Final = 2_000_000
 _LOCK_SECONDS: Final = 900.0
 _LOOK_SECONDS: Final = 60.0
 """A look at PostgreSQL is not kept open for longer, nor what came since left to be decoded under a lock."""
-_COUNTS: Final = ("trades", "amendments", "revisions", "bars", "quotes", "vendor_bars", "heartbeats", "rejected")
+_COUNTS: Final = (
+    "trades",
+    "amendments",
+    "revisions",
+    "bars",
+    "quotes",
+    "vendor_bars",
+    "corporate_actions",
+    "heartbeats",
+    "rejected",
+)
 
 
 class Locks(Protocol):
@@ -81,7 +91,8 @@ class Recompute:
         """
         for table in tables.LAKE_TABLES:
             self._work.lake.create(table)
-        topics = [TradesTopic(self._work), QuotesTopic(self._work), VendorBarsTopic(self._work)]
+        kinds = (TradesTopic, QuotesTopic, VendorBarsTopic, CorporateActionsTopic)
+        topics: list[DeepTopic] = [kind(self._work) for kind in kinds]
         try:
             for topic in topics:  # before anything is changed: what bronze lacks shows here
                 self._look(topic)

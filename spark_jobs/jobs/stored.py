@@ -42,6 +42,9 @@ class Snapshot(Protocol):
     def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
         ...
 
+    def corporate_actions(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
+        ...
+
     def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
         ...
 
@@ -129,6 +132,11 @@ class Stored:
     def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> pl.DataFrame:
         """Return the vendor bars of PostgreSQL of some symbols between two sessions."""
         return _frame(self.snapshot.vendor_bars(start, end, symbols), frame_schema(tables.PG_VENDOR_BARS))
+
+    def corporate_actions(self, start: date, end: date, symbols: Collection[str]) -> pl.DataFrame:
+        """Return the corporate actions of PostgreSQL of some symbols between two sessions."""
+        found = self.snapshot.corporate_actions(start, end, symbols)
+        return _frame(found, frame_schema(tables.PG_CORPORATE_ACTIONS))
 
     def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> pl.DataFrame:
         """Return what PostgreSQL says of the vendor bars of some symbols between two sessions."""

@@ -74,6 +74,14 @@ class Calendar:
         placed = pl.DataFrame([dates, _SEGMENTS.gather(pl.Series(number))])
         return placed if inside.all() else placed.select(pl.when(inside).then(pl.all()))
 
+    def sessions(self, days: pl.Series) -> pl.Series:
+        """Return the days on which there is a session, as ``session_date``; null for the others and for what is no day."""
+        numbers = days.cast(pl.Int32).fill_null(-1).to_numpy()
+        index = numbers - self.first_day
+        usable = (index >= 0) & (index < len(self.open))
+        usable &= self.open[np.where(usable, index, 0)] > 0
+        return pl.select(session_date=pl.when(pl.Series(usable)).then(days)).to_series()
+
 
 def _day(day: date) -> int:
     return (day - _EPOCH.date()).days

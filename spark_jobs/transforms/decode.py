@@ -101,7 +101,7 @@ def _by_kind(kind: RecordKind, parsed: pl.DataFrame, calendar: Calendar) -> dict
         is_own = rest["kind"].is_in(own.names).fill_null(value=False)
         rows, rest = (rest.filter(is_own), rest.filter(~is_own)) if is_own.any() else (rest.clear(), rest)
         found[own] = own.place(rows, calendar) if own.place else rows
-    return {kind: rest, **found}
+    return {kind: kind.place(rest, calendar) if kind.place else rest, **found}
 
 
 def _keeping_the_rules(kind: RecordKind, plain: pl.DataFrame) -> pl.DataFrame:

@@ -13,13 +13,13 @@ import polars as pl
 from market import tables, topics
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
-from market.records import DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES, NUL
+from market.records import ACTIONS, DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES, NUL
 from market.tables import Table
 from market.topics import Topic
 from spark_jobs.transforms import silver
 from spark_jobs.transforms.calendar import MAX_TS, MICROS, Calendar
 from spark_jobs.transforms.plain import PRINTABLE, Fields
-from spark_jobs.transforms.unique import AMENDMENT, QUOTE, STATUS, TRADE, VENDOR_BAR, Identity
+from spark_jobs.transforms.unique import AMENDMENT, CORPORATE_ACTION, QUOTE, STATUS, TRADE, VENDOR_BAR, Identity
 
 MAX_AHEAD: Final = 5 * 60 * MICROS
 """How far a message may be ahead of the moment at which its batch was planned."""
@@ -31,7 +31,7 @@ _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}"
 _SOURCE: Final = r"[a-z][a-z0-9_]{0,31}"
 _SYMBOL: Final = SYMBOL_PATTERN.strip("^$")
 _HEX: Final = r"[0-9A-Fa-f]{0,15}"
-_KIND: Final = "[a-z]{1,16}"
+_KIND: Final = "[a-z_]{1,16}"
 _EXCHANGE: Final = f"{PRINTABLE}{{0,{_MAX_EXCHANGE}}}"
 _CONDITIONS: Final = f"{PRINTABLE}{{0,{_MAX_CONDITIONS}}}"
 
@@ -123,6 +123,9 @@ _SHAPES: Final = {
     "exchange": _EXCHANGE,
     "conditions": _CONDITIONS,
     "reason": f"{PRINTABLE}{{0,{MAX_REASON_CHARACTERS}}}",
+    "effective_date": "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "new_symbol": _SYMBOL,
+    "action": _KIND,
 }
 """The characters of a text in a plain message; at most those that its rule allows."""
 
@@ -223,6 +226,24 @@ _STATUS_RULES: Final = (
     Rule("bad_reason", _optional("reason", _FITS_A_REASON), None),
 )
 
+
+def _of_kind(kind: str, holds: pl.Expr) -> pl.Expr:
+    """Return the condition that a corporate action is of another kind, or meets one."""
+    return ((pl.col("kind") != kind) | holds).fill_null(value=False)
+
+
+_ACTION_RULES: Final = (
+    _rule("bad_effective_date", pl.col("is_date")),
+    _rule("outside_session", pl.col("session_date").is_not_null()),
+    *(_rule(f"bad_{name}", _of_kind("split", pl.col(name) > 0)) for name in ("new_shares", "old_shares")),
+    _rule("bad_cash", _of_kind("dividend", pl.col("cash") > 0)),
+    _rule(
+        "bad_new_symbol",
+        _of_kind("symbol_change", _matches("new_symbol", _SYMBOL) & (pl.col("new_symbol") != pl.col("symbol"))),
+    ),
+    _rule("bad_action", _of_kind("withdrawal", pl.col("action").is_in(ACTIONS))),
+)
+
 _TRADE_FIELDS: Final = _fields(
     ("trade_id", "ref_id", "exchange", "conditions", "reason"), ("size", "sequence", "since"), ("price",)
 )
@@ -281,5 +302,18 @@ VENDOR_BARS: Final = RecordKind(
     to_row=silver.vendor_bar_rows,
     restated=True,
 )
-KINDS: Final = (TRADES, QUOTES, VENDOR_BARS)
+CORPORATE_ACTIONS: Final = RecordKind(
+    topic=topics.ACTIONS,
+    names=(*ACTIONS, "withdrawal"),
+    table=tables.CORPORATE_ACTIONS,
+    identity=CORPORATE_ACTION,
+    fields=_fields(("effective_date", "new_symbol", "action"), (), ("new_shares", "old_shares", "cash")),
+    moment="known_at",
+    rules=_ACTION_RULES,
+    to_row=silver.action_rows,
+    in_session=False,
+    place=silver.place_actions,
+    restated=True,
+)
+KINDS: Final = (TRADES, QUOTES, VENDOR_BARS, CORPORATE_ACTIONS)
 """The kinds that have a topic of their own."""

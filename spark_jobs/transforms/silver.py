@@ -1,4 +1,4 @@
-"""The rows of trades, their amendments, statuses, quotes and vendor bars, from valid messages with their place in a session."""
+"""The rows of all kinds of record, from valid messages with their place in a session."""
 
 import zlib
 from datetime import date, datetime, timedelta
@@ -11,6 +11,7 @@ from market.sessions import Segment, find_session
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.calendar import MINUTE, Calendar
 
+_DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _JUDGED_BY: Final = ["source", "segment", "conditions"]
 
 
@@ -95,6 +96,29 @@ def quote_rows(quotes: pl.DataFrame) -> pl.DataFrame:
 def vendor_bar_rows(bars: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of ``silver/vendor_bars``."""
     return bars.with_columns(pl.col("ts").cast(MOMENT).alias("bar_at"))
+
+
+def place_actions(actions: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return the corporate actions, each with the session from which on it holds; null where it names none.
+
+    ``is_date`` says whether what it names is a date at all.
+    """
+    days = actions["effective_date"].str.to_date("%Y-%m-%d", strict=False)
+    is_whole = actions["effective_date"].str.contains(_DATE).fill_null(value=False)
+    days = pl.select(pl.when(is_whole).then(days)).to_series()
+    return actions.with_columns(calendar.sessions(days), is_date=days.is_not_null())
+
+
+def action_rows(actions: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of ``silver/corporate_actions``; each states the values of its own kind and no others."""
+    is_withdrawn = pl.col("kind") == "withdrawal"
+    own = {"new_shares": "split", "old_shares": "split", "cash": "dividend", "new_symbol": "symbol_change"}
+    return actions.with_columns(
+        pl.when(is_withdrawn).then("action").otherwise("kind").alias("action"),
+        pl.col("ts").cast(MOMENT).alias("known_at"),
+        is_withdrawn.alias("is_withdrawn"),
+        *(pl.when(pl.col("kind") == kind).then(pl.col(name)).alias(name) for name, kind in own.items()),
+    )
 
 
 def _of_tape(rows: pl.DataFrame, id_field: str) -> pl.DataFrame:

@@ -66,6 +66,10 @@ VENDOR_BAR: Final = Identity(
     key=("source", "symbol", "interval", "bar_at"),
     payload=("open", "high", "low", "close", "volume"),
 )
+CORPORATE_ACTION: Final = Identity(
+    key=("source", "symbol", "action", "session_date"),
+    payload=("known_at", "is_withdrawn", "new_shares", "old_shares", "cash", "new_symbol"),
+)
 
 
 def judge(rows: pl.DataFrame, order: Sequence[str] = _PLACE) -> pl.DataFrame:

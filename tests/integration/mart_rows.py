@@ -51,6 +51,8 @@ MEDDLING = (
     STRANGERS,
     "update marts.historical_ohlcv set close = high",
     "delete from marts.historical_ohlcv where symbol = 'IBM'",
+    "update staging.int_daily_bars set close = high",
+    "delete from staging.int_daily_bars where symbol = 'SPY'",
     "update staging.int_session_gaps set no_trade = '{}', not_collected = '{}' where symbol = 'SPY'",
     "delete from staging.int_session_gaps",
     "update marts.bar_reconciliation set agreement = 'agrees' where interval = '5m'",
@@ -66,7 +68,8 @@ def emptied_lake(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     with connect(settings) as connection:
         connection.autocommit = True
         connection.execute(
-            "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.feed_coverage, lake.trading_halts"
+            "truncate lake.bars_1m, lake.vendor_bars, lake.corporate_actions, lake.latest_quotes, lake.feed_coverage, "
+            "lake.trading_halts"
         )
         yield connection
 

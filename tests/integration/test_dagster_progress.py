@@ -18,8 +18,8 @@ TRADES_QUERY, QUOTES_QUERY = "aaaaaaaa-0000", "bbbbbbbb-0000"
 INSERT = """
 insert into lake.stream_batches
 (query_id, batch_id, ingested_at, published_at, duration_ms,
- messages, trades, amendments, statuses, quotes, vendor_bars, quarantined, duplicates, bars)
-values (%s, %s, %s, %s, %s, %s, %s, 0, 0, %s, 0, 0, 0, %s)
+ messages, trades, amendments, statuses, quotes, vendor_bars, corporate_actions, quarantined, duplicates, bars)
+values (%s, %s, %s, %s, %s, %s, %s, 0, 0, %s, 0, 0, 0, 0, %s)
 """
 
 
@@ -105,6 +105,10 @@ def test_every_change_of_what_the_marts_read_shows_and_nothing_else(
     connection.execute("update lake.stream_batches set statuses = 1 where batch_id = 3")
     assert newest_changes(migrated) == "aaaaaaaa/3 bbbbbbbb/0"
 
+    publish_trades(connection, 4, NOON + timedelta(seconds=4), bars=0)
+    connection.execute("update lake.stream_batches set corporate_actions = 1 where batch_id = 4")
+    assert newest_changes(migrated) == "aaaaaaaa/4 bbbbbbbb/0"
+
 
 def test_a_repair_of_bars_is_a_change_though_it_is_no_batch(
     migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
@@ -127,8 +131,8 @@ def test_the_newest_changes_are_found_without_reading_all_batches(
 ) -> None:
     connection.execute(
         "insert into lake.stream_batches (query_id, batch_id, ingested_at, published_at, duration_ms, "
-        "messages, trades, amendments, statuses, quotes, vendor_bars, quarantined, duplicates, bars) "
-        "select %s, n, %s, %s + n * interval '1 second', 1, 1, 1, 0, 0, 0, 0, 0, 0, 1 from generate_series(1, 100000) as n",
+        "messages, trades, amendments, statuses, quotes, vendor_bars, corporate_actions, quarantined, duplicates, bars) "
+        "select %s, n, %s, %s + n * interval '1 second', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1 from generate_series(1, 100000) as n",
         [TRADES_QUERY, NOON, NOON],
     )
     connection.execute("analyze lake.stream_batches")

@@ -1,7 +1,7 @@
 """The marts that dbt builds: equal to an independent computation after any changes, incremental or in full."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner
 
 from market.errors import UsageError
 from market.settings import Settings
+from tests.integration.dbt_runs import Dbt, dbt_runs
 from tests.integration.mart_oracle import expected_marts, read, session_of
 from tests.integration.mart_rows import (
     BAR_COLUMNS,
@@ -29,18 +29,17 @@ from tests.integration.mart_rows import (
     put_bar,
     put_vendor_bar,
 )
-from warehouse.dbt import DBT_PROJECT, dbt_environment
+from warehouse.dbt import DBT_PROJECT
 from warehouse.marts import Rebuild, forget_builds
 from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
 
-Dbt = Callable[..., None]
-
 RUN_MARTS = (
     "run",
     "--select",
     "intraday_ohlcv",
+    "int_daily_bars",
     "historical_ohlcv",
     "bar_reconciliation",
     "int_session_gaps",
@@ -55,20 +54,7 @@ def settings(settings_with_database: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Iterator[Dbt]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in dbt_environment(settings).items():
-            patch.setenv(name, value)
-        manifest = dbtRunner().invoke(["--quiet", "parse"]).result
-
-        def run(*arguments: str) -> None:
-            # A run with other variables has to parse again.
-            runner = dbtRunner(manifest=None if "--vars" in arguments else manifest)
-            outcome = runner.invoke(["--quiet", "--no-use-colors", *arguments])
-            failed = [
-                result for result in getattr(outcome.result, "results", []) if result.status not in {"success", "pass"}
-            ]
-            assert outcome.success, outcome.exception or [(result.node.name, result.message) for result in failed]
-
+    with dbt_runs(settings) as run:
         yield run
 
 
@@ -122,6 +108,7 @@ def test_sessions_that_were_lost_without_a_trace_are_built_again_when_asked_for(
     connection.execute(f"delete from marts.intraday_ohlcv where {HALF_OF_THEM}".encode())
     connection.execute("update marts.intraday_ohlcv set volume = 7")
     connection.execute("update marts.historical_ohlcv set volume = 7")
+    connection.execute("update staging.int_daily_bars set volume = 7")
     connection.execute("update staging.int_session_gaps set not_collected = '{}'")
     connection.execute(STRANGERS.encode())
     connection.execute("reset session_replication_role")

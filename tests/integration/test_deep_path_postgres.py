@@ -16,7 +16,7 @@ from spark_jobs.report import RecomputeRequest, SessionReport
 from spark_jobs.transforms.kinds import QUOTES
 from tests.unit.spark_jobs.fake_platform import Platform
 from tests.unit.spark_jobs.messages import INGESTED
-from tests.unit.spark_jobs.test_damage_and_proof import TAPES, quote
+from tests.unit.spark_jobs.tapes import TAPES, quote
 from verify.laws import verify_all
 from warehouse.batch import BatchOutput, publish_batch
 from warehouse.connection import connect

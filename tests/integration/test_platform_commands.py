@@ -187,6 +187,38 @@ def test_what_is_missing_of_history_is_fetched_once_and_the_good_comes_beside_th
     assert "Nothing is missing" in again.stdout
 
 
+def test_actions_are_published_once_and_adjust_the_days_before_them(
+    running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    assert running.poll() is None
+    days, actions = tmp_path / "days.csv", tmp_path / "actions.csv"
+    rows = [f"SPLT,2013-10-{day:02},{close},{close},{close},{close},70" for day, close in ((7, 70), (8, 70), (9, 10))]
+    days.write_text(
+        "\n".join(["symbol,timestamp,open,high,low,close,volume", *rows, "ODD,2013-10-07,5,5,5,5,1"]) + "\n"
+    )
+    listed = ["SPLT,split,2013-10-09,7,1", "ODD,split,2013-10-12,2,1", "ODD,split,2013-10-09,0,1"]
+    actions.write_text("\n".join(["symbol,kind,effective_date,new_shares,old_shares", *listed]) + "\n")
+    assert call(*HISTORY, "--path", str(days), "--symbols", "splt").returncode == 0
+    fetch = ("actions", "fetch", "--feed", "csv", "--path", str(actions))
+    first = call(*fetch)
+    assert first.returncode == 1, first.stderr  # ODD has a split on a Saturday, and one that is none
+    assert "1 actions published, all of them in the lake; 0 were known already." in first.stdout
+    assert "no_session" in first.stderr
+    assert "new_shares is 0" in first.stderr
+    again = call(*fetch, "--symbols", "splt")
+    assert again.returncode == 0, again.stderr
+    assert "0 actions published, all of them in the lake; 1 were known already." in again.stdout
+    assert call("marts").returncode == 0
+    columns = "split_adjusted_close, split_adjusted_volume"
+    question = f"select {columns} from marts.historical_ohlcv where symbol = 'SPLT' order by 1, 2"
+    assert call("sql", question, "--csv").stdout.splitlines()[1:] == ["10.000000,70", "10.000000,490", "10.000000,490"]
+    shown = call("actions", "list", "splt", "--json")
+    assert [json.loads(line)["status"] for line in shown.stdout.splitlines()] == ["applied"]
+    confirmed = call("actions", "confirm", "splt", "split", "2013-10-09")
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert "Confirmed: split 7 for 1" in confirmed.stdout
+
+
 def test_the_live_market_reaches_postgres_even_though_the_stream_was_killed(
     running: "subprocess.Popen[bytes]", call: Callable[..., "subprocess.CompletedProcess[str]"], home: Home
 ) -> None:

@@ -12,7 +12,7 @@
         (
             select md5(concat_ws(
                 '/',
-                '{{ local_md5(model.raw_code ~ longer_bar("minutes") ~ vwap("notional", "volume") ~ whole_minutes("spans") ~ others) }}'
+                '{{ local_md5(model.raw_code ~ longer_bar("minutes") ~ vwap("notional", "volume") ~ whole_minutes("spans") ~ adjusted_bar("days", "spans") ~ join_factors("spans") ~ others) }}'
                 {%- for view in views | sort %},
                 pg_get_viewdef(to_regclass('{{ view }}'))
                 {%- endfor %}

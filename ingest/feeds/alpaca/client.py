@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical.stock import StockHistoricalDataClient
-from alpaca.data.requests import StockBarsRequest
+from alpaca.data.requests import StockBarsRequest, StockTradesRequest
 from requests import Response
 from requests.exceptions import InvalidJSONError, InvalidSchema, InvalidURL, MissingSchema, RequestException
 
@@ -21,11 +21,10 @@ from ingest.history.source import SourceBusyError, SourceError
 from market.errors import FeedError
 
 PAGE_BARS: Final = 10_000
-"""The most bars that Alpaca puts on a page."""
+"""The most bars, or trades, that Alpaca puts on a page."""
 KEYS: Final = "APCA_API_KEY_ID and APCA_API_SECRET_KEY"
 WHERE_KEYS_ARE: Final = "An account at https://alpaca.markets is free; its dashboard makes the pair of keys."
 
-_PATH: Final = "/stocks/bars"
 _MOST_CHARACTERS: Final = 200
 _INVALID_SYMBOL: Final = re.compile(r"invalid symbols?: *([^\"{}]+)", re.IGNORECASE)
 _BUSY: Final = frozenset({408, 429})
@@ -71,9 +70,9 @@ class AlpacaClient(StockHistoricalDataClient):
         self._timeouts = timeouts
 
     def pages(
-        self, request: StockBarsRequest, pace: Callable[[], None]
+        self, request: StockBarsRequest | StockTradesRequest, pace: Callable[[], None], kind: str = "bars"
     ) -> Iterator[Mapping[str, Sequence[object] | None]]:
-        """Yield page by page what Alpaca has: by symbol its bars, as they are in the JSON.
+        """Yield page by page what Alpaca has: by symbol its bars, or its trades, as they are in the JSON.
 
         Raises
         ------
@@ -88,8 +87,8 @@ class AlpacaClient(StockHistoricalDataClient):
         seen: set[str] = set()
         while True:
             pace()
-            bars, token = self._page(fields)
-            yield bars
+            rows, token = self._page(fields, kind)
+            yield rows
             if not token:
                 return
             if token in seen:
@@ -103,10 +102,10 @@ class AlpacaClient(StockHistoricalDataClient):
         timeout = (self._timeouts.connect_seconds, self._timeouts.read_seconds)
         return super()._one_request(method, url, {**opts, "timeout": timeout}, retry=0)
 
-    def _page(self, fields: Mapping[str, Any]) -> tuple[Mapping[str, Sequence[object] | None], str | None]:
-        """Return the bars of a page and the token of the next."""
+    def _page(self, fields: Mapping[str, Any], kind: str) -> tuple[Mapping[str, Sequence[object] | None], str | None]:
+        """Return the rows of a page and the token of the next."""
         try:
-            page: Any = self.get(_PATH, dict(fields))
+            page: Any = self.get(f"/stocks/{kind}", dict(fields))
         except APIError as error:
             # the error's own text is the body, which may repeat what was sent
             raise self._failure(error.response) from None
@@ -118,15 +117,15 @@ class AlpacaClient(StockHistoricalDataClient):
         except RequestException as error:
             msg = f"Alpaca did not answer: {self._without_keys(_reason(error))}"
             raise SourceBusyError(msg) from error
-        if not isinstance(page, dict) or "bars" not in page:
+        if not isinstance(page, dict) or kind not in page:
             raise _half_a_page(self._without_keys(repr(page)))
-        bars, token = page["bars"] or {}, page.get("next_page_token")
-        if not isinstance(bars, dict) or not isinstance(token, str | None):
-            raise _half_a_page(self._without_keys(f"bars {type(bars).__name__}, next_page_token {token!r}"))
-        for symbol, of_symbol in bars.items():
+        rows, token = page[kind] or {}, page.get("next_page_token")
+        if not isinstance(rows, dict) or not isinstance(token, str | None):
+            raise _half_a_page(self._without_keys(f"{kind} {type(rows).__name__}, next_page_token {token!r}"))
+        for symbol, of_symbol in rows.items():
             if not isinstance(of_symbol, list | None):
-                raise _half_a_page(self._without_keys(f"bars of {symbol}: {of_symbol!r}"))
-        return bars, token
+                raise _half_a_page(self._without_keys(f"{kind} of {symbol}: {of_symbol!r}"))
+        return rows, token
 
     def _failure(self, response: Response) -> FeedError:
         """Return what an answer with an error status means."""
@@ -151,7 +150,7 @@ class AlpacaClient(StockHistoricalDataClient):
 
 def _half_a_page(what: str) -> SourceBusyError:
     return SourceBusyError(
-        f"Alpaca's answer is not a page of bars ({what}). If it stays so, see whether TAPEHOUSE_ALPACA_URL is right."
+        f"Alpaca's answer is not a page ({what}). If it stays so, see whether TAPEHOUSE_ALPACA_URL is right."
     )
 
 

@@ -82,10 +82,18 @@ class SplitEvent(msgspec.Struct, frozen=True):
     denominator: float
 
 
+class DividendEvent(msgspec.Struct, frozen=True):
+    """A dividend: ``amount`` for a share of today, at ``date``, seconds since the epoch."""
+
+    date: int
+    amount: float
+
+
 class Events(msgspec.Struct, frozen=True):
     """What happened in the range that was asked for."""
 
     splits: dict[str, SplitEvent] = {}
+    dividends: dict[str, DividendEvent] = {}
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -211,7 +219,7 @@ def splits_of(result: Result) -> tuple[Split, ...]:
 
 
 def _split(event: SplitEvent) -> Split:
-    day = _day(event.date)
+    day = day_of(event.date)
     if event.numerator <= 0 or event.denominator <= 0:
         raise RefusedError(_WRONG_SPLIT, f"{event.numerator:g} for {event.denominator:g} on {day} is not a split")
     return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(1_000_000))
@@ -268,7 +276,7 @@ def parse_bars(
     """
     is_daily = ask.interval == DAILY
     sessions = {session.session_date: session for session in ask.sessions}
-    incomplete = {_day(at) if is_daily else at: what for at, what in incomplete_moments(result).items()}
+    incomplete = {day_of(at) if is_daily else at: what for at, what in incomplete_moments(result).items()}
     bars: list[Bar] = []
     problems: list[Problem] = []
     factors = {day: factor_after(day, splits) for day in sessions}
@@ -306,5 +314,6 @@ def _written(row: Sequence[Any]) -> str:
     return ", ".join(f"{name.lower()} {value:g}" for name, value in zip((*_PRICES, "Volume"), row, strict=True))
 
 
-def _day(seconds: int) -> date:
+def day_of(seconds: int) -> date:
+    """Return the date in New York of a moment in seconds since the epoch."""
     return datetime.fromtimestamp(seconds, UTC).astimezone(EXCHANGE_ZONE).date()

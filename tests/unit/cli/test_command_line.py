@@ -96,6 +96,12 @@ def test_a_defect_ends_in_a_plain_message_after_its_trace(
         (["up", "--symbols", "a/b"], "'A/B' is not a symbol"),
         (["up", "--speed", "0"], "The speed 0 is not above zero"),
         (["up", "--start", "2013-10-07"], "--start does not go with"),
+        (["up", "--feed", "alpaca"], "Alpaca needs APCA_API_KEY_ID and APCA_API_SECRET_KEY"),
+        (["up", "--feed", "yahoo", "--speed", "10"], "--speed does not go with --feed yahoo"),
+        (
+            ["up", "--feed", "yahoo", "--closed", "wait"],
+            "--closed does not go with --feed yahoo, only with --feed auto",
+        ),
         (["up", "--once", "--speed", "10"], "--speed does not go with --once"),
         (["up", "--once", "--feed", "nope"], "There is no feed 'nope'"),
         (["up", "--once", "--start", "2024-02-05", "--end", "2024-02-01"], "The end 2024-02-01 lies before the start"),

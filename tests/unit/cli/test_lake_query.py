@@ -57,7 +57,10 @@ def test_a_moment_before_the_lake_is_refused(settings: Settings) -> None:
 @pytest.mark.usefixtures("platform")
 @pytest.mark.parametrize("question", ["select nothing from trades", "select * from bars_1m", "select * frm trades"])
 def test_what_cannot_be_answered_is_said_with_the_tables_that_there_are(settings: Settings, question: str) -> None:
-    with pytest.raises(QueryError, match=r"The lake says: .+ Its tables are: amendments, bar_revisions_1m, duplicates"):
+    with pytest.raises(
+        QueryError,
+        match=r"The lake says: .+ Its tables are: amendments, bar_revisions_1m, corporate_actions, duplicates",
+    ):
         ask_lake(settings, question)
 
 

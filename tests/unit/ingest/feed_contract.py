@@ -44,6 +44,7 @@ def identity_of(record: Record) -> tuple[str, ...]:
         return ("heartbeat", record.source, record.symbol, str(record.since), str(record.ts))
     if isinstance(record, Halt | Resume):
         return (type(record).__name__, record.source, record.symbol, str(record.ts))
+    assert isinstance(record, Bar)
     return ("bar", record.source, record.symbol, record.interval, str(record.ts))
 
 

@@ -15,12 +15,16 @@ from market.records import (
     Bar,
     Cancel,
     Correction,
+    Dividend,
     Halt,
     Heartbeat,
     Quote,
     Record,
     Resume,
+    Split,
+    SymbolChange,
     Trade,
+    Withdrawal,
     decode,
     encode,
 )
@@ -47,9 +51,15 @@ corrections = st.builds(Correction, texts, texts, moments, texts, prices, sizes,
 
 statuses = st.builds(Heartbeat, texts, texts, moments, moments) | st.builds(Halt, texts, texts, moments, texts)
 resumes = st.builds(Resume, texts, texts, moments)
+actions = (
+    st.builds(Split, texts, texts, moments, texts, prices, prices)
+    | st.builds(Dividend, texts, texts, moments, texts, prices)
+    | st.builds(SymbolChange, texts, texts, moments, texts, texts)
+    | st.builds(Withdrawal, texts, texts, moments, texts, texts)
+)
 
 
-@given(trades | cancels | corrections | statuses | resumes | quotes | bars)
+@given(trades | cancels | corrections | statuses | resumes | quotes | bars | actions)
 def test_every_record_comes_back_to_the_last_digit(record: Record) -> None:
     assert decode(encode(record)) == record
 

@@ -54,6 +54,7 @@ class FakeDatabase:
 
     bars: dict[tuple[Any, ...], Row] = field(default_factory=dict)
     vendor: dict[tuple[Any, ...], Row] = field(default_factory=dict)
+    actions: dict[tuple[Any, ...], Row] = field(default_factory=dict)
     covered: dict[tuple[Any, ...], list[Span]] = field(default_factory=dict)
     changes: set[tuple[Any, ...]] = field(default_factory=set)
     latest: dict[tuple[Any, ...], Row] = field(default_factory=dict)
@@ -77,6 +78,8 @@ class FakeDatabase:
                 known = self.vendor.get(key)
                 differs = known is None or any(known[name] != row[name] for name in VALUES)
                 self.vendor[key] = {**row, "revision": (known["revision"] if known else 0) + differs}
+            for row in _rows(batch.action_rows):
+                self.actions[tuple(row[name] for name in tables.PG_CORPORATE_ACTIONS.key)] = row
             for row in _rows(batch.quote_rows):
                 self._take_quote(row)
             for row in _rows(batch.status_rows):
@@ -122,6 +125,7 @@ class FakeDatabase:
             own: dict[str, Any] = {
                 "bars_1m": self.bars,
                 "vendor_bars": self.vendor,
+                "corporate_actions": self.actions,
                 "feed_coverage": self.covered,
                 "latest_quotes": self.latest,
             }
@@ -153,6 +157,11 @@ class FakeDatabase:
     def vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         rows = [row for row in self.vendor.values() if start <= row["session_date"] <= end]
         return in_millionths(tables.PG_VENDOR_BARS, [row for row in rows if row["symbol"] in symbols or not symbols])
+
+    def corporate_actions(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        rows = [row for row in self.actions.values() if start <= row["session_date"] <= end]
+        table = tables.PG_CORPORATE_ACTIONS
+        return in_millionths(table, [row for row in rows if row["symbol"] in symbols or not symbols])
 
     def coverage(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         found = [(key, span) for key, spans in self.covered.items() for span in spans]
@@ -277,6 +286,7 @@ class DeepPlatform:
             **{table.path: self.rows(table) for table in tables.LAKE_TABLES},
             "lake.bars_1m": sorted(found.bars.values(), key=str),
             "lake.vendor_bars": sorted(found.vendor.values(), key=str),
+            "lake.corporate_actions": sorted(found.actions.values(), key=str),
             "lake.feed_coverage": sorted(found.covered.items(), key=str),
             "lake.trading_halts": sorted(found.changes, key=str),
             "lake.latest_quotes": sorted(found.latest.values(), key=str),

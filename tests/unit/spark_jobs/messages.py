@@ -90,6 +90,39 @@ BAR: Final[Fields] = {
     "close": 11,
     "volume": 1000,
 }
+SPLIT: Final[Fields] = {
+    "kind": "split",
+    "source": "lean",
+    "symbol": "SPY",
+    "ts": micros(OPEN),
+    "effective_date": "2013-10-07",
+    "new_shares": 7,
+    "old_shares": 1.5,
+}
+DIVIDEND: Final[Fields] = {
+    "kind": "dividend",
+    "source": "lean",
+    "symbol": "SPY",
+    "ts": micros(OPEN),
+    "effective_date": "2013-10-07",
+    "cash": 0.95,
+}
+SYMBOL_CHANGE: Final[Fields] = {
+    "kind": "symbol_change",
+    "source": "lean",
+    "symbol": "SPY",
+    "ts": micros(OPEN),
+    "effective_date": "2013-10-07",
+    "new_symbol": "SPYX",
+}
+WITHDRAWAL: Final[Fields] = {
+    "kind": "withdrawal",
+    "source": "lean",
+    "symbol": "SPY",
+    "ts": micros(OPEN),
+    "effective_date": "2013-10-07",
+    "action": "split",
+}
 
 
 def changed(fields: Fields, **changes: object) -> bytes:

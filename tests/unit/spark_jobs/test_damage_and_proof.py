@@ -22,12 +22,13 @@ from market.tables import Table
 from spark_jobs.io.delta import Lake
 from spark_jobs.jobs.locks import BesideRepairs
 from spark_jobs.jobs.touched import as_json, touched
-from spark_jobs.transforms.kinds import KINDS, QUOTES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import KINDS, TRADES
 from tests.unit.spark_jobs.deep_platform import DeepPlatform, Row
 from tests.unit.spark_jobs.fake_platform import Process
-from tests.unit.spark_jobs.messages import BAR, HALT, HEARTBEAT, INGESTED, OPEN, QUOTE, RESUME, changed, micros
-from tests.unit.spark_jobs.test_recompute import DAY, MONDAY, TUESDAY, amendment, trade
-from tests.unit.verify.tiny_lake import FakePublished
+from tests.unit.spark_jobs.messages import INGESTED, micros
+from tests.unit.spark_jobs.tapes import NEW, TAPES
+from tests.unit.spark_jobs.test_recompute import MONDAY, TUESDAY, amendment
+from tests.unit.verify.fake_published import FakePublished
 from verify.bars import prove_bars
 from verify.decisions import decide
 from verify.gaps import prove_gaps
@@ -38,49 +39,6 @@ FAR = 10**9
 """An offset that no message has."""
 
 
-def quote(number: int, day: int = 0, **others: Any) -> bytes:
-    at = micros(OPEN) + day * DAY + number * 1_000_000
-    return changed(QUOTE, **{"ts": at, "quote_id": f"{day}q{number}", "sequence": number, **others})
-
-
-def vendor_bar(day: int, **others: Any) -> bytes:
-    return changed(BAR, **{"ts": micros(OPEN) + day * DAY, **others})
-
-
-def beat(minute: int, day: int = 0, **others: Any) -> bytes:
-    since = micros(OPEN) + day * DAY + minute * 60_000_000
-    return changed(HEARTBEAT, **{"since": since, "ts": since + 60_000_000, **others})
-
-
-Tape = list[list[bytes | None]]
-TAPES: dict[RecordKind, Tape] = {
-    TRADES: [
-        [trade(0), trade(1), trade(9), trade(2, symbol="IBM"), beat(0), changed(HALT), b"{", trade(3, size=0)],
-        [trade(0), trade(1, price=7), amendment("cancel", 1), trade(0, 1), beat(1), beat(5), beat(0, 1, symbol="IBM")],
-        [
-            amendment("cancel", 1),
-            trade(10),
-            changed(RESUME),
-            amendment("correction", 0, price=90, size=5),
-            None,
-            beat(0),
-        ],
-        [trade(11), trade(1, 1), trade(1, 1), trade(0, 1, size=3), beat(1, 1), changed(HALT, symbol="IBM", ts=5)],
-    ],
-    QUOTES: [
-        [quote(0), quote(1), quote(0), quote(1, bid=1), b"[]"],
-        [quote(2), quote(0, 1), quote(2), quote(3, bid=-1), quote(5, symbol="IBM")],
-    ],
-    VENDOR_BARS: [
-        [vendor_bar(0), vendor_bar(1), vendor_bar(0), vendor_bar(0, close=12)],
-        [vendor_bar(0), vendor_bar(0), vendor_bar(1, interval="9d"), vendor_bar(1, interval="1h")],
-    ],
-}
-NEW: dict[RecordKind, list[bytes | None]] = {
-    TRADES: [trade(0, price=1), trade(12), amendment("cancel", 9), beat(6), b"!"],
-    QUOTES: [quote(1, bid=3), quote(4)],
-    VENDOR_BARS: [vendor_bar(1, close=12)],
-}
 AFTERWARDS = {kind: [*(value for values in tape for value in values), *NEW[kind]] for kind, tape in TAPES.items()}
 """Everything again, and something new: whoever has forgotten or dreamt of a record shows it."""
 
@@ -115,6 +73,7 @@ def broken_laws(deep: DeepPlatform) -> list[tuple[int, list[Any]]]:
     """Return the laws that verify finds broken, with the rows."""
     found, published = deep.postgres, FakePublished()
     published.bar_rows, published.vendor_rows = list(found.bars.values()), list(found.vendor.values())
+    published.action_rows = list(found.actions.values())
     published.quote_rows = list(found.latest.values())
     spans = [(*key, *span) for key, spans in found.covered.items() for span in spans]
     published.coverage_rows, published.halt_rows = spans, list(found.changes)  # type: ignore[assignment, arg-type]
@@ -152,6 +111,7 @@ LAKE = {
     tables.FEED_STATUS: "reason",
     tables.QUOTES: "exchange",
     tables.VENDOR_BARS: "volume",
+    tables.CORPORATE_ACTIONS: "action",
     tables.BAR_REVISIONS: "volume",
 }
 
@@ -198,6 +158,8 @@ def damage_published(deep: DeepPlatform, name: str) -> None:
             lose_and_forge(found.bars, lambda row: {**row, "close": Decimal(1), "revision": 99})
         case "lake.vendor_bars":
             lose_and_forge(found.vendor, lambda row: {**row, "revision": row["revision"] + 1})
+        case "lake.corporate_actions":
+            lose_and_forge(found.actions, lambda row: {**row, "cash": Decimal(3)})
         case "lake.feed_coverage":
             lose_and_forge(found.covered, lambda spans: [(start, end + later) for start, end in spans])
         case "lake.latest_quotes":
@@ -208,7 +170,10 @@ def damage_published(deep: DeepPlatform, name: str) -> None:
             found.changes |= {(*second[:4], "another"), (*second[:2], second[2] + later, *second[3:])}
 
 
-PUBLISHED = ["lake.bars_1m", "lake.vendor_bars", "lake.feed_coverage", "lake.trading_halts", "lake.latest_quotes"]
+PUBLISHED = [
+    *("lake.bars_1m", "lake.vendor_bars", "lake.corporate_actions"),
+    *("lake.feed_coverage", "lake.trading_halts", "lake.latest_quotes"),
+]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

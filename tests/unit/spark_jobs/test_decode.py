@@ -7,16 +7,20 @@ from datetime import timedelta
 import pytest
 
 from market.settings import CHECKOUT
-from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import AMENDMENTS, CORPORATE_ACTIONS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from tests.unit.spark_jobs.messages import (
     BAR,
+    DIVIDEND,
     HALT,
     HEARTBEAT,
     INGESTED,
     OPEN,
     QUOTE,
     RESUME,
+    SPLIT,
+    SYMBOL_CHANGE,
     TRADE,
+    WITHDRAWAL,
     Fields,
     changed,
     decoded,
@@ -68,6 +72,7 @@ BAD_PRICES: tuple[object, ...] = (
     *("999999999999.9999991", "1000000000000", None, ...),
 )
 NOT_PRICES = (b"true", b"[]", b"{}", b'""', b'"x"', b'" 1"', b'"0x10"', b'"1\\n"')
+RATIO = ("new_shares", "old_shares")
 NOT_NUMBERS = (b'"1,5"', b'",5"', b'"1,000.5"', b'"+1"', b'".5"', b'"1."', b'"01"', '"\u0661"'.encode(), b'"1\\u002c5"')
 FAR_EXPONENTS = (b"1e999999999", b"1e-999999999", b"1e9999999999999999999", b"1e-9999999999999999999")
 NESTED = b'{"a":' * 499 + b"1" + b"}" * 499
@@ -172,6 +177,21 @@ def bad_bars() -> list[tuple[bytes | None, set[str]]]:
     ]
 
 
+def bad_actions() -> list[tuple[bytes | None, set[str]]]:
+    no_dates = ("2013-10-7", "20131007", "2013-02-30", "2013-10-07 ", "", 20131007, None, ..., True)
+    return [
+        *one_by_one(SPLIT, "kind", "unknown_kind", ("bar", "spinoff")),
+        *one_by_one(SPLIT, "effective_date", "bad_effective_date", no_dates),
+        *one_by_one(SPLIT, "effective_date", "outside_session", ("2013-10-12", "1989-12-29", "2199-01-03")),
+        *((with_token(SPLIT, name, token), {f"bad_{name}"}) for name in RATIO for token in (*NOT_PRICES, *NOT_NUMBERS)),
+        *((with_token(DIVIDEND, "cash", token), {"bad_cash"}) for token in (*NOT_PRICES, *NOT_NUMBERS)),
+        *one_by_one(SYMBOL_CHANGE, "new_symbol", "bad_new_symbol", ("SPY", "spy", "", None, ..., 7, "A" * 16)),
+        *one_by_one(WITHDRAWAL, "action", "bad_action", ("withdrawal", "spinoff", "", None, ..., 7)),
+        *one_by_one(DIVIDEND, "new_shares", "wrong_type", ("x", True, [])),
+        *one_by_one(DIVIDEND, "new_symbol", "wrong_type", (True, [])),
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
@@ -179,8 +199,9 @@ def bad_bars() -> list[tuple[bytes | None, set[str]]]:
         (TRADES, GOOD, bad_statuses()),
         (QUOTES, changed(QUOTE), bad_quotes()),
         (VENDOR_BARS, changed(BAR), bad_bars()),
+        (CORPORATE_ACTIONS, changed(SPLIT), bad_actions()),
     ],
-    ids=["trades", "statuses", "quotes", "bars"],
+    ids=["trades", "statuses", "quotes", "bars", "actions"],
 )
 def test_each_bad_message_has_one_reason_and_its_neighbours_are_unharmed(
     kind: RecordKind, good: bytes, bad: list[tuple[bytes | None, set[str]]]
@@ -199,7 +220,7 @@ def test_each_bad_message_has_one_reason_and_its_neighbours_are_unharmed(
 
 
 def reasons_in_order(kind: RecordKind) -> list[str]:
-    conflict = [] if kind in (VENDOR_BARS, AMENDMENTS, STATUSES) else [f"conflicting_{kind.identity.key[-1]}"]
+    conflict = [] if kind.restated or kind in (AMENDMENTS, STATUSES) else [f"conflicting_{kind.identity.key[-1]}"]
     return [*(rule.reason for rule in kind.every_rule), *conflict]
 
 
@@ -207,7 +228,7 @@ def test_the_page_for_producers_has_the_reasons_of_the_rules_in_their_order_and_
     table = (CHECKOUT / "docs" / "wire-format.md").read_text().split("## Reasons")[1]
     cells = re.findall(r"^\| (`[^|]+) \| ([a-z, ]+) \|", table, re.MULTILINE)
     seen = set()
-    for kind in (TRADES, AMENDMENTS, STATUSES, QUOTES, VENDOR_BARS):
+    for kind in (TRADES, AMENDMENTS, STATUSES, QUOTES, VENDOR_BARS, CORPORATE_ACTIONS):
         expected = reasons_in_order(kind)
         codes = [code for names, kinds in cells for code in re.findall("`(.+?)`", names) if _is_of(kind, kinds, code)]
         assert codes == expected
@@ -217,18 +238,22 @@ def test_the_page_for_producers_has_the_reasons_of_the_rules_in_their_order_and_
 
 def _is_of(kind: RecordKind, kinds: str, code: str) -> bool:
     other_id = "quote_id" if kind is TRADES else "trade_id"
-    name = {AMENDMENTS: "amendment", STATUSES: "status"}.get(kind, kind.name)
+    name = {AMENDMENTS: "amendment", STATUSES: "status", CORPORATE_ACTIONS: "action"}.get(kind, kind.name)
     return (kinds == "all" or name in kinds.split(", ")) and not code.endswith(other_id)
 
 
 def test_every_reason_of_the_rules_has_a_bad_message() -> None:
     tried = {
         reason
-        for bad in (bad_trades(), bad_statuses(), bad_quotes(), bad_bars())
+        for bad in (bad_trades(), bad_statuses(), bad_quotes(), bad_bars(), bad_actions())
         for _, reasons in bad
         for reason in reasons
     }
-    every = {reason for kind in (TRADES, STATUSES, QUOTES, VENDOR_BARS) for reason in reasons_in_order(kind)}
+    every = {
+        reason
+        for kind in (TRADES, STATUSES, QUOTES, VENDOR_BARS, CORPORATE_ACTIONS)
+        for reason in reasons_in_order(kind)
+    }
     assert every - tried == {"conflicting_trade_id", "conflicting_quote_id"}  # these need other messages
 
 

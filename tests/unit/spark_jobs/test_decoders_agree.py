@@ -11,27 +11,31 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from spark_jobs.transforms.kinds import AMENDMENTS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
+from spark_jobs.transforms.kinds import AMENDMENTS, CORPORATE_ACTIONS, QUOTES, STATUSES, TRADES, VENDOR_BARS, RecordKind
 from spark_jobs.transforms.parse import parse_exactly
 from spark_jobs.transforms.plain import parse_plain
 from tests.unit.spark_jobs.messages import (
     BAR,
     CANCEL,
     CORRECTION,
+    DIVIDEND,
     HALT,
     HEARTBEAT,
     INGESTED,
     OPEN,
     QUOTE,
     RESUME,
+    SPLIT,
+    SYMBOL_CHANGE,
     TRADE,
+    WITHDRAWAL,
     Fields,
     changed,
     decode_all,
     decoded,
     with_token,
 )
-from verify.messages import amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
+from verify.messages import actions_in, amendments_in, quotes_in, statuses_in, trades_in, vendor_bars_in
 
 SEED = 20131007
 DAMAGED = 250
@@ -42,6 +46,7 @@ DECODERS = {
     STATUSES.name: statuses_in,
     QUOTES.name: quotes_in,
     VENDOR_BARS.name: vendor_bars_in,
+    CORPORATE_ACTIONS.name: actions_in,
 }
 ODD = [
     *(
@@ -83,6 +88,16 @@ ODD = [
         b'"%s"' % ("é" * 16).encode(),
     ),
     *(b'"1,5"', b'"+1"', b'".5"', b'"1."', '"\u0661"'.encode(), b'"1.5"', b'"-0"', b'"0e0"', b'"1E+2"'),
+    *(
+        b'"2013-10-08"',
+        b'"2013-10-12"',
+        b'"2013-02-30"',
+        b'"0000-00-00"',
+        b'"20131008"',
+        b'"2013-10-8"',
+        b'"2013-10-08 "',
+    ),
+    *(b'"split"', b'"dividend"', b'"symbol_change"', b'"withdrawal"', b'"IBM"', b'"SPY"', b'"ibm"'),
     *(b"1e999", b"1e99999999999", b"1e-99999999999", b"-1e9999999", b"1380000000000000", b'"a\tb"', b'"a\\qb"'),
 ]
 OF_STATUSES = {"since": 1, "reason": "LUDP"}
@@ -135,10 +150,13 @@ EVERY_KIND = pytest.mark.parametrize(
         *((TRADES, TRADE), (TRADES, {**TRADE, **OF_STATUSES}), (AMENDMENTS, CORRECTION), (AMENDMENTS, CANCEL)),
         *((STATUSES, HEARTBEAT), (STATUSES, HALT), (STATUSES, RESUME), (STATUSES, {**TRADE, **HEARTBEAT})),
         *((QUOTES, QUOTE), (VENDOR_BARS, BAR)),
+        *((CORPORATE_ACTIONS, SPLIT), (CORPORATE_ACTIONS, DIVIDEND), (CORPORATE_ACTIONS, SYMBOL_CHANGE)),
+        *((CORPORATE_ACTIONS, WITHDRAWAL), (CORPORATE_ACTIONS, {**WITHDRAWAL, **SYMBOL_CHANGE, **DIVIDEND, **SPLIT})),
     ],
     ids=[
         *("trades", "trades and more", "corrections", "cancels"),
         *("heartbeats", "halts", "resumes", "heartbeats and more", "quotes", "bars"),
+        *("splits", "dividends", "symbol changes", "withdrawals", "splits and more"),
     ],
 )
 

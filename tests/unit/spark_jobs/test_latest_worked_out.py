@@ -18,7 +18,8 @@ from spark_jobs.schemas import frame_schema
 from spark_jobs.transforms.kinds import QUOTES
 from tests.unit.spark_jobs.deep_platform import DeepPlatform, Row
 from tests.unit.spark_jobs.messages import INGESTED, OPEN, micros
-from tests.unit.spark_jobs.test_damage_and_proof import broken_laws, quote
+from tests.unit.spark_jobs.tapes import quote
+from tests.unit.spark_jobs.test_damage_and_proof import broken_laws
 from tests.unit.spark_jobs.test_recompute import DAY, MONDAY, TUESDAY
 from tests.unit.spark_jobs.test_short_repairs import Watched
 

@@ -23,6 +23,7 @@ def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
         "amendments": 0,
         "quotes": 1,
         "vendor_bars": 2,
+        "corporate_actions": 0,
         "latest_quotes": 1,
         "bars": 2,
         "revisions": 3,

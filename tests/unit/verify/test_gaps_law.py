@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market import tables
-from tests.unit.verify.tiny_lake import FIRST_BATCH, SECOND_BATCH, TRADES_TOPIC, Row, TinyLake, micros, problems
+from tests.unit.verify.fake_published import Row
+from tests.unit.verify.tiny_lake import FIRST_BATCH, SECOND_BATCH, TRADES_TOPIC, TinyLake, micros, problems
 from verify.gaps import halted_spans
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.tables import PG_LATEST_QUOTES, QUOTES
-from tests.unit.verify.tiny_lake import OPEN, Row, TinyLake, problems
+from tests.unit.verify.fake_published import Row
+from tests.unit.verify.tiny_lake import OPEN, TinyLake, problems
 from verify.lake import schema_of
 from verify.quotes import QuoteProof
 from verify.results import Findings

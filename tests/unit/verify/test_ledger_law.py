@@ -32,6 +32,7 @@ def test_a_whole_lake_keeps_the_law(tiny_lake: TinyLake) -> None:
         "feed_status": 0,
         "quotes": 1,
         "vendor_bars": 2,
+        "corporate_actions": 0,
         "duplicates": 1,
         "quarantine": 1,
     }

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from market import tables
-from tests.unit.verify.tiny_lake import FIRST_BATCH, OPEN, SECOND_BATCH, Row, TinyLake, problems
+from tests.unit.verify.fake_published import Row
+from tests.unit.verify.tiny_lake import FIRST_BATCH, OPEN, SECOND_BATCH, TinyLake, problems
 
 INTRADAY, HISTORICAL, REALTIME = "marts.intraday_ohlcv", "marts.historical_ohlcv", "marts.realtime_prices"
 CENT, MINUTE = Decimal("0.01"), timedelta(minutes=1)

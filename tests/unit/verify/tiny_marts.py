@@ -3,7 +3,8 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from tests.unit.verify.tiny_lake import OPEN, SECOND_BATCH, SESSION, Row, TinyLake
+from tests.unit.verify.fake_published import Row
+from tests.unit.verify.tiny_lake import OPEN, SECOND_BATCH, SESSION, TinyLake
 from verify.mart_schemas import MART_SCHEMA, PRICE_SCHEMA
 
 

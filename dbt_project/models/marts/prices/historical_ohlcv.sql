@@ -7,182 +7,131 @@
         indexes=[
             {'columns': ['symbol', 'session_date'], 'unique': true},
             {'columns': ['session_date']},
+            {'columns': ['current_symbol', 'session_date']},
         ],
         pre_hook="{{ begin_building() }}",
-        post_hook=["{{ delete_sessions_without_daily_bar(this) }}", "{{ watch_changes(this) }}"],
+        post_hook=[
+            "{{ delete_days_without_bar(this) }}",
+            "{{ watch_changes(this) }}",
+            "{{ create_function_as_known(this) }}",
+        ],
     )
 }}
 
 with
 
-daily_sessions as (
+days as (
 
-    select
-        symbol,
-        session_date,
-        source,
-        is_vendor_bar,
-        tape_at,
-        open_at,
-        md5(concat_ws('/', fingerprint, {{ logic_version() }}))::uuid as built_from
-    from {{ ref('int_daily_sessions') }}
+    select * from {{ ref('int_daily_bars') }}
 
 ),
 
-changed_sessions as (
+adjustments as materialized (
+
+    select * from {{ ref('int_adjustments') }}
+
+),
+
+digests as (
+
+    -- All that is said of a symbol: days need not be looked up in its spans to see that nothing has changed.
+    select
+        symbol,
+        md5(string_agg(
+            concat_ws('/', from_date, split_factor, total_return_factor, coalesce(current_symbol, '-')),
+            '|' order by from_date
+        )) as digest
+    from adjustments
+    group by symbol
+
+),
+
+adjusted_days as (
 
     select
-        daily_sessions.symbol,
-        daily_sessions.session_date,
-        daily_sessions.source,
-        daily_sessions.is_vendor_bar,
-        daily_sessions.tape_at,
-        daily_sessions.open_at,
-        daily_sessions.built_from
-    from daily_sessions
+        days.symbol,
+        days.interval,
+        days.bar_at,
+        days.open,
+        days.high,
+        days.low,
+        days.close,
+        days.volume,
+        days.vwap,
+        days.trade_count,
+        days.session_date,
+        days.segment,
+        days.is_final,
+        days.revision,
+        days.origin,
+        days.is_vendor_bar,
+        days.revised_at,
+        md5(concat_ws('/', days.built_from, digests.digest, {{ logic_version() }}))::uuid as built_from
+    from days
+    left join digests
+        on days.symbol = digests.symbol
+
+),
+
+changed_days as (
+
+    select
+        adjusted_days.symbol,
+        adjusted_days.interval,
+        adjusted_days.bar_at,
+        adjusted_days.open,
+        adjusted_days.high,
+        adjusted_days.low,
+        adjusted_days.close,
+        adjusted_days.volume,
+        adjusted_days.vwap,
+        adjusted_days.trade_count,
+        adjusted_days.session_date,
+        adjusted_days.segment,
+        adjusted_days.is_final,
+        adjusted_days.revision,
+        adjusted_days.origin,
+        adjusted_days.is_vendor_bar,
+        adjusted_days.revised_at,
+        adjusted_days.built_from
+    from adjusted_days
     {% if is_incremental() %}
         left join {{ this }} as built
-            on daily_sessions.symbol = built.symbol
-            and daily_sessions.session_date = built.session_date
-        where built.built_from is distinct from daily_sessions.built_from
+            on adjusted_days.symbol = built.symbol
+            and adjusted_days.session_date = built.session_date
+        where built.built_from is distinct from adjusted_days.built_from
     {% endif %}
-
-),
-
-vendor_bars as (
-
-    select * from {{ ref('int_vendor_daily_bars') }}
-
-),
-
-minutes as (
-
-    select * from {{ ref('int_bars_1m_buckets') }}
-
-),
-
-bars_of_vendors as (
-
-    select
-        changed_sessions.symbol,
-        changed_sessions.session_date,
-        changed_sessions.open_at as bar_at,
-        vendor_bars.open,
-        vendor_bars.high,
-        vendor_bars.low,
-        vendor_bars.close,
-        vendor_bars.volume,
-        null::numeric(18, 6) as vwap,
-        null::bigint as trade_count,
-        vendor_bars.revision::bigint as revision,
-        vendor_bars.ingested_at as revised_at,
-        true as is_final,
-        changed_sessions.source as origin,
-        changed_sessions.is_vendor_bar,
-        changed_sessions.built_from
-    from changed_sessions
-    inner join vendor_bars
-        on changed_sessions.symbol = vendor_bars.symbol
-        and changed_sessions.session_date = vendor_bars.session_date
-    where changed_sessions.is_vendor_bar
-
-),
-
-bars_of_minutes as (
-
-    -- A session without a regular minute gives a row without volume: it replaces what was built, and then is deleted.
-    select
-        changed_sessions.symbol,
-        changed_sessions.session_date,
-        changed_sessions.open_at as bar_at,
-        {{ longer_bar('minutes') }},
-        coalesce(bool_or(changed_sessions.tape_at >= minutes.segment_ends_at), false) as is_final,
-        changed_sessions.source as origin,
-        changed_sessions.is_vendor_bar,
-        changed_sessions.built_from
-    from changed_sessions
-    left join minutes
-        on changed_sessions.source = minutes.source
-        and changed_sessions.symbol = minutes.symbol
-        and changed_sessions.session_date = minutes.session_date
-        and minutes.interval = '1d'
-    where not changed_sessions.is_vendor_bar
-    group by
-        changed_sessions.symbol,
-        changed_sessions.session_date,
-        changed_sessions.open_at,
-        changed_sessions.source,
-        changed_sessions.is_vendor_bar,
-        changed_sessions.built_from
-
-),
-
-bars as (
-
-    select
-        symbol,
-        session_date,
-        bar_at,
-        open,
-        high,
-        low,
-        close,
-        volume,
-        vwap,
-        trade_count,
-        revision,
-        revised_at,
-        is_final,
-        origin,
-        is_vendor_bar,
-        built_from
-    from bars_of_vendors
-
-    union all
-
-    select
-        symbol,
-        session_date,
-        bar_at,
-        open,
-        high,
-        low,
-        close,
-        volume,
-        {{ vwap('notional', 'volume') }} as vwap,
-        trade_count,
-        revision,
-        revised_at,
-        is_final,
-        origin,
-        is_vendor_bar,
-        built_from
-    from bars_of_minutes
 
 ),
 
 final as (
 
     select
-        symbol,
-        '1d' as interval,
-        bar_at,
-        open,
-        high,
-        low,
-        close,
-        volume,
-        vwap,
-        trade_count,
-        session_date,
-        'regular' as segment,
-        is_final,
-        revision,
-        origin,
-        is_vendor_bar,
-        revised_at,
-        built_from
-    from bars
+        changed_days.symbol,
+        changed_days.interval,
+        changed_days.bar_at,
+        changed_days.open,
+        changed_days.high,
+        changed_days.low,
+        changed_days.close,
+        changed_days.volume,
+        changed_days.vwap,
+        changed_days.trade_count,
+        changed_days.session_date,
+        changed_days.segment,
+        changed_days.is_final,
+        changed_days.revision,
+        changed_days.origin,
+        changed_days.is_vendor_bar,
+        changed_days.revised_at,
+        changed_days.built_from,
+        {{ adjusted_bar('changed_days', 'spans') }}
+    from changed_days
+    left join adjustments as spans
+        on changed_days.symbol = spans.symbol
+        and changed_days.session_date >= spans.from_date
+        and changed_days.session_date < spans.until_date
+    {{ join_factors('spans') }}
 
 )
 

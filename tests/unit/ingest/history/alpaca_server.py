@@ -1,4 +1,4 @@
-"""A server on this machine that speaks as Alpaca's market data service does: bars page by page, and everything that goes wrong.
+"""A server on this machine that speaks as Alpaca's market data service does: pages of bars and trades, and all that goes wrong.
 
 Nothing in here comes from the code under test. See https://docs.alpaca.markets/reference/stockbars.
 """
@@ -43,6 +43,8 @@ class AlpacaServer:
     ----------
     bars
         By symbol and time frame ("1Day", "1Min", …).
+    trades
+        By symbol, as the vendor writes them.
     invalid
         What is no symbol: the whole request is refused then, for the first of them.
     page_bars
@@ -57,6 +59,7 @@ class AlpacaServer:
 
     def __init__(self) -> None:
         self.bars: dict[tuple[str, str], Sequence[RawBar]] = {}
+        self.trades: dict[str, Sequence[RawBar]] = {}
         self.invalid: list[str] = []
         self.invalid_status = 400
         self.invalid_words = "invalid symbol: {}"
@@ -119,7 +122,8 @@ class Handler(BaseHTTPRequestHandler):
         service = self.service
         if (self.headers["APCA-API-KEY-ID"], self.headers["APCA-API-SECRET-KEY"]) != (KEY_ID, SECRET_KEY):
             return self.refuse(403, "forbidden.")
-        if path != "/v2/stocks/bars":
+        kind = path.removeprefix("/v2/stocks/")
+        if kind not in {"bars", "trades"}:
             return self.refuse(404, "endpoint not found.")
         symbols = query["symbols"].split(",")
         for symbol in symbols:
@@ -128,21 +132,25 @@ class Handler(BaseHTTPRequestHandler):
         start, end = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
         if query["feed"] == "sip" and end > service.now - timedelta(minutes=15):
             return self.refuse(403, "subscription does not permit querying recent SIP data")
+        rows = {
+            s: service.trades.get(s, ()) if kind == "trades" else service.bars.get((s, query["timeframe"]), ())
+            for s in symbols
+        }
         found = [
-            (f"{symbol}|{query['timeframe']}|{bar['t']}", symbol, bar)
+            (f"{symbol}|{bar['t']}|{bar.get('i')}", symbol, bar)
             for symbol in sorted(symbols)
-            for bar in service.bars.get((symbol, query["timeframe"]), ())
+            for bar in rows[symbol]
             if start <= datetime.fromisoformat(str(bar["t"])) <= end
         ]
         if "page_token" in query:
             last = base64.b64decode(query["page_token"]).decode()
             found = found[[place for place, _, _ in found].index(last) + 1 :]
         page = found[: min(service.page_bars, int(query["limit"]))]
-        bars: dict[str, list[RawBar]] = {}
+        answered: dict[str, list[RawBar]] = {}
         for _, symbol, bar in page:
-            bars.setdefault(symbol, []).append(bar)
+            answered.setdefault(symbol, []).append(bar)
         token = base64.b64encode(page[-1][0].encode()).decode() if len(page) < len(found) else None
-        return self.send(200, json.dumps({"bars": bars, "next_page_token": token}).encode())
+        return self.send(200, json.dumps({kind: answered, "next_page_token": token}).encode())
 
 
 def refusal(status: int, message: str = "no", headers: Mapping[str, str] | None = None) -> Reply:

@@ -229,6 +229,6 @@ def test_half_a_page_is_never_taken_for_a_page(
     alpaca: AlpacaServer, alpaca_history: AlpacaHistory, pace: Paces, text: str
 ) -> None:
     alpaca.replies.append(body(text))
-    with pytest.raises(SourceBusyError, match="not a page of bars") as caught:
+    with pytest.raises(SourceBusyError, match="not a page") as caught:
         alpaca_history.fetch(ask_for("SPY"), pace)
     assert len(str(caught.value)) < 500

@@ -1,0 +1,270 @@
+"""``./run actions``: fetch corporate actions, look at them, confirm what prices contradict."""
+
+import json
+import sys
+import threading
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from cli.replay import parse_day
+from cli.signals import setting
+from cli.sql import FILE_WIDTH
+
+if TYPE_CHECKING:
+    from ingest.actions.collect import Collected
+    from ingest.actions.source import ActionSource, Key
+    from market.records import CorporateAction
+    from market.settings import Settings
+    from warehouse.actions import JudgedAction, StoredAction
+
+_INCOMPLETE: Final = 1
+_SHOWN: Final = 50
+_USER: Final = "user"
+"""The source of what a person confirmed: models do not doubt it."""
+
+
+class What(StrEnum):
+    """What to do."""
+
+    FETCH = "fetch"
+    LIST = "list"
+    SUSPICIOUS = "suspicious"
+    CONFIRM = "confirm"
+    UNCONFIRM = "unconfirm"
+
+
+def actions(
+    what: Annotated[What, typer.Argument(help="fetch, list, suspicious, confirm or unconfirm.")] = What.LIST,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SYMBOL]…", help="Tickers, for list; SYMBOL KIND DATE, for confirm and unconfirm."),
+    ] = None,
+    *,
+    feed: Annotated[str, typer.Option(help="For fetch: the source, alpaca, csv, lean or yahoo.")] = "",
+    symbols: Annotated[
+        str, typer.Option(help="For fetch: comma-separated tickers; the watchlist, or all of a file, if not given.")
+    ] = "",
+    start: Annotated[str | None, typer.Option(help="For fetch: first effective date, as 2013-10-07.")] = None,
+    end: Annotated[str | None, typer.Option(help="For fetch: last effective date.")] = None,
+    path: Annotated[Path | None, typer.Option(help="For fetch: file or folder, for csv and lean.")] = None,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="For fetch: take back what the source lists no more.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="For fetch: show only what would be published.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object an action, a line each.")] = False,
+) -> None:
+    """Fetch splits, dividends and changes of symbol; list them with what becomes of each; confirm suspicious ones.
+
+    What the lake has already is not published again. Exits 1 if something of a symbol could not be had; the others are done.
+    """
+    from infra.local.home import connected_settings
+    from market.settings import load_settings
+
+    settings = connected_settings(load_settings())
+    settings.require_database()
+    match what:
+        case What.FETCH:
+            days = parse_day(start, "--start"), parse_day(end, "--end")
+            _fetch(settings, feed, symbols, days, path, withdraw=withdraw, dry_run=dry_run, json_output=json_output)
+        case What.LIST | What.SUSPICIOUS:
+            status = "suspicious" if what is What.SUSPICIOUS else None
+            _list(settings, arguments or [], status, json_output=json_output)
+        case What.CONFIRM | What.UNCONFIRM:
+            _confirm(settings, arguments or [], is_taken_back=what is What.UNCONFIRM)
+
+
+def _fetch(
+    settings: "Settings",
+    feed: str,
+    symbols: str,
+    days: tuple[date | None, date | None],
+    path: Path | None,
+    *,
+    withdraw: bool,
+    dry_run: bool,
+    json_output: bool,
+) -> None:
+    from ingest.actions.collect import collect, publish
+    from ingest.actions.missing import withdrawal_of
+    from ingest.actions.source import Range
+    from ingest.actions.sources import ACTION_SOURCE_NAMES, get_action_source
+    from ingest.history.fetch import Pace, StoppedError
+    from market.errors import UsageError
+    from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, all_sessions
+
+    if not feed:
+        msg = f"fetch needs a source: --feed {', --feed '.join(ACTION_SOURCE_NAMES)}."
+        raise UsageError(msg)
+    source = get_action_source(feed, settings, path)
+    source.check()
+    today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
+    within = Range(days[0] or FIRST_SESSION, days[1] or all_sessions()[-1].session_date)
+    if within.last < within.first:
+        msg = f"The end {within.last} lies before the start {within.first}. Swap them."
+        raise UsageError(msg)
+    wanted = _symbols(settings, source, symbols)
+    stored = stored_of(settings, source.name)
+    stop = threading.Event()
+    with setting(stop, second_ends=True) as stopped_by:
+        pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+        try:
+            found = collect(source, wanted, within, stored, today=today, pace=pace, stop=stop)
+        except StoppedError:
+            typer.echo("Stopped; nothing was published.", err=True)
+            raise typer.Exit(128 + stopped_by[0]) from None
+        finally:
+            pace.close()
+    taken_back = [withdrawal_of(action, today) for action in found.missing.not_listed] if withdraw else []
+    if not dry_run:
+        publish(settings, [*found.missing.actions, *taken_back])
+    _show(found, [*found.missing.actions, *taken_back], withdraw=withdraw, dry_run=dry_run, json_output=json_output)
+    if found.problems or found.unknown:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _symbols(settings: "Settings", source: "ActionSource", symbols: str) -> tuple[str, ...]:
+    from market.errors import UsageError
+    from market.instruments import parse_symbols
+    from warehouse.watchlist import watched
+
+    if symbols:
+        return parse_symbols(symbols)
+    found = source.symbols()
+    chosen = tuple(watched(settings)) if found is None else found
+    if not chosen:
+        msg = "There is nothing to ask for: name symbols, for example --symbols spy,ibm, or put some on the watchlist."
+        raise UsageError(msg)
+    return chosen
+
+
+def stored_of(settings: "Settings", source: str) -> "dict[Key, CorporateAction]":
+    """Return the newest version of each action that the lake has of a source."""
+    from warehouse.actions import newest_versions
+
+    return {
+        (row.symbol, row.action, row.effective_date): _record(source, row) for row in newest_versions(settings, source)
+    }
+
+
+def _record(source: str, row: "StoredAction | JudgedAction", *, is_withdrawn: bool = False) -> "CorporateAction":
+    from decimal import Decimal
+
+    from market.records import Dividend, Split, SymbolChange, Withdrawal
+
+    ts = int(row.known_at.timestamp()) * 1_000_000 + row.known_at.microsecond
+    base = (source, row.symbol, ts, row.effective_date.isoformat())
+    if is_withdrawn or getattr(row, "is_withdrawn", False):
+        return Withdrawal(*base, row.action)
+    if row.action == "split":
+        return Split(*base, row.new_shares or Decimal(0), row.old_shares or Decimal(0))
+    if row.action == "dividend":
+        return Dividend(*base, row.cash or Decimal(0))
+    return SymbolChange(*base, row.new_symbol or "")
+
+
+def _list(settings: "Settings", names: list[str], status: str | None, *, json_output: bool) -> None:
+    from market.instruments import parse_symbols
+    from warehouse.actions import judged_actions
+
+    found = judged_actions(settings, parse_symbols(",".join(names)) if names else (), status)
+    if json_output:
+        for row in found:
+            typer.echo(json.dumps({name: _plain(getattr(row, name)) for name in row.__slots__}))
+        return
+    if not found:
+        of_whom = f" of {', '.join(names)}" if names else ""
+        typer.echo(f"There are no {f'{status} ' if status else ''}corporate actions{of_whom}.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("date", "symbol", "what", "status", "source", "known", "why")
+    for row in found:
+        known = f"{row.known_at:%Y-%m-%d}"
+        table.add_row(
+            str(row.effective_date), row.symbol, _says(row), row.status, row.source, known, row.evidence or ""
+        )
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
+
+
+def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> None:
+    """Say as a person what a source says, so that it is applied; or take that back."""
+    from ingest.actions.collect import publish
+    from ingest.actions.missing import withdrawal_of
+    from market.errors import UsageError
+    from market.instruments import parse_symbols
+    from market.records import ACTIONS
+    from market.sessions import EXCHANGE_ZONE
+    from warehouse.actions import judged_actions
+
+    if len(names) != 3 or names[1] not in ACTIONS:  # noqa: PLR2004 - symbol, kind, date
+        msg = "Name the action: ./run actions confirm AAPL split 2014-06-09"
+        raise UsageError(msg)
+    (symbol,), kind, day = parse_symbols(names[0]), names[1], parse_day(names[2], "the date")
+    named = f"{kind} of {symbol} on {day}"
+    if is_taken_back:
+        stored = {key: action for key, action in stored_of(settings, _USER).items() if key == (symbol, kind, day)}
+        if not stored:
+            msg = f"Nobody has confirmed a {named}."
+            raise UsageError(msg)
+        today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
+        publish(settings, [withdrawal_of(action, today) for action in stored.values()])
+        typer.echo(f"The {named} is doubted again from the next build of the marts on.")
+        return
+    known = [
+        row
+        for row in judged_actions(settings, (symbol,))
+        if (row.symbol, row.action, row.effective_date) == (symbol, kind, day)
+    ]
+    if not known:
+        msg = f"There is no {named}. ./run actions list {symbol} shows what there is; --feed csv takes actions of your own."
+        raise UsageError(msg)
+    publish(settings, [_record(_USER, known[0])])
+    typer.echo(f"Confirmed: {_says(known[0])}, {named}. The marts have it from their next build on.")
+
+
+def _says(row: "JudgedAction") -> str:
+    if row.action == "split":
+        return f"split {_plain(row.new_shares)} for {_plain(row.old_shares)}"
+    return f"dividend {_plain(row.cash)}" if row.action == "dividend" else f"becomes {row.new_symbol}"
+
+
+def _plain(value: object) -> str | None:
+    from decimal import Decimal
+
+    if value is None:
+        return None
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+
+
+def _show(
+    found: "Collected",
+    published: "list[CorporateAction]",
+    *,
+    withdraw: bool,
+    dry_run: bool,
+    json_output: bool,
+) -> None:
+    from market.records import encode
+
+    if json_output:
+        for action in published:
+            typer.echo(encode(action).decode())
+    else:
+        for action in published[:_SHOWN]:
+            typer.echo(encode(action).decode())
+        if len(published) > _SHOWN:
+            typer.echo(f"… and {len(published) - _SHOWN:,} more; --json shows all")
+    done = "would be published" if dry_run else "published, all of them in the lake"
+    typer.echo(f"{len(published):,} actions {done}; {found.missing.known:,} were known already.", err=json_output)
+    if found.missing.not_listed and not withdraw:
+        names = ", ".join(f"{action.symbol} {action.effective_date}" for action in found.missing.not_listed[:_SHOWN])
+        typer.echo(f"The source lists no more: {names}. --withdraw takes them back.", err=True)
+    if found.unknown:
+        typer.echo(f"The source does not know: {', '.join(sorted(found.unknown))}", err=True)
+    for problem in found.problems:
+        typer.echo(f"{problem.symbol}: {problem.code}: {problem.detail}", err=True)

@@ -1,0 +1,158 @@
+{#-
+  The actions beside the prices around their effective date, with what becomes of them (`status`) and why (`evidence`).
+
+  A split is suspicious if prices do not show it: with d = |ln(price_after / price_before / announced ratio)|, the move that the
+  split leaves unexplained, if d > ln 1.5, or if d > ln 1.1 and |ln(price_after / price_before)| < d, which is to say that prices
+  look more like no split at all. A dividend is if it is more than half of the price before. What a person confirmed is not doubted.
+-#}
+{% macro judged_actions(actions, tenures, days) -%}
+    with
+
+    reached as (
+
+        select max(session_date) as session_date
+        from {{ days }}
+
+    ),
+
+    placed as (
+
+        select
+            actions.*,
+            price_before.session_date as session_before,
+            price_before.close as price_before,
+            price_after.session_date as session_after,
+            coalesce(price_after.open, price_after.close) as price_after
+        from {{ actions }} as actions
+        left join {{ tenures }} as tenures
+            on actions.symbol = tenures.symbol
+            and actions.effective_date >= tenures.starts_on
+            and actions.effective_date < tenures.ends_on
+        left join lateral (
+            select
+                days.session_date,
+                days.close
+            from {{ days }} as days
+            where actions.action <> 'symbol_change'
+                and days.symbol = actions.symbol
+                and days.session_date < actions.effective_date
+                and days.session_date >= coalesce(tenures.starts_on, '-infinity'::date)
+                and days.close is not null
+            order by days.session_date desc
+            limit 1
+        ) as under_same_symbol on true
+        left join lateral (
+            select
+                days.session_date,
+                days.close
+            from {{ days }} as days
+            where under_same_symbol.session_date is null
+                and actions.action <> 'symbol_change'
+                and days.symbol = tenures.previous_symbol
+                and days.session_date < tenures.starts_on
+                and days.close is not null
+            order by days.session_date desc
+            limit 1
+        ) as under_symbol_before on true
+        cross join lateral (
+            select
+                coalesce(under_same_symbol.session_date, under_symbol_before.session_date) as session_date,
+                coalesce(under_same_symbol.close, under_symbol_before.close) as close
+        ) as price_before
+        left join lateral (
+            select
+                days.session_date,
+                days.open,
+                days.close
+            from {{ days }} as days
+            where actions.action <> 'symbol_change'
+                and days.symbol = actions.symbol
+                and days.session_date >= actions.effective_date
+                and days.session_date < coalesce(tenures.ends_on, 'infinity'::date)
+                and days.close is not null
+            order by days.session_date
+            limit 1
+        ) as price_after on true
+
+    ),
+
+    compared as (
+
+        select
+            placed.*,
+            case placed.action
+                when 'split' then placed.old_shares / placed.new_shares
+                when 'dividend' then 1 - placed.cash / nullif(placed.price_before, 0)
+            end::numeric(38, 18) as announced_ratio,
+            (placed.price_after / nullif(placed.price_before, 0))::numeric(38, 18) as observed_ratio,
+            placed.effective_date <= reached.session_date as is_reached
+        from placed
+        cross join reached
+
+    ),
+
+    doubted as (
+
+        select
+            compared.*,
+            case
+                when compared.source = 'user' or compared.observed_ratio is null then null
+                when compared.action = 'dividend' and compared.cash > compared.price_before / 2
+                    then 'the dividend is more than half of the price before it'
+                when compared.action = 'split' and compared.observed_ratio > 0
+                    and (
+                        move.unexplained > ln(1.5)
+                        or move.unexplained > ln(1.1) and move.unexplained > move.unsplit
+                    )
+                    then 'the price did not move as the split says'
+            end as doubt
+        from compared
+        cross join lateral (
+            select
+                abs(ln(nullif(greatest(compared.observed_ratio, 0), 0) / compared.announced_ratio)) as unexplained,
+                abs(ln(nullif(greatest(compared.observed_ratio, 0), 0))) as unsplit
+            where compared.action = 'split'
+            union all
+            select
+                null::numeric as unexplained,
+                null::numeric as unsplit
+            where compared.action <> 'split'
+        ) as move
+
+    )
+
+    select
+        symbol,
+        action,
+        effective_date,
+        case
+            when not coalesce(is_reached, false) then 'pending'
+            when action = 'symbol_change' then 'applied'
+            when price_after is null then 'pending'
+            when price_before is null then 'nothing_before'
+            when doubt is not null then 'suspicious'
+            when action = 'dividend' and announced_ratio <= 0 then 'suspicious'
+            else 'applied'
+        end as status,
+        coalesce(
+            doubt,
+            case
+                when action = 'dividend' and announced_ratio <= 0 then 'the dividend is not below the price before it'
+            end
+        ) as evidence,
+        source,
+        known_at,
+        known_date,
+        new_shares,
+        old_shares,
+        cash,
+        new_symbol,
+        session_before,
+        price_before::numeric(18, 6) as price_before,
+        session_after,
+        price_after::numeric(18, 6) as price_after,
+        announced_ratio,
+        observed_ratio,
+        ingested_at
+    from doubted
+{%- endmacro %}

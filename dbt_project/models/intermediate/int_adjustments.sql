@@ -1,0 +1,1 @@
+{{ adjustment_spans(ref('int_judged_actions'), ref('int_symbol_tenures')) }}

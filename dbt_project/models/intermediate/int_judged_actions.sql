@@ -1,0 +1,1 @@
+{{ judged_actions(ref('int_known_actions'), ref('int_symbol_tenures'), ref('int_daily_bars')) }}

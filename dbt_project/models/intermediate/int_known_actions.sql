@@ -1,0 +1,1 @@
+{{ actions_known(ref('stg_corporate_actions'), source_rank('source')) }}

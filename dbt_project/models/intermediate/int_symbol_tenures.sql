@@ -1,0 +1,1 @@
+{{ symbol_tenures(ref('int_known_actions'), ref('int_daily_bars')) }}

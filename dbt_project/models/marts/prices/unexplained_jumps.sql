@@ -1,0 +1,85 @@
+{{ config(materialized='view') }}
+
+with
+
+days as (
+
+    select
+        symbol,
+        session_date,
+        lag(session_date) over same_company as session_before,
+        lag(close) over same_company as price_before,
+        coalesce(open, close) as price_after
+    from {{ ref('historical_ohlcv') }}
+    where close is not null
+    window same_company as (
+        -- What trades no more is another company than the one that has its symbol now.
+        partition by coalesce(current_symbol, symbol), current_symbol is null
+        order by session_date, symbol
+    )
+
+),
+
+splits as (
+
+    select
+        symbol,
+        effective_date
+    from {{ ref('int_known_actions') }}
+    where action = 'split'
+
+),
+
+usual_splits as (
+
+    -- Splits of which a day of trading alone is rarely the cause.
+    select
+        new_shares,
+        old_shares,
+        old_shares / new_shares as ratio
+    from (
+        values
+        (2::numeric, 1::numeric), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (10, 1), (15, 1), (20, 1), (50, 1),
+        (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8), (1, 10), (1, 15), (1, 20), (1, 25), (1, 30), (1, 50)
+    ) as listed (new_shares, old_shares)
+
+),
+
+jumps as (
+
+    select
+        symbol,
+        session_date,
+        session_before,
+        price_before,
+        price_after,
+        (price_after / price_before)::numeric(38, 18) as observed_ratio
+    from days
+    where
+        session_before >= session_date - 10
+        and (price_after > 1.8 * price_before or price_before > 1.8 * price_after)
+
+),
+
+final as (
+
+    select
+        jumps.symbol,
+        jumps.session_date,
+        jumps.session_before,
+        jumps.price_before::numeric(18, 6) as price_before,
+        jumps.price_after::numeric(18, 6) as price_after,
+        jumps.observed_ratio,
+        nearest.ratio::numeric(38, 18) as likely_ratio
+    from jumps
+    -- No two of the ratios are so near to each other that one jump could be both.
+    inner join usual_splits as nearest
+        on abs(ln(jumps.observed_ratio / nearest.ratio)) < 0.065
+    left join splits
+        on jumps.symbol = splits.symbol
+        and jumps.session_date = splits.effective_date
+    where splits.symbol is null
+
+)
+
+select * from final

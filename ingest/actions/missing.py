@@ -1,0 +1,134 @@
+"""What the lake lacks of what a source lists: pure, no I/O in here."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from ingest.actions.source import Key, Listed, Range, key_of, kind_of, start_of
+from ingest.history.source import Problem
+from market.records import CorporateAction, Withdrawal
+from market.sessions import find_session
+
+_NOT_STATED: Final = frozenset({"ts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is to be published, and what is not.
+
+    Attributes
+    ----------
+    actions
+        The new actions and the new versions of known ones, in the order of their effective dates.
+    known
+        How many of the listed ones the lake has already.
+    not_listed
+        What the lake has of the source in the range that was asked for, and the source does not list any more.
+    problems
+        What of the listing is not believed.
+    """
+
+    actions: Sequence[CorporateAction]
+    known: int = 0
+    not_listed: Sequence[CorporateAction] = ()
+    problems: Sequence[Problem] = field(default=())
+
+
+def missing_of(
+    listed: Sequence[Listed],
+    stored: Mapping[Key, CorporateAction],
+    *,
+    asked: Collection[str],
+    within: Range,
+    today: date,
+) -> Missing:
+    """Return what the lake lacks.
+
+    A version that says what the stored one says is known already, unless its source states another day on which it became
+    known. Where a source does not state that day, a first version was known on its effective date, or today if that is to come,
+    and a later one since today: nobody could have seen it before.
+
+    Parameters
+    ----------
+    listed
+        What the source lists.
+    stored
+        The newest version of each action that the lake has of the source; a withdrawal stands for an action taken back.
+    asked
+        The symbols that the source was asked for.
+    within
+        The range that it was asked for.
+    today
+        The date in New York.
+    """
+    believed, problems = _believed(listed, within)
+    actions: list[CorporateAction] = []
+    known = 0
+    for key, versions in believed.items():
+        new = _new_versions(versions, stored.get(key), key[2], today)
+        actions += new
+        known += len(versions) - len(new)
+    not_listed = [
+        action
+        for key, action in stored.items()
+        if key[0] in asked and key[2] in within and key not in believed and not isinstance(action, Withdrawal)
+    ]
+    return Missing(
+        actions=sorted(actions, key=lambda action: (action.effective_date, action.symbol, kind_of(action), action.ts)),
+        known=known,
+        not_listed=sorted(not_listed, key=lambda action: (action.effective_date, action.symbol)),
+        problems=problems,
+    )
+
+
+def withdrawal_of(action: CorporateAction, today: date) -> Withdrawal:
+    """Return the statement that a source has taken an action back, as of today."""
+    return Withdrawal(action.source, action.symbol, start_of(today), action.effective_date, kind_of(action))
+
+
+def _new_versions(
+    versions: Sequence[Listed], before: CorporateAction | None, effective: date, today: date
+) -> list[CorporateAction]:
+    """Return what is new of the versions of an action that a source lists, oldest first, beside the newest stored one."""
+    newest = versions[-1]
+    if before is not None and _says(newest.action) == _says(before):
+        is_same = not newest.is_known_stated or newest.action.ts == before.ts
+        return [] if is_same else [newest.action]
+    if newest.is_known_stated:
+        return [item.action for item in versions if before is None or item is newest or item.action.ts > before.ts]
+    known_on = min(effective, today) if before is None else today
+    return [msgspec.structs.replace(newest.action, ts=start_of(known_on))]
+
+
+def _believed(listed: Sequence[Listed], within: Range) -> tuple[dict[Key, list[Listed]], list[Problem]]:
+    """Return the versions of each listed action of the range, oldest first, and why others are left out.
+
+    A source may list several versions of an action if it says when each became known, at different times.
+    """
+    found: dict[Key, list[Listed]] = {}
+    problems: list[Problem] = []
+    for item in listed:
+        key = key_of(item.action)
+        symbol, kind, day = key
+        if day not in within:
+            continue
+        if find_session(day) is None:
+            problems.append(Problem(symbol, "no_session", f"{kind} of {day}: the exchange has no session on that day"))
+        elif item not in found.setdefault(key, []):
+            found[key].append(item)
+    for key, versions in list(found.items()):
+        versions.sort(key=lambda item: item.action.ts)
+        are_dated = all(item.is_known_stated for item in versions)
+        if len(versions) > 1 and not (are_dated and len({item.action.ts for item in versions}) == len(versions)):
+            symbol, kind, day = key
+            problems.append(Problem(symbol, "contradicts_itself", f"there are two different {kind}s of {day}"))
+            del found[key]
+    return found, problems
+
+
+def _says(action: CorporateAction) -> dict[str, object]:
+    said = msgspec.structs.asdict(action)
+    return {"type": type(action).__name__, **{name: value for name, value in said.items() if name not in _NOT_STATED}}

@@ -1,0 +1,223 @@
+"""Alpaca's corporate actions as a source: splits, stock dividends and cash dividends of American shares.
+
+Changes of name are not taken: Alpaca gives a company's bars under its symbol of today, also those of before a change. It does not
+say when an action was announced. See https://docs.alpaca.markets/reference/corporateactions-1.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from alpaca.common.exceptions import APIError
+from alpaca.data.historical.corporate_actions import CorporateActionsClient
+from requests.exceptions import InvalidJSONError, RequestException
+
+from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.feeds.alpaca.client import KEYS, WHERE_KEYS_ARE, Timeouts
+from ingest.feeds.alpaca.history import AlpacaHistory
+from ingest.feeds.alpaca.parse import SOURCE, wait_seconds
+from ingest.history.source import Limit, Problem, SourceBusyError, SourceError
+from market.records import MAX_PRICE, PRICE_DECIMALS, CorporateAction, Dividend, Split
+from market.settings import Settings
+
+_PATH: Final = "/corporate-actions"
+_TYPES: Final = ("forward_split", "reverse_split", "stock_dividend", "cash_dividend")
+_PAGE: Final = 1_000
+_BUSY: Final = frozenset({408, 429})
+_SERVER_ERROR: Final = 500
+_MOST_CHARACTERS: Final = 200
+_ALL: Final = {f"{kind}s": kind for kind in _TYPES}
+"""What the lists of an answer are called."""
+
+
+class _BadActionError(ValueError):
+    """An element of a list is no action; the text says why."""
+
+
+class _Client(CorporateActionsClient):
+    """The vendor's client, but each page is asked for by us, a request ends in time, and is never repeated in here."""
+
+    def __init__(self, key_id: str, secret_key: str, url: str, timeouts: Timeouts) -> None:
+        super().__init__(key_id, secret_key, raw_data=True, url_override=url.rstrip("/"))
+        self._secrets = (key_id, secret_key)
+        self._timeouts = timeouts
+
+    def pages(self, fields: Mapping[str, Any], pace: Callable[[], None]) -> Iterator[Mapping[str, Any]]:
+        """Yield page by page the lists of actions, as they are in the JSON."""
+        asked: dict[str, Any] = {**fields, "limit": _PAGE}
+        seen: set[str] = set()
+        while True:
+            pace()
+            page = self._page(asked)
+            yield page["corporate_actions"]
+            token = page.get("next_page_token")
+            if not token:
+                return
+            if token in seen:
+                msg = "Alpaca names a page as the next one that it has answered already: its pages have no end."
+                raise SourceBusyError(msg)
+            seen.add(token)
+            asked["page_token"] = token
+
+    def _one_request(self, method: str, url: str, opts: dict[str, Any], retry: int) -> Any:  # noqa: ANN401, ARG002 - the library's
+        timeout = (self._timeouts.connect_seconds, self._timeouts.read_seconds)
+        return super()._one_request(method, url, {**opts, "timeout": timeout}, retry=0)
+
+    def _page(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            page: Any = self.get(_PATH, dict(fields))
+        except APIError as error:
+            raise self._failure(error) from None  # its own text is the body, which may repeat what was sent
+        except (InvalidJSONError, RecursionError, ValueError) as error:
+            raise _half_a_page(type(error).__name__) from error
+        except RequestException as error:
+            msg = f"Alpaca did not answer: {self._without_keys(str(error))}"
+            raise SourceBusyError(msg) from error
+        lists = page.get("corporate_actions") if isinstance(page, dict) else None
+        if not isinstance(lists, dict) or not all(isinstance(found, list) for found in lists.values()):
+            raise _half_a_page(self._without_keys(repr(page)))
+        return dict(page)
+
+    def _failure(self, error: APIError) -> SourceBusyError | SourceError:
+        status, said = error.response.status_code, self._without_keys(error.response.text)
+        if status in _BUSY or status >= _SERVER_ERROR:
+            after = wait_seconds(error.response.headers, time.time())
+            return SourceBusyError(f'Alpaca cannot answer now ({status}: "{said}").', after)
+        if status in {401, 403}:
+            return SourceError(
+                f'Alpaca refuses the keys ({status}: "{said}"). See whether {KEYS} are right. {WHERE_KEYS_ARE}'
+            )
+        return SourceError(f'Alpaca refuses this ({status}: "{said}").')
+
+    def _without_keys(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return " ".join(text.split())[:_MOST_CHARACTERS]
+
+
+class AlpacaActions:
+    """Splits and dividends of all American shares.
+
+    Parameters
+    ----------
+    settings
+        Say the keys and the address.
+    timeouts
+        How long a request may take.
+    """
+
+    name = SOURCE
+    limit = Limit(requests=200, seconds=60.0)
+    symbols_per_ask = 50
+
+    def __init__(self, settings: Settings, timeouts: Timeouts | None = None) -> None:
+        self._settings = settings
+        self._timeouts = timeouts or Timeouts()
+
+    def check(self) -> None:
+        """Look whether both keys are set.
+
+        Raises
+        ------
+        SourceError
+            If one is not set, or holds what no key can.
+        """
+        AlpacaHistory(self._settings).check()
+
+    def symbols(self) -> tuple[str, ...] | None:
+        """Return ``None``: it has all."""
+        return None
+
+    def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
+        """Ask page by page. What Alpaca does not know it has no actions of, and does not say so."""
+        self.check()
+        key_id, secret = self._settings.alpaca_key_id, self._settings.alpaca_secret_key
+        client = _Client(
+            key_id.get_secret_value() if key_id else "",
+            secret.get_secret_value() if secret else "",
+            self._settings.alpaca_url,
+            self._timeouts,
+        )
+        fields = {
+            "symbols": ",".join(symbols),
+            "types": ",".join(_TYPES),
+            "start": within.first.isoformat(),
+            "end": within.last.isoformat(),
+        }
+        listed: list[Listed] = []
+        problems: list[Problem] = []
+        for lists in client.pages(fields, pace):
+            found, wrong = parse_actions(lists)
+            listed += found
+            problems += wrong
+        wanted = set(symbols)
+        return Listing(
+            summed([item for item in listed if item.action.symbol in wanted]),
+            [problem for problem in problems if problem.symbol in wanted],
+        )
+
+
+def parse_actions(lists: Mapping[str, Sequence[object]]) -> tuple[list[Listed], list[Problem]]:
+    """Return the actions of a page, and what is wrong with those that are none."""
+    listed: list[Listed] = []
+    problems: list[Problem] = []
+    for name, kind in _ALL.items():
+        for raw in lists.get(name) or ():
+            symbol = str(raw.get("symbol", "")) if isinstance(raw, Mapping) else ""
+            try:
+                listed.append(Listed(_action(raw, kind)))
+            except _BadActionError as error:
+                problems.append(Problem(symbol, "bad_action", f"{kind}: {error}"))
+    return listed, problems
+
+
+def summed(listed: Sequence[Listed]) -> list[Listed]:
+    """Return the actions with all cash of a symbol and a day as one dividend: regular and special ones come apart."""
+    cash: dict[tuple[str, str], Dividend] = {}
+    others: list[Listed] = []
+    for item in listed:
+        action = item.action
+        if not isinstance(action, Dividend):
+            others.append(item)
+            continue
+        key = (action.symbol, action.effective_date)
+        before = cash[key].cash if key in cash else Decimal(0)
+        cash[key] = Dividend(action.source, action.symbol, action.ts, action.effective_date, before + action.cash)
+    return [*others, *map(Listed, cash.values())]
+
+
+def _action(raw: object, kind: str) -> CorporateAction:
+    if not isinstance(raw, Mapping):
+        raise _BadActionError(f"{raw!r}"[:_MOST_CHARACTERS])
+    try:
+        day = date.fromisoformat(str(raw["ex_date"]))
+        symbol = str(raw["symbol"])
+        base = (SOURCE, symbol, start_of(day), day.isoformat())
+        match kind:
+            case "cash_dividend":
+                return Dividend(*base, _positive(raw, "rate"))
+            case "stock_dividend":  # so many new shares for each
+                return Split(*base, 1 + _positive(raw, "rate"), Decimal(1))
+            case _:
+                return Split(*base, _positive(raw, "new_rate"), _positive(raw, "old_rate"))
+    except (KeyError, ValueError) as error:
+        raise _BadActionError(f"{error} in {dict(raw)!r}"[:_MOST_CHARACTERS]) from error
+
+
+def _positive(raw: Mapping[str, object], name: str) -> Decimal:
+    """Return a number by its shortest decimal form: that is what the vendor wrote."""
+    value = raw[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {value!r}")  # noqa: TRY004, EM102
+    number = round(Decimal(repr(value)), PRICE_DECIMALS) if value == value and abs(value) < MAX_PRICE else Decimal(0)  # noqa: PLR0124
+    if number <= 0:
+        raise ValueError(f"{name} is {value!r}")  # noqa: EM102
+    return number
+
+
+def _half_a_page(what: str) -> SourceBusyError:
+    return SourceBusyError(
+        f"Alpaca's answer is not a page of actions ({what}). If it stays so, see whether TAPEHOUSE_ALPACA_URL is right."
+    )

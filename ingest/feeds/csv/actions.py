@@ -1,0 +1,168 @@
+"""Corporate actions in CSV files of one's own.
+
+The header is ``symbol,kind,effective_date`` and, of ``known_date,new_shares,old_shares,cash,new_symbol,action``, what the kinds
+in the file need; dates are written as 2014-06-09. A kind is ``split``, ``dividend``, ``symbol_change`` or ``withdrawal``.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final
+
+from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.history.source import Limit, Problem, SourceError
+from market.errors import UsageError
+from market.instruments import parse_symbols
+from market.records import (
+    ACTIONS,
+    MAX_PRICE,
+    PRICE_DECIMALS,
+    CorporateAction,
+    Dividend,
+    Split,
+    SymbolChange,
+    Withdrawal,
+)
+
+REQUIRED: Final = ("symbol", "kind", "effective_date")
+OPTIONAL: Final = ("known_date", "new_shares", "old_shares", "cash", "new_symbol", "action")
+
+
+class _BadRowError(ValueError):
+    """A row is no action; the text says why."""
+
+
+class CsvActions:
+    """The corporate actions of a CSV file, or of all in a folder.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    """
+
+    name = "csv"
+    limit: Limit | None = None
+    symbols_per_ask = 1_000_000
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> None:
+        """Look whether there is a file, and whether each has the header.
+
+        Raises
+        ------
+        SourceError
+            If not.
+        """
+        if not self._files():
+            msg = f"{self._path} is no CSV file, nor a folder with some. Give another --path."
+            raise SourceError(msg)
+        for path in self._files():
+            for _ in self._rows(path):
+                break
+
+    def symbols(self) -> tuple[str, ...] | None:
+        """Return the symbols of all rows that name one."""
+        found = {row["symbol"].strip().upper() for path in self._files() for _, row in self._rows(path)}
+        return tuple(sorted(symbol for symbol in found if symbol))
+
+    def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
+        """Read all files; a row that is no action is a problem of its symbol."""
+        pace()
+        wanted = set(symbols)
+        listed: list[Listed] = []
+        problems: list[Problem] = []
+        met: set[str] = set()
+        for path in self._files():
+            for number, row in self._rows(path):
+                symbol = row["symbol"].strip().upper()
+                if symbol not in wanted:
+                    continue
+                met.add(symbol)
+                try:
+                    item = parse_action(row, self.name)
+                except _BadRowError as error:
+                    problems.append(Problem(symbol, "bad_action", f"{path.name} line {number}: {error}"))
+                    continue
+                if date.fromisoformat(item.action.effective_date) in within:
+                    listed.append(item)
+        return Listing(listed, problems, frozenset(wanted - met))
+
+    def _files(self) -> list[Path]:
+        return sorted(self._path.glob("*.csv")) if self._path.is_dir() else [self._path] if self._path.is_file() else []
+
+    def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, restval="")
+                names = [name.strip() for name in reader.fieldnames or ()]
+                reader.fieldnames = names
+                missing = [name for name in REQUIRED if name not in names]
+                unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
+                if missing or unknown:
+                    lacks = (
+                        f"lacks {', '.join(missing)}" if missing else f"has {', '.join(unknown)}, which is not known"
+                    )
+                    msg = f"The header of {path} {lacks}. It is {','.join((*REQUIRED, *OPTIONAL))}; the first three are needed."
+                    raise SourceError(msg)
+                for row in reader:
+                    yield reader.line_num, {name: (value or "").strip() for name, value in row.items() if name}
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            msg = f"{path} cannot be read: {error}."
+            raise SourceError(msg) from error
+
+
+def parse_action(row: Mapping[str, str], source: str) -> Listed:
+    """Return the action of a row."""
+    symbol, kind = _symbol(row["symbol"]), row["kind"].lower()
+    effective = _date(row["effective_date"], "effective_date")
+    known = _date(row["known_date"], "known_date") if row.get("known_date") else None
+    base = (source, symbol, start_of(known or effective), effective.isoformat())
+    action: CorporateAction
+    match kind:
+        case "split":
+            action = Split(*base, _positive(row, "new_shares"), _positive(row, "old_shares"))
+        case "dividend":
+            action = Dividend(*base, _positive(row, "cash"))
+        case "symbol_change":
+            new_symbol = _symbol(row.get("new_symbol", ""))
+            if new_symbol == symbol:
+                raise _BadRowError(f"new_symbol is {new_symbol}, as before")  # noqa: EM102
+            action = SymbolChange(*base, new_symbol)
+        case "withdrawal":
+            if row.get("action") not in ACTIONS:
+                raise _BadRowError(f"action is {row.get('action', '')!r}, not one of {', '.join(ACTIONS)}")  # noqa: EM102
+            action = Withdrawal(*base, row["action"])
+        case _:
+            raise _BadRowError(f"kind is {kind!r}, not one of {', '.join(ACTIONS)}, withdrawal")  # noqa: EM102
+    return Listed(action, is_known_stated=known is not None)
+
+
+def _symbol(text: str) -> str:
+    try:
+        (symbol,) = parse_symbols(text)
+    except (UsageError, ValueError) as error:
+        raise _BadRowError(f"{text!r} is no ticker") from error  # noqa: EM102
+    return symbol
+
+
+def _date(text: str, name: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise _BadRowError(f"{name} is {text!r}, not a date such as 2014-06-09") from error  # noqa: EM102
+
+
+def _positive(row: Mapping[str, str], name: str) -> Decimal:
+    text = row.get(name, "")
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise _BadRowError(f"{name} is {text!r}, not a number") from error  # noqa: EM102
+    if not value.is_finite() or not 0 < value < MAX_PRICE or value != round(value, PRICE_DECIMALS):
+        raise _BadRowError(f"{name} is {text}: it has to be above 0, with {PRICE_DECIMALS} decimals at most")  # noqa: EM102
+    return value

@@ -1,0 +1,125 @@
+"""The dividends and splits of Yahoo's chart API as a source of corporate actions.
+
+The API's dividends are adjusted for every split until today, as its prices are; ours are as paid, so the splits since are
+undone. It says nothing of announcements and of changes of symbol.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.feeds.yahoo.client import TIMEOUT_SECONDS, ChartClient
+from ingest.feeds.yahoo.parse import (
+    DividendEvent,
+    NothingThereError,
+    RefusedError,
+    Result,
+    Split,
+    UnknownSymbolError,
+    day_of,
+    factor_after,
+    splits_of,
+    ticker_of,
+)
+from ingest.history.source import Limit, Problem
+from market.records import DAILY, MAX_PRICE, PRICE_DECIMALS, Dividend
+from market.records import Split as SplitRecord
+from market.sessions import EXCHANGE_ZONE
+from market.settings import Settings
+
+_DECIMALS: Final = PRICE_DECIMALS
+
+
+class YahooActions:
+    """Splits and dividends of Yahoo Finance, one request a symbol.
+
+    Parameters
+    ----------
+    settings
+        Says where the API is.
+    now
+        The clock: splits are asked for until then.
+    timeout_seconds
+        How long an answer may take.
+    """
+
+    name = "yahoo"
+    limit = Limit(60, 60.0)
+    symbols_per_ask = 1
+
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._client = ChartClient(settings.yahoo_url, timeout_seconds)
+        self._now = now
+
+    def check(self) -> None:
+        """Return at once: there is nothing that could be missing."""
+
+    def symbols(self) -> tuple[str, ...] | None:
+        """Return ``None``: it has all."""
+        return None
+
+    def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
+        """Ask for each symbol, from the first day until now: what comes after a dividend decides what it was."""
+        listed: list[Listed] = []
+        problems: list[Problem] = []
+        unknown: set[str] = set()
+        for symbol in symbols:
+            start = datetime.combine(within.first, time(), EXCHANGE_ZONE)
+            try:
+                result = self._client.ask(ticker_of(symbol), DAILY, start, self._now(), pace).result
+                found = list(actions_of(result, symbol, self.name))
+            except UnknownSymbolError:
+                unknown.add(symbol)
+            except NothingThereError:
+                continue
+            except RefusedError as error:
+                problems.append(Problem(symbol, error.code, str(error)))
+            else:
+                listed += [item for item in found if date.fromisoformat(item.action.effective_date) in within]
+        return Listing(listed, problems, frozenset(unknown))
+
+
+def actions_of(result: Result, symbol: str, source: str) -> Iterator[Listed]:
+    """Yield the splits and the dividends of an answer, each as it was on its day.
+
+    Raises
+    ------
+    RefusedError
+        If a split or a dividend is none.
+    """
+    splits = splits_of(result)
+    for split in splits:
+        new, old = (Decimal(number) for number in (split.ratio.numerator, split.ratio.denominator))
+        yield Listed(SplitRecord(source, symbol, start_of(split.day), split.day.isoformat(), new, old))
+    paid: dict[date, Decimal] = {}
+    for event in result.events.dividends.values() if result.events is not None else ():
+        day = day_of(event.date)
+        paid[day] = paid.get(day, Decimal(0)) + cash_of(event, splits)
+    for day, cash in sorted(paid.items()):
+        yield Listed(Dividend(source, symbol, start_of(day), day.isoformat(), cash))
+
+
+def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
+    """Return what was paid for a share held at the close before: splits of that day and later are undone, the amount rounded.
+
+    Raises
+    ------
+    RefusedError
+        If it is not positive.
+    """
+    day = day_of(event.date)
+    same_day = next((split.ratio for split in splits if split.day == day), Fraction(1))
+    exact = Fraction(Decimal(repr(event.amount))) * factor_after(day, splits) * same_day
+    cash = round(Decimal(exact.numerator) / Decimal(exact.denominator), _DECIMALS)
+    if not 0 < cash < MAX_PRICE:
+        code = "wrong_dividend"
+        raise RefusedError(code, f"{event.amount:g} on {day} is not a dividend")
+    return cash.normalize() if cash != cash.to_integral() else cash.quantize(Decimal(1))

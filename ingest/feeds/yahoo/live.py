@@ -1,0 +1,86 @@
+"""Yahoo as a live source: its stream of snapshots, and its minute bars for what was missed.
+
+What belongs here: what it declares, and one hole as asks of its history. What does not: frames
+(:mod:`ingest.feeds.yahoo.stream`), what a message states (:mod:`ingest.feeds.yahoo.messages`), or the chart API
+(:mod:`ingest.feeds.yahoo.history`).
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from ingest.feeds.yahoo.history import YahooHistory
+from ingest.feeds.yahoo.parse import ticker_of
+from ingest.feeds.yahoo.stream import YahooSocket
+from ingest.history.check import believe
+from ingest.history.source import Ask, SourceBusyError
+from ingest.live.source import Capability, Delivery, Filled, Hole, LiveSource
+from market.records import Record
+from market.sessions import session_at
+from market.settings import Settings
+
+INTERVAL: Final = "1m"
+SETTLES_SECONDS: Final = 10.0
+"""A minute's bar is not asked for before it is over for so long."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE: Final = timedelta(minutes=1)
+
+
+class YahooLive(LiveSource):
+    """Samples of trades and quotes. Not every trade: nothing is ever covered, and a hole is filled with the vendor's minute bars.
+
+    Parameters
+    ----------
+    settings
+        Say the addresses.
+    now
+        The clock.
+    """
+
+    name = "yahoo"
+    capabilities = frozenset({Capability.TRADES, Capability.QUOTES, Capability.BARS})
+    has_every_trade = False
+    longest_hole_hours = 24
+    limit = YahooHistory.limit
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._settings = settings
+        self._now = now
+
+    def check(self) -> None:
+        """Return at once: there is nothing that could be missing."""
+
+    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+        """Connect once and hand over what comes, until cancelled."""
+        tickers = {ticker_of(symbol): symbol for symbol in symbols}
+        await YahooSocket(self._settings.yahoo_stream_url).run_once(tickers, deliver)
+
+    def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
+        """Ask for the minute bars of regular hours that a hole touches, symbol by symbol."""
+        since, until = (_EPOCH + timedelta(microseconds=moment) for moment in (hole.since, hole.until))
+        session = session_at(since)
+        if session is None or until <= session.open_at or since >= session.close_at:
+            return Filled()
+        over = min(until, session.close_at) + _MINUTE + timedelta(seconds=SETTLES_SECONDS)
+        wait = (over - self._now()).total_seconds()
+        if wait > 0:
+            msg = "The last minute of the hole is not over yet."
+            raise SourceBusyError(msg, wait)
+        unfilled: dict[str, str] = {}
+        for symbol in hole.symbols:
+            ask = Ask((symbol,), INTERVAL, (session,))
+            answer = self._history.fetch(ask, pace)
+            believed = believe(ask, answer.bars)
+            deliver([bar for bar in believed.bars if since - _MINUTE < _EPOCH + timedelta(microseconds=bar.ts) < until])
+            problems = [*answer.problems, *believed.problems]
+            if symbol in answer.unknown:
+                unfilled[symbol] = "unknown"
+            elif problems:
+                unfilled[symbol] = f"{problems[0].code}: {problems[0].detail}"
+        return Filled(frozenset(unfilled), "; ".join(f"{symbol} {reason}" for symbol, reason in unfilled.items()))
+
+    @cached_property
+    def _history(self) -> YahooHistory:
+        return YahooHistory(self._settings, self._now)

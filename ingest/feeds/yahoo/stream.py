@@ -1,0 +1,105 @@
+"""One connection to Yahoo's stream through yfinance: what fails ends it.
+
+yfinance's own loop connects again by itself, and goes round without end when the other side closes the connection; so its steps
+are used one by one: connect, subscribe, decode. What belongs here: frames. What does not: what a message states
+(:mod:`ingest.feeds.yahoo.messages`).
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final, NoReturn
+
+from google.protobuf.message import DecodeError
+from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
+from yfinance.config import YfConfig
+from yfinance.live import AsyncWebSocket
+
+from ingest.feeds.yahoo.messages import Translator
+from ingest.history.source import SourceBusyError, SourceError
+from ingest.live.source import SUBSCRIBED, Delivery
+
+_MOST_CHARACTERS: Final = 200
+_FOR_GOOD: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+
+
+class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
+    """yfinance's client for one connection; it asks for its symbols again every 15 seconds, as the vendor's page does.
+
+    Parameters
+    ----------
+    url
+        The whole address.
+    """
+
+    def __init__(self, url: str) -> None:
+        # Errors come to us, not into yfinance's log.
+        YfConfig.debug.hide_exceptions = False
+        super().__init__(url, verbose=False)
+        self._heartbeat_task: asyncio.Task[None] | None = None
+
+    async def run_once(self, tickers: Mapping[str, str], deliver: Callable[[Delivery], None]) -> None:
+        """Connect, subscribe and hand over what comes, until cancelled.
+
+        Parameters
+        ----------
+        tickers
+            Our symbols by the vendor's.
+        deliver
+            Takes what comes.
+
+        Raises
+        ------
+        SourceBusyError
+            If the connection cannot be made or ends.
+        SourceError
+            If there is no stream at the address, or Yahoo turns this client away.
+        """
+        translator = Translator(tickers)
+        try:
+            await self.subscribe(list(tickers))
+            deliver(SUBSCRIBED)
+            while True:
+                deliver(self._read(await self._ws.recv(), translator))
+        except InvalidURI as error:
+            self._no_stream(str(error))
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if status in _FOR_GOOD:
+                self._no_stream(str(status))
+            msg = f"Yahoo cannot take a connection now ({status})."
+            raise SourceBusyError(msg) from error
+        except (WebSocketException, OSError, TimeoutError, EOFError) as error:
+            msg = f"The connection to Yahoo ended: {type(error).__name__}: {error}"[:_MOST_CHARACTERS]
+            raise SourceBusyError(msg) from error
+        finally:
+            await self._leave()
+
+    def _read(self, frame: object, translator: Translator) -> Delivery:
+        """Return what a frame states; one that cannot be read is counted, for no other depends on it."""
+        try:
+            decoded: Any = json.loads(frame if isinstance(frame, str | bytes) else b"")
+            if not isinstance(decoded, dict) or not isinstance(decoded.get("message"), str):
+                return Delivery(passed_over={"other_frame": 1})
+            message = self._decode_message(decoded["message"])
+        except (ValueError, DecodeError, RecursionError):
+            return Delivery(passed_over={"unreadable_frame": 1})
+        return translator.delivery(message)
+
+    async def _leave(self) -> None:
+        """Close the connection, and end what asks for the symbols again: it fails when the connection does."""
+        again = self._heartbeat_task
+        if again is not None:
+            again.cancel()
+            with contextlib.suppress(asyncio.CancelledError, WebSocketException, OSError):
+                await again
+            self._heartbeat_task = None
+        if self._ws is not None:
+            with contextlib.suppress(WebSocketException, OSError):
+                await self._ws.close()
+
+    def _no_stream(self, why: str) -> NoReturn:
+        msg = f"Yahoo has no stream for us at {self.url} ({why}). Set TAPEHOUSE_YAHOO_STREAM_URL, or leave it out."
+        raise SourceError(msg)

@@ -1,0 +1,112 @@
+"""What of a session was delivered, symbol by symbol, and what of that was claimed: pure bookkeeping.
+
+Three sets of moments for each symbol, each part of the one before: *delivered* (handed to the publisher), *claimed* (heartbeats
+for it were handed to the publisher after it), *acknowledged* (the broker has both). Only the last survives a loss.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from ingest.live.source import Hole
+from ingest.live.spans import Span, Spans
+
+MINUTE: Final = 60_000_000
+HOUR: Final = 60 * MINUTE
+SYMBOLS_PER_HOLE: Final = 50
+NOTHING: Final = Spans()
+
+
+class Coverage:
+    """What is covered of one session.
+
+    Parameters
+    ----------
+    symbols
+        Of which there is something to deliver.
+    session
+        The session's first moment and the one after its last, UTC epoch microseconds. Nothing outside of it is covered.
+    acknowledged
+        What was covered before, as of an earlier process.
+    """
+
+    def __init__(
+        self, symbols: Collection[str], session: Span, acknowledged: Mapping[str, Spans] | None = None
+    ) -> None:
+        self._session = Spans([session])
+        known = acknowledged or {}
+        self._acknowledged = {symbol: known.get(symbol, NOTHING) & self._session for symbol in symbols}
+        self._delivered = dict(self._acknowledged)
+        self._claimed = dict(self._acknowledged)
+        self._lost = dict.fromkeys(symbols, NOTHING)
+
+    @property
+    def acknowledged(self) -> Mapping[str, Spans]:
+        """What the broker has, heartbeats included."""
+        return self._acknowledged
+
+    def follow(self, symbols: Collection[str]) -> None:
+        """Take up symbols that were not there before; of all others nothing changes."""
+        for symbol in symbols:
+            for book in (self._acknowledged, self._delivered, self._claimed, self._lost):
+                book.setdefault(symbol, NOTHING)
+
+    def deliver(self, symbol: str, span: Span) -> None:
+        """Note that everything of a span was handed to the publisher."""
+        self._delivered[symbol] |= Spans([span]) & self._session
+
+    def give_up(self, symbol: str, span: Span) -> None:
+        """Note that a span cannot be had: it is never covered, and is not asked for again."""
+        self._lost[symbol] |= Spans([span])
+
+    def missing(self, symbol: str, until: int) -> Spans:
+        """Return what is neither delivered nor given up of the session until a moment."""
+        wanted = self._session & Spans([(0, until)])
+        return wanted - self._delivered[symbol] - self._lost[symbol]
+
+    def holes(self, until: Mapping[str, int], hours: int = 1) -> list[Hole]:
+        """Return what is missing of each symbol until a moment, in pieces of so many hours at most, the newest first.
+
+        Symbols that miss the same are asked for together.
+        """
+        by_span: defaultdict[Span, list[str]] = defaultdict(list)
+        for symbol in sorted(until):
+            for span in self.missing(symbol, until[symbol]):
+                for piece in _pieces(span, hours * HOUR):
+                    by_span[piece].append(symbol)
+        return [
+            Hole(tuple(same[first : first + SYMBOLS_PER_HOLE]), *span)
+            for span, same in sorted(by_span.items(), reverse=True)
+            for first in range(0, len(same), SYMBOLS_PER_HOLE)
+        ]
+
+    def unclaimed(self) -> list[tuple[str, Span]]:
+        """Return what was delivered and not claimed yet, span by span."""
+        return [
+            (symbol, span)
+            for symbol, delivered in self._delivered.items()
+            if delivered != self._claimed[symbol]
+            for span in delivered - self._claimed[symbol]
+        ]
+
+    def claim(self, symbol: str, span: Span) -> None:
+        """Note that a heartbeat for a delivered span was handed to the publisher."""
+        self._claimed[symbol] |= Spans([span]) & self._delivered[symbol]
+
+    def acknowledge(self) -> None:
+        """Note that the broker has everything that was handed to the publisher."""
+        self._acknowledged = dict(self._claimed)
+
+    def forget(self) -> None:
+        """Go back to what the broker has acknowledged: the rest may be lost."""
+        self._delivered = dict(self._acknowledged)
+        self._claimed = dict(self._acknowledged)
+
+
+def _pieces(span: Span, length: int) -> Iterator[Span]:
+    """Cut a span at whole multiples of a length."""
+    since, until = span
+    while since < until:
+        end = min(since - since % length + length, until)
+        yield since, end
+        since = end

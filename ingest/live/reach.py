@@ -1,0 +1,38 @@
+"""What a keeper reaches the world through."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ingest.live.connection import Filling, Line
+from ingest.live.market import Outlet
+from ingest.live.notice import FeedState
+from ingest.live.source import Hole
+
+
+def _say_nothing(state: FeedState, detail: str) -> None:
+    del state, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The world.
+
+    Attributes
+    ----------
+    connect
+        Begins a connection for some symbols.
+    fill
+        Begins to fill a hole.
+    open_outlet
+        Connects to the broker; called again after a loss.
+    symbols
+        Says which symbols are wanted now.
+    tell
+        Is told how the source is, and why it is not live if it is not.
+    """
+
+    connect: Callable[[Sequence[str]], Line]
+    fill: Callable[[Hole], Filling]
+    open_outlet: Callable[[], Outlet]
+    symbols: Callable[[], tuple[str, ...]]
+    tell: Callable[[FeedState, str], None] = _say_nothing

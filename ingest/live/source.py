@@ -1,0 +1,131 @@
+"""What a live source is: one protocol, whatever the vendor.
+
+What belongs here: what a connection hands over, what a source declares, and how it is asked for what was missed. What does not:
+when to connect and what is covered (:mod:`ingest.live.keeper`), or anything of one vendor (``ingest/feeds/<name>/live.py``).
+The errors are those of history: busy, or refused.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from ingest.history.source import Limit
+from market.records import Record
+
+
+class Capability(StrEnum):
+    """The kinds of record that a live source may have."""
+
+    TRADES = "trades"
+    QUOTES = "quotes"
+    BARS = "bars"
+    AMENDMENTS = "amendments"
+    HALTS = "halts"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came at once.
+
+    Attributes
+    ----------
+    records
+        The records, in the order in which they came.
+    passed_over
+        How many messages can be no record, by the reason; nothing that the source promises is lost by that.
+    unreadable
+        Symbols of which something came that should have been a trade and cannot be read: it is missing from then on.
+    is_acknowledgement
+        Whether it says that the symbols are subscribed now.
+    """
+
+    records: Sequence[Record] = ()
+    passed_over: dict[str, int] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
+    is_acknowledgement: bool = False
+
+
+SUBSCRIBED = Delivery(is_acknowledgement=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """What was missed: all of some symbols from ``since``, included, until ``until``, excluded; UTC epoch microseconds."""
+
+    symbols: tuple[str, ...]
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """How a hole was filled: what is not ``unfilled`` is there. ``reason`` says why some of it is not."""
+
+    unfilled: frozenset[str] = frozenset()
+    reason: str = ""
+
+
+class LiveSource(Protocol):
+    """A source of what happens now. It has no state but its connections."""
+
+    @property
+    def name(self) -> str:
+        """The name of the feed: the ``source`` of its records."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it has."""
+        ...
+
+    @property
+    def has_every_trade(self) -> bool:
+        """Whether it hands over every trade that its data feed has; without that nothing is ever covered."""
+        ...
+
+    @property
+    def longest_hole_hours(self) -> int:
+        """How many hours of a hole it is asked for at once."""
+        ...
+
+    @property
+    def limit(self) -> Limit | None:
+        """How often it may be asked for what was missed; ``None`` if that does not matter."""
+        ...
+
+    def check(self) -> None:
+        """Look whether it can be asked at all, without asking.
+
+        Raises
+        ------
+        SourceError
+            If a key is missing; the message says which, and where to get it.
+        """
+        ...
+
+    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+        """Connect once, authenticate, subscribe, and hand over what comes, until cancelled.
+
+        Raises
+        ------
+        SourceBusyError
+            If the connection cannot be made or ends, or what comes cannot be read: another may do better.
+        SourceError
+            If the source refuses every connection.
+        """
+        ...
+
+    def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
+        """Ask the source's history for what was missed, and hand it over; equal records as live, as far as there are.
+
+        ``pace`` is to be called before each request.
+
+        Raises
+        ------
+        SourceBusyError
+            If it may answer another time.
+        SourceError
+            If it refuses.
+        """
+        ...

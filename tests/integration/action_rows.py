@@ -1,0 +1,75 @@
+"""Days and corporate actions in PostgreSQL as the stream puts them there, and the marts that follow."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import psycopg
+
+from market.sessions import EXCHANGE_ZONE, sessions_between
+from tests.integration.mart_oracle import Row, read
+from tests.integration.mart_rows import put_vendor_bar
+
+MONDAY: Final = date(2013, 10, 7)
+
+
+class Lake:
+    """Puts closes and actions into PostgreSQL as the stream does; days are numbers of sessions from Monday on."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self.days = [session.session_date for session in sessions_between(MONDAY, MONDAY + timedelta(days=60))]
+        self._offset = 0
+
+    def closes(self, symbol: str, first: int, *closes: str, source: str = "lean") -> None:
+        """Every price of a day is its close; the volume is 7."""
+        for number, close in enumerate(closes, start=first):
+            put_vendor_bar(self.connection, source, symbol, self.days[number], Decimal(close))
+        self.connection.execute("update lake.vendor_bars set open = close, high = close, low = close")
+
+    def act(self, symbol: str, action: str, day: int, *, known: int | None = None, **others: Any) -> None:
+        self._offset += 1
+        known_on = self.days[day if known is None else known]
+        row: Row = {
+            "source": "lean",
+            "symbol": symbol,
+            "action": action,
+            "session_date": self.days[day],
+            "known_at": datetime(known_on.year, known_on.month, known_on.day, tzinfo=EXCHANGE_ZONE),
+            "is_withdrawn": False,
+            "topic": "market.actions.v1",
+            "partition": 0,
+            "offset": self._offset,
+            "ingested_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._offset),
+            **others,
+        }
+        names = ", ".join(f'"{name}"' for name in row)
+        values = ", ".join(["%s"] * len(row))
+        self.connection.execute(
+            f"insert into lake.corporate_actions ({names}) values ({values})".encode(), list(row.values())
+        )
+
+    def split(self, symbol: str, day: int, new: str, old: str = "1", **others: Any) -> None:
+        self.act(symbol, "split", day, new_shares=Decimal(new), old_shares=Decimal(old), **others)
+
+    def dividend(self, symbol: str, day: int, cash: str, **others: Any) -> None:
+        self.act(symbol, "dividend", day, cash=Decimal(cash), **others)
+
+    def change(self, symbol: str, day: int, new_symbol: str, **others: Any) -> None:
+        self.act(symbol, "symbol_change", day, new_symbol=new_symbol, **others)
+
+    def adjusted(self, symbol: str, column: str = "split_adjusted_close") -> list[str]:
+        query = f"select {column} as value from marts.historical_ohlcv where symbol = '{symbol}' order by session_date"
+        return [text(row["value"]) for row in read(self.connection, query)]
+
+    def as_known(self, day: int, symbol: str, column: str = "split_adjusted_close") -> list[str]:
+        query = f"select {column} as value from marts.historical_ohlcv_as_known('{self.days[day]}') where symbol = '{symbol}'"
+        return [text(row["value"]) for row in read(self.connection, f"{query} order by session_date")]
+
+    def statuses(self) -> list[tuple[str, str, str]]:
+        query = "select symbol, action, status from marts.corporate_actions order by symbol, effective_date, action"
+        return [tuple(row.values()) for row in read(self.connection, query)]
+
+
+def text(value: object) -> str:
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)

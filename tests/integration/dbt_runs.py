@@ -1,0 +1,31 @@
+"""dbt as tests run it: in this process, the project parsed once."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from dbt.cli.main import dbtRunner
+
+from market.settings import Settings
+from warehouse.dbt import dbt_environment
+
+Dbt = Callable[..., None]
+
+
+@contextmanager
+def dbt_runs(settings: Settings) -> Iterator[Dbt]:
+    """Give what runs dbt on the database of some settings; it raises if a model or a test of it fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in dbt_environment(settings).items():
+            patch.setenv(name, value)
+        manifest = dbtRunner().invoke(["--quiet", "parse"]).result
+
+        def run(*arguments: str) -> None:
+            # A run with other variables has to parse again.
+            runner = dbtRunner(manifest=None if "--vars" in arguments else manifest)
+            outcome = runner.invoke(["--quiet", "--no-use-colors", *arguments])
+            results = getattr(outcome.result, "results", [])
+            failed = [result for result in results if result.status not in {"success", "pass", "warn"}]
+            assert outcome.success, outcome.exception or [(result.node.name, result.message) for result in failed]
+
+        yield run

@@ -1,0 +1,109 @@
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.live.coverage import HOUR, SYMBOLS_PER_HOLE, Coverage
+from ingest.live.covered_file import Covered, covered_file, load_covered, save_covered
+from ingest.live.source import Hole
+from ingest.live.spans import Spans
+
+SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
+
+
+def moments(spans: object) -> set[int]:
+    """A set of moments, one by one: the model."""
+    return {moment for since, until in spans for moment in range(since, until)}  # type: ignore[attr-defined]
+
+
+@settings(deadline=None)
+@given(SPANS, SPANS)
+def test_spans_are_sets_of_moments(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
+    one, other = Spans(first), Spans(second)
+    assert moments(one) == moments(first)
+    assert moments(one | other) == moments(first) | moments(second)
+    assert moments(one - other) == moments(first) - moments(second)
+    assert moments(one & other) == moments(first) & moments(second)
+    assert bool(one) == bool(moments(first))
+    assert (one == other) == (moments(first) == moments(second))
+    ends = [moment for span in one for moment in span]
+    assert ends == sorted(set(ends)), "in order, and none touches the next"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["deliver", "give_up", "claim", "acknowledge", "forget"]),
+        st.integers(0, 40),
+        st.integers(0, 40),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_the_books_are_what_a_list_of_moments_says(steps: list[tuple[str, int, int]]) -> None:
+    coverage = Coverage(("SPY",), (5, 35))
+    session, delivered, claimed, kept, lost = set(range(5, 35)), set[int](), set[int](), set[int](), set[int]()
+    for what, since, until in steps:
+        span = set(range(since, until))
+        if what == "deliver":
+            coverage.deliver("SPY", (since, until))
+            delivered |= span & session
+        elif what == "give_up":
+            coverage.give_up("SPY", (since, until))
+            lost |= span
+        elif what == "claim":
+            coverage.claim("SPY", (since, until))
+            claimed |= span & delivered
+        elif what == "acknowledge":
+            coverage.acknowledge()
+            kept = set(claimed)
+        else:
+            coverage.forget()
+            delivered, claimed = set(kept), set(kept)
+        assert kept <= claimed <= delivered <= session
+        assert moments(coverage.acknowledged["SPY"]) == kept
+        assert moments(span for _, span in coverage.unclaimed()) == delivered - claimed
+        assert moments(coverage.missing("SPY", 20)) == {m for m in session - delivered - lost if m < 20}
+
+
+def test_holes_are_at_most_an_hour_long_newest_first_and_shared_by_symbols() -> None:
+    coverage = Coverage(("IBM", "SPY"), (HOUR // 2, 3 * HOUR))
+    coverage.deliver("IBM", (2 * HOUR, 3 * HOUR))
+    assert coverage.holes({"IBM": 3 * HOUR, "SPY": 3 * HOUR}) == [
+        Hole(("SPY",), 2 * HOUR, 3 * HOUR),
+        Hole(("IBM", "SPY"), HOUR, 2 * HOUR),
+        Hole(("IBM", "SPY"), HOUR // 2, HOUR),
+    ]
+    assert coverage.holes({"IBM": HOUR}) == [Hole(("IBM",), HOUR // 2, HOUR)]
+
+
+def test_no_hole_has_more_symbols_than_a_request_takes() -> None:
+    symbols = tuple(f"S{number:03}" for number in range(2 * SYMBOLS_PER_HOLE + 1))
+    holes = Coverage(symbols, (0, 10)).holes(dict.fromkeys(symbols, 10))
+    assert [len(hole.symbols) for hole in holes] == [SYMBOLS_PER_HOLE, SYMBOLS_PER_HOLE, 1]
+    assert sorted(symbol for hole in holes for symbol in hole.symbols) == list(symbols)
+
+
+def test_what_an_earlier_process_covered_outside_of_the_session_does_not_count() -> None:
+    coverage = Coverage(("SPY",), (5, 35), {"SPY": Spans([(0, 10)]), "IBM": Spans([(5, 6)])})
+    assert dict(coverage.acknowledged) == {"SPY": Spans([(5, 10)])}
+
+
+def test_what_is_covered_is_kept(tmp_path: Path) -> None:
+    path = covered_file(tmp_path, "alpaca")
+    covered = Covered(date(2026, 11, 20), {"SPY": Spans([(5, 10), (20, 30)]), "IBM": Spans()})
+    assert load_covered(path) is None
+    save_covered(path, covered)
+    assert load_covered(path) == covered
+    assert [entry.name for entry in path.parent.iterdir()] == ["live-alpaca.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"session_date": "2026-11-20", "covered": {"SPY": [[1]]}}'])
+def test_a_file_that_cannot_be_read_counts_as_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "live-alpaca.json"
+    path.write_text(text)
+    assert load_covered(path) is None

@@ -1,0 +1,320 @@
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.history.source import SourceBusyError, SourceError
+from ingest.live.covered_file import load_covered
+from ingest.live.spans import Spans
+from market.records import Trade
+from tests.unit.ingest.live.small_world import (
+    END,
+    SESSION,
+    START,
+    KilledError,
+    World,
+    assert_heartbeats_are_true,
+    at,
+    covered_seconds,
+    every,
+    micros,
+)
+
+WHOLE = set(range(12 * 60))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(every(2.0), tmp_path / "live-alpaca.json")
+
+
+def ids(trades: list[Trade]) -> set[str]:
+    return {trade.trade_id for trade in trades}
+
+
+def test_a_quiet_day_is_published_whole_and_covered_whole(world: World) -> None:
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == covered_seconds(world, "SPY") == WHOLE
+    assert_heartbeats_are_true(world)
+    assert len(world.lines) == 1
+
+
+def test_the_hole_of_an_outage_is_filled_and_only_then_covered(world: World) -> None:
+    world.at(200, world.breaks)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == WHOLE
+    assert_heartbeats_are_true(world)
+    assert len(world.lines) == 2
+    assert any(hole.since < at(200) < hole.until for _, hole in world.asked)
+    broken = "the connection broke"
+    assert world.told == [("connecting", ""), ("live", ""), ("disconnected", broken), ("live", "")]
+
+
+def test_a_hole_that_cannot_be_filled_is_never_covered(world: World) -> None:
+    world.at(200, world.breaks)
+    world.at(195, lambda: setattr(world, "history_fails", True))
+    world.keep()
+    assert_heartbeats_are_true(world)
+    uncovered = WHOLE - covered_seconds(world, "SPY")
+    assert {second for second in uncovered if second > 60} >= set(range(190, 215))
+    assert covered_seconds(world, "SPY") >= set(range(240, 600))
+
+
+def test_nothing_is_covered_while_the_connection_is_silent(world: World) -> None:
+    world.at(150, lambda: setattr(world, "is_mute", True))
+    world.at(150, lambda: setattr(world, "history_fails", True))
+    world.keep()
+    assert_heartbeats_are_true(world)
+    assert not {second for second in covered_seconds(world, "SPY") if second > 150}
+
+
+def test_a_mute_connection_is_left_after_a_minute_of_regular_hours_only(world: World) -> None:
+    world.is_mute = True
+    world.keep()
+    after = [line.begun_at - START for line in world.lines]
+    assert after[0] == timedelta(0)
+    assert timedelta(minutes=3) <= after[1] <= timedelta(minutes=4)
+    assert max(after) < SESSION.close_at - START + timedelta(minutes=1)
+    assert ids(world.trades) == ids(world.tape), "the history has what the connection did not say"
+    assert_heartbeats_are_true(world)
+
+
+def test_the_circuit_opens_after_five_failures_and_closes_with_the_first_record(world: World) -> None:
+    world.refusal = SourceBusyError("connection limit exceeded")
+    world.at(250, lambda: setattr(world, "refusal", None))
+    world.keep()
+    begun = [(line.begun_at - START).total_seconds() for line in world.lines]
+    assert len(begun) == 6
+    assert begun[4] < 120
+    assert 300 <= begun[5] - begun[4] <= 302
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+
+
+def test_a_refused_key_ends_it_at_once(world: World) -> None:
+    world.refusal = SourceError("the keys are wrong")
+    with pytest.raises(SourceError, match="the keys are wrong"):
+        world.keep()
+    assert len(world.lines) == 1
+    assert world.told[-1] == ("refused", "the keys are wrong")
+
+
+def test_a_subscription_that_nobody_acknowledges_is_a_failure(world: World) -> None:
+    world.delay = timedelta(days=1)
+    world.at(0.5, lambda: setattr(world.lines[0], "begun_at", END))
+    world.keep()
+    assert (world.lines[1].begun_at - START) >= timedelta(seconds=30)
+
+
+def test_what_the_broker_loses_is_asked_for_again(world: World) -> None:
+    world.at(300, world.loses)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == WHOLE
+    assert_heartbeats_are_true(world)
+    assert len(world.outlets) == 2
+
+
+def test_a_hole_that_was_filled_and_lost_by_the_broker_is_filled_again(world: World) -> None:
+    world.is_lost_after_filling = True
+    world.at(300, lambda: setattr(world, "is_lost_after_filling", False))
+    world.keep()
+    assert len(world.outlets) > 2
+    assert ids(world.trades) == ids(world.tape)
+    assert_heartbeats_are_true(world)
+
+
+def test_a_broker_that_is_away_is_waited_for(world: World) -> None:
+    world.broker_is_away = True
+    world.at(120, lambda: setattr(world, "broker_is_away", False))
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert_heartbeats_are_true(world)
+
+
+def test_a_broker_that_comes_back_long_after_the_session_still_gets_it(world: World) -> None:
+    world.at(100, world.loses)
+    world.at(100, lambda: setattr(world, "broker_is_away", True))
+    world.at(3 * 3600, lambda: setattr(world, "broker_is_away", False))
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+
+
+def test_a_killed_process_fills_its_hole_when_it_is_started_again(world: World) -> None:
+    world.at(250, world.dies)
+    with pytest.raises(KilledError):
+        world.keep()
+    world.clock.time = START + timedelta(seconds=400)
+    before = len(world.asked)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+    assert_heartbeats_are_true(world)
+    assert all(hole.until > at(120) for _, hole in world.asked[before:]), "what was acknowledged is not asked for again"
+
+
+def test_a_session_that_is_over_is_finished_without_a_connection(world: World) -> None:
+    world.at(250, world.dies)
+    with pytest.raises(KilledError):
+        world.keep()
+    world.clock.time = END + timedelta(hours=2)
+    assert world.keeper().has_unfinished(SESSION)
+    world.keep()
+    assert len(world.lines) == 1
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+    assert not world.keeper().has_unfinished(SESSION)
+
+
+def test_a_process_that_was_killed_before_it_published_anything_is_made_up_for(world: World) -> None:
+    world.broker_is_away = True
+    world.at(300, world.dies)
+    with pytest.raises(KilledError):
+        world.keep()
+    world.broker_is_away = False
+    world.clock.time = END + timedelta(hours=1)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+
+
+def test_a_first_start_in_mid_session_fetches_what_was_before(world: World) -> None:
+    world.clock.time = START + timedelta(minutes=7)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == WHOLE
+
+
+def test_a_source_without_every_trade_never_claims_anything(world: World) -> None:
+    world.has_every_trade = False
+    world.at(200, world.breaks)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert not world.heartbeats
+
+
+def test_an_unreadable_trade_is_fetched_from_the_history_before_its_time_is_covered(world: World) -> None:
+    world.unreadable = [trade for trade in world.tape if trade.ts == at(300.5) and trade.symbol == "SPY"]
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == WHOLE
+    assert_heartbeats_are_true(world)
+    assert {hole.symbols for _, hole in world.asked if hole.since > at(60) and hole.until < at(600)} == {("SPY",)}
+
+
+def test_a_symbol_that_the_history_does_not_know_is_not_asked_for_again(world: World) -> None:
+    world.unknown = frozenset({"SPY"})
+    world.at(200, world.breaks)
+    world.keep()
+    assert_heartbeats_are_true(world)
+    assert covered_seconds(world, "IBM") == WHOLE
+    assert WHOLE - covered_seconds(world, "SPY") >= set(range(195, 210))
+    asked_for_spy = Spans((hole.since, hole.until) for _, hole in world.asked if "SPY" in hole.symbols)
+    total = sum(hole.until - hole.since for _, hole in world.asked if "SPY" in hole.symbols)
+    assert total == sum(until - since for since, until in asked_for_spy)
+
+
+def test_symbols_that_are_added_become_live_and_whole(world: World) -> None:
+    world.symbols = ("IBM",)
+    world.at(300, lambda: setattr(world, "symbols", ("IBM", "SPY")))
+    world.keep()
+    assert len(world.lines) == 2
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == covered_seconds(world, "IBM") == WHOLE
+
+
+def test_a_message_from_the_future_proves_nothing(world: World) -> None:
+    world.is_mute = world.history_fails = True
+    odd = Trade("alpaca", "SPY", at(650), world.tape[0].price, 1, "odd")
+    world.at(30, lambda: world.lines[-1].brings.append(odd))
+    world.keep()
+    assert "odd" in ids(world.trades)
+    assert not {second for second in covered_seconds(world, "SPY") if second >= 30}
+
+
+def test_what_is_saved_is_what_the_broker_acknowledged(world: World) -> None:
+    world.at(300, world.dies)
+    with pytest.raises(KilledError):
+        world.keep()
+    saved = load_covered(world.path)
+    assert saved is not None
+    claimed = Spans((beat.since, beat.ts) for beat in world.heartbeats if beat.symbol == "SPY")
+    assert saved.spans["SPY"] - claimed == Spans()
+    assert saved.session_date == SESSION.session_date
+
+
+def test_a_stopped_keeper_ends_soon_and_saves(world: World) -> None:
+    world.at(300, world.stop.set)
+    world.keep()
+    assert world.clock.now() <= START + timedelta(seconds=303)
+    assert load_covered(world.path) is not None
+    assert world.lines[-1].is_closed
+
+
+def test_a_stop_in_the_middle_of_a_burst_claims_nothing_of_it(world: World) -> None:
+    world.broker_is_away = True
+    world.at(3, lambda: setattr(world, "broker_is_away", False))
+    world.at(10, world.loses)
+    world.at(10, lambda: setattr(world, "broker_is_away", True))
+    world.at(300, lambda: setattr(world, "broker_is_away", False))
+    world.at(299, lambda: setattr(world, "is_stopped_after", 20))
+    world.keep()
+    assert len(world.trades) < 40
+    assert_heartbeats_are_true(world)
+
+
+EVENTS = st.sampled_from(["breaks", "mute", "speaks", "loses", "history", "answers", "dies", "away", "back"])
+
+
+def _do(world: World, event: str) -> None:
+    if event in {"breaks", "loses", "dies"}:
+        if (event == "breaks" and not world.lines) or (event == "loses" and not world.outlets):
+            return
+        getattr(world, event)()
+    elif event in {"mute", "speaks"}:
+        world.is_mute = event == "mute"
+    elif event in {"history", "answers"}:
+        world.history_fails = event == "history"
+    else:
+        world.broker_is_away = event == "away"
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    events=st.lists(st.tuples(st.integers(1, 719), EVENTS), max_size=8),
+    recovers=st.booleans(),
+    step=st.sampled_from([2.0, 7.0, 45.0]),
+)
+def test_whatever_breaks_no_heartbeat_is_false_and_in_the_end_nothing_is_missing(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[int, str]], recovers: bool, step: float
+) -> None:
+    world = World(every(step), tmp_path_factory.mktemp("world") / "live.json")
+    for seconds, event in events:
+        world.at(seconds, partial(_do, world, event))
+    if recovers:
+        for event in ("speaks", "answers", "back"):
+            world.at(719, partial(_do, world, event))
+    latest = END + timedelta(hours=2)
+    world.clock.due.append((latest, lambda: setattr(world, "broker_is_away", False)))
+    while True:
+        try:
+            world.keep()
+        except KilledError:
+            continue
+        break
+    assert_heartbeats_are_true(world)
+    assert ids(world.trades) <= ids(world.tape)
+    if recovers:
+        assert ids(world.trades) == ids(world.tape)
+        assert covered_seconds(world, "IBM") == covered_seconds(world, "SPY") == WHOLE
+
+
+def test_the_world_is_twelve_minutes_long() -> None:
+    assert (micros(END) - micros(START)) // 1_000_000 == len(WHOLE)
+    assert isinstance(START, datetime)

@@ -1,0 +1,266 @@
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ingest.feeds.yahoo.live import YahooLive
+from ingest.feeds.yahoo.messages import Translator
+from ingest.history.source import SourceBusyError, SourceError
+from ingest.live.connection import Connection
+from ingest.live.source import Capability, Delivery, Filled, Hole
+from market.errors import FeedError
+from market.records import Bar, Quote, Record, Trade
+from market.sessions import find_session
+from market.settings import Settings
+from tests.unit.ingest.live.stream_server import Peer, Script, StreamServer
+from tests.unit.ingest.live.yahoo_stream import frame
+
+TEN = datetime(2026, 11, 20, 15, tzinfo=UTC)
+MILLIS = round(TEN.timestamp()) * 1000
+GOOD = {"id": "SPY", "price": 182.01, "time": MILLIS, "exchange": "PCX", "quote_type": 20, "day_volume": 1_234_567}
+GOOD_TRADE = Trade(
+    "yahoo", "SPY", MILLIS * 1000, Decimal("182.01"), 1, f"{MILLIS}-1234567-182.01", 1_234_567, "PCX", "1"
+)
+SYMBOLS = ("BRK.B", "SPY")
+DEADLINE_SECONDS = 20.0
+
+
+class Heard:
+    """A connection, and what it has brought so far."""
+
+    def __init__(self, url: str) -> None:
+        settings = Settings().model_copy(update={"yahoo_stream_url": url})
+        self.connection = Connection(YahooLive(settings), SYMBOLS)
+        self.deliveries: list[Delivery] = []
+
+    def until(self, condition: Callable[["Heard"], object]) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition(self):
+            assert time.monotonic() < deadline, (self.deliveries, self.connection.error)
+            self.deliveries += self.connection.take()
+            time.sleep(0.005)
+
+    def error(self) -> FeedError:
+        self.until(lambda heard: heard.connection.error)
+        assert self.connection.error is not None
+        return self.connection.error
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for delivery in self.deliveries for record in delivery.records]
+
+    @property
+    def passed_over(self) -> list[dict[str, int]]:
+        return [delivery.passed_over for delivery in self.deliveries if delivery.passed_over]
+
+
+Listen = Callable[..., Heard]
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    made: list[tuple[StreamServer, Heard]] = []
+
+    def begin(*scripts: Script, refusals: Sequence[int] = ()) -> Heard:
+        server = StreamServer(*scripts)
+        server.refusals.extend(refusals)
+        server.__enter__()
+        made.append((server, Heard(server.url)))
+        return made[-1][1]
+
+    yield begin
+    for server, heard in made:
+        heard.connection.close()
+        server.__exit__()
+
+
+def saying(*frames: str | bytes, then: Callable[[Peer], None] = Peer.stay_silent) -> Script:
+    def script(peer: Peer) -> None:
+        peer.receive()
+        for one in frames:
+            peer.send(one)
+        then(peer)
+
+    return script
+
+
+def test_it_subscribes_by_the_vendors_names_and_never_says_that_it_has_every_trade(listen: Listen) -> None:
+    asked: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        asked.append(json.loads(peer.receive()))
+        peer.stay_silent()
+
+    heard = listen(script)
+    heard.until(lambda _: asked)
+    assert sorted(asked[0]["subscribe"]) == ["BRK-B", "SPY"]
+    assert YahooLive(Settings()).has_every_trade is False
+    assert Capability.AMENDMENTS not in YahooLive(Settings()).capabilities
+
+
+def test_a_message_is_a_sample_of_a_trade_and_the_same_message_the_same_sample(listen: Listen) -> None:
+    heard = listen(saying(frame(**GOOD), frame(**GOOD), frame(**{**GOOD, "id": "BRK-B"})))
+    heard.until(lambda heard: len(heard.records) == 3)
+    first, second, other = heard.records
+    assert first == second == GOOD_TRADE
+    assert other.symbol == "BRK.B"
+
+
+def test_a_size_is_taken_from_the_message_itself(listen: Listen) -> None:
+    heard = listen(saying(frame(**GOOD, last_size=300)))
+    heard.until(lambda heard: heard.records)
+    (trade,) = heard.records
+    assert isinstance(trade, Trade)
+    assert trade.size == 300
+
+
+def test_a_bid_and_an_ask_are_a_quote(listen: Listen) -> None:
+    heard = listen(saying(frame(**GOOD, bid=182.0, bid_size=4, ask=182.02)))
+    heard.until(lambda heard: heard.records)
+    _, quote = heard.records
+    assert isinstance(quote, Quote)
+    assert (quote.bid, quote.bid_size, quote.ask, quote.ask_size) == (Decimal("182.0"), 4, Decimal("182.02"), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"id": "IBM"}, "other_symbol"),
+        ({"quote_type": 41}, "no_share"),
+        ({"currency": "EUR"}, "other_currency"),
+        ({"price": 0.0}, "no_price"),
+        ({"price": float("nan")}, "no_price"),
+        ({"price": -1.0}, "no_price"),
+        ({"time": 0}, "outside_session"),
+        ({"time": MILLIS + 86_400_000}, "outside_session"),
+        ({"time": 2**62}, "outside_session"),
+    ],
+)
+def test_what_cannot_be_a_trade_is_passed_over_and_counted(listen: Listen, change: dict[str, Any], reason: str) -> None:
+    heard = listen(saying(frame(**{**GOOD, **change}), frame(**GOOD)))
+    heard.until(lambda heard: heard.records)
+    assert heard.records == [GOOD_TRADE]
+    assert heard.passed_over == [{reason: 1}]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{", "unreadable_frame"),
+        ("[]", "other_frame"),
+        ('{"message": 3}', "other_frame"),
+        ('{"message": "%%%"}', "other_symbol"),
+        ('{"message": "CgNT"}', "unreadable_frame"),
+        (b"\xff\xfe", "unreadable_frame"),
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_passed_over_and_counted(listen: Listen, bad: str | bytes, reason: str) -> None:
+    heard = listen(saying(bad, frame(**GOOD)))
+    heard.until(lambda heard: heard.records)
+    assert heard.records == [GOOD_TRADE]
+    assert heard.passed_over == [{reason: 1}]
+
+
+@pytest.mark.parametrize(
+    "end", [Peer.cut, lambda peer: peer.connection.close(1000), lambda peer: peer.connection.close(1011)]
+)
+def test_whoever_ends_the_connection_it_has_ended(listen: Listen, end: Callable[[Peer], None]) -> None:
+    heard = listen(saying(frame(**GOOD), then=end))
+    error = heard.error()
+    assert type(error) is SourceBusyError
+    assert heard.records == [GOOD_TRADE], "what came before is not lost"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, SourceError), (404, SourceError), (429, SourceBusyError), (503, SourceBusyError)]
+)
+def test_a_handshake_that_fails_says_whether_to_try_again(listen: Listen, status: int, kind: type[FeedError]) -> None:
+    error = listen(saying(), refusals=[status]).error()
+    assert type(error) is kind
+    assert str(status) in str(error)
+
+
+def test_nobody_at_the_address_is_busy() -> None:
+    assert type(Heard("ws://127.0.0.1:1").error()) is SourceBusyError
+
+
+def test_the_client_asks_again_for_its_symbols_and_leaves_nothing_behind(listen: Listen) -> None:
+    heard = listen(saying())
+    heard.until(lambda heard: heard.deliveries)
+    before = time.monotonic()
+    heard.connection.close()
+    assert time.monotonic() - before < 5
+
+
+class Charts:
+    """The history of minutes, as the source of history gives it."""
+
+    def __init__(self, bars: Sequence[Bar], unknown: frozenset[str] = frozenset()) -> None:
+        self.bars, self.unknown, self.asked = bars, unknown, list[Any]()
+
+    def fetch(self, ask: Any, pace: Callable[[], None]) -> Any:
+        from ingest.history.source import Answer
+
+        pace()
+        self.asked.append(ask)
+        return Answer([bar for bar in self.bars if bar.symbol in ask.symbols], (), self.unknown & set(ask.symbols))
+
+
+def minute_bar(moment: datetime, symbol: str = "SPY") -> Bar:
+    prices = (Decimal(10), Decimal(11), Decimal(9), Decimal(10))
+    return Bar("yahoo", symbol, "1m", round(moment.timestamp()) * 1_000_000, *prices, 500)
+
+
+def filled(
+    charts: Charts, since: datetime, until: datetime, symbols: tuple[str, ...] = ("SPY",), now: datetime | None = None
+) -> tuple[Filled, list[Record]]:
+    source = YahooLive(Settings(), lambda: now or until + timedelta(hours=1))
+    source.__dict__["_history"] = charts
+    records: list[Record] = []
+    hole = Hole(symbols, *(round(moment.timestamp()) * 1_000_000 for moment in (since, until)))
+    return source.fill(hole, lambda: None, records.extend), records
+
+
+def test_a_hole_is_filled_with_the_minute_bars_that_it_touches() -> None:
+    bars = [minute_bar(TEN + timedelta(minutes=minute)) for minute in range(-3, 6)]
+    outcome, records = filled(Charts(bars), TEN + timedelta(seconds=30), TEN + timedelta(minutes=2, seconds=1))
+    assert outcome == Filled()
+    assert records == bars[3:6]
+
+
+def test_a_minute_that_is_not_over_is_waited_for() -> None:
+    until = TEN + timedelta(seconds=90)
+    with pytest.raises(SourceBusyError) as caught:
+        filled(Charts([]), TEN, until, now=until)
+    assert caught.value.after_seconds == 70.0
+
+
+def test_hours_without_minute_bars_are_not_asked_for() -> None:
+    session = find_session(date(2026, 11, 20))
+    assert session is not None
+    charts = Charts([])
+    assert filled(charts, session.pre_open_at, session.open_at) == (Filled(), [])
+    assert filled(charts, session.close_at, session.post_close_at) == (Filled(), [])
+    assert not charts.asked
+
+
+def test_an_unknown_symbol_and_bars_that_are_not_believed_stay_unfilled() -> None:
+    wrong = minute_bar(TEN, "IBM")
+    odd = Bar(**{name: getattr(wrong, name) for name in wrong.__struct_fields__} | {"high": Decimal("1")})
+    outcome, records = filled(
+        Charts([odd, minute_bar(TEN)], frozenset({"NOPE"})), TEN, TEN + timedelta(minutes=1), ("IBM", "NOPE", "SPY")
+    )
+    assert outcome.unfilled == {"IBM", "NOPE"}
+    assert "NOPE unknown" in outcome.reason
+    assert "prices_out_of_order" in outcome.reason
+    assert records == [minute_bar(TEN)]
+
+
+def test_prices_below_the_wires_precision_are_rounded_or_none() -> None:
+    translator = Translator({"SPY": "SPY"})
+    assert translator.delivery({**GOOD, "price": 0.12345678}).records[0].price == Decimal("0.123457")  # type: ignore[union-attr]
+    assert translator.delivery({**GOOD, "price": 1e-7}).passed_over == {"no_price": 1}

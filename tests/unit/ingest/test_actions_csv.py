@@ -1,0 +1,84 @@
+"""Corporate actions of one's own: rows to records, and what is said of rows that are none."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ingest.actions.source import Listing, Range, start_of
+from ingest.feeds.csv.actions import CsvActions
+from ingest.history.source import SourceError
+from market.records import Dividend, Split, SymbolChange, Withdrawal
+
+HEADER = "symbol,kind,effective_date,known_date,new_shares,old_shares,cash,new_symbol,action"
+EVER = Range(date(1990, 1, 2), date(2030, 1, 1))
+
+
+def listing(path: Path, *rows: str, header: str = HEADER) -> Listing:
+    file = path / "actions.csv"
+    file.write_text("\n".join([header, *rows]))
+    source = CsvActions(file)
+    source.check()
+    return source.fetch(source.symbols() or (), EVER, lambda: None)
+
+
+def test_each_kind_of_row_is_a_record_and_says_when_it_became_known(tmp_path: Path) -> None:
+    found = listing(
+        tmp_path,
+        "aapl,split,2014-06-09,2014-04-23,7,1,,,",
+        "AAPL,dividend,2014-05-08,,,,3.29,,",
+        "FB,symbol_change,2022-06-09,2022-05-31,,,,META,",
+        "AAPL,withdrawal,2014-05-08,2014-05-09,,,,,dividend",
+    )
+    assert [(item.action, item.is_known_stated) for item in found.actions] == [
+        (Split("csv", "AAPL", start_of(date(2014, 4, 23)), "2014-06-09", Decimal(7), Decimal(1)), True),
+        (Dividend("csv", "AAPL", start_of(date(2014, 5, 8)), "2014-05-08", Decimal("3.29")), False),
+        (SymbolChange("csv", "FB", start_of(date(2022, 5, 31)), "2022-06-09", "META"), True),
+        (Withdrawal("csv", "AAPL", start_of(date(2014, 5, 9)), "2014-05-08", "dividend"), True),
+    ]
+    assert not found.problems
+
+
+def test_columns_that_no_row_needs_may_be_missing(tmp_path: Path) -> None:
+    found = listing(tmp_path, "IBM,dividend,2014-05-07,1.1", header="symbol,kind,effective_date,cash")
+    assert [item.action.effective_date for item in found.actions] == ["2014-05-07"]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("IBM,spinoff,2014-05-07,,,,,,", "kind is 'spinoff'"),
+        ("IBM,split,07.05.2014,,2,1,,,", "effective_date is '07.05.2014'"),
+        ("IBM,split,2014-05-07,soon,2,1,,,", "known_date is 'soon'"),
+        ("IBM,split,2014-05-07,,0,1,,,", "new_shares is 0"),
+        ("IBM,split,2014-05-07,,2,,,,", "old_shares is ''"),
+        ("IBM,split,2014-05-07,,NaN,1,,,", "new_shares is NaN"),
+        ("IBM,dividend,2014-05-07,,,,-1.1,,", "cash is -1.1"),
+        ("IBM,dividend,2014-05-07,,,,1.1234567,,", "cash is 1.1234567"),
+        ("IBM,symbol_change,2014-05-07,,,,,IBM,", "new_symbol is IBM, as before"),
+        ("IBM,symbol_change,2014-05-07,,,,,I B M,", "'I B M' is no ticker"),
+        ("IBM,withdrawal,2014-05-07,,,,,,merger", "action is 'merger'"),
+    ],
+)
+def test_a_bad_row_is_a_problem_with_its_line_and_the_others_are_done(tmp_path: Path, row: str, why: str) -> None:
+    found = listing(tmp_path, "IBM,dividend,2014-05-07,,,,1.1,,", row, "SPY,dividend,2014-05-07,,,,1.1,,")
+    assert [item.action.symbol for item in found.actions] == ["IBM", "SPY"]
+    (problem,) = found.problems
+    assert (problem.symbol, problem.code) == ("IBM", "bad_action")
+    assert "actions.csv line 3" in problem.detail
+    assert why in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [("symbol,kind", "lacks effective_date"), ("symbol,kind,effective_date,ratio", "has ratio, which is not known")],
+)
+def test_another_header_is_said(tmp_path: Path, header: str, why: str) -> None:
+    with pytest.raises(SourceError, match=why):
+        listing(tmp_path, "IBM,split,2014-05-07,2", header=header)
+
+
+def test_no_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is no CSV file"):
+        CsvActions(tmp_path / "none.csv").check()

@@ -1,0 +1,90 @@
+"""What the lake lacks of what a source lists: nothing twice, a restatement from the day on which it was seen."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from ingest.actions.missing import missing_of, withdrawal_of
+from ingest.actions.source import Key, Listed, Range, key_of, start_of
+from market.records import CorporateAction, Dividend, Split, SymbolChange, Withdrawal
+
+TODAY = date(2014, 7, 1)
+EX_DATE = date(2014, 6, 9)
+YEAR = Range(date(2014, 1, 1), date(2014, 12, 31))
+
+
+def split(new: int, day: date = EX_DATE, known: date | None = None, symbol: str = "AAPL") -> Split:
+    return Split("lean", symbol, start_of(known or day), day.isoformat(), Decimal(new), Decimal(1))
+
+
+def missing(*listed: Listed, stored: tuple[CorporateAction, ...] = ()) -> list[CorporateAction]:
+    known = {key_of(action): action for action in stored}
+    return list(missing_of(listed, known, asked={"AAPL"}, within=YEAR, today=TODAY).actions)
+
+
+def test_what_is_new_is_published_as_known_on_its_effective_date() -> None:
+    assert missing(Listed(split(7))) == [split(7)]
+
+
+def test_what_is_there_is_not_published_again() -> None:
+    assert missing(Listed(split(7)), stored=(split(7),)) == []
+    assert missing(Listed(split(7)), stored=(split(7, known=date(2014, 4, 1)),)) == [], "the lake knows it better"
+
+
+def test_what_is_announced_is_known_today() -> None:
+    ahead = date(2014, 8, 1)
+    assert missing(Listed(split(7, ahead))) == [split(7, ahead, known=TODAY)]
+
+
+def test_a_restatement_is_known_since_it_was_seen_unless_the_source_says_when() -> None:
+    assert missing(Listed(split(4)), stored=(split(7),)) == [split(4, known=TODAY)]
+    stated = split(4, known=date(2014, 6, 20))
+    assert missing(Listed(stated, is_known_stated=True), stored=(split(7),)) == [stated]
+
+
+def test_another_day_on_which_it_became_known_is_another_version_if_the_source_states_it() -> None:
+    announced = split(7, known=date(2014, 4, 23))
+    assert missing(Listed(announced, is_known_stated=True), stored=(split(7),)) == [announced]
+
+
+def test_what_was_taken_back_and_is_listed_again_is_published_again() -> None:
+    taken_back = withdrawal_of(split(7), date(2014, 6, 20))
+    assert taken_back == Withdrawal("lean", "AAPL", start_of(date(2014, 6, 20)), "2014-06-09", "split")
+    assert missing(Listed(split(7)), stored=(taken_back,)) == [split(7, known=TODAY)]
+
+
+def test_what_the_source_lists_no_more_is_said_but_not_of_others_symbols_or_days() -> None:
+    ibm, long_ago = split(2, symbol="IBM"), split(2, date(2005, 2, 28))
+    stored: dict[Key, CorporateAction] = {key_of(action): action for action in (split(7), ibm, long_ago)}
+    found = missing_of([], stored, asked={"AAPL"}, within=YEAR, today=TODAY)
+    assert (list(found.actions), list(found.not_listed)) == ([], [split(7)])
+
+
+@pytest.mark.parametrize(
+    ("listed", "code"),
+    [
+        ([split(7, date(2014, 6, 8))], "no_session"),
+        ([split(7), split(4)], "contradicts_itself"),
+    ],
+)
+def test_what_cannot_be_is_left_out_and_said(listed: list[Split], code: str) -> None:
+    good = Dividend("lean", "AAPL", 0, "2014-05-08", Decimal("3.29"))
+    change = SymbolChange("lean", "AAPL", 0, "2014-05-08", "APPL")
+    items = [*map(Listed, listed), Listed(good, is_known_stated=True), Listed(change, is_known_stated=True)]
+    found = missing_of(items, {}, asked={"AAPL"}, within=YEAR, today=TODAY)
+    assert list(found.actions) == [good, change]
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [("AAPL", code)]
+
+
+def test_the_same_twice_is_once() -> None:
+    assert missing(Listed(split(7)), Listed(split(7))) == [split(7)]
+
+
+def test_several_dated_versions_are_published_in_their_order_and_not_again() -> None:
+    announced, restated = split(6, known=date(2014, 4, 1)), split(7, known=date(2014, 4, 23))
+    taken_back = withdrawal_of(restated, date(2014, 6, 20))
+    items = [Listed(version, is_known_stated=True) for version in (taken_back, announced, restated)]
+    assert missing(*items) == [announced, restated, taken_back]
+    assert missing(*items, stored=(announced,)) == [restated, taken_back]
+    assert missing(*items, stored=(taken_back,)) == []

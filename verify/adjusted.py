@@ -1,0 +1,161 @@
+"""Law 2 for adjusted prices: every day of ``historical_ohlcv`` is adjusted as the corporate actions say.
+
+What belongs here: factors, current symbols and adjusted columns. What does not: raw days, which are :mod:`verify.days`; how
+factors follow from actions, which is :mod:`verify.adjustment`.
+
+The mart is built at some moment: a symbol whose factors are those of an earlier state of the actions is behind, and no break.
+Which of several sources of one action is believed is not judged.
+"""
+
+from datetime import date, datetime
+from fractions import Fraction
+from typing import Final
+
+import polars as pl
+
+from verify.adjustment import Action, Adjustment, Days, Key
+from verify.mart_schemas import HISTORICAL
+from verify.questions import Published
+from verify.results import SHOWN_OFFENCES, Findings
+
+FACTOR_DECIMALS: Final = 18
+_ONE: Final = 10**FACTOR_DECIMALS
+_TOLERANCE: Final = 10
+"""In units of the last decimal: the mart rounds each product to 24 decimals, then to 18."""
+_LEDGER: Final = ("ingested_at", "topic", "partition", "offset")
+_PRICES: Final = ("open", "high", "low", "close")
+_FACTORS: Final = ("split_factor", "total_return_factor")
+_SPANS: Final = {
+    "symbol": pl.String(),
+    "session_date": pl.Date(),
+    **{f"right_{name}": pl.Int128() for name in _FACTORS},
+    "right_symbol": pl.String(),
+}
+
+
+def prove_adjusted(findings: Findings, published: Published, actions: pl.DataFrame) -> None:
+    """Check every day of the mart.
+
+    Parameters
+    ----------
+    findings
+        Where to record what breaks the law.
+    published
+        PostgreSQL.
+    actions
+        Every version of the corporate actions, with the columns of ``silver/corporate_actions``.
+    """
+    days = published.adjusted_days()
+    if days is None:
+        return
+    findings.count("mart_days_adjusted", days.height)
+    _check_products(findings, days)
+    believed = published.believed_actions()
+    wrong = _wrong(days, _adjustment(days, actions, believed))
+    stamps = sorted(set(actions["ingested_at"]), reverse=True)[1:]
+    behind = 0
+    for symbol, rows in wrong.partition_by("symbol", as_dict=True).items():
+        own = days.filter(pl.col("symbol") == symbol[0])
+        if any(_was_right(days, own, actions, believed, stamp) for stamp in [*stamps, None]):
+            behind += rows.height
+            wrong = wrong.filter(pl.col("symbol") != symbol[0])
+    if behind:
+        findings.count("mart_days_adjusted_behind", behind)
+        findings.notes.append(
+            f"{HISTORICAL} is adjusted as of earlier for {behind:,} days; ./run marts builds what changed."
+        )
+    findings.break_law(
+        f"factors differ in {HISTORICAL}",
+        wrong.sort("symbol", "session_date").head(SHOWN_OFFENCES).iter_rows(named=True),
+        total=wrong.height,
+    )
+
+
+def _check_products(findings: Findings, days: pl.DataFrame) -> None:
+    """Check that each adjusted value is the raw one times or over the factor beside it, rounded half up."""
+    found = pl.lit(value=False)
+    for factor, prefix in (("split_factor", "split_adjusted"), ("total_return_factor", "total_return")):
+        for name in _PRICES:
+            product = (pl.col(name).cast(pl.Int128) * pl.col(factor) + _ONE // 2) // _ONE
+            found |= product.ne_missing(pl.col(f"{prefix}_{name}"))
+    volume = (2 * pl.col("volume").cast(pl.Int128) * _ONE + pl.col("split_factor")) // (2 * pl.col("split_factor"))
+    found |= volume.ne_missing(pl.col("split_adjusted_volume"))
+    wrong = days.filter(found).sort("symbol", "session_date")
+    shown = wrong.head(SHOWN_OFFENCES).select("symbol", "session_date", *_FACTORS)
+    findings.break_law(
+        f"adjusted values are not the raw ones by the factors in {HISTORICAL}",
+        shown.iter_rows(named=True),
+        total=wrong.height,
+    )
+
+
+def _was_right(
+    days: pl.DataFrame, own: pl.DataFrame, actions: pl.DataFrame, believed: pl.DataFrame, stamp: datetime | None
+) -> bool:
+    """Return whether the days of a symbol are adjusted by the actions up to a moment; ``None`` is before all."""
+    known = actions.clear() if stamp is None else actions.filter(pl.col("ingested_at") <= stamp)
+    return not _wrong(own, _adjustment(days, known, believed)).height
+
+
+def _wrong(days: pl.DataFrame, adjustment: Adjustment) -> pl.DataFrame:
+    """Return the days that have other factors, or another current symbol."""
+    rows = [
+        (symbol, since, _scaled(factors.split), _scaled(factors.total_return), factors.current_symbol)
+        for symbol in sorted(adjustment.concerned())
+        for since, factors in adjustment.spans(symbol)
+    ]
+    spans = pl.DataFrame(rows, schema=_SPANS, orient="row").sort("session_date")
+    joined = days.sort("session_date").join_asof(
+        spans.with_columns(pl.lit(value=True).alias("has_actions")),
+        on="session_date",
+        by="symbol",
+        check_sortedness=False,
+    )
+    is_known = pl.col("has_actions").fill_null(value=False)
+    right = {name: pl.when(is_known).then(f"right_{name}").otherwise(pl.lit(_ONE, pl.Int128)) for name in _FACTORS}
+    symbol = pl.when(is_known).then("right_symbol").otherwise("symbol")
+    is_off = [(pl.col(name) - right[name]).abs().fill_null(_ONE) > _TOLERANCE for name in _FACTORS]
+    differs = pl.any_horizontal(*is_off, symbol.ne_missing(pl.col("current_symbol")))
+    shown = ["symbol", "session_date", *_FACTORS, "current_symbol"]
+    return joined.filter(differs).select(
+        *shown, *(right[name].alias(f"right_{name}") for name in _FACTORS), symbol.alias("right_symbol")
+    )
+
+
+def _scaled(factor: Fraction) -> int:
+    return round(factor * _ONE)
+
+
+def _adjustment(days: pl.DataFrame, actions: pl.DataFrame, believed: pl.DataFrame) -> Adjustment:
+    with_prices = days.filter(pl.col("close").is_not_null()).sort("session_date")
+    concerned = actions.select(pl.concat([pl.col("symbol"), pl.col("new_symbol").drop_nulls()]).unique())["symbol"]
+    by_symbol = with_prices.filter(pl.col("symbol").is_in(concerned.implode())).partition_by("symbol", as_dict=True)
+    return Adjustment(
+        actions=_believed(actions, believed),
+        days={
+            str(symbol): Days(rows["session_date"].to_list(), rows["open"].to_list(), rows["close"].to_list())
+            for (symbol,), rows in by_symbol.items()
+        },
+        newest=_newest(days),
+    )
+
+
+def _newest(days: pl.DataFrame) -> date:
+    newest = days["session_date"].max()
+    return newest if isinstance(newest, date) else date.min
+
+
+def _believed(actions: pl.DataFrame, believed: pl.DataFrame) -> dict[Key, Action]:
+    """Return what the newest versions say; of several sources that which the marts believe, or a person, or the first."""
+    key = ["symbol", "action", "session_date"]
+    newest = actions.sort(_LEDGER).unique(["source", *key], keep="last", maintain_order=True)
+    chosen = believed.select(*key, "source").with_columns(pl.lit(value=True).alias("is_believed"))
+    ranked = newest.filter(~pl.col("is_withdrawn")).join(chosen, on=[*key, "source"], how="left")
+    order = [pl.col("source") != "user", pl.col("is_believed").is_null(), pl.col("source")]
+    rows = ranked.sort(order).unique(key, keep="first", maintain_order=True)
+    return {
+        (row["symbol"], row["action"], row["session_date"]): Action(
+            row["source"], row["new_shares"], row["old_shares"], row["cash"], row["new_symbol"]
+        )
+        for row in rows.iter_rows(named=True)
+    }

@@ -1,0 +1,162 @@
+"""By what the prices of a day are multiplied, worked out action by action in exact fractions.
+
+What belongs here: what follows from corporate actions and raw days. What does not: what the mart holds, which
+:mod:`verify.adjusted` compares with it. The rules are those of ``docs/corporate-actions.md``.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+_FAR_OFF: Final = math.log(1.5)
+_OFF: Final = math.log(1.1)
+_USER: Final = "user"
+
+
+class Action(NamedTuple):
+    """What a source says, and its values: shares and cash in millionths."""
+
+    source: str
+    new_shares: int | None
+    old_shares: int | None
+    cash: int | None
+    new_symbol: str | None
+
+
+Key = tuple[str, str, date]
+"""Symbol, kind and effective date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The days of a symbol that have a price: dates in order, with raw open and close in millionths."""
+
+    dates: Sequence[date] = ()
+    opens: Sequence[int] = ()
+    closes: Sequence[int] = ()
+
+
+class Factors(NamedTuple):
+    """What a day is adjusted by, and the symbol under which it goes on."""
+
+    split: Fraction
+    total_return: Fraction
+    current_symbol: str | None
+
+
+@dataclass(slots=True)
+class Adjustment:
+    """The factors of any day.
+
+    Parameters
+    ----------
+    actions
+        What is believed of each action.
+    days
+        The raw days by symbol.
+    newest
+        The newest session of all days.
+    """
+
+    actions: Mapping[Key, Action]
+    days: Mapping[str, Days]
+    newest: date
+    _given_up: dict[str, list[tuple[date, str]]] = field(init=False)
+    _taken: dict[str, list[tuple[date, str]]] = field(init=False)
+    _own: dict[str, list[tuple[date, Fraction, Fraction]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._given_up, self._taken, self._own = {}, {}, {}
+        for (symbol, kind, day), action in sorted(self.actions.items()):
+            if kind == "symbol_change" and action.new_symbol is not None and day <= self.newest:
+                self._given_up.setdefault(symbol, []).append((day, action.new_symbol))
+                self._taken.setdefault(action.new_symbol, []).append((day, symbol))
+        for taken in self._taken.values():
+            taken.sort()
+        for (symbol, kind, day), action in sorted(self.actions.items()):
+            factor = self._factor(symbol, kind, day, action)
+            if factor is not None:
+                split = factor if kind == "split" else Fraction(1)
+                self._own.setdefault(symbol, []).append((day, split, factor))
+
+    def concerned(self) -> set[str]:
+        """Return the symbols that ever had an action."""
+        return {symbol for symbol, _, _ in self.actions} | set(self._taken)
+
+    def spans(self, symbol: str) -> list[tuple[date, Factors]]:
+        """Return from which date on a symbol's days have which factors, in order; the first date is the earliest there is."""
+        reachable, left = {symbol}, [symbol]
+        while left:
+            for _, later in self._given_up.get(left.pop(), ()):
+                if later not in reachable:
+                    reachable.add(later)
+                    left.append(later)
+        dates = {day for (own, _, day) in self.actions if own in reachable}
+        dates |= {day for own in reachable for day, _ in self._taken.get(own, ())}
+        return [(day, self.factors(symbol, day)) for day in (date.min, *sorted(dates))]
+
+    def factors(self, symbol: str, day: date) -> Factors:
+        """Return what a day is adjusted by: all actions from the day after on, through all later symbols."""
+        split = total_return = Fraction(1)
+        since, is_first = day, True
+        while True:
+            given_up = _first_after(self._given_up.get(symbol, ()), since)
+            taken = _first_after(self._taken.get(symbol, ()), since)
+            until = min((found[0] for found in (given_up, taken) if found is not None), default=date.max)
+            for effective, own_split, own in self._own.get(symbol, ()):
+                if (effective > since if is_first else effective >= since) and effective < until:
+                    split *= own_split
+                    total_return *= own
+            if given_up is None or given_up[0] != until:
+                return Factors(split, total_return, symbol if until == date.max else None)
+            (since, symbol), is_first = given_up, False
+
+    def _factor(self, symbol: str, kind: str, day: date, action: Action) -> Fraction | None:
+        """Return the factor of a split or a dividend; ``None`` if it is not applied."""
+        before, after = self._price_before(symbol, day), self._price_after(symbol, day)
+        if before is None or after is None or day > self.newest:
+            return None
+        if kind == "dividend" and action.cash is not None:
+            factor = 1 - Fraction(action.cash, before)
+            is_doubted = action.source != _USER and 2 * action.cash > before
+            return None if is_doubted or factor <= 0 else factor
+        if kind == "split" and action.new_shares and action.old_shares:
+            factor = Fraction(action.old_shares, action.new_shares)
+            observed = math.log(after / before)
+            unexplained = abs(observed - math.log(factor))
+            is_doubted = unexplained > _FAR_OFF or (unexplained > _OFF and unexplained > abs(observed))
+            return None if is_doubted and action.source != _USER else factor
+        return None
+
+    def _price_before(self, symbol: str, day: date) -> int | None:
+        begun, predecessor = self._tenure_start(symbol, day)
+        own = self.days.get(symbol, Days())
+        place = bisect_left(own.dates, day) - 1
+        if place >= 0 and own.dates[place] >= begun:
+            return own.closes[place]
+        earlier = self.days.get(predecessor or "", Days())
+        place = bisect_left(earlier.dates, begun) - 1
+        return earlier.closes[place] if place >= 0 else None
+
+    def _price_after(self, symbol: str, day: date) -> int | None:
+        changes = [*self._given_up.get(symbol, ()), *self._taken.get(symbol, ())]
+        until = min((changed for changed, _ in changes if changed > day), default=date.max)
+        own = self.days.get(symbol, Days())
+        place = bisect_left(own.dates, day)
+        return own.opens[place] if place < len(own.dates) and own.dates[place] < until else None
+
+    def _tenure_start(self, symbol: str, day: date) -> tuple[date, str | None]:
+        """Return since when what trades under a symbol on a day has done so, and what it was called before."""
+        changes = [*self._given_up.get(symbol, ()), *self._taken.get(symbol, ())]
+        begun = max((changed for changed, _ in changes if changed <= day), default=date.min)
+        names = [before for changed, before in self._taken.get(symbol, ()) if changed == begun]
+        return begun, min(names, default=None)
+
+
+def _first_after(changes: Sequence[tuple[date, str]], day: date) -> tuple[date, str] | None:
+    place = bisect_right([changed for changed, _ in changes], day)
+    return changes[place] if place < len(changes) else None

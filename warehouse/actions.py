@@ -1,0 +1,89 @@
+"""Corporate actions as PostgreSQL has them: the newest version of each of a source, and what the marts make of them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final
+
+import psycopg
+
+from market.errors import ServiceError
+from market.settings import Settings
+from warehouse.connection import connect
+
+_APPLICATION: Final = "tapehouse actions"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAction:
+    """The newest version of an action of a source; the fields are columns of ``lake.corporate_actions``."""
+
+    symbol: str
+    action: str
+    effective_date: date
+    known_at: datetime
+    is_withdrawn: bool
+    new_shares: Decimal | None
+    old_shares: Decimal | None
+    cash: Decimal | None
+    new_symbol: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAction:
+    """An action as ``marts.corporate_actions`` has it."""
+
+    symbol: str
+    action: str
+    effective_date: date
+    status: str
+    evidence: str | None
+    source: str
+    known_at: datetime
+    new_shares: Decimal | None
+    old_shares: Decimal | None
+    cash: Decimal | None
+    new_symbol: str | None
+    price_before: Decimal | None
+    price_after: Decimal | None
+
+
+def newest_versions(settings: Settings, source: str) -> list[StoredAction]:
+    """Return the newest version of each action of a source.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    query = (
+        "select distinct on (symbol, action, session_date) symbol, action, session_date, known_at, is_withdrawn, "
+        "new_shares, old_shares, cash, new_symbol from lake.corporate_actions where source = %s "
+        'order by symbol, action, session_date, ingested_at desc, partition desc, "offset" desc'
+    )
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return [StoredAction(*row) for row in connection.execute(query, (source,))]
+
+
+def judged_actions(settings: Settings, symbols: Collection[str], status: str | None = None) -> list[JudgedAction]:
+    """Return the actions of some symbols, or of all if none is given, oldest first; with ``status`` those that have it.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached, or the marts were not built yet.
+    """
+    query = (
+        "select symbol, action, effective_date, status, evidence, source, known_at, new_shares, old_shares, cash, new_symbol, "
+        "price_before, price_after from marts.corporate_actions "
+        "where (symbol = any(%(symbols)s) or new_symbol = any(%(symbols)s) or %(every)s) "
+        "and (%(status)s::text is null or status = %(status)s) order by effective_date, symbol, action"
+    )
+    values = {"symbols": list(symbols), "every": not symbols, "status": status}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        try:
+            return [JudgedAction(*row) for row in connection.execute(query, values)]
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+            msg = "The marts were not built yet: ./run marts builds them."
+            raise ServiceError(msg) from error
