@@ -1,6 +1,5 @@
 """The deep path on the stream of :mod:`tests.unit.spark_jobs.fake_platform`, with PostgreSQL's rows in memory."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -189,17 +188,22 @@ class Snapshotted:
 
     def sessions_with_bars(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         """Triggers keep it true to the bars."""
-        found: dict[tuple[str, str], list[datetime]] = {}
+        found: dict[tuple[str, str], list[tuple[datetime, datetime]]] = {}
         for row in self._database.bars_of(session_date, symbols):
-            found.setdefault((row["source"], row["symbol"]), []).append(row["bar_at"])
-        return [(*key, session_date, len(moments), max(moments)) for key, moments in found.items()]
+            found.setdefault((row["source"], row["symbol"]), []).append((row["bar_at"], row["revised_at"]))
+        return [
+            (*key, session_date, len(moments), *map(max, zip(*moments, strict=True))) for key, moments in found.items()
+        ]
 
     def sessions_with_vendor_bars(self, start: date, end: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         """Triggers keep it true to the vendor bars."""
         key = ("source", "symbol", "interval", "session_date")
         rows = [row for row in self._database.vendor.values() if row["interval"] != "1d"]
-        found = Counter(tuple(row[name] for name in key) for row in rows if row["symbol"] in symbols or not symbols)
-        return [(*session, count) for session, count in found.items() if start <= session[-1] <= end]
+        found: dict[tuple[Any, ...], list[datetime]] = {}
+        for row in rows:
+            if (row["symbol"] in symbols or not symbols) and start <= row["session_date"] <= end:
+                found.setdefault(tuple(row[name] for name in key), []).append(row["ingested_at"])
+        return [(*session, len(moments), max(moments)) for session, moments in found.items()]
 
 
 @dataclass
