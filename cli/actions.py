@@ -68,6 +68,7 @@ def actions(
     settings.require_database()
     match what:
         case What.FETCH:
+            _refuse_names(arguments or [])
             days = parse_day(start, "--start"), parse_day(end, "--end")
             _fetch(settings, feed, symbols, days, path, withdraw=withdraw, dry_run=dry_run, json_output=json_output)
         case What.LIST | What.SUSPICIOUS:
@@ -75,6 +76,14 @@ def actions(
             _list(settings, arguments or [], status, json_output=json_output)
         case What.CONFIRM | What.UNCONFIRM:
             _confirm(settings, arguments or [], is_taken_back=what is What.UNCONFIRM)
+
+
+def _refuse_names(names: list[str]) -> None:
+    from market.errors import UsageError
+
+    if names:
+        msg = f"fetch takes its symbols as --symbols {','.join(names)}."
+        raise UsageError(msg)
 
 
 def _fetch(
@@ -197,7 +206,7 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     from ingest.actions.missing import withdrawal_of
     from market.errors import UsageError
     from market.instruments import parse_symbols
-    from market.records import ACTIONS
+    from market.records import ACTIONS, Withdrawal
     from market.sessions import EXCHANGE_ZONE
     from warehouse.actions import judged_actions
 
@@ -207,12 +216,12 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     (symbol,), kind, day = parse_symbols(names[0]), names[1], parse_day(names[2], "the date")
     named = f"{kind} of {symbol} on {day}"
     if is_taken_back:
-        stored = {key: action for key, action in stored_of(settings, _USER).items() if key == (symbol, kind, day)}
-        if not stored:
+        stored = stored_of(settings, _USER).get((symbol, kind, day)) if day is not None else None
+        if stored is None or isinstance(stored, Withdrawal):
             msg = f"Nobody has confirmed a {named}."
             raise UsageError(msg)
         today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
-        publish(settings, [withdrawal_of(action, today) for action in stored.values()])
+        publish(settings, [withdrawal_of(stored, today)])
         typer.echo(f"The {named} is doubted again from the next build of the marts on.")
         return
     known = [

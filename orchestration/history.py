@@ -105,9 +105,12 @@ class History:
         source.check()
         return source
 
-    def wanted_sessions(self, series: Series, source: HistorySource, until: datetime) -> list[Session]:
-        """Return the sessions that are kept, that the source may have, and that were over at a moment."""
-        today = until.astimezone(EXCHANGE_ZONE).date()
+    def wanted_sessions(self, series: Series, source: HistorySource, now: datetime, until: datetime) -> list[Session]:
+        """Return the sessions that are kept, that the source may have now, and that were over at a moment, ``until``.
+
+        What is too old by now is not wanted: in the hour after midnight a run would not be given what it was asked for, for ever.
+        """
+        today = now.astimezone(EXCHANGE_ZONE).date()
         offered = source.offers[series.interval].days_back
         days = KEPT_DAYS[series.interval] if offered is None else min(offered, KEPT_DAYS[series.interval])
         found = sessions_between(today - timedelta(days=days), today)

@@ -27,14 +27,20 @@ with recursive built as (
         order by bars.symbol, bars.session_date limit 1
     ) as following
 ), old as (
-    select built.symbol, built.session_date, (
-        select max(bars.revised_at) from marts.intraday_ohlcv as bars
-        where bars.symbol = built.symbol and bars.session_date = built.session_date
+    select built.symbol, built.session_date, greatest(
+        (
+            select max(own.revised_at) from lake.bar_sessions as own
+            where own.symbol = built.symbol and own.session_date = built.session_date
+        ),
+        (
+            select max(vendors.revised_at) from lake.vendor_bar_sessions as vendors
+            where vendors.symbol = built.symbol and vendors.session_date = built.session_date
+        )
     ) as revised_at
     from built where built.session_date < (%(keep_from)s::timestamptz at time zone 'UTC')::date
 )
-select count(*), min(session_date), (select count(*) from old where revised_at < %(keep_from)s),
-    (select min(session_date) from old where revised_at < %(keep_from)s)
+select count(*), min(session_date), (select count(*) from old where (revised_at >= %(keep_from)s) is not true),
+    (select min(session_date) from old where (revised_at >= %(keep_from)s) is not true)
 from built
 """
 """The sessions are looked up one after the other, by an index: there are hundreds of bars in each."""

@@ -41,6 +41,8 @@ GRACE: Final = 15_000_000
 """Trades may be reported 10 seconds late; a history has them some seconds later still. In microseconds."""
 MUTE_AFTER: Final = timedelta(seconds=60)
 """A connection that brings nothing for so long in regular hours counts as dead."""
+STEADY_AFTER: Final = timedelta(seconds=60)
+"""A connection that brought something counts as good once it is so old: one that comes and goes is a failure each time."""
 SUBSCRIBE_WITHIN: Final = timedelta(seconds=30)
 CHECKPOINT_SECONDS: Final = 5.0
 SYMBOLS_SECONDS: Final = 60.0
@@ -182,7 +184,7 @@ class Keeper:
                 live.heard_at = now
                 self._log.info("live_subscribed", symbols=len(self._symbols))
                 self._reach.tell(FeedState.LIVE, "")
-            if delivery.records or delivery.unreadable:
+            if delivery.records or delivery.unreadable or delivery.passed_over:
                 self._heard(live, delivery, now)
             records += delivery.records
             self._passed_over.update(delivery.passed_over)
@@ -197,7 +199,7 @@ class Keeper:
         live.heard_at = now
         moment = _micros(now)
         live.newest = max(live.newest, *(min(record.ts, moment) for record in delivery.records), 0)
-        if self._failures:
+        if self._failures and now - live.begun_at >= STEADY_AFTER:
             self._log.info("live_back", failures=self._failures, circuit="closed")
             self._failures = 0
         for symbol in delivery.unreadable & live.since.keys():

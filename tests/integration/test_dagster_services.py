@@ -28,8 +28,8 @@ SELECTOR = {"repositoryLocationName": "tapehouse", "repositoryName": "__reposito
 BATCH = """
 insert into lake.stream_batches
 (query_id, batch_id, ingested_at, published_at, duration_ms,
- messages, trades, amendments, statuses, quotes, vendor_bars, quarantined, duplicates, bars)
-values ('query', 1, now(), now(), 800, 5, 0, 0, 0, 0, 0, 5, 0, 0)
+ messages, trades, amendments, statuses, quotes, vendor_bars, corporate_actions, quarantined, duplicates, bars)
+values ('query', 1, now(), now(), 800, 5, 0, 0, 0, 0, 0, 0, 5, 0, 0)
 """
 
 Ask = Callable[..., dict[str, Any]]
@@ -100,6 +100,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
         "intraday_marts": "RUNNING",
         "nightly_recompute": "RUNNING",
         "nightly_retention": "RUNNING",
+        "nightly_tiers": "RUNNING",
         "nightly_verify": "RUNNING",
         "session_close": "RUNNING",
     }

@@ -13,7 +13,7 @@ from ingest.publisher import Publisher, PublishSummary
 from ingest.topics import beginning_offsets, end_offsets, ensure_topics
 from market.errors import PublishError
 from market.records import Bar, Quote, Record, Trade, decode
-from market.topics import BARS, QUOTES, TRADES
+from market.topics import BARS, QUOTES, TOPICS, TRADES
 
 pytestmark = pytest.mark.integration
 
@@ -167,7 +167,7 @@ def test_nothing_is_below_the_beginning(topics: str) -> None:
     beginnings, ends = beginning_offsets(topics), end_offsets(topics)
     assert beginnings.keys() == ends.keys()
     assert all(beginnings[key] <= ends[key] for key in ends)
-    assert len(ends) == TRADES.partitions + QUOTES.partitions + BARS.partitions
+    assert len(ends) == sum(topic.partitions for topic in TOPICS)
 
 
 def test_bytes_are_published_as_they_are_to_the_partition_of_their_key(topics: str) -> None:

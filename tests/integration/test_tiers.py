@@ -98,6 +98,10 @@ def test_a_session_that_ought_to_be_gone_is_seen(connection: psycopg.Connection[
     assert (held(settings).expired, held(settings).first_expired) == (1, OLD)
     move_tiers(settings, {INTRADAY.name: LONG_AGO + timedelta(hours=2)}, NOW)
     assert (held(settings).sessions, held(settings).expired, held(settings).first_expired) == (2, 2, OLD)
+    # Whichever source changes a session keeps it, also one that the mart does not show.
+    put_vendor_bar(connection, "yahoo", "IBM", OLD, Decimal(2), interval="1h")
+    connection.execute("update lake.vendor_bars set ingested_at = now()")
+    assert (held(settings).expired, held(settings).first_expired) == (1, OTHER)
 
 
 def test_what_the_watchlist_lacks_is_said_by_symbol(connection: psycopg.Connection[Any], settings: Settings) -> None:

@@ -64,6 +64,7 @@ class AlpacaStream(StockDataStream):
         super().__init__(key_id, secret_key, raw_data=True, websocket_params=params, url_override=url)
         self._secrets = (key_id, secret_key)
         self._translator = Translator()
+        self._wanted: frozenset[str] = frozenset()
 
     async def run_once(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
         """Connect, subscribe and hand over what comes, until cancelled.
@@ -75,6 +76,7 @@ class AlpacaStream(StockDataStream):
         SourceError
             If Alpaca refuses every connection.
         """
+        self._wanted = frozenset(symbols)
         for subscribe in (
             self.subscribe_trades,
             self.subscribe_quotes,
@@ -133,7 +135,8 @@ class AlpacaStream(StockDataStream):
             if message.get("T") == "error":
                 self._refuse(message)
             elif message.get("T") == "subscription":
-                deliver(SUBSCRIBED)
+                if self._wanted <= set(message.get("trades") or ()):
+                    deliver(SUBSCRIBED)  # an acknowledgement of some only is none: the keeper would wait for it in vain
             elif message.get("T") != "success":
                 data.append(message)
         if data:

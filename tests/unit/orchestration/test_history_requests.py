@@ -13,7 +13,7 @@ from ingest.history.source import SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
-from orchestration.history import Series, series_of
+from orchestration.history import History, Series, series_of
 from orchestration.history_requests import AFTER_SESSION_CRON, MOST_RUNS, daily_history, evaluate, history_gaps
 from warehouse.watchlist import Watched
 
@@ -41,9 +41,10 @@ class PlayedHistory:
             msg = f"No key for {series.interval}."
             raise SourceError(msg)
 
-    def wanted_sessions(self, series: Series, source: None, until: datetime) -> list[Session]:
+    def wanted_sessions(self, series: Series, source: None, now: datetime, until: datetime) -> list[Session]:
         assert series in self.series
         assert source is None
+        assert until < now
         return [session for session in SESSIONS if session.post_close_at <= until]
 
     def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
@@ -200,6 +201,19 @@ def test_the_schedule_leaves_out_what_cannot_be_asked_and_groups_that_are_no_par
     history.refused = {INTRADAY_BARS, DAILY_BARS}
     assert scheduled(instance, "2026-11-25T20:45", history) == []
     assert scheduled(instance, "2026-11-25T20:45", PlayedHistory({})) == []
+
+
+def test_what_is_too_old_since_midnight_is_not_wanted_though_the_newest_session_waits_for_the_schedule() -> None:
+    history = History(Settings.model_validate({}))
+    _, intraday = history.series
+    midnight = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)  # half past midnight in New York
+    found = history.wanted_sessions(intraday, history.source(intraday), midnight, midnight - timedelta(hours=8))
+    days_back = history.source(intraday).offers["5m"].days_back
+    assert days_back is not None
+    assert found[0].session_date >= date(2026, 11, 20) - timedelta(days=days_back)
+    assert found[-1].session_date == date(2026, 11, 18)
+    earlier = midnight - timedelta(hours=1)
+    assert history.wanted_sessions(intraday, history.source(intraday), earlier, earlier)[0] not in found[:1]
 
 
 def test_both_run_unless_they_are_turned_off() -> None:

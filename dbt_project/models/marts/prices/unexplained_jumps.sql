@@ -77,7 +77,9 @@ final as (
         on abs(ln(jumps.observed_ratio / nearest.ratio)) < 0.065
     left join splits
         on jumps.symbol = splits.symbol
-        and jumps.session_date = splits.effective_date
+        -- Of a session without a bar the next one shows what the split did.
+        and jumps.session_before < splits.effective_date
+        and jumps.session_date >= splits.effective_date
     where splits.symbol is null
 
 )

@@ -104,6 +104,19 @@ def test_it_subscribes_to_everything_and_says_when_that_is_acknowledged(listen: 
     assert asked == {key: list(SYMBOLS) for key in ("trades", "quotes", "bars", "updatedBars", "statuses")}
 
 
+def test_a_subscription_of_some_symbols_is_no_acknowledgement(listen: Callable[..., Listener]) -> None:
+    def script(peer: Peer) -> None:
+        welcome(peer)
+        asked = msgpack.unpackb(peer.receive())
+        peer.send(frame({"T": "subscription", "trades": asked["trades"][:1]}))
+        peer.send(frame(raw_trade(SYMBOLS[0], moment(TEN), 7)))
+        peer.stay_silent()
+
+    listener = listen(script)
+    listener.until(lambda heard: heard.deliveries)
+    assert not any(delivery.is_acknowledgement for delivery in listener.deliveries)
+
+
 def test_every_kind_of_message_becomes_its_record(listen: Callable[..., Listener]) -> None:
     bar = {"S": "SPY", "o": 10.1, "h": 10.9, "l": 10.05, "c": 10.5, "v": 1200, "n": 3, "vw": 10.2, "t": moment(TEN)}
     quote = {"S": "SPY", "bx": "V", "bp": 25.4, "bs": 300, "ax": "V", "ap": 0, "as": 0, "c": ["R"], "z": "B"}

@@ -84,7 +84,7 @@ def test_a_mute_connection_is_left_after_a_minute_of_regular_hours_only(world: W
     assert_heartbeats_are_true(world)
 
 
-def test_the_circuit_opens_after_five_failures_and_closes_with_the_first_record(world: World) -> None:
+def test_the_circuit_opens_after_five_failures_and_closes_with_a_record(world: World) -> None:
     world.refusal = SourceBusyError("connection limit exceeded")
     world.at(250, lambda: setattr(world, "refusal", None))
     world.keep()
@@ -94,6 +94,15 @@ def test_the_circuit_opens_after_five_failures_and_closes_with_the_first_record(
     assert 300 <= begun[5] - begun[4] <= 302
     assert ids(world.trades) == ids(world.tape)
     assert covered_seconds(world, "IBM") == WHOLE
+
+
+def test_a_connection_that_comes_and_goes_opens_the_circuit(world: World) -> None:
+    for second in range(0, 590, 2):
+        world.at(second, world.breaks)
+    world.keep()
+    assert len(world.lines) <= 8, "each connection brought something, and none of them lasted"
+    assert ids(world.trades) == ids(world.tape)
+    assert_heartbeats_are_true(world)
 
 
 def test_a_refused_key_ends_it_at_once(world: World) -> None:
