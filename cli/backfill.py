@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cli.replay import LINE_EVERY_SECONDS, parse_day
+from cli.progress import lines
+from cli.replay import parse_day
 from cli.signals import setting
 from cli.sql import FILE_WIDTH
 
@@ -180,7 +180,7 @@ def _duration(seconds: float) -> str:
 def _progress(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
     """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
     if not sys.stderr.isatty():
-        yield _lines()
+        yield lines(_describe)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -197,18 +197,9 @@ def _progress(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
         yield lambda done: bar.update(task, completed=done.answered, bars=f"{done.bars:,}", waiting=f"{done.waiting:,}")
 
 
-def _lines() -> "Callable[[Progress], None]":
-    next_line_at = time.monotonic() + LINE_EVERY_SECONDS
-
-    def show(done: "Progress") -> None:
-        nonlocal next_line_at
-        if time.monotonic() >= next_line_at:
-            next_line_at = time.monotonic() + LINE_EVERY_SECONDS
-            waiting = f"{done.waiting:,} on their way to the lake"
-            text = f"{done.answered:,} of {done.asks:,} asks answered, {done.bars:,} bars, {waiting}"
-            typer.echo(text, err=True)
-
-    return show
+def _describe(done: "Progress") -> str:
+    waiting = f"{done.waiting:,} on their way to the lake"
+    return f"{done.answered:,} of {done.asks:,} asks answered, {done.bars:,} bars, {waiting}"
 
 
 def _show_summary(summary: "Summary", *, json_output: bool) -> None:

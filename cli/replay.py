@@ -1,7 +1,6 @@
 """``./run replay``: publish a feed's records to the platform that runs."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.progress import lines
 from cli.signals import setting
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ingest.publisher import PublishSummary
     from ingest.replay import ReplayProgress
     from market.settings import Settings
-
-LINE_EVERY_SECONDS = 5.0
 
 
 class Kinds(StrEnum):
@@ -150,7 +148,7 @@ def show_summary(summary: "PublishSummary") -> None:
 def publishing_progress() -> "Iterator[Callable[[ReplayProgress], None]]":
     """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
     if not sys.stderr.isatty():
-        yield _lines()
+        yield lines(_describe)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -161,13 +159,5 @@ def publishing_progress() -> "Iterator[Callable[[ReplayProgress], None]]":
         yield lambda progress: bar.update(task, completed=progress.published, total=progress.total)
 
 
-def _lines() -> "Callable[[ReplayProgress], None]":
-    next_line_at = time.monotonic() + LINE_EVERY_SECONDS
-
-    def show(progress: "ReplayProgress") -> None:
-        nonlocal next_line_at
-        if time.monotonic() >= next_line_at:
-            next_line_at = time.monotonic() + LINE_EVERY_SECONDS
-            typer.echo(f"published {progress.published:,} of {progress.total:,} records", err=True)
-
-    return show
+def _describe(progress: "ReplayProgress") -> str:
+    return f"published {progress.published:,} of {progress.total:,} records"

@@ -8,7 +8,7 @@ from ingest.history.source import SourceBusyError
 from market.errors import FeedError
 
 OPENS_AFTER: Final = 5
-"""After so many failures in a row the circuit opens: one trial every five minutes, until one brings something."""
+"""After so many failures in a row the circuit opens: one trial every five minutes, until a connection lasts."""
 OPEN_SECONDS: Final = 300.0
 SHORTEST_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 30.0
