@@ -4,7 +4,7 @@ What belongs here: factors, current symbols and adjusted columns. What does not:
 factors follow from actions, which is :mod:`verify.adjustment`.
 
 The mart is built at some moment: a symbol whose factors are those of an earlier state of the actions is behind, and no break.
-Which of several sources of one action is believed is not judged.
+Which source of an action the marts believe is a view, and compared as of now.
 """
 
 from datetime import date, datetime
@@ -13,7 +13,11 @@ from typing import Final
 
 import polars as pl
 
-from verify.adjustment import Action, Adjustment, Days, Key
+from market.tables import CORPORATE_ACTIONS
+from verify.adjusted_schemas import BELIEVED, BELIEVED_SCHEMA
+from verify.adjustment import Adjustment, Days
+from verify.believed import believed_of
+from verify.comparison import compare
 from verify.mart_schemas import HISTORICAL
 from verify.questions import Published
 from verify.results import SHOWN_OFFENCES, Findings
@@ -22,7 +26,6 @@ FACTOR_DECIMALS: Final = 18
 _ONE: Final = 10**FACTOR_DECIMALS
 _TOLERANCE: Final = 10
 """In units of the last decimal: the mart rounds each product to 24 decimals, then to 18."""
-_LEDGER: Final = ("ingested_at", "topic", "partition", "offset")
 _PRICES: Final = ("open", "high", "low", "close")
 _FACTORS: Final = ("split_factor", "total_return_factor")
 _SPANS: Final = {
@@ -50,13 +53,13 @@ def prove_adjusted(findings: Findings, published: Published, actions: pl.DataFra
         return
     findings.count("mart_days_adjusted", days.height)
     _check_products(findings, days)
-    believed = published.believed_actions()
-    wrong = _wrong(days, _adjustment(days, actions, believed))
+    _check_believed(findings, published, actions)
+    wrong = _wrong(days, adjustment_of(days, actions))
     stamps = sorted(set(actions["ingested_at"]), reverse=True)[1:]
     behind = 0
     for symbol, rows in wrong.partition_by("symbol", as_dict=True).items():
         own = days.filter(pl.col("symbol") == symbol[0])
-        if any(_was_right(days, own, actions, believed, stamp) for stamp in [*stamps, None]):
+        if any(_was_right(days, own, actions, stamp) for stamp in [*stamps, None]):
             behind += rows.height
             wrong = wrong.filter(pl.col("symbol") != symbol[0])
     if behind:
@@ -89,12 +92,27 @@ def _check_products(findings: Findings, days: pl.DataFrame) -> None:
     )
 
 
-def _was_right(
-    days: pl.DataFrame, own: pl.DataFrame, actions: pl.DataFrame, believed: pl.DataFrame, stamp: datetime | None
-) -> bool:
+def _check_believed(findings: Findings, published: Published, actions: pl.DataFrame) -> None:
+    """Check which source of each action the marts believe."""
+    found = published.believed_actions()
+    if found is None:
+        return
+    rows = [(*key, action.source) for key, action in believed_of(actions).items()]
+    compare(
+        findings,
+        what="believed action",
+        where=BELIEVED,
+        expected=pl.DataFrame(rows, schema=BELIEVED_SCHEMA, orient="row"),
+        found=found,
+        table=CORPORATE_ACTIONS,
+        key=["symbol", "action", "session_date"],
+    )
+
+
+def _was_right(days: pl.DataFrame, own: pl.DataFrame, actions: pl.DataFrame, stamp: datetime | None) -> bool:
     """Return whether the days of a symbol are adjusted by the actions up to a moment; ``None`` is before all."""
     known = actions.clear() if stamp is None else actions.filter(pl.col("ingested_at") <= stamp)
-    return not _wrong(own, _adjustment(days, known, believed)).height
+    return not _wrong(own, adjustment_of(days, known)).height
 
 
 def _wrong(days: pl.DataFrame, adjustment: Adjustment) -> pl.DataFrame:
@@ -126,12 +144,21 @@ def _scaled(factor: Fraction) -> int:
     return round(factor * _ONE)
 
 
-def _adjustment(days: pl.DataFrame, actions: pl.DataFrame, believed: pl.DataFrame) -> Adjustment:
+def adjustment_of(days: pl.DataFrame, actions: pl.DataFrame) -> Adjustment:
+    """Return what follows from the actions and the raw days.
+
+    Parameters
+    ----------
+    days
+        ``symbol``, ``session_date``, ``open`` and ``close`` of all days.
+    actions
+        The versions that are known, with the columns of ``silver/corporate_actions``.
+    """
     with_prices = days.filter(pl.col("close").is_not_null()).sort("session_date")
     concerned = actions.select(pl.concat([pl.col("symbol"), pl.col("new_symbol").drop_nulls()]).unique())["symbol"]
     by_symbol = with_prices.filter(pl.col("symbol").is_in(concerned.implode())).partition_by("symbol", as_dict=True)
     return Adjustment(
-        actions=_believed(actions, believed),
+        actions=believed_of(actions),
         days={
             str(symbol): Days(rows["session_date"].to_list(), rows["open"].to_list(), rows["close"].to_list())
             for (symbol,), rows in by_symbol.items()
@@ -143,19 +170,3 @@ def _adjustment(days: pl.DataFrame, actions: pl.DataFrame, believed: pl.DataFram
 def _newest(days: pl.DataFrame) -> date:
     newest = days["session_date"].max()
     return newest if isinstance(newest, date) else date.min
-
-
-def _believed(actions: pl.DataFrame, believed: pl.DataFrame) -> dict[Key, Action]:
-    """Return what the newest versions say; of several sources that which the marts believe, or a person, or the first."""
-    key = ["symbol", "action", "session_date"]
-    newest = actions.sort(_LEDGER).unique(["source", *key], keep="last", maintain_order=True)
-    chosen = believed.select(*key, "source").with_columns(pl.lit(value=True).alias("is_believed"))
-    ranked = newest.filter(~pl.col("is_withdrawn")).join(chosen, on=[*key, "source"], how="left")
-    order = [pl.col("source") != "user", pl.col("is_believed").is_null(), pl.col("source")]
-    rows = ranked.sort(order).unique(key, keep="first", maintain_order=True)
-    return {
-        (row["symbol"], row["action"], row["session_date"]): Action(
-            row["source"], row["new_shares"], row["old_shares"], row["cash"], row["new_symbol"]
-        )
-        for row in rows.iter_rows(named=True)
-    }

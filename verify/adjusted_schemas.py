@@ -46,10 +46,10 @@ class AdjustedSnapshot:
         found = self._rows(f"select {columns} from {HISTORICAL}", (), texts)  # noqa: S608 - fixed names
         return found.with_columns(pl.col(name).cast(ADJUSTED_SCHEMA[name], strict=False) for name in numbers)
 
-    def believed_actions(self) -> pl.DataFrame:
-        """Return which source of each action the marts believe."""
+    def believed_actions(self) -> pl.DataFrame | None:
+        """Return which source of each action the marts believe, or ``None`` if there is no mart of them."""
         if self._connection.execute("select to_regclass(%s)", (BELIEVED,)).fetchone()[0] is None:
-            return pl.DataFrame(schema=BELIEVED_SCHEMA)
+            return None
         query = f"select symbol, action, effective_date, source from {BELIEVED}"  # noqa: S608 - a fixed name
         return self._rows(query, (), BELIEVED_SCHEMA)
 

@@ -14,17 +14,22 @@ from typing import Final, NamedTuple
 
 _FAR_OFF: Final = math.log(1.5)
 _OFF: Final = math.log(1.1)
-_USER: Final = "user"
+USER: Final = "user"
+"""The source of what a person confirmed."""
 
 
 class Action(NamedTuple):
-    """What a source says, and its values: shares and cash in millionths."""
+    """What a source says, and its values: shares and cash in millionths.
+
+    ``same_dates`` are those under which better sources have the same one: only if prices contradict all of these it counts.
+    """
 
     source: str
     new_shares: int | None
     old_shares: int | None
     cash: int | None
     new_symbol: str | None
+    same_dates: frozenset[date] = frozenset()
 
 
 Key = tuple[str, str, date]
@@ -118,19 +123,26 @@ class Adjustment:
     def _factor(self, symbol: str, kind: str, day: date, action: Action) -> Fraction | None:
         """Return the factor of a split or a dividend; ``None`` if it is not applied."""
         before, after = self._price_before(symbol, day), self._price_after(symbol, day)
-        if before is None or after is None or day > self.newest:
+        better = ((other, self.actions[symbol, kind, other]) for other in action.same_dates)
+        is_duplicate = any(not self._is_doubted(symbol, kind, other, said) for other, said in better)
+        if is_duplicate or before is None or after is None or day > self.newest:
+            return None
+        if self._is_doubted(symbol, kind, day, action):
             return None
         if kind == "dividend" and action.cash is not None:
-            factor = 1 - Fraction(action.cash, before)
-            is_doubted = action.source != _USER and 2 * action.cash > before
-            return None if is_doubted or factor <= 0 else factor
+            return 1 - Fraction(action.cash, before)
         if kind == "split" and action.new_shares and action.old_shares:
-            factor = Fraction(action.old_shares, action.new_shares)
-            observed = math.log(after / before)
-            unexplained = abs(observed - math.log(factor))
-            is_doubted = unexplained > _FAR_OFF or (unexplained > _OFF and unexplained > abs(observed))
-            return None if is_doubted and action.source != _USER else factor
+            return Fraction(action.old_shares, action.new_shares)
         return None
+
+    def _is_doubted(self, symbol: str, kind: str, day: date, action: Action) -> bool:
+        """Return whether the prices before and after a split or a dividend contradict it; without prices nothing is."""
+        before, after = self._price_before(symbol, day), self._price_after(symbol, day)
+        if before is None or after is None:
+            return False
+        if kind == "dividend" and action.cash is not None:
+            return action.cash >= before or (action.source != USER and 2 * action.cash > before)
+        return kind == "split" and is_split_doubted(action, Fraction(after, before))
 
     def _price_before(self, symbol: str, day: date) -> int | None:
         begun, predecessor = self._tenure_start(symbol, day)
@@ -155,6 +167,24 @@ class Adjustment:
         begun = max((changed for changed, _ in changes if changed <= day), default=date.min)
         names = [before for changed, before in self._taken.get(symbol, ()) if changed == begun]
         return begun, min(names, default=None)
+
+
+def is_split_doubted(action: Action, observed: Fraction) -> bool:
+    """Return whether the ratio of a price after to one before contradicts a split; what a person confirmed is not doubted."""
+    unexplained = _unexplained(action, observed)
+    is_far = unexplained > _FAR_OFF or (unexplained > _OFF and is_split_unseen(action, observed))
+    return action.source != USER and is_far
+
+
+def is_split_unseen(action: Action, observed: Fraction) -> bool:
+    """Return whether prices look more like no split at all."""
+    return _unexplained(action, observed) > abs(math.log(observed))
+
+
+def _unexplained(action: Action, observed: Fraction) -> float:
+    if not action.new_shares or not action.old_shares:
+        return 0.0
+    return abs(math.log(observed) - math.log(Fraction(action.old_shares, action.new_shares)))
 
 
 def _first_after(changes: Sequence[tuple[date, str]], day: date) -> tuple[date, str] | None:

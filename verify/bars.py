@@ -80,7 +80,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_vendor_bars(findings, lake, published, decisions)
     _check_actions(findings, lake, published, decisions)
     quotes.check(findings, published)
-    days.check(decisions.vendor_bars)
+    days.check(decisions.vendor_bars, decisions.corporate_actions)
     prove_adjusted(findings, published, decisions.corporate_actions)
     reconciliation.check_days(decisions.vendor_bars)
     for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):

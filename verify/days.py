@@ -17,6 +17,7 @@ from verify.comparison import compare
 from verify.lake import Lake, schema_of
 from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
 from verify.mart_schemas import HISTORICAL, MART_SCHEMA, PRICE_SCHEMA, REALTIME
+from verify.previous_closes import with_previous_closes
 from verify.questions import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
@@ -57,26 +58,28 @@ class DayProof:
         self._days.append(longer(known.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session))
         now = longer(newest.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session)
         last = pl.col("close", "bar_at", "segment").filter(pl.col("close").is_not_null()).last()
-        sources = newest.sort("bar_at").group_by(pl.col("source").alias("origin"), *_KEY).agg(last)
+        first = pl.col("open").drop_nulls().first().alias("first_price")
+        sources = newest.sort("bar_at").group_by(pl.col("source").alias("origin"), *_KEY).agg(last, first)
         sources = sources.rename({"close": "price", "bar_at": "price_at"})
         so_far = now.drop("bar_at", "segment", "interval", "ends_at")
         self._prices.append(sources.join(so_far, on=["origin", *_KEY], how="left"))
 
-    def check(self, vendor_bars: pl.DataFrame) -> None:
+    def check(self, vendor_bars: pl.DataFrame, actions: pl.DataFrame) -> None:
         """Check the days and the prices.
 
         Parameters
         ----------
         vendor_bars
             Every version of the vendors' bars, with the columns of ``silver/vendor_bars``.
+        actions
+            Every version of the corporate actions, with the columns of ``silver/corporate_actions``.
         """
-        self._check_days(vendor_bars)
-        self._check_prices()
-
-    def _check_days(self, vendor_bars: pl.DataFrame) -> None:
         in_mart = self._published.days()
-        if in_mart is None:
-            return
+        if in_mart is not None:
+            self._check_days(vendor_bars, in_mart)
+        self._check_prices(in_mart, actions)
+
+    def _check_days(self, vendor_bars: pl.DataFrame, in_mart: pl.DataFrame) -> None:
         self._findings.count("mart_days", in_mart.height)
         sources = pl.concat(self._prices)
         is_vendors = pl.col("is_vendor_bar")
@@ -104,13 +107,14 @@ class DayProof:
         behind = pl.concat([rows.select(_KEY) for rows in later]).n_unique()
         self._findings.count("mart_days_behind", behind)
 
-    def _check_prices(self) -> None:
+    def _check_prices(self, days: pl.DataFrame | None, actions: pl.DataFrame) -> None:
         in_mart = self._published.prices()
         if in_mart is None:
             return
         every = pl.concat(self._prices)
         newest = every.filter(pl.col("session_date") == pl.col("session_date").max().over("symbol"))
         shown = of_one_origin(newest, origins_of(in_mart, ["symbol"]), ["symbol"])
+        shown = with_previous_closes(shown, days, actions)
         compare(
             self._findings,
             what="price",

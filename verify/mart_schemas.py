@@ -43,6 +43,8 @@ PRICE_SCHEMA: Final = {
     "price_at": MOMENT,
     "segment": pl.String(),
     **{name: MART_SCHEMA[name] for name in ("open", "high", "low", "close", "volume", "vwap", "trade_count")},
+    "previous_close": pl.Int64(),
+    "change": pl.Int64(),
 }
 """What is compared of the newest prices."""
 
@@ -70,7 +72,7 @@ BPS_LIMIT: Final = 10**18
 
 DECIMALS: Final = frozenset(
     {
-        *("price", "vwap", "volume_ratio"),
+        *("price", "previous_close", "change", "vwap", "volume_ratio"),
         *(f"{side}{name}" for name in PRICES for side in ("", "other_")),
         *(f"{name}_difference" for name in PRICES),
     }

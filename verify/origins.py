@@ -8,12 +8,25 @@ from typing import Final
 
 import polars as pl
 
+from warehouse.dbt import dbt_variables
+
 SIDE: Final = ["origin", "is_vendor_bar"]
 """A source, and whether its bars are a vendor's: one source may have both."""
 GROUP: Final = ["symbol", "session_date", "segment", "interval"]
 """Of such a group of bars a mart shows one source, as ``docs/bars.md`` says."""
 _SESSION: Final = ["symbol", "session_date"]
 _LAST_RESORT: Final = "simulated"
+
+
+def source_rank(source: str) -> int:
+    """Return the place of a source by ``source_priority``: the least is preferred."""
+    priority = dbt_variables()["source_priority"]
+    return int(priority.index(source if source in priority else "*"))
+
+
+def is_last_resort(source: str) -> bool:
+    """Return whether a source is shown only where no other has anything."""
+    return source_rank(source) > source_rank("*")
 
 
 def sides_of(in_mart: pl.DataFrame) -> pl.DataFrame:

@@ -80,8 +80,8 @@ class Published(Protocol):
     def adjusted_days(self) -> pl.DataFrame | None:
         """Return the mart's days (see :mod:`verify.adjusted_schemas`), or ``None`` if there is no mart that adjusts."""
 
-    def believed_actions(self) -> pl.DataFrame:
-        """Return which source of each action the marts believe (see :mod:`verify.adjusted_schemas`)."""
+    def believed_actions(self) -> pl.DataFrame | None:
+        """Return which source of each action the marts believe (see :mod:`verify.adjusted_schemas`), if there is a mart."""
 
     def prices(self) -> pl.DataFrame | None:
         """Return the mart's newest prices (:data:`PRICE_SCHEMA`), or ``None`` if there is no mart."""

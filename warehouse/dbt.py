@@ -1,6 +1,7 @@
 """What dbt needs to know to run against the database: environment variables, nothing is run here."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+@cache
 def dbt_variables() -> Mapping[str, Any]:
     """Return the variables that the dbt project computes with: which source is preferred, when two bars agree."""
     variables: Mapping[str, Any] = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text())["vars"]

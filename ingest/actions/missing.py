@@ -9,7 +9,7 @@ import msgspec
 
 from ingest.actions.source import Key, Listed, Range, key_of, kind_of, start_of
 from ingest.history.source import Problem
-from market.records import CorporateAction, Withdrawal
+from market.records import CorporateAction, Dividend, Withdrawal
 from market.sessions import find_session
 
 _NOT_STATED: Final = frozenset({"ts"})
@@ -47,9 +47,9 @@ def missing_of(
 ) -> Missing:
     """Return what the lake lacks.
 
-    A version that says what the stored one says is known already, unless its source states another day on which it became
-    known. Where a source does not state that day, a first version was known on its effective date, or today if that is to come,
-    and a later one since today: nobody could have seen it before.
+    A version that says what the stored one says, within the rounding of its source, is known already, unless its source states
+    another day on which it became known. Where a source does not state that day, a first version was known on its effective
+    date, or today if that is to come, and a later one since today: nobody could have seen it before.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _new_versions(
 ) -> list[CorporateAction]:
     """Return what is new of the versions of an action that a source lists, oldest first, beside the newest stored one."""
     newest = versions[-1]
-    if before is not None and _says(newest.action) == _says(before):
+    if before is not None and _says_the_same(newest, before):
         is_same = not newest.is_known_stated or newest.action.ts == before.ts
         return [] if is_same else [newest.action]
     if newest.is_known_stated:
@@ -127,6 +127,14 @@ def _believed(listed: Sequence[Listed], within: Range) -> tuple[dict[Key, list[L
             problems.append(Problem(symbol, "contradicts_itself", f"there are two different {kind}s of {day}"))
             del found[key]
     return found, problems
+
+
+def _says_the_same(listed: Listed, before: CorporateAction) -> bool:
+    """Return whether a source says of an action what it said before, but for how it rounds."""
+    action = listed.action
+    if isinstance(action, Dividend) and isinstance(before, Dividend):
+        return abs(action.cash - before.cash) <= listed.cash_margin
+    return _says(action) == _says(before)
 
 
 def _says(action: CorporateAction) -> dict[str, object]:

@@ -7,6 +7,7 @@ vendor (``ingest/feeds/<name>/actions.py``).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Final, Protocol
 
 from ingest.history.source import Limit, Problem
@@ -38,10 +39,13 @@ class Listed:
         What it says; its ``ts`` is when it became known.
     is_known_stated
         Whether the source says when it became known. If not, ``ts`` is the start of its effective date in New York.
+    cash_margin
+        By how much the cash may differ from what the source said of it before, since it rounds: less is no restatement.
     """
 
     action: CorporateAction
     is_known_stated: bool = False
+    cash_margin: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any, Final
 import psycopg
 
 from market.sessions import EXCHANGE_ZONE, sessions_between
-from tests.integration.mart_oracle import Row, read
-from tests.integration.mart_rows import put_vendor_bar
+from tests.integration.mart_oracle import Row, read, session_of
+from tests.integration.mart_rows import put_bar, put_vendor_bar
 
 MONDAY: Final = date(2013, 10, 7)
 
@@ -65,6 +65,17 @@ class Lake:
     def as_known(self, day: int, symbol: str, column: str = "split_adjusted_close") -> list[str]:
         query = f"select {column} as value from marts.historical_ohlcv_as_known('{self.days[day]}') where symbol = '{symbol}'"
         return [text(row["value"]) for row in read(self.connection, f"{query} order by session_date")]
+
+    def previous_close(self, symbol: str) -> tuple[str, str]:
+        """Return the close before a symbol's newest session, and the change since."""
+        query = f"select previous_close, change from marts.realtime_prices where symbol = '{symbol}'"
+        (row,) = read(self.connection, query)
+        return text(row["previous_close"]), text(row["change"])
+
+    def minute(self, symbol: str, day: int, price: str, *, source: str = "lean", before_open: int = 0) -> None:
+        """Put the first minute of a session, or one of so many minutes before the open; every price is the same."""
+        bar_at = session_of(self.days[day]).open_at - timedelta(minutes=before_open)
+        put_bar(self.connection, source, symbol, bar_at, (Decimal(price),) * 4)
 
     def statuses(self) -> list[tuple[str, str, str]]:
         query = "select symbol, action, status from marts.corporate_actions order by symbol, effective_date, action"

@@ -126,7 +126,7 @@ def marts(settings: Settings) -> Iterator[Settings]:
     with connect(settings) as connection, connection.cursor() as cursor:
         for name, (schema, rows) in tables.items():
             columns = ", ".join(f"{column} {_POSTGRES_TYPES[str(kind)]}" for column, kind in schema.items())
-            prices = ("open", "high", "low", "close", "vwap", "price")
+            prices = ("open", "high", "low", "close", "vwap", "price", "previous_close", "change")
             values = ", ".join(f"%({column})s" for column in schema)
             cursor.execute(f"create table {name} ({columns})".encode())
             for column in (column for column in schema if column in prices):

@@ -4,6 +4,8 @@
   A split is suspicious if prices do not show it: with d = |ln(price_after / price_before / announced ratio)|, the move that the
   split leaves unexplained, if d > ln 1.5, or if d > ln 1.1 and |ln(price_after / price_before)| < d, which is to say that prices
   look more like no split at all. A dividend is if it is more than half of the price before. What a person confirmed is not doubted.
+
+  Of several that are the same (`same_dates`) one counts: the best by source that prices do not contradict.
 -#}
 {% macro judged_actions(actions, tenures, days) -%}
     with
@@ -96,28 +98,42 @@
         select
             compared.*,
             case
-                when compared.source = 'user' or compared.observed_ratio is null then null
-                when compared.action = 'dividend' and compared.cash > compared.price_before / 2
+                when compared.observed_ratio is null then null
+                when compared.source <> 'user' and compared.action = 'dividend' and compared.cash > compared.price_before / 2
                     then 'the dividend is more than half of the price before it'
-                when compared.action = 'split' and compared.observed_ratio > 0
-                    and (
-                        move.unexplained > ln(1.5)
-                        or move.unexplained > ln(1.1) and move.unexplained > move.unsplit
-                    )
+                when compared.action = 'dividend' and compared.announced_ratio <= 0
+                    then 'the dividend is not below the price before it'
+                when compared.source <> 'user' and compared.action = 'split'
+                    and {{ is_split_doubted('compared.observed_ratio', 'compared.announced_ratio') }}
                     then 'the price did not move as the split says'
             end as doubt
         from compared
-        cross join lateral (
-            select
-                abs(ln(nullif(greatest(compared.observed_ratio, 0), 0) / compared.announced_ratio)) as unexplained,
-                abs(ln(nullif(greatest(compared.observed_ratio, 0), 0))) as unsplit
-            where compared.action = 'split'
-            union all
-            select
-                null::numeric as unexplained,
-                null::numeric as unsplit
-            where compared.action <> 'split'
-        ) as move
+
+    ),
+
+    beside_others as (
+
+        select
+            doubted.*,
+            array_agg(effective_date) filter (where doubt is null) over (
+                partition by symbol, action
+                order by effective_date
+                range between '{{ var("same_action_days") }} days' preceding and '{{ var("same_action_days") }} days' following
+            ) as undoubted_dates
+        from doubted
+
+    ),
+
+    distinguished as (
+
+        select
+            beside_others.*,
+            (
+                select max(better.effective_date)
+                from unnest(same_dates) as better (effective_date)
+                where better.effective_date = any(undoubted_dates)
+            ) as duplicate_of_date
+        from beside_others
 
     )
 
@@ -126,20 +142,15 @@
         action,
         effective_date,
         case
+            when duplicate_of_date is not null then 'duplicate'
             when not coalesce(is_reached, false) then 'pending'
             when action = 'symbol_change' then 'applied'
             when price_after is null then 'pending'
             when price_before is null then 'nothing_before'
             when doubt is not null then 'suspicious'
-            when action = 'dividend' and announced_ratio <= 0 then 'suspicious'
             else 'applied'
         end as status,
-        coalesce(
-            doubt,
-            case
-                when action = 'dividend' and announced_ratio <= 0 then 'the dividend is not below the price before it'
-            end
-        ) as evidence,
+        coalesce('a better source has the same of ' || duplicate_of_date, doubt) as evidence,
         source,
         known_at,
         known_date,
@@ -154,5 +165,5 @@
         announced_ratio,
         observed_ratio,
         ingested_at
-    from doubted
+    from distinguished
 {%- endmacro %}

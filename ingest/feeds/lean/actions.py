@@ -24,6 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from ingest.actions.rounding import as_decimal, simplest_amount
 from ingest.actions.source import Listed, Listing, Range, start_of
 from ingest.history.source import Limit, Problem, SourceError
 from market.records import PRICE_DECIMALS, Dividend, Split, SymbolChange
@@ -32,7 +33,6 @@ from market.sessions import all_sessions
 _ROUNDING: Final = Fraction(1, 2 * 10**7)
 _SIMPLE: Final = 200
 """A ratio is taken for what was meant if its two numbers are together no greater than this."""
-_FEWEST_CASH_DECIMALS: Final = 2
 
 
 class BadFileError(ValueError):
@@ -189,7 +189,7 @@ def split_of(factor: Decimal, later: Decimal) -> tuple[Decimal, Decimal]:
     if ratio.numerator + ratio.denominator <= _SIMPLE:
         return Decimal(ratio.denominator), Decimal(ratio.numerator)
     # What rounds to seven decimals is told with six: both numbers ten times.
-    return _decimal(Fraction(10 * later), PRICE_DECIMALS), _decimal(Fraction(10 * factor), PRICE_DECIMALS)
+    return as_decimal(Fraction(10 * later), PRICE_DECIMALS), as_decimal(Fraction(10 * factor), PRICE_DECIMALS)
 
 
 def cash_of(factor: Decimal, later: Decimal, reference_price: Decimal) -> Decimal:
@@ -197,12 +197,7 @@ def cash_of(factor: Decimal, later: Decimal, reference_price: Decimal) -> Decima
     price = Fraction(reference_price)
     low = price * (1 - (Fraction(factor) + _off(factor)) / (Fraction(later) - _off(later)))
     high = price * (1 - (Fraction(factor) - _off(factor)) / (Fraction(later) + _off(later)))
-    for places in range(_FEWEST_CASH_DECIMALS, PRICE_DECIMALS + 1):
-        step = Fraction(1, 10**places)
-        nearest = round((low + high) / 2 / step) * step
-        if low <= nearest <= high:
-            return _decimal(nearest, places)
-    return _decimal((low + high) / 2, PRICE_DECIMALS)
+    return simplest_amount(low, high)
 
 
 def simplest_between(low: Fraction, high: Fraction) -> Fraction:
@@ -217,10 +212,6 @@ def simplest_between(low: Fraction, high: Fraction) -> Fraction:
 def _off(factor: Decimal) -> Fraction:
     """Return by how much a factor may be off: the last one is 1 and not rounded."""
     return Fraction(0) if factor == 1 else _ROUNDING
-
-
-def _decimal(value: Fraction, places: int) -> Decimal:
-    return (Decimal(value.numerator) / Decimal(value.denominator)).quantize(Decimal(1).scaleb(-places))
 
 
 def _session_after(day: date) -> date | None:

@@ -1,15 +1,20 @@
 """The dividends and splits of Yahoo's chart API as a source of corporate actions.
 
-The API's dividends are adjusted for every split until today, as its prices are; ours are as paid, so the splits since are
-undone. It says nothing of announcements and of changes of symbol.
+The API's dividends are adjusted for every split until today, as its prices are, and rounded to six decimals; ours are as paid, so
+the splits since are undone: of the amounts that Yahoo rounds to what it says the one with the fewest decimals was paid. A later
+split changes what Yahoo says, and with that the rounding: that is no other dividend. It says nothing of announcements and of
+changes of symbol.
 """
 
+import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from ingest.actions.rounding import as_decimal, simplest_amount
 from ingest.actions.source import Listed, Listing, Range, start_of
 from ingest.feeds.yahoo.client import TIMEOUT_SECONDS, ChartClient
 from ingest.feeds.yahoo.parse import (
@@ -30,7 +35,9 @@ from market.records import Split as SplitRecord
 from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 
-_DECIMALS: Final = PRICE_DECIMALS
+_DAY: Final = timedelta(days=1)
+_HALF: Final = Fraction(1, 2 * 10**6)
+"""Half of the last decimal of what Yahoo says."""
 
 
 class YahooActions:
@@ -99,16 +106,17 @@ def actions_of(result: Result, symbol: str, source: str) -> Iterator[Listed]:
     for split in splits:
         new, old = (Decimal(number) for number in (split.ratio.numerator, split.ratio.denominator))
         yield Listed(SplitRecord(source, symbol, start_of(split.day), split.day.isoformat(), new, old))
-    paid: dict[date, Decimal] = {}
+    paid: dict[date, list[DividendEvent]] = {}
     for event in result.events.dividends.values() if result.events is not None else ():
-        day = day_of(event.date)
-        paid[day] = paid.get(day, Decimal(0)) + cash_of(event, splits)
-    for day, cash in sorted(paid.items()):
-        yield Listed(Dividend(source, symbol, start_of(day), day.isoformat(), cash))
+        paid.setdefault(day_of(event.date), []).append(event)
+    for day, events in sorted(paid.items()):
+        cash = sum((cash_of(event, splits) for event in events), Decimal(0))
+        margin = len(events) * margin_of(day, splits)
+        yield Listed(Dividend(source, symbol, start_of(day), day.isoformat(), cash), cash_margin=margin)
 
 
 def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
-    """Return what was paid for a share held at the close before: splits of that day and later are undone, the amount rounded.
+    """Return what was paid for a share held at the close before, with splits of that day and later undone.
 
     Raises
     ------
@@ -116,10 +124,23 @@ def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
         If it is not positive.
     """
     day = day_of(event.date)
-    same_day = next((split.ratio for split in splits if split.day == day), Fraction(1))
-    exact = Fraction(Decimal(repr(event.amount))) * factor_after(day, splits) * same_day
-    cash = round(Decimal(exact.numerator) / Decimal(exact.denominator), _DECIMALS)
-    if not 0 < cash < MAX_PRICE:
+    factor = factor_after(day - _DAY, splits)
+    said = Fraction(Decimal(repr(event.amount)))
+    if not 0 < said * factor < MAX_PRICE:
         code = "wrong_dividend"
         raise RefusedError(code, f"{event.amount:g} on {day} is not a dividend")
+    if factor == 1:
+        return _plain(as_decimal(said, PRICE_DECIMALS))
+    return _plain(simplest_amount((said - _HALF) * factor, (said + _HALF) * factor))
+
+
+def margin_of(day: date, splits: Sequence[Split]) -> Decimal:
+    """Return by how much two derivations of a dividend may differ, before and after any of the splits since."""
+    since = sorted((split for split in splits if split.day >= day), key=lambda split: split.day)
+    factors = itertools.accumulate((split.ratio for split in since), operator.mul, initial=Fraction(1))
+    # Each is off by its own rounding at the most, and then is rounded to our decimals.
+    return as_decimal(4 * _HALF * max(factors) + 2 * _HALF, PRICE_DECIMALS)
+
+
+def _plain(cash: Decimal) -> Decimal:
     return cash.normalize() if cash != cash.to_integral() else cash.quantize(Decimal(1))

@@ -2,8 +2,6 @@
 
 import polars as pl
 
-from verify.adjusted_schemas import BELIEVED_SCHEMA
-
 
 class NothingAdjusted:
     """Answers as before the first build of adjusted days."""
@@ -11,5 +9,5 @@ class NothingAdjusted:
     def adjusted_days(self) -> pl.DataFrame | None:
         return None
 
-    def believed_actions(self) -> pl.DataFrame:
-        return pl.DataFrame(schema=BELIEVED_SCHEMA)
+    def believed_actions(self) -> pl.DataFrame | None:
+        return None

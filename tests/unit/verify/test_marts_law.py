@@ -276,7 +276,7 @@ def test_a_day_made_of_minutes_that_differs_is_seen(lake_with_marts: TinyLake, c
 
 def test_a_day_that_is_missing_or_unexpected_is_seen(lake_with_marts: TinyLake) -> None:
     rows = lake_with_marts.published.day_rows or []
-    rows[0]["session_date"] -= timedelta(days=3)
+    rows[0]["session_date"] -= timedelta(days=6)
     _, bars = lake_with_marts.prove()
     assert problems(bars) == {f"day is missing in {HISTORICAL}", f"day should not be in {HISTORICAL}"}
 
@@ -288,6 +288,8 @@ def test_a_day_that_is_missing_or_unexpected_is_seen(lake_with_marts: TinyLake) 
         ("price_at", OPEN),
         ("session_date", date(2013, 10, 4)),
         ("segment", "post"),
+        ("previous_close", Decimal(99)),
+        ("change", Decimal(1)),
         *WRONG_VALUES[4:7],
     ],
 )

@@ -36,6 +36,7 @@ def fill_marts(lake: TinyLake) -> None:
     lake.published.price_rows = [
         {"symbol": "SPY", "session_date": SESSION, "origin": "lean", "segment": "regular", **at, **price}
     ]
+    lake.published.price_rows[0] |= {"previous_close": None, "change": None}
     vendor = lake.published.vendor_rows[0]
     day = {name: vendor[name] for name in ("open", "high", "low", "close", "volume", "revision")}
     settled = {"interval": "1d", "bar_at": OPEN, "is_final": True, "origin": "sample", "is_vendor_bar": True}

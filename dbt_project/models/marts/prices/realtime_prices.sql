@@ -54,6 +54,31 @@ historical_ohlcv as (
 
 ),
 
+splits as (
+
+    select
+        symbol,
+        effective_date,
+        source,
+        new_shares,
+        old_shares,
+        same_dates
+    from {{ ref('int_known_actions') }}
+    where action = 'split'
+
+),
+
+symbol_changes as (
+
+    select
+        symbol,
+        effective_date,
+        new_symbol
+    from {{ ref('int_known_actions') }}
+    where action = 'symbol_change'
+
+),
+
 session_prices as (
 
     select
@@ -64,6 +89,7 @@ session_prices as (
         (array_agg(bars.close order by bars.bar_at desc) filter (where bars.close is not null))[1] as price,
         max(bars.bar_at) filter (where bars.close is not null) as price_at,
         (array_agg(bars.segment order by bars.bar_at desc) filter (where bars.close is not null))[1] as segment,
+        (array_agg(bars.open order by bars.bar_at) filter (where bars.open is not null))[1] as first_price,
         (
             array_agg(bars.open order by bars.bar_at)
             filter (where bars.segment = 'regular' and bars.open is not null)
@@ -91,6 +117,72 @@ session_prices as (
 
 ),
 
+previous_symbols as (
+
+    -- Under which symbol the same company traded in the session before: null if the symbol is another's since this one.
+    select
+        latest_sessions.symbol,
+        case
+            when taken_over.symbol is not null then taken_over.symbol
+            when given_up.symbol is null then latest_sessions.symbol
+        end as previous_symbol
+    from latest_sessions
+    left join (
+        select
+            new_symbol,
+            effective_date,
+            min(symbol) as symbol
+        from symbol_changes
+        group by new_symbol, effective_date
+    ) as taken_over
+        on latest_sessions.symbol = taken_over.new_symbol
+        and latest_sessions.session_date = taken_over.effective_date
+    left join symbol_changes as given_up
+        on latest_sessions.symbol = given_up.symbol
+        and latest_sessions.session_date = given_up.effective_date
+
+),
+
+previous_closes as (
+
+    -- In the shares of the newest session. A split of that day counts as soon as it is known, unless the first price
+    -- contradicts it, or a better source has the same of another day and the price does not show it now.
+    select
+        session_prices.symbol,
+        sessions.previous_session_date,
+        sessions.close_at,
+        case
+            when splits.symbol is null then historical_ohlcv.close
+            when
+                splits.source <> 'user'
+                and (
+                    {{ is_split_doubted('ratios.observed', 'ratios.announced') }}
+                    or splits.same_dates is not null and {{ is_split_unseen('ratios.observed', 'ratios.announced') }}
+                )
+                then historical_ohlcv.close
+            else {{ vwap('historical_ohlcv.close * splits.old_shares', 'splits.new_shares') }}
+        end as close
+    from session_prices
+    inner join sessions
+        on session_prices.session_date = sessions.session_date
+    left join previous_symbols
+        on session_prices.symbol = previous_symbols.symbol
+    left join historical_ohlcv
+        on previous_symbols.previous_symbol = historical_ohlcv.symbol
+        and sessions.previous_session_date = historical_ohlcv.session_date
+        -- Nothing real is compared with what a simulation made up.
+        and {{ is_last_resort('session_prices.source') }} = {{ is_last_resort('historical_ohlcv.origin') }}
+    left join splits
+        on session_prices.symbol = splits.symbol
+        and session_prices.session_date = splits.effective_date
+    left join lateral (
+        select
+            coalesce(session_prices.open, session_prices.first_price) / nullif(historical_ohlcv.close, 0) as observed,
+            splits.old_shares / splits.new_shares as announced
+    ) as ratios on true
+
+),
+
 final as (
 
     select
@@ -106,11 +198,11 @@ final as (
         session_prices.volume,
         {{ vwap('session_prices.notional', 'session_prices.volume') }} as vwap,
         session_prices.trade_count,
-        sessions.previous_session_date,
-        historical_ohlcv.close as previous_close,
-        (session_prices.price - historical_ohlcv.close)::numeric(18, 6) as change,
+        previous_closes.previous_session_date,
+        previous_closes.close::numeric(18, 6) as previous_close,
+        (session_prices.price - previous_closes.close)::numeric(18, 6) as change,
         round(
-            100 * (session_prices.price - historical_ohlcv.close) / nullif(historical_ohlcv.close, 0),
+            100 * (session_prices.price - previous_closes.close) / nullif(previous_closes.close, 0),
             6
         )::double precision as change_pct,
         latest_quotes.bid,
@@ -119,7 +211,7 @@ final as (
         latest_quotes.ask,
         latest_quotes.ask_size,
         latest_quotes.ask_at,
-        session_prices.tape_at >= sessions.close_at as is_final,
+        session_prices.tape_at >= previous_closes.close_at as is_final,
         session_prices.source as origin,
         session_prices.revised_at,
         greatest(
@@ -127,11 +219,8 @@ final as (
             floor(extract(epoch from now() - session_prices.price_at - interval '1 minute'))
         )::bigint as staleness_seconds
     from session_prices
-    inner join sessions
-        on session_prices.session_date = sessions.session_date
-    left join historical_ohlcv
-        on session_prices.symbol = historical_ohlcv.symbol
-        and sessions.previous_session_date = historical_ohlcv.session_date
+    inner join previous_closes
+        on session_prices.symbol = previous_closes.symbol
     left join latest_quotes
         on session_prices.source = latest_quotes.source
         and session_prices.symbol = latest_quotes.symbol

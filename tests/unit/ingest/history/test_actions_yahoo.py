@@ -1,15 +1,23 @@
 """What actions Yahoo lists, through yfinance itself, against a server on this machine."""
 
+import math
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from ingest.actions.source import Listing, Range, start_of
-from ingest.feeds.yahoo.actions import YahooActions
+from ingest.actions.missing import missing_of
+from ingest.actions.source import Key, Listed, Listing, Range, key_of, start_of
+from ingest.feeds.yahoo.actions import YahooActions, cash_of, margin_of
+from ingest.feeds.yahoo.parse import DividendEvent
+from ingest.feeds.yahoo.parse import Split as YahooSplit
 from ingest.history.source import SourceBusyError
-from market.records import Dividend, Split
+from market.records import CorporateAction, Dividend, Split
 from market.settings import Settings
 from tests.unit.ingest.history.asks import Pace
 from tests.unit.ingest.history.yahoo_server import NOW, Row, Share, YahooServer, refusal, running_yahoo
@@ -51,6 +59,63 @@ def test_dividends_are_as_they_were_paid_before_the_splits_since(server: YahooSe
         dividend("2024-03-05", "0.04"),
         dividend("2024-06-11", "0.01"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "paid"), [(0.094643, "2.65"), (0.108929, "3.05"), (0.117500, "3.29"), (0.117321, "3.285")]
+)
+def test_what_yahoo_rounded_is_the_amount_with_the_fewest_decimals(server: YahooServer, said: float, paid: str) -> None:
+    """As Apple's before it split 7 for 1 and 4 for 1."""
+    server.shares["NVDA"] = Share(
+        {"1d": [ROW]},
+        splits=[("2021-07-20 09:30", 7, 1), ("2024-06-10 09:30", 4, 1)],
+        dividends=[("2021-06-09 09:30", said)],
+    )
+    assert [item.action for item in fetch(server, "NVDA").actions][2:] == [dividend("2021-06-09", paid)]
+
+
+@hypothesis_settings(deadline=None)
+@given(
+    cents=st.integers(1, 100_000),
+    ratios=st.lists(st.sampled_from([(2, 1), (3, 2), (7, 1), (20, 1), (1, 8), (1001, 1000)]), min_size=1, max_size=4),
+)
+def test_a_dividend_that_is_derived_again_after_a_later_split_is_not_restated(
+    cents: int, ratios: list[tuple[int, int]]
+) -> None:
+    splits = [
+        YahooSplit(date(2021, 1, 4) + timedelta(days=number), Fraction(*ratio)) for number, ratio in enumerate(ratios)
+    ]
+    day = date(2020, 6, 9)
+    stored: dict[Key, CorporateAction] = {}
+    for number in range(len(splits) + 1):
+        known = splits[:number]
+        said = round(cents / 10_000 / float(math.prod((split.ratio for split in known), start=Fraction(1))), 6)
+        if not said:
+            return
+        cash = cash_of(DividendEvent(date=int(start_of(day) / 10**6) + 34_200, amount=said), known)
+        listed = Listed(dividend(day.isoformat(), str(cash)), cash_margin=margin_of(day, known))
+        new = missing_of([listed], stored, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5)).actions
+        assert len(new) == (number == 0), f"{said} after {number} splits"
+        stored |= {key_of(action): action for action in new}
+
+
+def test_what_differs_by_rounding_from_what_is_stored_is_not_missing(server: YahooServer) -> None:
+    stored = dividend("2021-06-09", "0.123457")
+    server.shares["NVDA"] = Share(
+        {"1d": [ROW]}, splits=[("2024-06-10 09:30", 20, 1)], dividends=[("2021-06-09 09:30", 0.006173)]
+    )
+    listed = fetch(server, "NVDA").actions
+    assert listed[1].action == dividend("2021-06-09", "0.12346")
+    found = missing_of(listed, {key_of(stored): stored}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
+    assert [action.effective_date for action in found.actions] == ["2024-06-10"]
+
+
+def test_an_amount_that_yahoo_corrects_is_restated(server: YahooServer) -> None:
+    server.shares["NVDA"] = Share({"1d": [ROW]}, dividends=[("2021-06-09 09:30", 0.16)])
+    (listed,) = fetch(server, "NVDA").actions
+    before = dividend("2021-06-09", "0.17")
+    found = missing_of([listed], {key_of(before): before}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
+    assert [action.cash for action in found.actions if isinstance(action, Dividend)] == [Decimal("0.16")]
 
 
 def test_two_dividends_of_a_day_are_one_and_a_range_cuts(server: YahooServer) -> None:
