@@ -70,7 +70,7 @@
         window near as (
             partition by symbol, action
             order by effective_date
-            range between '{{ var("same_action_days") }} days' preceding and '{{ var("same_action_days") }} days' following
+            range between interval '{{ var("same_action_days") }} days' preceding and interval '{{ var("same_action_days") }} days' following
         )
     ) as ranked
     order by symbol, action, effective_date, preference, source

@@ -118,7 +118,7 @@
             array_agg(effective_date) filter (where doubt is null) over (
                 partition by symbol, action
                 order by effective_date
-                range between '{{ var("same_action_days") }} days' preceding and '{{ var("same_action_days") }} days' following
+                range between interval '{{ var("same_action_days") }} days' preceding and interval '{{ var("same_action_days") }} days' following
             ) as undoubted_dates
         from doubted
 
@@ -166,4 +166,25 @@
         observed_ratio,
         ingested_at
     from distinguished
+{%- endmacro %}
+
+{#-
+  Whether prices contradict a split: with d = |ln(observed / announced)|, both ratios of prices after to prices before, if d > ln 1.5,
+  or if d > ln 1.1 and prices look more like no split at all. Nothing is doubted of which no ratio is known.
+-#}
+{% macro is_split_doubted(observed, announced) -%}
+    {%- set unexplained = _move_beyond(observed, announced) -%}
+    coalesce(
+        {{ unexplained }} > ln(1.5) or {{ unexplained }} > ln(1.1) and {{ is_split_unseen(observed, announced) }},
+        false
+    )
+{%- endmacro %}
+
+{#- Whether prices look more like no split at all. -#}
+{% macro is_split_unseen(observed, announced) -%}
+    {{ _move_beyond(observed, announced) }} > abs(ln(nullif(greatest({{ observed }}, 0), 0)))
+{%- endmacro %}
+
+{% macro _move_beyond(observed, announced) -%}
+    abs(ln(nullif(greatest({{ observed }}, 0), 0) / {{ announced }}))
 {%- endmacro %}

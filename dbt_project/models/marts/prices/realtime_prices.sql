@@ -117,51 +117,49 @@ session_prices as (
 
 ),
 
+taken_symbols as (
+
+    select
+        new_symbol,
+        effective_date,
+        min(symbol) as symbol
+    from symbol_changes
+    group by new_symbol, effective_date
+
+),
+
 previous_symbols as (
 
     -- Under which symbol the same company traded in the session before: null if the symbol is another's since this one.
     select
         latest_sessions.symbol,
         case
-            when taken_over.symbol is not null then taken_over.symbol
-            when given_up.symbol is null then latest_sessions.symbol
+            when taken_symbols.symbol is not null then taken_symbols.symbol
+            when symbol_changes.symbol is null then latest_sessions.symbol
         end as previous_symbol
     from latest_sessions
-    left join (
-        select
-            new_symbol,
-            effective_date,
-            min(symbol) as symbol
-        from symbol_changes
-        group by new_symbol, effective_date
-    ) as taken_over
-        on latest_sessions.symbol = taken_over.new_symbol
-        and latest_sessions.session_date = taken_over.effective_date
-    left join symbol_changes as given_up
-        on latest_sessions.symbol = given_up.symbol
-        and latest_sessions.session_date = given_up.effective_date
+    left join taken_symbols
+        on latest_sessions.symbol = taken_symbols.new_symbol
+        and latest_sessions.session_date = taken_symbols.effective_date
+    left join symbol_changes
+        on latest_sessions.symbol = symbol_changes.symbol
+        and latest_sessions.session_date = symbol_changes.effective_date
 
 ),
 
-previous_closes as (
+beside_previous_closes as (
 
-    -- In the shares of the newest session. A split of that day counts as soon as it is known, unless the first price
-    -- contradicts it, or a better source has the same of another day and the price does not show it now.
     select
         session_prices.symbol,
         sessions.previous_session_date,
-        sessions.close_at,
-        case
-            when splits.symbol is null then historical_ohlcv.close
-            when
-                splits.source <> 'user'
-                and (
-                    {{ is_split_doubted('ratios.observed', 'ratios.announced') }}
-                    or splits.same_dates is not null and {{ is_split_unseen('ratios.observed', 'ratios.announced') }}
-                )
-                then historical_ohlcv.close
-            else {{ vwap('historical_ohlcv.close * splits.old_shares', 'splits.new_shares') }}
-        end as close
+        sessions.close_at as session_close_at,
+        historical_ohlcv.close,
+        splits.source as split_source,
+        splits.new_shares,
+        splits.old_shares,
+        splits.same_dates,
+        splits.old_shares / splits.new_shares as announced_ratio,
+        coalesce(session_prices.open, session_prices.first_price) / nullif(historical_ohlcv.close, 0) as observed_ratio
     from session_prices
     inner join sessions
         on session_prices.session_date = sessions.session_date
@@ -175,11 +173,29 @@ previous_closes as (
     left join splits
         on session_prices.symbol = splits.symbol
         and session_prices.session_date = splits.effective_date
-    left join lateral (
-        select
-            coalesce(session_prices.open, session_prices.first_price) / nullif(historical_ohlcv.close, 0) as observed,
-            splits.old_shares / splits.new_shares as announced
-    ) as ratios on true
+
+),
+
+previous_closes as (
+
+    -- In the shares of the newest session. A split of that day counts as soon as it is known, unless the first price
+    -- contradicts it, or a better source has the same of another day and the price does not show it now.
+    select
+        symbol,
+        previous_session_date,
+        session_close_at,
+        case
+            when split_source is null then close
+            when
+                split_source <> 'user'
+                and (
+                    {{ is_split_doubted('observed_ratio', 'announced_ratio') }}
+                    or same_dates is not null and {{ is_split_unseen('observed_ratio', 'announced_ratio') }}
+                )
+                then close
+            else {{ vwap('close * old_shares', 'new_shares') }}
+        end as close
+    from beside_previous_closes
 
 ),
 
@@ -211,7 +227,7 @@ final as (
         latest_quotes.ask,
         latest_quotes.ask_size,
         latest_quotes.ask_at,
-        session_prices.tape_at >= previous_closes.close_at as is_final,
+        session_prices.tape_at >= previous_closes.session_close_at as is_final,
         session_prices.source as origin,
         session_prices.revised_at,
         greatest(
