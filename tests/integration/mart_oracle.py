@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from market.sessions import Session, find_session, sessions_between
-from tests.integration.origin_oracle import choose, compare_days
+from tests.integration.origin_oracle import LAST_RESORT, choose, compare_days, without_last_resort
 
 Row = dict[str, Any]
 
@@ -84,14 +84,17 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
         "from lake.feed_coverage, unnest(covered) as span",
     )
     own, own_days = bars_of_minutes(minutes)
-    intraday, compared = choose(own, vendor_bars, coverage)
+    real = {row["symbol"] for row in (*minutes, *vendor_bars) if row["source"] != LAST_RESORT}
+    intraday, compared = choose(own, vendor_bars, coverage, real)
     sources: dict[tuple[str, date], set[str]] = defaultdict(set)
     for minute in minutes:
         sources[minute["symbol"], minute["session_date"]].add(minute["source"])
     preferred = {key: min(names, key=lambda name: (rank(name), name)) for key, names in sources.items()}
     own_days = [day for day in own_days if preferred[day["symbol"], day["session_date"]] == day["origin"]]
+    own_days = without_last_resort(own_days, real)
     historical = {(day["symbol"], day["session_date"]): day for day in own_days}
     vendor_days = [vendor_day(row) for row in vendor_bars if row["interval"] == "1d"]
+    vendor_days = without_last_resort(vendor_days, real)
     for day in sorted(vendor_days, key=lambda day: (-rank(day["origin"]), day["origin"])):
         historical[day["symbol"], day["session_date"]] = day
     days = list(historical.values())

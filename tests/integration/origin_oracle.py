@@ -89,12 +89,9 @@ def vendor_candidates(vendor_bars: list[Row]) -> list[Row]:
     return candidates
 
 
-def without_last_resort(candidates: list[Row]) -> list[Row]:
-    """Leave the last resort out of every session that anybody else has anything of."""
-    taken = {(row["symbol"], row["session_date"]) for row in candidates if row["origin"] != LAST_RESORT}
-    return [
-        row for row in candidates if row["origin"] != LAST_RESORT or (row["symbol"], row["session_date"]) not in taken
-    ]
+def without_last_resort(candidates: list[Row], real: set[str]) -> list[Row]:
+    """Leave the last resort out of every symbol that anybody else has anything of."""
+    return [row for row in candidates if row["origin"] != LAST_RESORT or row["symbol"] not in real]
 
 
 def is_covered(coverage: list[Row], source: str, group: Group) -> bool:
@@ -113,7 +110,9 @@ def is_covered(coverage: list[Row], source: str, group: Group) -> bool:
 def shown_source(group: Group, sides: dict[tuple[bool, str], list[Row]], coverage: list[Row]) -> tuple[bool, str]:
     """Return kind and name of the source that is shown of a group of bars."""
     own = min((side for side in sides if not side[0]), key=lambda side: rank(side[1]), default=None)
-    vendor = min((side for side in sides if side[0]), key=lambda side: rank(side[1]), default=None)
+    most = max((len(bars) for side, bars in sides.items() if side[0]), default=0)
+    whole = [side for side, bars in sides.items() if side[0] and 10 * len(bars) >= 9 * most]
+    vendor = min(whole, key=lambda side: rank(side[1]), default=None)
     if own is None or vendor is None:
         found = own or vendor
         assert found is not None
@@ -127,9 +126,9 @@ def shown_source(group: Group, sides: dict[tuple[bool, str], list[Row]], coverag
     return vendor
 
 
-def grouped(candidates: list[Row]) -> dict[Group, dict[tuple[bool, str], list[Row]]]:
+def grouped(candidates: list[Row], real: set[str]) -> dict[Group, dict[tuple[bool, str], list[Row]]]:
     """Return the bars by group and source; of own feeds only the preferred one of each session."""
-    candidates = without_last_resort(candidates)
+    candidates = without_last_resort(candidates, real)
     own: dict[tuple[str, date], str] = {}
     for row in candidates:
         key = row["symbol"], row["session_date"]
@@ -143,12 +142,14 @@ def grouped(candidates: list[Row]) -> dict[Group, dict[tuple[bool, str], list[Ro
     return groups
 
 
-def choose(own_bars: list[Row], vendor_bars: list[Row], coverage: list[Row]) -> tuple[list[Row], list[Row]]:
+def choose(
+    own_bars: list[Row], vendor_bars: list[Row], coverage: list[Row], real: set[str]
+) -> tuple[list[Row], list[Row]]:
     """Return the bars shorter than a day that are shown, and the rows of the reconciliation."""
     shown: list[Row] = []
     compared: list[Row] = []
     own = [{**bar, "is_vendor_bar": False, "is_given": False} for bar in own_bars]
-    for group, sides in grouped([*own, *vendor_candidates(vendor_bars)]).items():
+    for group, sides in grouped([*own, *vendor_candidates(vendor_bars)], real).items():
         chosen = shown_source(group, sides, coverage)
         shown += sides[chosen]
         for other, bars in sides.items():

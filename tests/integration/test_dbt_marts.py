@@ -229,6 +229,45 @@ def test_a_changed_source_priority_builds_again_without_a_full_refresh(
     assert read(connection, origins) == [{"origin": "lean"}]
 
 
+def test_made_up_bars_are_not_shown_of_a_symbol_that_anything_real_is_known_of(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    """Not even in sessions of their own: a series is of one kind."""
+    for symbol in SYMBOLS:
+        put_bar(connection, "simulated", symbol, session_of(HALF_DAY).open_at, (Decimal(2),) * 4)
+    put_vendor_bar(connection, "yahoo", "SPY", DAYS[0], Decimal(100))
+    dbt("run")
+    marts = ("historical_ohlcv", "intraday_ohlcv", "realtime_prices")
+    shown = [
+        [
+            tuple(row.values())
+            for row in read(connection, f"select distinct symbol, origin from marts.{mart} order by 1")
+        ]
+        for mart in marts
+    ]
+    assert shown[0] == [("IBM", "simulated"), ("SPY", "yahoo")]
+    assert shown[1] == [("IBM", "simulated")]
+    assert shown[2] == [("IBM", "simulated"), ("SPY", "simulated")], "the newest there is, and whose it is said"
+    assert_marts_as_expected(connection, "made up")
+
+
+def test_a_vendor_with_markedly_fewer_bars_of_a_segment_is_passed_over(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    for symbol, preferred_bars in (("IBM", 37), ("SPY", 38)):
+        for number in range(42):
+            bar_at = session_of(HALF_DAY).open_at + number * timedelta(minutes=5)
+            sources = ("sample", "yahoo") if number < preferred_bars else ("yahoo",)
+            for source in sources:
+                put_vendor_bar(connection, source, symbol, HALF_DAY, Decimal(9), interval="5m", bar_at=bar_at)
+    dbt("run")
+    shown = read(
+        connection, "select distinct symbol, origin from marts.intraday_ohlcv where interval = '5m' order by 1"
+    )
+    assert [tuple(row.values()) for row in shown] == [("IBM", "yahoo"), ("SPY", "sample")]
+    assert_marts_as_expected(connection, "two vendors")
+
+
 def test_realtime_prices_are_the_newest_session_so_far_with_the_previous_close(
     connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:

@@ -279,18 +279,41 @@
 
     ),
 
-    weighed_bars as (
+    measured_bars as (
 
         select
             counted_bars.*,
+            max(bar_count) over same_kind as most_bars
+        from counted_bars
+        window same_kind as (partition by symbol, session_date, segment, interval, is_vendor_bar)
+
+    ),
+
+    preferred_bars as (
+
+        -- Of several vendors the first that has not markedly fewer bars than another one.
+        select
+            measured_bars.*,
+            preference = min(preference) filter (
+                where bar_count * 100 >= most_bars * {{ var('vendor_completeness_percent') }}
+            ) over same_kind as is_preferred
+        from measured_bars
+        window same_kind as (partition by symbol, session_date, segment, interval, is_vendor_bar)
+
+    ),
+
+    weighed_bars as (
+
+        select
+            preferred_bars.*,
             max(bar_count) filter (where not is_vendor_bar) over own_group as own_count,
             max(newest_bar_at) filter (where not is_vendor_bar) over own_group as own_newest_at,
             max(volume) filter (where not is_vendor_bar) over own_group as own_volume,
             bool_or(is_whole) filter (where not is_vendor_bar) over own_group as is_own_whole,
             bool_or(is_final) filter (where not is_vendor_bar) over own_group as is_own_over,
-            max(bar_count) filter (where is_vendor_bar and preference = 1) over own_group as vendor_count,
-            max(newest_bar_at) filter (where is_vendor_bar and preference = 1) over own_group as vendor_newest_at
-        from counted_bars
+            max(bar_count) filter (where is_vendor_bar and is_preferred) over own_group as vendor_count,
+            max(newest_bar_at) filter (where is_vendor_bar and is_preferred) over own_group as vendor_newest_at
+        from preferred_bars
         window own_group as (partition by symbol, session_date, segment, interval)
 
     ),
@@ -319,7 +342,7 @@
             revised_at,
             is_final,
             built_from,
-            preference = 1 and is_vendor_bar = (
+            is_preferred and is_vendor_bar = (
                 case
                     when own_count is null then true
                     when vendor_count is null then false

@@ -6,9 +6,19 @@ vendor_bars as (
 
 ),
 
+made_up_symbols as (
+
+    select symbol
+    from {{ ref('int_made_up_symbols') }}
+
+),
+
 symbol_sessions as (
 
     select * from {{ ref('int_symbol_sessions') }}
+    where
+        not {{ is_last_resort('source') }}
+        or symbol in (select made_up_symbols.symbol from made_up_symbols)
 
 ),
 

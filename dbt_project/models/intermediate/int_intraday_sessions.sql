@@ -124,8 +124,16 @@ known_sessions as (
 
 ),
 
+made_up_symbols as (
+
+    select symbol
+    from {{ ref('int_made_up_symbols') }}
+
+),
+
 candidates as (
 
+    -- What is made up is never shown beside anything real of the symbol, not even in sessions of its own.
     select
         symbol,
         session_date,
@@ -136,6 +144,7 @@ candidates as (
         coalesce(case when is_last_resort then source_count else regular_source_count end, 0) as vendor_count,
         vendor_changes
     from known_sessions
+    where not is_last_resort or symbol in (select made_up_symbols.symbol from made_up_symbols)
 
 ),
 

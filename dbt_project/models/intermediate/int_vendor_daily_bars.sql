@@ -1,5 +1,12 @@
 with
 
+made_up_symbols as (
+
+    select symbol
+    from {{ ref('int_made_up_symbols') }}
+
+),
+
 daily_bars as (
 
     select
@@ -18,7 +25,12 @@ daily_bars as (
             order by {{ source_rank('source') }}, source, bar_at desc
         ) as preference
     from {{ ref('stg_vendor_bars') }}
-    where interval = '1d'
+    where
+        interval = '1d'
+        and (
+            not {{ is_last_resort('source') }}
+            or symbol in (select made_up_symbols.symbol from made_up_symbols)
+        )
 
 ),
 
