@@ -18,8 +18,9 @@ from verify.comparison import compare
 from verify.days import DayProof
 from verify.decisions import Decisions
 from verify.lake import Lake
-from verify.mart_schemas import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY
+from verify.mart_schemas import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY, RECONCILIATION
 from verify.marts import MartProof
+from verify.origins import RealSymbols
 from verify.questions import Published
 from verify.quotes import QuoteProof
 from verify.reconciliation import ReconciliationProof
@@ -47,8 +48,10 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     """
     findings = Findings()
     counted = [pl.DataFrame(schema=BAR_SESSION_SCHEMA)]
-    quotes, mart, days = QuoteProof(), MartProof(findings, lake, published), DayProof(findings, lake, published)
-    reconciliation = ReconciliationProof(findings, lake, published)
+    real = RealSymbols(lake, decisions.vendor_bars)
+    quotes, mart = QuoteProof(), MartProof(findings, lake, published, real)
+    days = DayProof(findings, lake, published, real)
+    reconciliation = ReconciliationProof(findings, lake, published, real)
     versions = decisions.vendor_bars.filter(pl.col("interval") != DAILY)
     versions_of = {day: rows for (day,), rows in versions.partition_by("session_date", as_dict=True).items()}
     for session_date in _sessions(lake, published, decisions, versions_of):
@@ -83,7 +86,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     days.check(decisions.vendor_bars, decisions.corporate_actions)
     prove_adjusted(findings, published, decisions.corporate_actions)
     reconciliation.check_days(decisions.vendor_bars)
-    for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days")):
+    for mart_name, what in ((INTRADAY, "bars"), (HISTORICAL, "days"), (RECONCILIATION, "comparisons")):
         if behind := findings.counts.get(f"mart_{what}_behind"):
             brought = "./run marts builds what changed; if that does not bring them, ./run marts --rebuild does"
             findings.notes.append(f"{mart_name} is behind by {behind:,} {what}; {brought}.")

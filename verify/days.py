@@ -15,8 +15,9 @@ from market.records import DAILY
 from market.sessions import Segment, Session, all_sessions
 from verify.comparison import compare
 from verify.lake import Lake, schema_of
-from verify.longer_bars import Tapes, after, longer, of_one_origin, origins_of, until
+from verify.longer_bars import Tapes, after, longer, until
 from verify.mart_schemas import HISTORICAL, MART_SCHEMA, PRICE_SCHEMA, REALTIME
+from verify.origins import RealSymbols, one_feed, preferred
 from verify.previous_closes import with_previous_closes
 from verify.questions import Published
 from verify.results import Findings
@@ -39,22 +40,27 @@ class DayProof:
         The lake, cut at the newest batches that PostgreSQL has.
     published
         PostgreSQL.
+    real
+        The symbols that something real is known of.
     """
 
-    def __init__(self, findings: Findings, lake: Lake, published: Published) -> None:
+    def __init__(self, findings: Findings, lake: Lake, published: Published, real: RealSymbols) -> None:
         self._findings = findings
         self._published = published
         self._through, self._vendors_through = published.days_known_through()
-        self._tapes = Tapes(lake, self._through)
+        self._tapes = Tapes(lake, published.coverage(), self._through)
+        self._real = real
         no_bars = pl.DataFrame(schema=schema_of(tables.BAR_REVISIONS))
         self._days: list[pl.DataFrame] = []
         self._prices: list[pl.DataFrame] = []
+        self._known: list[pl.DataFrame] = []
         self.add(no_bars, next(iter(all_sessions())))
 
     def add(self, revisions: pl.DataFrame, session: Session) -> None:
         """Take in every revision of the bars of some symbols of a session."""
         newest = newest_revisions(revisions)
         known = newest_revisions(until(revisions, self._through))
+        self._known.append(known.select(*_KEY, pl.col("source").alias("origin")).unique())
         self._days.append(longer(known.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session))
         now = longer(newest.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session)
         last = pl.col("close", "bar_at", "segment").filter(pl.col("close").is_not_null()).last()
@@ -84,13 +90,14 @@ class DayProof:
         sources = pl.concat(self._prices)
         is_vendors = pl.col("is_vendor_bar")
         vendors = vendor_days(until(vendor_bars, self._vendors_through, "ingested_at"))
-        vendors = of_one_origin(vendors, origins_of(in_mart.filter(is_vendors), _KEY), _KEY)
+        shown = in_mart.filter(is_vendors)
+        vendors = preferred(self._real.kept(vendors, shown, self._through, self._vendors_through), _KEY)
         minutes = pl.concat(self._days).join(vendors, on=_KEY, how="anti")
-        minutes = of_one_origin(minutes, origins_of(in_mart.filter(~is_vendors), _KEY), _KEY)
-        # Of several feeds the one that is shown may have no regular minute: then there is no day, and none is missing.
-        several = sources.group_by(_KEY).len().filter(pl.col("len") > 1)
-        unsure = several.join(in_mart, on=_KEY, how="anti")
-        minutes = self._tapes.finish(minutes.join(unsure, on=_KEY, how="anti"), in_mart, _KEY)
+        # A feed is chosen by all of its bars: where the one that is shown has no regular minute there is no day.
+        states = [pl.concat(self._known), sources]
+        minutes = one_feed(minutes, states, in_mart.filter(~is_vendors))
+        minutes = self._real.kept(minutes, in_mart.filter(~is_vendors), self._through, self._vendors_through)
+        minutes = self._tapes.finish(minutes, in_mart, _KEY)
         minutes = minutes.with_columns(pl.lit(value=False).alias("is_vendor_bar"))
         compare(
             self._findings,
@@ -113,7 +120,7 @@ class DayProof:
             return
         every = pl.concat(self._prices)
         newest = every.filter(pl.col("session_date") == pl.col("session_date").max().over("symbol"))
-        shown = of_one_origin(newest, origins_of(in_mart, ["symbol"]), ["symbol"])
+        shown = preferred(newest, ["symbol"])
         shown = with_previous_closes(shown, days, actions)
         compare(
             self._findings,

@@ -5,7 +5,7 @@ What belongs here: what the bars of a mart come to. What does not: what the mart
 
 A build of a mart brings every change of every session, and batches come one after the other. So the newest ``revised_at`` of
 a mart tells what all of its rows are made of: of each bar the newest revision up to that moment. What came later is behind,
-and is no break. Where several feeds bring a symbol's session, a mart shows one of them; which one is not judged.
+and is no break.
 """
 
 from datetime import datetime
@@ -95,37 +95,39 @@ def after(rows: pl.DataFrame, through: datetime | None, column: str = "revised_a
     return rows if through is None else rows.filter(pl.col(column) > through)
 
 
-def origins_of(in_mart: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Return which feed a mart shows: ``key`` and ``origin``, that of most rows."""
-    counted = in_mart.group_by(*key, "origin").len().sort("len", "origin", descending=[True, False])
-    return counted.unique(key, keep="first", maintain_order=True).select(*key, "origin")
-
-
-def of_one_origin(rows: pl.DataFrame, origins: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Return the rows of the feed that a mart shows; where it shows none that has rows, of the first by name."""
-    known = origins.join(rows, on=[*key, "origin"], how="semi")
-    others = rows.join(known, on=key, how="anti").group_by(key).agg(pl.col("origin").min())
-    return rows.join(pl.concat([known, others.select(known.columns)]), on=[*key, "origin"], how="semi")
-
-
 class Tapes:
-    """How far the tape of each feed is: the start of its newest bar.
+    """How far the tape of each feed is: the start of its newest bar, or what its heartbeats cover.
 
     Parameters
     ----------
     lake
         The lake, cut at the newest batches that PostgreSQL has.
+    coverage
+        The spans of ``lake.feed_coverage``; nobody knows which of them a mart has seen.
     through
         Up to which moment a mart has seen batches at the least; ``None`` if it was never built.
     """
 
-    def __init__(self, lake: Lake, through: datetime | None) -> None:
+    def __init__(self, lake: Lake, coverage: pl.DataFrame, through: datetime | None) -> None:
         revisions = lake.scan(tables.BAR_REVISIONS).select("bar_at", "revised_at", pl.col("source").alias("origin"))
         seen = pl.lit(value=False) if through is None else pl.col("revised_at") <= through
         newest = revisions.group_by("origin").agg(
             pl.col("bar_at").filter(seen).max().alias("seen_at"), pl.col("bar_at").max().alias("tape_at")
         )
-        self._tapes = lake.read(newest)
+        covered = coverage.group_by(pl.col("source").alias("origin")).agg(pl.col("until_at").max())
+        tapes = lake.read(newest).join(covered, on="origin", how="left")
+        self._tapes = tapes.select("origin", "seen_at", pl.max_horizontal("tape_at", "until_at").alias("tape_at"))
+
+    def passed(self, session: Session) -> list[pl.DataFrame]:
+        """Return ``origin`` and ``segment`` that the tapes of feeds have passed: as far as is known of the mart, and now."""
+        ends = {Segment.PRE: session.open_at, Segment.REGULAR: session.close_at, Segment.POST: session.post_close_at}
+        return [
+            pl.concat(
+                self._tapes.filter(pl.col(tape) >= ends_at).select("origin", pl.lit(segment.value).alias("segment"))
+                for segment, ends_at in ends.items()
+            )
+            for tape in ("seen_at", "tape_at")
+        ]
 
     def finish(self, expected: pl.DataFrame, found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
         """Return the bars with ``is_final`` in place of ``ends_at``: whether the tape of their feed has passed that moment.

@@ -16,7 +16,7 @@ from verify.comparison import compare
 from verify.lake import Lake
 from verify.longer_bars import Tapes, after, longer, until
 from verify.mart_schemas import INTRADAY, MART_SCHEMA
-from verify.origins import GROUP, SIDE, chosen_sides, sides_of, that_take_part
+from verify.origins import GROUP, SIDE, Origins, RealSymbols, sides_of
 from verify.questions import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
@@ -36,13 +36,17 @@ class MartProof:
         The lake, cut at the newest batches that PostgreSQL has.
     published
         PostgreSQL.
+    real
+        The symbols that something real is known of.
     """
 
-    def __init__(self, findings: Findings, lake: Lake, published: Published) -> None:
+    def __init__(self, findings: Findings, lake: Lake, published: Published, real: RealSymbols) -> None:
         self._findings = findings
         self._through, self._vendors_through = published.intraday_known_through()
         self._keep_from = published.keep_from(INTRADAY_TIER.name)
-        self._tapes = Tapes(lake, self._through)
+        coverage = published.coverage()
+        self._tapes = Tapes(lake, coverage, self._through)
+        self._origins = Origins(coverage, self._tapes, real, (self._through, self._vendors_through))
 
     def check(
         self, revisions: pl.DataFrame, versions: pl.DataFrame, in_mart: pl.DataFrame | None, session: Session | None
@@ -64,13 +68,17 @@ class MartProof:
             return
         self._findings.count("mart_bars", in_mart.height)
         shown = sides_of(in_mart)
-        known = newest_revisions(until(revisions, self._through))
-        seen = until(versions, self._vendors_through, "ingested_at")
-        bars = pl.DataFrame(schema=CANDIDATE_SCHEMA)
+        states = [(until(revisions, self._through), until(versions, self._vendors_through, "ingested_at"))]
+        if (states[0][0].height, states[0][1].height) != (revisions.height, versions.height):
+            states.append((revisions, versions))
+        bars = [pl.DataFrame(schema=CANDIDATE_SCHEMA)]
         if session is not None:
-            bars = pl.concat([self._own_bars(known, in_mart, session), vendor_bars_of(seen, session)])
-        candidates = that_take_part(self._kept(bars, in_mart), in_mart)
-        chosen = chosen_sides(candidates, shown)
+            bars = [
+                pl.concat([self._own_bars(newest_revisions(own), in_mart, session), vendor_bars_of(theirs, session)])
+                for own, theirs in states
+            ]
+        kept = self._kept(bars[0], in_mart)
+        candidates, chosen = self._origins.choose([kept, *bars[1:]], in_mart, shown, session)
         compare(
             self._findings,
             what="bar",

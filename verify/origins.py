@@ -1,13 +1,25 @@
-"""Which of several sources a mart shows: taken from the mart itself, and not judged.
+"""Which of several sources a mart may show, worked out from their bars by the rule of ``docs/bars.md``.
 
-What belongs here: the bars that a mart must hold if it shows the sources that it does. What does not: what the bars of a
-source are, which is :mod:`verify.longer_bars` and :mod:`verify.vendor_bars`.
+What belongs here: whose bars are shown. What does not: what the bars of a source are, which is :mod:`verify.longer_bars` and
+:mod:`verify.vendor_bars`.
+
+A mart was built at some moment, of which nobody knows what heartbeats had come by then. So there may be several answers, and
+what the mart shows has to be one of them: by the bars that the mart has seen or by all, and by the heartbeats that there are
+now or by none.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+from market import tables
+from market.records import DAILY
+from market.sessions import Segment, Session
+from verify.lake import Lake
+from verify.longer_bars import Tapes
+from verify.questions import Through
 from warehouse.dbt import dbt_variables
 
 SIDE: Final = ["origin", "is_vendor_bar"]
@@ -15,7 +27,8 @@ SIDE: Final = ["origin", "is_vendor_bar"]
 GROUP: Final = ["symbol", "session_date", "segment", "interval"]
 """Of such a group of bars a mart shows one source, as ``docs/bars.md`` says."""
 _SESSION: Final = ["symbol", "session_date"]
-_LAST_RESORT: Final = "simulated"
+_OVER: Final = {"origin": pl.String(), "segment": pl.String()}
+_WHOLE: Final = {"symbol": pl.String(), **_OVER}
 
 
 def source_rank(source: str) -> int:
@@ -25,8 +38,141 @@ def source_rank(source: str) -> int:
 
 
 def is_last_resort(source: str) -> bool:
-    """Return whether a source is shown only where no other has anything."""
+    """Return whether a source is shown only of symbols that no other has anything of."""
     return source_rank(source) > source_rank("*")
+
+
+def preferred(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return of each key the rows of the first source by ``source_priority``, then by name."""
+    if rows.is_empty():
+        return rows
+    names = sorted(rows.get_column("origin").unique(), key=lambda source: (source_rank(source), source))
+    places = pl.col("origin").replace_strict(names, range(len(names)), default=None, return_dtype=pl.Int64)
+    return rows.filter(places == places.min().over(key))
+
+
+class RealSymbols:
+    """The symbols that a source before the last resort has anything of, and since when.
+
+    Parameters
+    ----------
+    lake
+        The lake, cut at the newest batches that PostgreSQL has.
+    versions
+        Every version of the vendors' bars, days too.
+    """
+
+    def __init__(self, lake: Lake, versions: pl.DataFrame) -> None:
+        revisions = lake.scan(tables.BAR_REVISIONS).select("source", "symbol", "revised_at")
+        own = lake.read(revisions.group_by("source", "symbol").agg(pl.col("revised_at").min().alias("since_at")))
+        vendors = versions.group_by("source", "symbol").agg(pl.col("ingested_at").min().alias("since_at"))
+        self._own, self._vendors = (rows.filter(~_is_last_resort(rows, "source")) for rows in (own, vendors))
+
+    def kept(
+        self, rows: pl.DataFrame, in_mart: pl.DataFrame, through: datetime | None, vendors_through: datetime | None
+    ) -> pl.DataFrame:
+        """Return the rows without what is made up of real symbols.
+
+        Where the mart may not have seen yet that a symbol is real, what it shows is right.
+
+        Parameters
+        ----------
+        rows
+            Rows with ``symbol``, ``session_date`` and ``origin``.
+        in_mart
+            The same columns of the mart's rows.
+        through, vendors_through
+            Up to which moments the mart has seen own bars and vendors' ones.
+        """
+        every = pl.concat([self._own, self._vendors]).get_column("symbol").unique()
+        seen = pl.concat([_until(self._own, through), _until(self._vendors, vendors_through)]).get_column("symbol")
+        made_up = rows.filter(_is_last_resort(rows, "origin") & pl.col("symbol").is_in(every.implode()))
+        shown = made_up.join(in_mart, on=[*_SESSION, "origin"], how="semi").filter(
+            ~pl.col("symbol").is_in(seen.unique().implode())
+        )
+        hidden = made_up.join(shown, on=[*_SESSION, "origin"], how="anti")
+        return rows.join(hidden, on=[*_SESSION, "origin"], how="anti")
+
+
+def one_feed(rows: pl.DataFrame, states: Sequence[pl.DataFrame], in_mart: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of own bars of one feed a session: of those that may be shown the one that the mart has, or that of now.
+
+    Parameters
+    ----------
+    rows
+        Own bars: ``symbol``, ``session_date`` and ``origin`` among their columns.
+    states
+        The same columns of all own bars: those that the mart has seen, then perhaps those that there are now.
+    in_mart
+        The same columns of the mart's own bars.
+    """
+    key = [*_SESSION, "origin"]
+    may_be = pl.concat([preferred(state.select(key).unique(), _SESSION) for state in states])
+    known = may_be.join(in_mart, on=key, how="semi")
+    others = may_be.join(known, on=_SESSION, how="anti")
+    others = others.unique(_SESSION, keep="last", maintain_order=True)
+    return rows.join(pl.concat([known, others]), on=key, how="semi")
+
+
+class Origins:
+    """Whose bars a mart may show.
+
+    Parameters
+    ----------
+    coverage
+        The spans of ``lake.feed_coverage``.
+    tapes
+        How far the tapes of feeds are.
+    real
+        The symbols that something real is known of.
+    through
+        Up to which moments the mart has seen own bars and vendors' ones.
+    """
+
+    def __init__(self, coverage: pl.DataFrame, tapes: Tapes, real: RealSymbols, through: Through) -> None:
+        self._coverage = coverage
+        self._tapes = tapes
+        self._real = real
+        self._through = through
+
+    def choose(
+        self, states: Sequence[pl.DataFrame], in_mart: pl.DataFrame, shown: pl.DataFrame, session: Session | None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the bars that take part, and ``GROUP`` and ``SIDE`` of those that are shown.
+
+        Parameters
+        ----------
+        states
+            Bars of all sources (:data:`verify.vendor_bars.CANDIDATE_SCHEMA`): those that the mart has seen, then perhaps
+            those that there are now.
+        in_mart
+            ``symbol``, ``session_date`` and ``SIDE`` that the mart has rows of, whether shown or beside what is shown.
+        shown
+            ``GROUP`` and ``SIDE`` that the mart shows.
+        session
+            The session of all; ``None`` if the calendar has none.
+        """
+        is_vendors = pl.col("is_vendor_bar")
+        kept = [self._real.kept(state, in_mart, *self._through) for state in states]
+        own = [state.filter(~is_vendors) for state in kept]
+        feeds = [one_feed(own[0], own, in_mart.filter(~is_vendors)), *(preferred(state, _SESSION) for state in own[1:])]
+        parts = [pl.concat([feed, state.filter(is_vendors)]) for feed, state in zip(feeds, kept, strict=True)]
+        whole, passed = pl.DataFrame(schema=_WHOLE), [pl.DataFrame(schema=_OVER)]
+        if session is not None:
+            whole, passed = whole_segments(self._coverage, session), self._tapes.passed(session)
+        sides = [
+            part.group_by(*GROUP, *SIDE).agg(
+                pl.len().alias("count"), pl.col("bar_at").max().alias("newest_at"), pl.col("volume").max()
+            )
+            for part in parts
+        ]
+        may_be = [
+            chosen(side, covered, over) for side in sides for covered in (whole, whole.clear()) for over in passed
+        ]
+        every = pl.concat(may_be)
+        right = shown.join(every, on=[*GROUP, *SIDE], how="semi").select(*GROUP, *SIDE)
+        others = every.join(right, on=GROUP, how="anti").unique(GROUP, keep="first", maintain_order=True)
+        return parts[0], pl.concat([right, others])
 
 
 def sides_of(in_mart: pl.DataFrame) -> pl.DataFrame:
@@ -35,39 +181,67 @@ def sides_of(in_mart: pl.DataFrame) -> pl.DataFrame:
     return counted.unique(GROUP, keep="first", maintain_order=True).select(*GROUP, *SIDE)
 
 
-def that_take_part(candidates: pl.DataFrame, in_mart: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars of which a mart shows some: one feed for each session, and nothing simulated beside anything else.
+def chosen(sides: pl.DataFrame, whole: pl.DataFrame, over: pl.DataFrame) -> pl.DataFrame:
+    """Return the source of each group by the rule.
 
     Parameters
     ----------
-    candidates
-        Bars of all sources.
-    in_mart
-        ``_SESSION`` and ``SIDE`` of the mart's rows: a source that it shows takes part. Of several feeds none of which it
-        shows, none does.
+    sides
+        What one feed, and vendors, have of each group: ``GROUP``, ``SIDE``, ``count``, ``newest_at`` and the greatest ``volume``.
+    whole
+        ``origin``, ``symbol`` and ``segment`` that the heartbeats of a feed cover whole.
+    over
+        ``origin`` and ``segment`` that the tape of a feed has passed.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``GROUP`` and ``SIDE``.
     """
-    shown = in_mart.select(*_SESSION, *SIDE).unique()
-    real = candidates.filter(pl.col("origin") != _LAST_RESORT).select(_SESSION).unique()
-    last_resort = candidates.filter(pl.col("origin") == _LAST_RESORT)
-    hidden = last_resort.join(real, on=_SESSION, how="semi").join(shown, on=[*_SESSION, *SIDE], how="anti")
-    part = candidates.join(hidden.select(*_SESSION, *SIDE).unique(), on=[*_SESSION, *SIDE], how="anti")
-    feeds = part.filter(~pl.col("is_vendor_bar")).select(*_SESSION, "origin").unique()
-    shown_feeds = _one_feed(in_mart).join(feeds, on=[*_SESSION, "origin"], how="semi")
-    alone = feeds.join(shown_feeds, on=_SESSION, how="anti").filter(pl.len().over(_SESSION) == 1)
-    own = part.filter(~pl.col("is_vendor_bar")).join(
-        pl.concat([shown_feeds, alone.select(shown_feeds.columns)]), on=[*_SESSION, "origin"], how="semi"
+    vendors = sides.filter("is_vendor_bar")
+    enough = pl.col("count") * 100 >= pl.col("count").max().over(GROUP) * dbt_variables()["vendor_completeness_percent"]
+    vendors = preferred(vendors.filter(enough), GROUP).drop("is_vendor_bar", "volume")
+    own = sides.filter(~pl.col("is_vendor_bar")).drop("is_vendor_bar")
+    own = own.join(
+        whole.with_columns(pl.lit(value=True).alias("is_whole")), on=["origin", "symbol", "segment"], how="left"
     )
-    return pl.concat([own, part.filter(pl.col("is_vendor_bar"))])
+    own = own.join(over.with_columns(pl.lit(value=True).alias("is_over")), on=["origin", "segment"], how="left")
+    both = own.join(vendors, on=GROUP, how="full", coalesce=True, suffix="_vendor")
+    is_tie_the_vendors = pl.col("volume") == 0
+    has_more = (pl.col("count_vendor") > pl.col("count")) | (
+        is_tie_the_vendors & (pl.col("count_vendor") == pl.col("count"))
+    )
+    is_ahead = pl.col("is_over").is_null() & (pl.col("newest_at") > pl.col("newest_at_vendor"))
+    # Of days the vendor's is shown wherever there is one.
+    is_own = (pl.col("is_whole").is_not_null() | is_ahead | ~has_more) & (pl.col("interval") != DAILY)
+    is_vendors = pl.col("origin").is_null() | (pl.col("origin_vendor").is_not_null() & ~is_own)
+    return both.select(
+        *GROUP,
+        pl.when(is_vendors).then("origin_vendor").otherwise("origin").alias("origin"),
+        is_vendors.alias("is_vendor_bar"),
+    )
 
 
-def chosen_sides(candidates: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
-    """Return ``GROUP`` and ``SIDE``: the source that is shown of each group; where that has no bar, another one that has."""
-    known = shown.join(candidates, on=[*GROUP, *SIDE], how="semi")
-    others = candidates.join(known, on=GROUP, how="anti").sort(*reversed(SIDE))
-    return pl.concat([known, others.unique(GROUP, keep="first", maintain_order=True).select(*GROUP, *SIDE)])
+def whole_segments(coverage: pl.DataFrame, session: Session) -> pl.DataFrame:
+    """Return ``origin``, ``symbol`` and ``segment`` of a session that heartbeats cover whole."""
+    spans = coverage.filter(pl.col("session_date") == session.session_date)
+    segments = [
+        (Segment.PRE, session.pre_open_at, session.open_at),
+        (Segment.REGULAR, session.open_at, session.close_at),
+        (Segment.POST, session.close_at, session.post_close_at),
+    ]
+    found = [
+        spans.filter((pl.col("since_at") <= starts_at) & (pl.col("until_at") >= ends_at)).select(
+            "symbol", pl.col("source").alias("origin"), pl.lit(segment.value).alias("segment")
+        )
+        for segment, starts_at, ends_at in segments
+    ]
+    return pl.concat(found).unique()
 
 
-def _one_feed(in_mart: pl.DataFrame) -> pl.DataFrame:
-    counted = in_mart.filter(~pl.col("is_vendor_bar")).group_by(*_SESSION, "origin").len()
-    ordered = counted.sort("len", "origin", descending=[True, False])
-    return ordered.unique(_SESSION, keep="first", maintain_order=True).select(*_SESSION, "origin")
+def _until(rows: pl.DataFrame, through: datetime | None) -> pl.DataFrame:
+    return rows.clear() if through is None else rows.filter(pl.col("since_at") <= through)
+
+
+def _is_last_resort(rows: pl.DataFrame, column: str) -> pl.Expr:
+    return pl.col(column).is_in([source for source in rows.get_column(column).unique() if is_last_resort(source)])

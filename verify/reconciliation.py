@@ -1,9 +1,11 @@
 """The reconciliation of own bars and vendors': every row worked out from the bars of the lake, as of the mart's newest build.
 
 What belongs here: ``bar_reconciliation``. What does not: what the bars of a source are, which is :mod:`verify.longer_bars` and
-:mod:`verify.vendor_bars`; what is shown, which is taken from the mart, as :mod:`verify.origins` says.
+:mod:`verify.vendor_bars`; what is shown, which is :mod:`verify.origins`.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from fractions import Fraction
 from typing import Final
 
@@ -16,7 +18,7 @@ from verify.comparison import NO_PRICE, compare
 from verify.lake import Lake
 from verify.longer_bars import Tapes, longer, until
 from verify.mart_schemas import BPS_LIMIT, PRICES, RECONCILIATION, RECONCILIATION_KEY, RECONCILIATION_SCHEMA
-from verify.origins import GROUP, SIDE, chosen_sides, sides_of, that_take_part
+from verify.origins import GROUP, SIDE, Origins, RealSymbols, one_feed, sides_of
 from verify.questions import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
@@ -26,6 +28,7 @@ from warehouse.dbt import dbt_variables
 _DAY_SECONDS: Final = 24 * 60 * 60
 _OTHER: Final = {"origin": "other_origin", "is_vendor_bar": "is_other_vendor_bar"}
 _PAIR: Final = [*GROUP, *SIDE, *_OTHER.values()]
+_SESSION: Final = ["symbol", "session_date"]
 _VALUES: Final = [*PRICES, "volume", "revised_at"]
 
 
@@ -40,14 +43,21 @@ class ReconciliationProof:
         The lake, cut at the newest batches that PostgreSQL has.
     published
         PostgreSQL.
+    real
+        The symbols that something real is known of.
     """
 
-    def __init__(self, findings: Findings, lake: Lake, published: Published) -> None:
+    def __init__(self, findings: Findings, lake: Lake, published: Published, real: RealSymbols) -> None:
         self._findings = findings
         self._published = published
         self._through, self._vendors_through = published.reconciliation_known_through()
-        self._tapes = Tapes(lake, self._through)
+        self._is_empty = self._through is None and self._vendors_through is None
+        coverage = published.coverage()
+        tapes = Tapes(lake, coverage, self._through)
+        self._origins = Origins(coverage, tapes, real, (self._through, self._vendors_through))
         self._own_days = [pl.DataFrame(schema=CANDIDATE_SCHEMA)]
+        no_feed = self._own_days[0].select(*_SESSION, "origin")
+        self._feeds = [no_feed], [no_feed]
 
     def check(
         self, revisions: pl.DataFrame, versions: pl.DataFrame, in_mart: pl.DataFrame | None, session: Session | None
@@ -67,15 +77,17 @@ class ReconciliationProof:
         """
         if in_mart is None:
             return
-        candidates = pl.DataFrame(schema=CANDIDATE_SCHEMA)
+        states = [pl.DataFrame(schema=CANDIDATE_SCHEMA)]
         if session is not None:
-            known = newest_revisions(until(revisions, self._through))
-            lengths = [longer(known, *length, session) for length in INTERVALS.items()]
-            of_vendors = vendor_bars_of(until(versions, self._vendors_through, "ingested_at"), session)
-            candidates = pl.concat([_of_minutes(pl.concat(lengths)), of_vendors])
-            in_hours = known.filter(pl.col("segment") == Segment.REGULAR.value)
+            seen = self._seen(revisions, self._through), self._seen(versions, self._vendors_through, "ingested_at")
+            states = [_candidates(*seen, session)]
+            if (seen[0].height, seen[1].height) != (revisions.height, versions.height):
+                states.append(_candidates(revisions, versions, session))
+            in_hours = newest_revisions(seen[0]).filter(pl.col("segment") == Segment.REGULAR.value)
             self._own_days.append(_of_minutes(longer(in_hours, DAILY, _DAY_SECONDS, session)))
-        self._compare(candidates, in_mart)
+            for feeds, bars in zip(self._feeds, (seen[0], revisions), strict=True):
+                feeds.append(bars.select(*_SESSION, pl.col("source").alias("origin")).unique())
+        self._compare(states, in_mart, session)
 
     def check_days(self, versions: pl.DataFrame) -> None:
         """Check the rows of days, after all sessions were looked at.
@@ -88,24 +100,45 @@ class ReconciliationProof:
         in_mart = self._published.reconciled_days()
         if in_mart is None:
             return
-        vendors = vendor_days(until(versions, self._vendors_through, "ingested_at"))
+        vendors = vendor_days(self._seen(versions, self._vendors_through, "ingested_at"))
         given = vendors.with_columns(pl.lit(value=True).alias("is_given")).select(*CANDIDATE_SCHEMA)
-        self._compare(pl.concat([*self._own_days, given]), in_mart)
+        # A feed is chosen by all of its bars: where the one that is shown has no regular minute there is no own day.
+        feeds = [pl.concat(state) for state in self._feeds]
+        shown = _sides(in_mart).filter(~pl.col("is_vendor_bar"))
+        own = one_feed(pl.concat(self._own_days), feeds, shown)
+        self._compare([pl.concat([own, given])], in_mart, None)
 
-    def _compare(self, candidates: pl.DataFrame, in_mart: pl.DataFrame) -> None:
+    def _seen(self, rows: pl.DataFrame, through: datetime | None, column: str = "revised_at") -> pl.DataFrame:
+        """Return the rows that the mart has seen; of a mart without a row all, which it lacks."""
+        return rows if self._is_empty else until(rows, through, column)
+
+    def _compare(self, states: Sequence[pl.DataFrame], in_mart: pl.DataFrame, session: Session | None) -> None:
         self._findings.count("mart_comparisons", in_mart.height)
-        others = in_mart.drop(*SIDE).rename({other: own for own, other in _OTHER.items()})
-        key = ["symbol", "session_date", *SIDE]
-        part = that_take_part(candidates, pl.concat([in_mart.select(key), others.select(key)]))
+        part, shown = self._origins.choose(states, _sides(in_mart), sides_of(in_mart), session)
+        expected = compared(part, shown)
+        if self._is_empty:
+            self._findings.count("mart_comparisons_behind", expected.height)
+            return
         compare(
             self._findings,
             what="comparison",
             where=RECONCILIATION,
-            expected=compared(part, chosen_sides(part, sides_of(in_mart))),
+            expected=expected,
             found=in_mart,
             table=tables.PG_BARS,
             key=RECONCILIATION_KEY,
         )
+
+
+def _sides(in_mart: pl.DataFrame) -> pl.DataFrame:
+    """Return ``symbol``, ``session_date`` and ``SIDE`` of what is shown and of what stands beside it."""
+    others = in_mart.drop(*SIDE).rename({other: own for own, other in _OTHER.items()})
+    return pl.concat([rows.select(*_SESSION, *SIDE) for rows in (in_mart, others)])
+
+
+def _candidates(revisions: pl.DataFrame, versions: pl.DataFrame, session: Session) -> pl.DataFrame:
+    lengths = [longer(newest_revisions(revisions), *length, session) for length in INTERVALS.items()]
+    return pl.concat([_of_minutes(pl.concat(lengths)), vendor_bars_of(versions, session)])
 
 
 def compared(bars: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:

@@ -83,7 +83,7 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
         "select source, symbol, session_date, lower(span) as since, upper(span) as until "
         "from lake.feed_coverage, unnest(covered) as span",
     )
-    own, own_days = bars_of_minutes(minutes)
+    own, own_days = bars_of_minutes(minutes, coverage)
     real = {row["symbol"] for row in (*minutes, *vendor_bars) if row["source"] != LAST_RESORT}
     intraday, compared = choose(own, vendor_bars, coverage, real)
     sources: dict[tuple[str, date], set[str]] = defaultdict(set)
@@ -101,11 +101,13 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
     return intraday, days, [*compared, *compare_days(days, [*own_days, *vendor_days])]
 
 
-def bars_of_minutes(minutes: list[Row]) -> tuple[list[Row], list[Row]]:
+def bars_of_minutes(minutes: list[Row], coverage: list[Row]) -> tuple[list[Row], list[Row]]:
     """Return the bars shorter than a day, and the days, that the minutes of every source come to."""
     tapes: dict[str, datetime] = {}
     for minute in minutes:
         tapes[minute["source"]] = max(minute["bar_at"], tapes.get(minute["source"], minute["bar_at"]))
+    for span in coverage:
+        tapes[span["source"]] = max(span["until"], tapes.get(span["source"], span["until"]))
     buckets: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     days: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for minute in minutes:

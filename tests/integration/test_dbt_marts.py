@@ -180,6 +180,25 @@ def test_a_bar_becomes_final_when_its_sources_tape_passes_the_end_of_its_segment
     assert [row["is_final"] for row in read(connection, final)] == [True], "the close is at 13:00 on a half-day"
 
 
+def test_a_bar_becomes_final_when_its_feed_has_covered_the_rest_of_its_segment(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    """A tape that ends at the close has no bar after it; its heartbeats say that there is none."""
+    session = session_of(HALF_DAY)
+    put_bar(connection, "lean", "IBM", session.close_at - timedelta(minutes=1), (Decimal(2),) * 4)
+    cover = (
+        "insert into lake.feed_coverage values ('lean', 'SPY', %s, tstzmultirange(tstzrange(%s, %s))) "
+        "on conflict (source, symbol, session_date) do update set covered = excluded.covered"
+    )
+    marts = ("intraday_ohlcv", "historical_ohlcv", "realtime_prices")
+    for until, is_final in ((session.close_at - timedelta(seconds=1), False), (session.close_at, True)):
+        connection.execute(cover, [HALF_DAY, session.open_at, until])
+        dbt("run")
+        for mart in marts:
+            found = read(connection, f"select distinct is_final from marts.{mart}")
+            assert found == [{"is_final": is_final}], (mart, until)
+
+
 def test_silence_a_halt_an_outage_and_a_session_left_out_each_have_their_reason(
     connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:

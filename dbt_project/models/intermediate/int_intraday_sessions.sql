@@ -51,13 +51,29 @@ sessions as (
 
 ),
 
+reached as (
+
+    select
+        source,
+        newest_bar_at as reached_at
+    from bar_sessions
+
+    union all
+
+    select
+        source,
+        upper(covered) as reached_at
+    from feed_coverage
+
+),
+
 tapes as (
 
     -- How far each source's tape is, in event time: nothing here looks at a clock.
     select
         source,
-        max(newest_bar_at) as tape_at
-    from bar_sessions
+        max(reached_at) as tape_at
+    from reached
     group by source
 
 ),
