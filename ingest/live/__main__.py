@@ -138,15 +138,24 @@ def _run(
         board.tell(SIMULATED, FeedState.LIVE)
         return LiveMarket(choice.simulated, connect, clock, until).run()
 
-    is_simulated = choice.feed == AUTO and choice.closed == SIMULATED
+    is_auto = choice.feed == AUTO
     try:
         parts = Parts(
-            sources, keeper, simulate if is_simulated else None, partial(board.tell, choice.feed, FeedState.CLOSED)
+            sources,
+            keeper,
+            simulate if is_auto and choice.closed == SIMULATED else None,
+            ends_when_refused=not is_auto,
+            tell=partial(board.tell, choice.feed),
+            warn=partial(_warn, board),
         )
         return Rota(parts, clock, stop_event).run()
     finally:
         for pace in paces.values():
             pace.close()
+
+
+def _warn(board: NoticeBoard, source: str, reason: str) -> None:
+    board.warn(source, f"{source} is not asked again before the next session: {reason}" if reason else "")
 
 
 def _connect(bootstrap_servers: str, stop_event: Event) -> Publisher:

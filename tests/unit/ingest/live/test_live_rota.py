@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from ingest.history.source import SourceError
 from ingest.live.__main__ import live_sources
+from ingest.live.notice import FeedState
 from ingest.live.rota import Parts, Rota, UntilEvent, next_session
 from ingest.live.sources import LIVE_SOURCE_NAMES, get_live_source
 from ingest.live.wanted import WantedSymbols
@@ -33,6 +34,7 @@ class JumpingClock:
 
     def __init__(self, start: datetime, end: datetime, stop: Event) -> None:
         self.time, self.end, self.stop = start, end, stop
+        self.due: dict[datetime, Callable[[], object]] = {}
 
     def now(self) -> datetime:
         return self.time
@@ -43,6 +45,8 @@ class JumpingClock:
     def wait(self, seconds: float) -> None:
         assert seconds > 0
         self.time += timedelta(seconds=seconds)
+        for moment in [moment for moment in self.due if moment <= self.time]:
+            self.due.pop(moment)()
         if self.time >= self.end:
             self.stop.set()
 
@@ -57,13 +61,26 @@ class Named:
 class Stage:
     """What was on, from when to when."""
 
-    def __init__(self, start: datetime, end: datetime, *names: str, simulates: bool = True) -> None:
+    def __init__(
+        self, start: datetime, end: datetime, *names: str, simulates: bool = True, is_auto: bool = False
+    ) -> None:
         self.stop = Event()
         self.clock = JumpingClock(start, end, self.stop)
         self.shown: list[tuple[str, datetime, datetime]] = []
+        self.asked: list[str] = []
+        self.seen: list[dict[str, str]] = []
         self.refuses: set[str] = set()
         self.unfinished: set[str] = set()
-        parts = Parts([Named(name) for name in names], self._keeper, self._simulate if simulates else None)  # type: ignore[misc]
+        self.told: list[tuple[FeedState, str]] = []
+        self.warnings: dict[str, str] = {}
+        parts = Parts(
+            [Named(name) for name in names],  # type: ignore[misc]
+            self._keeper,
+            self._simulate if simulates else None,
+            ends_when_refused=not is_auto,
+            tell=lambda state, detail: self.told.append((state, detail)),
+            warn=self.warnings.__setitem__,
+        )
         self.rota = Rota(parts, self.clock, self.stop)
 
     def run(self) -> PublishSummary:
@@ -93,6 +110,7 @@ class StagedKeeper:
 
     def keep(self, session: Session) -> None:
         start = self.stage.clock.now()
+        self.stage.asked.append(self.name)
         if self.name in self.stage.refuses:
             msg = f"{self.name} refuses"
             raise SourceError(msg)
@@ -144,6 +162,45 @@ def test_when_every_source_refuses_it_ends_with_the_reason() -> None:
     stage.refuses = {"alpaca"}
     with pytest.raises(SourceError, match="alpaca refuses"):
         stage.run()
+
+
+def test_when_every_source_refuses_auto_shows_the_simulated_market_and_asks_again_in_the_next_session() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.post_close_at, "alpaca", "yahoo", is_auto=True)
+    stage.refuses = {"alpaca", "yahoo"}
+    stage.clock.due[friday.close_at] = lambda: stage.seen.append(dict(stage.warnings))
+    stage.clock.due[monday.pre_open_at - timedelta(hours=1)] = stage.refuses.clear
+    stage.run()
+    assert stage.shown == [
+        ("simulated", friday.open_at, monday.pre_open_at),
+        ("alpaca", monday.pre_open_at, monday.post_close_at),
+    ]
+    assert stage.seen == [{"alpaca": "alpaca refuses", "yahoo": "yahoo refuses"}]
+    assert stage.warnings["alpaca"] == "", "what is mended is warned of no more"
+    assert stage.asked == ["alpaca", "yahoo", "alpaca"]
+
+
+def test_when_every_source_refuses_auto_waits_and_says_why() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.open_at, "alpaca", simulates=False, is_auto=True)
+    stage.refuses = {"alpaca"}
+    stage.run()
+    assert stage.shown == []
+    assert stage.asked == ["alpaca", "alpaca"]
+    state, why = stage.told[0]
+    assert state is FeedState.WAITING
+    assert "every real source refuses" in why
+    assert "2026-11-23 09:00 UTC" in why
+    assert stage.warnings == {"alpaca": "alpaca refuses"}
+
+
+def test_a_source_that_refused_once_is_asked_again_in_the_next_session() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.open_at, "alpaca", "yahoo", is_auto=True)
+    stage.refuses = {"alpaca"}
+    stage.clock.due[friday.close_at] = stage.refuses.clear
+    stage.run()
+    assert [name for name, _, _ in stage.shown] == ["yahoo", "simulated", "alpaca"]
 
 
 def test_what_an_earlier_process_left_open_is_finished_first() -> None:
