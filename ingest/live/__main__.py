@@ -131,6 +131,7 @@ def _run(
             open_outlet=connect,
             symbols=wanted,
             tell=partial(board.tell, source.name),
+            warn=partial(board.warn, f"symbols of {source.name}"),
         )
         return Keeper(source, reach, covered_file(settings.home, source.name), clock, stop_event)
 

@@ -6,10 +6,12 @@ for it were handed to the publisher after it), *acknowledged* (the broker has bo
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from ingest.live.source import Hole
 from ingest.live.spans import Span, Spans
+from market.sessions import Session
 
 MINUTE: Final = 60_000_000
 HOUR: Final = 60 * MINUTE
@@ -101,6 +103,16 @@ class Coverage:
         """Go back to what the broker has acknowledged: the rest may be lost."""
         self._delivered = dict(self._acknowledged)
         self._claimed = dict(self._acknowledged)
+
+
+def micros(moment: datetime) -> int:
+    """Return a moment as microseconds of the epoch."""
+    return round(moment.timestamp() * 1_000_000)
+
+
+def span_of(session: Session) -> Span:
+    """Return the first moment of a session, and the one after its last."""
+    return micros(session.pre_open_at), micros(session.post_close_at)
 
 
 def _pieces(span: Span, length: int) -> Iterator[Span]:

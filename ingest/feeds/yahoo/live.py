@@ -11,11 +11,10 @@ from functools import cached_property
 from typing import Final
 
 from ingest.feeds.yahoo.history import YahooHistory
-from ingest.feeds.yahoo.parse import ticker_of
 from ingest.feeds.yahoo.stream import YahooSocket
 from ingest.history.check import believe
 from ingest.history.source import Ask, SourceBusyError
-from ingest.live.source import Capability, Delivery, Filled, Hole, LiveSource
+from ingest.live.source import Capability, Delivery, Filled, Hole, LiveSource, Wishes
 from market.records import Record
 from market.sessions import session_at
 from market.settings import Settings
@@ -52,10 +51,9 @@ class YahooLive(LiveSource):
     def check(self) -> None:
         """Return at once: there is nothing that could be missing."""
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         """Connect once and hand over what comes, until cancelled."""
-        tickers = {ticker_of(symbol): symbol for symbol in symbols}
-        await YahooSocket(self._settings.yahoo_stream_url).run_once(tickers, deliver)
+        await YahooSocket(self._settings.yahoo_stream_url).run_once(wishes, deliver)
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
         """Ask for the minute bars of regular hours that a hole touches, symbol by symbol."""

@@ -15,7 +15,7 @@ from threading import Event
 from ingest.history.source import SourceBusyError
 from ingest.live.keeper import Keeper
 from ingest.live.reach import Reach
-from ingest.live.source import SUBSCRIBED, Capability, Delivery, Filled, Hole
+from ingest.live.source import Capability, Delivery, Filled, Hole, Wishes
 from ingest.live.spans import Spans
 from ingest.publisher import PublishSummary
 from market.errors import FeedError, PublishError, ServiceError
@@ -115,32 +115,34 @@ class Line:
 
     def __init__(self, world: "World", symbols: Sequence[str]) -> None:
         self.world = world
-        self.symbols = set(symbols)
         self.begun_at = world.clock.now()
-        self.is_subscribed = False
+        self.asked: list[tuple[datetime, tuple[str, ...]]] = [(self.begun_at, tuple(symbols))]
+        self.since: dict[str, int] = {}
         self.told = 0
         self.is_closed = False
         self.fails: FeedError | None = world.refusal
         self.brings: list[Trade] = []
+        self.subscriptions: list[tuple[str, ...]] = []
 
     @property
     def error(self) -> FeedError | None:
         return self.fails
+
+    def subscribe(self, symbols: Sequence[str]) -> None:
+        self.asked.append((self.world.clock.now(), tuple(symbols)))
 
     def take(self) -> list[Delivery]:
         now = self.world.clock.now()
         if self.fails or self.is_closed or now - self.begun_at < timedelta(seconds=1):
             return []
         brought = []
-        if not self.is_subscribed:
-            self.is_subscribed = True
-            self.told = micros(now)
-            brought.append(SUBSCRIBED)
+        while self.asked and now - self.asked[0][0] >= timedelta(seconds=1):
+            brought.append(self._answer(self.asked.pop(0)[1], now))
         extra, self.brings = self.brings, []
         if self.world.is_mute:
             return [*brought, Delivery(extra)]
         until = micros(now - self.world.delay)
-        records = [r for r in self.world.between(self.told, until) if r.symbol in self.symbols]
+        records = [r for r in self.world.between(self.told, until) if r.ts >= self.since.get(r.symbol, 2**62)]
         bad = frozenset(r.symbol for r in records if r in self.world.unreadable)
         good = [r for r in records if r not in self.world.unreadable]
         self.told = max(self.told, until)
@@ -148,6 +150,15 @@ class Line:
 
     def close(self) -> None:
         self.is_closed = True
+
+    def _answer(self, symbols: tuple[str, ...], now: datetime) -> Delivery:
+        """Subscribe to the symbols, or to none that is new if these are too many: the others go on."""
+        if len(symbols) > self.world.most_symbols:
+            self.fails = SourceBusyError("too many, and good bye") if self.world.hangs_up_on_too_many else None
+            return Delivery(too_many=len(symbols), refusal="too many symbols: take some off")
+        self.since = {symbol: self.since.get(symbol, micros(now)) for symbol in symbols}
+        self.subscriptions.append(symbols)
+        return Delivery(subscribed=frozenset(symbols))
 
 
 class Filling:
@@ -190,7 +201,7 @@ class Source:
     def check(self) -> None:
         """Be fine."""
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         raise NotImplementedError
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
@@ -208,6 +219,8 @@ class World:
     delay: timedelta = timedelta(seconds=1)
     has_every_trade: bool = True
     is_mute: bool = False
+    most_symbols: int = 1_000
+    hangs_up_on_too_many: bool = False
     refusal: FeedError | None = None
     history_fails: bool = False
     broker_is_away: bool = False
@@ -221,13 +234,16 @@ class World:
     outlets: list[Outlet] = field(default_factory=list)
     stop: Event = field(default_factory=Event)
     told: list[tuple[str, str]] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
     def keep(self, session: Session = SESSION) -> None:
         """Let a process keep the session until it is done, killed or stopped."""
         self.keeper().keep(session)
 
     def keeper(self) -> Keeper:
-        reach = Reach(self._connect, self._fill, self._open_outlet, lambda: self.symbols, self._hear)
+        reach = Reach(
+            self._connect, self._fill, self._open_outlet, lambda: self.symbols, self._hear, self.warned.append
+        )
         source = Source(has_every_trade=self.has_every_trade)
         return Keeper(source, reach, self.path, self.clock, self.stop)
 

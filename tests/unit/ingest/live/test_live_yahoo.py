@@ -102,6 +102,29 @@ def test_it_subscribes_by_the_vendors_names_and_never_says_that_it_has_every_tra
     assert Capability.AMENDMENTS not in YahooLive(Settings()).capabilities
 
 
+def test_other_symbols_are_subscribed_on_the_same_connection(listen: Listen) -> None:
+    asked: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.receive()
+        peer.send(frame(**GOOD))
+        asked.extend(json.loads(peer.receive()) for _ in range(2))
+        peer.send(frame(**{**GOOD, "id": "BRK-B"}))
+        peer.send(frame(**{**GOOD, "id": "IBM"}))
+        peer.stay_silent()
+
+    heard = listen(script)
+    heard.until(lambda heard: heard.records)
+    heard.connection.subscribe(("IBM", "SPY"))
+    heard.until(lambda heard: len(heard.records) == 2)
+    assert asked[0] == {"unsubscribe": ["BRK-B"]}
+    assert sorted(asked[1]["subscribe"]) == ["IBM", "SPY"]
+    assert [record.symbol for record in heard.records] == ["SPY", "IBM"]
+    assert heard.passed_over == [{"other_symbol": 1}]
+    said = [delivery.subscribed for delivery in heard.deliveries if delivery.subscribed is not None]
+    assert said == [frozenset(SYMBOLS), frozenset({"IBM", "SPY"})]
+
+
 def test_a_message_is_a_sample_of_a_trade_and_the_same_message_the_same_sample(listen: Listen) -> None:
     heard = listen(saying(frame(**GOOD), frame(**GOOD), frame(**{**GOOD, "id": "BRK-B"})))
     heard.until(lambda heard: len(heard.records) == 3)
