@@ -4,7 +4,8 @@ The order in which things happen, of which the truth of the heartbeats depends:
 
 1. What the connection and the history brought is handed to the publisher.
 2. What is *proven* counts as delivered: of the connection, all until 15 seconds before the newest thing that it brought, since
-   trades are reported late and a silent connection proves nothing; of the history, a hole that was answered whole.
+   trades are reported late and a silent connection proves nothing; of the history, a hole that was answered whole after it had
+   settled.
 3. Heartbeats for what is delivered are handed to the publisher, which holds them back until all before them is acknowledged.
 4. When the broker has acknowledged all of it, it is saved: a process that is started again fills what is not.
 
@@ -19,14 +20,13 @@ from typing import Final
 
 import structlog
 
-from ingest.live.backoff import pause_seconds
-from ingest.live.connection import Filling
 from ingest.live.coverage import Coverage, micros, span_of
 from ingest.live.covered_file import Covered, load_covered, save_covered
+from ingest.live.filler import Filler
 from ingest.live.link import GRACE, Link
 from ingest.live.market import Outlet
 from ingest.live.reach import Reach
-from ingest.live.source import Filled, Hole, LiveSource
+from ingest.live.source import LiveSource
 from ingest.pacing import Clock
 from ingest.publisher import PublishSummary
 from market.errors import PublishError, ServiceError
@@ -99,7 +99,7 @@ class Keeper:
                 self._publish_through(outlet)
         finally:
             self._link.close()
-            self._stop_filling()
+            self._filler.stop()
         self._log.info("live_session_left", session_date=str(session.session_date), missing=self._count_missing())
 
     def _begin(self, session: Session) -> None:
@@ -112,12 +112,11 @@ class Keeper:
         known = saved.spans if saved is not None and is_same else {}
         symbols = self._reach.symbols() if now < session.post_close_at else tuple(sorted(known))
         self._coverage = Coverage(symbols, span_of(session), known)
-        self._link = Link(self._source.name, self._reach, self._clock, session, self._coverage)
+        self._link = Link(self._source, self._reach, self._clock, session, self._coverage)
+        self._filler = Filler(self._source, self._reach, self._clock, self._coverage)
         self._saved: Covered | None = None
         self._save()  # whoever comes after a kill knows that this session was begun, and with which symbols
-        self._filling: tuple[Hole, Filling] | None = None
-        self._fill_failures = 0
-        self._fill_at = self._checkpoint_at = 0.0
+        self._checkpoint_at = 0.0
         self._is_done = self._is_cut = False
         self._log.info("live_session", session_date=str(session.session_date), symbols=len(symbols))
 
@@ -142,9 +141,10 @@ class Keeper:
         """Do what is due, in the order that the module's text says."""
         now = self._clock.now()
         self._hand_over(outlet, self._link.take(now))
-        self._take_filled(outlet)
+        self._hand_over(outlet, self._filler.take())
+        self._filler.conclude()
         self._link.watch(now)
-        self._begin_filling(now)
+        self._filler.begin(self._link.fillable(now), now)
         if self._clock.monotonic() >= self._checkpoint_at:
             self._checkpoint(outlet)
             self._checkpoint_at = self._clock.monotonic() + CHECKPOINT_SECONDS
@@ -154,44 +154,6 @@ class Keeper:
         """Publish records; if the stop event comes before the last of them, nothing may be claimed any more."""
         if records and outlet.publish_all(records) < len(records):
             self._is_cut = True
-
-    def _begin_filling(self, now: datetime) -> None:
-        if self._filling is not None or self._clock.monotonic() < self._fill_at:
-            return
-        self._fill_at = self._clock.monotonic() + 1.0
-        holes = self._coverage.holes(self._link.fillable(now), self._source.longest_hole_hours)
-        if holes:
-            self._log.info("live_hole_asked_for", **_shown(holes[0]), holes=len(holes))
-            self._filling = holes[0], self._reach.fill(holes[0])
-
-    def _take_filled(self, outlet: Outlet) -> None:
-        """Hand over what the history brought, and count a hole as delivered when all of it was handed over."""
-        if self._filling is None:
-            return
-        hole, filling = self._filling
-        self._hand_over(outlet, filling.take())
-        outcome = filling.outcome
-        if outcome is None:
-            return
-        self._filling = None
-        if isinstance(outcome, Filled):
-            self._filled(hole, outcome)
-            return
-        self._fill_failures += 1
-        seconds = pause_seconds(self._fill_failures, outcome)
-        self._fill_at = self._clock.monotonic() + seconds
-        self._log.warning("live_hole_not_filled", **_shown(hole), cause=str(outcome), again_in_s=round(seconds, 1))
-
-    def _filled(self, hole: Hole, outcome: Filled) -> None:
-        self._fill_failures = 0
-        self._fill_at = self._clock.monotonic()
-        for symbol in hole.symbols:
-            if symbol in outcome.unfilled:
-                self._coverage.give_up(symbol, (hole.since, hole.until))
-                self._log.warning("live_hole_stays", symbol=symbol, **_shown(hole), cause=outcome.reason)
-            else:
-                self._coverage.deliver(symbol, (hole.since, hole.until))
-        self._log.info("live_hole_filled", **_shown(hole))
 
     def _checkpoint(self, outlet: Outlet) -> None:
         """Claim what is delivered, and save what the broker has acknowledged."""
@@ -228,25 +190,16 @@ class Keeper:
     def _lose(self) -> None:
         """Count everything that the broker has not acknowledged as missed."""
         self._coverage.forget()
-        self._stop_filling()
+        self._filler.stop()
         self._link.begin_anew(self._clock.now())
-
-    def _stop_filling(self) -> None:
-        if self._filling is not None:
-            self._filling[1].close()
-            self._filling = None
 
     def _has_ended(self, now: datetime) -> bool:
         """Whether the session is over and there is nothing left to do, or no more time to do it."""
         if micros(now) < span_of(self._session)[1] + 2 * GRACE or self._coverage.unclaimed():
             return False
-        return now >= self._deadline or (self._filling is None and not self._count_missing())
+        return now >= self._deadline or not (self._filler.is_busy or self._count_missing())
 
     def _count_missing(self) -> int:
         """Return of how many symbols something is missing that was not given up."""
         end = min(span_of(self._session)[1], micros(self._clock.now()))
         return sum(1 for symbol in self._link.symbols if self._coverage.missing(symbol, end))
-
-
-def _shown(hole: Hole) -> dict[str, str]:
-    return {"symbols": ",".join(hole.symbols), "since": str(hole.since), "until": str(hole.until)}

@@ -19,7 +19,8 @@ from ingest.live.connection import Line
 from ingest.live.coverage import MINUTE, Coverage, micros, span_of
 from ingest.live.notice import FeedState
 from ingest.live.reach import Reach
-from ingest.live.source import Delivery
+from ingest.live.silence import Silence, Verdict
+from ingest.live.source import Delivery, LiveSource
 from ingest.pacing import Clock
 from market.errors import FeedError
 from market.records import Record
@@ -27,8 +28,10 @@ from market.sessions import Segment, Session
 
 GRACE: Final = 15_000_000
 """Trades may be reported 10 seconds late; a history has them some seconds later still. In microseconds."""
-MUTE_AFTER: Final = timedelta(seconds=60)
-"""A connection that brings nothing for so long in regular hours counts as dead."""
+SILENT_AFTER: Final = timedelta(seconds=60)
+"""If a connection brings nothing for so long in regular hours, the history is asked whether anything happened."""
+MUTE_AFTER: Final = timedelta(minutes=5)
+"""A connection that brings nothing for so long counts as dead if the history does not answer either."""
 STEADY_AFTER: Final = timedelta(seconds=60)
 """A connection that brought something counts as good once it is so old: one that comes and goes is a failure each time."""
 SUBSCRIBE_WITHIN: Final = timedelta(seconds=30)
@@ -41,11 +44,22 @@ _MOST_NAMED: Final = 20
 
 @dataclass(slots=True)
 class _Live:
-    """The connection at hand: what was asked of it last, since when each of its symbols is live, and what it brought last."""
+    """The connection at hand.
+
+    Attributes
+    ----------
+    heard_at, quiet_at
+        When it brought something, and until when the history said that nothing happened.
+    asked, asked_at, is_answered, refused_at
+        Which symbols were asked for last, and what became of it.
+    since, newest
+        Since when each of its symbols is live, and the newest thing that it brought; UTC epoch microseconds.
+    """
 
     line: Line
     begun_at: datetime
     heard_at: datetime
+    quiet_at: datetime
     asked: tuple[str, ...]
     asked_at: datetime
     is_answered: bool = False
@@ -59,8 +73,8 @@ class Link:
 
     Parameters
     ----------
-    name
-        The name of the source.
+    source
+        The source.
     reach
         The world.
     clock
@@ -71,13 +85,15 @@ class Link:
         Of the symbols that are wanted at first, in order of worth; is told what the connection has proven.
     """
 
-    def __init__(self, name: str, reach: Reach, clock: Clock, session: Session, coverage: Coverage) -> None:
-        self._name = name
+    def __init__(self, source: LiveSource, reach: Reach, clock: Clock, session: Session, coverage: Coverage) -> None:
+        self._source = source
+        self._silence = Silence(reach)
+        self._silence_at = 0.0
         self._reach = reach
         self._clock = clock
         self._session = session
         self._coverage = coverage
-        self._log = structlog.get_logger(__name__).bind(source=name)
+        self._log = structlog.get_logger(__name__).bind(source=source.name)
         self._live: _Live | None = None
         self._failures = 0
         self._connect_at = 0.0
@@ -102,7 +118,7 @@ class Link:
                 self._heard(live, delivery, now)
             records += delivery.records
             self.passed_over.update(delivery.passed_over)
-        return records
+        return records + self._silence.take()
 
     def watch(self, now: datetime) -> None:
         """Do what is due: connect, ask for other symbols, or end a connection that has ended, or may as well have.
@@ -127,9 +143,8 @@ class Link:
             self._failed(SourceBusyError("The subscription was not acknowledged in time."), now)
         elif self._is_mute(live, now):
             quiet = round((now - live.heard_at).total_seconds())
-            self._failed(
-                SourceBusyError(f"The connection is open, but brought nothing for {quiet} s in market hours."), now
-            )
+            msg = f"The connection is open, but brought nothing for {quiet} s in market hours."
+            self._failed(SourceBusyError(msg), now)
         else:
             self._ask(live, now)
 
@@ -142,8 +157,9 @@ class Link:
         """Return until when the history may be asked, by symbol: until the connection took over, a little later."""
         moment, end = micros(now), span_of(self._session)[1]
         if self._live is not None and self._live.since:
-            return {symbol: since for symbol, since in self._live.since.items() if since + GRACE <= moment}
-        until = moment - 2 * GRACE
+            due = moment - max(GRACE, self._lag)
+            return {symbol: since for symbol, since in self._live.since.items() if since <= due}
+        until = moment - max(2 * GRACE, self._lag)
         return dict.fromkeys(self.symbols, min(until - until % MINUTE, end))
 
     def begin_anew(self, now: datetime) -> None:
@@ -156,6 +172,7 @@ class Link:
         if self._live is not None:
             live, self._live = self._live, None
             live.line.close()
+            self._silence.stop()
             self._deliver(live, tuple(live.since))
 
     def close(self) -> None:
@@ -168,7 +185,7 @@ class Link:
         self._log.info("live_connects", symbols=len(symbols), failures=self._failures)
         if not self._failures:
             self._reach.tell(FeedState.CONNECTING, "")
-        self._live = _Live(self._reach.connect(symbols), now, now, symbols, now)
+        self._live = _Live(self._reach.connect(symbols), now, now, now, symbols, now)
 
     def _renew_symbols(self) -> None:
         """See whether other symbols are wanted."""
@@ -209,7 +226,7 @@ class Link:
         names = f"{', '.join(self._left_out[:_MOST_NAMED])}{more}"
         self._log.warning("live_symbols_left_out", symbols=",".join(self._left_out), live=streamed, cause=why)
         self._reach.warn(
-            f"{self._name} streams {streamed} of {len(self.symbols)} symbols and leaves out {names}. {why}"
+            f"{self._source.name} streams {streamed} of {len(self.symbols)} symbols and leaves out {names}. {why}"
         )
 
     def _subscribed(self, live: _Live, symbols: Collection[str], now: datetime) -> None:
@@ -262,8 +279,24 @@ class Link:
             self._coverage.deliver(symbol, (live.since[symbol], proven - proven % step))
 
     def _is_mute(self, live: _Live, now: datetime) -> bool:
-        quiet_since = max(live.heard_at, self._session.open_at)
-        return self._session.segment(now) is Segment.REGULAR and now - quiet_since >= MUTE_AFTER
+        """Whether the connection is silent though something happens, or nobody knows for long whether it does."""
+        verdict = self._silence.conclude()
+        if verdict is Verdict.QUIET:
+            live.quiet_at = now
+        if self._session.segment(now) is not Segment.REGULAR or not live.since:
+            return False
+        quiet_for = now - max(live.heard_at, live.quiet_at, self._session.open_at)
+        if quiet_for >= SILENT_AFTER and not self._silence.is_asked and self._clock.monotonic() >= self._silence_at:
+            self._silence_at = self._clock.monotonic() + SILENT_AFTER.total_seconds()
+            since = max(live.newest + GRACE, *live.since.values())
+            until = micros(now) - max(2 * GRACE, self._lag)
+            if since < until:
+                self._silence.ask(tuple(live.since), since, until)
+        return verdict is Verdict.MUTE or quiet_for >= MUTE_AFTER
+
+    @property
+    def _lag(self) -> int:
+        return self._source.history_lag_seconds * 1_000_000
 
     def _failed(self, error: FeedError, now: datetime) -> None:
         """Leave a connection, and say when the next is due.

@@ -66,6 +66,14 @@ class Hole:
 
 
 @dataclass(frozen=True, slots=True)
+class HoleSize:
+    """How many symbols and hours a source is asked for at once: what fails is asked for again as a whole."""
+
+    symbols: int
+    hours: int
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
     """How a hole was filled: what is not ``unfilled`` is there. ``reason`` says why some of it is not."""
 
@@ -92,8 +100,18 @@ class LiveSource(Protocol):
         ...
 
     @property
-    def longest_hole_hours(self) -> int:
-        """How many hours of a hole it is asked for at once."""
+    def hole_size(self) -> HoleSize:
+        """How much of what was missed it is asked for at once."""
+        ...
+
+    @property
+    def history_lag_seconds(self) -> int:
+        """How long after a moment its history may be asked for it."""
+        ...
+
+    @property
+    def history_settles_seconds(self) -> int:
+        """How long after a moment its history is believed to have everything of it: what it said before is asked for again."""
         ...
 
     @property

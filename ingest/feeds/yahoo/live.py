@@ -14,7 +14,7 @@ from ingest.feeds.yahoo.history import YahooHistory
 from ingest.feeds.yahoo.stream import YahooSocket
 from ingest.history.check import believe
 from ingest.history.source import Ask, SourceBusyError
-from ingest.live.source import Capability, Delivery, Filled, Hole, LiveSource, Wishes
+from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.records import Record
 from market.sessions import session_at
 from market.settings import Settings
@@ -41,7 +41,9 @@ class YahooLive(LiveSource):
     name = "yahoo"
     capabilities = frozenset({Capability.TRADES, Capability.QUOTES, Capability.BARS})
     has_every_trade = False
-    longest_hole_hours = 24
+    hole_size = HoleSize(symbols=1, hours=24)
+    history_lag_seconds = 70
+    history_settles_seconds = 0
     limit = YahooHistory.limit
 
     def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:

@@ -133,8 +133,8 @@ class Play:
             time.sleep(0.0005)
 
     def _is_quiet(self) -> bool:
-        live, filling = self.keeper._link._live, self.keeper._filling
-        if filling is not None and filling[1]._thread.is_alive() and filling[1]._waiting.empty():  # type: ignore[attr-defined]
+        live, filling = self.keeper._link._live, self.keeper._filler._under_way
+        if filling is not None and filling.filling._thread.is_alive() and filling.filling._waiting.empty():  # type: ignore[attr-defined]
             return False
         if live is None or live.line.error is not None or not live.line._waiting.empty():  # type: ignore[attr-defined]
             return True

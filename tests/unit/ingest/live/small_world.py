@@ -15,7 +15,7 @@ from threading import Event
 from ingest.history.source import SourceBusyError
 from ingest.live.keeper import Keeper
 from ingest.live.reach import Reach
-from ingest.live.source import Capability, Delivery, Filled, Hole, Wishes
+from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, Wishes
 from ingest.live.spans import Spans
 from ingest.publisher import PublishSummary
 from market.errors import FeedError, PublishError, ServiceError
@@ -168,7 +168,7 @@ class Filling:
         self.world = world
         self.ready_at = world.clock.now() + timedelta(seconds=2)
         self.hole = hole
-        known = micros(world.clock.now() - timedelta(seconds=5))
+        known = micros(world.clock.now() - world.history_is_late_by)
         self.found = [r for r in world.between(hole.since, min(hole.until, known)) if r.symbol in hole.symbols]
         self.answer: Filled | FeedError = Filled(frozenset(hole.symbols) & world.unknown, "unknown")
         if world.history_fails:
@@ -192,7 +192,9 @@ class Source:
 
     name = "alpaca"
     capabilities = frozenset({Capability.TRADES})
-    longest_hole_hours = 1
+    hole_size = HoleSize(symbols=10, hours=1)
+    history_lag_seconds = 15
+    history_settles_seconds = 300
     limit = None
 
     def __init__(self, *, has_every_trade: bool = True) -> None:
@@ -223,6 +225,7 @@ class World:
     hangs_up_on_too_many: bool = False
     refusal: FeedError | None = None
     history_fails: bool = False
+    history_is_late_by: timedelta = timedelta(seconds=5)
     broker_is_away: bool = False
     is_lost_after_filling: bool = False
     is_stopped_after: int | None = None
