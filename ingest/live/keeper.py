@@ -70,14 +70,14 @@ class Keeper:
 
     def has_unfinished(self, session: Session) -> bool:
         """Whether an earlier process began with a session that is over, and some of it is missing."""
-        saved = load_covered(self._path)
-        if saved is None or saved.session_date != session.session_date:
+        saved = load_covered(self._path, session.session_date)
+        if saved is None:
             return False
         coverage = Coverage(tuple(saved.spans), span_of(session), saved.spans)
         return any(coverage.missing(symbol, span_of(session)[1]) for symbol in saved.spans)
 
-    def keep(self, session: Session) -> None:
-        """Stay live until the session is over and its holes are filled, or the stop event is set.
+    def keep(self, session: Session, until: datetime) -> None:
+        """Stay live until the session is over and its holes are filled, or ``until`` at the latest, or the stop event is set.
 
         A broker that is away is waited for. A session that is over is not connected for: what is missing of it is filled.
 
@@ -86,6 +86,7 @@ class Keeper:
         SourceError
             If the source refuses every connection.
         """
+        self._until = until
         self._begin(session)
         try:
             while not self._is_over():
@@ -105,11 +106,8 @@ class Keeper:
     def _begin(self, session: Session) -> None:
         now = self._clock.now()
         self._session = session
-        saved = load_covered(self._path)
-        is_same = saved is not None and saved.session_date == session.session_date
-        if saved is not None and not is_same:
-            self._log.info("live_covered_forgotten", session_date=str(saved.session_date))
-        known = saved.spans if saved is not None and is_same else {}
+        saved = load_covered(self._path, session.session_date)
+        known = saved.spans if saved is not None else {}
         symbols = self._reach.symbols() if now < session.post_close_at else tuple(sorted(known))
         self._coverage = Coverage(symbols, span_of(session), known)
         self._link = Link(self._source, self._reach, self._clock, session, self._coverage)
@@ -121,7 +119,7 @@ class Keeper:
         self._log.info("live_session", session_date=str(session.session_date), symbols=len(symbols))
 
     def _is_over(self) -> bool:
-        return self._is_done or self._stop_event.is_set()
+        return self._is_done or self._stop_event.is_set() or self._clock.now() >= self._until
 
     def _publish_through(self, outlet: Outlet) -> None:
         """Publish through one outlet until it loses something, or it is time to stop."""

@@ -4,6 +4,7 @@ What belongs here: the borders of sessions. What does not: how a source is kept 
 simulated market is shown (:mod:`ingest.live.market`).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,12 +14,13 @@ from typing import Final, Protocol
 import structlog
 
 from ingest.history.source import SourceError
+from ingest.live.covered_file import KEPT_SESSIONS
 from ingest.live.notice import FeedState
 from ingest.live.source import LiveSource
 from ingest.pacing import Clock
 from ingest.publisher import PublishSummary
 from market.errors import UsageError
-from market.sessions import Session, all_sessions, latest_session, session_at
+from market.sessions import Session, all_sessions, session_at
 
 WAIT_SECONDS: Final = 30.0
 """While nothing is on, the calendar is looked at so often."""
@@ -35,8 +37,8 @@ class SessionKeeper(Protocol):
 
     summary: PublishSummary
 
-    def keep(self, session: Session) -> None:
-        """Stay live until the session is over."""
+    def keep(self, session: Session, until: datetime) -> None:
+        """Stay live until the session is over and its holes are filled, until a moment at the latest."""
 
     def has_unfinished(self, session: Session) -> bool:
         """Whether something is missing of a session that an earlier process began with."""
@@ -100,23 +102,28 @@ class Rota:
         self._clock = clock
         self._stop_event = stop_event
         self._refused: dict[str, date] = {}
+        self._finished: set[tuple[str, date]] = set()
         self._summary = PublishSummary()
 
     def run(self) -> PublishSummary:
         """Go from session to session until the stop event is set, and return what became of all records.
+
+        A session that is on comes first. What is missing of earlier ones is filled when the market is closed.
 
         Raises
         ------
         SourceError
             If every source refuses, and that is to end it.
         """
-        self._finish_latest()
         while not self._stop_event.is_set():
             now = self._clock.now()
             session = session_at(now)
-            if session is None:
+            if session is None and (left := self._unfinished(now)) is not None:
+                self._keep(*left)
+            elif session is None:
                 self._pass_the_time(next_session(now), FeedState.CLOSED)
             elif (source := self._willing(session)) is not None:
+                self._finished.clear()
                 self._keep(source, session)
             else:
                 self._pass_the_time(next_session(now), FeedState.WAITING)
@@ -129,8 +136,9 @@ class Rota:
     def _keep(self, source: LiveSource, session: Session) -> None:
         keeper = self._parts.keeper(source)
         self._parts.warn(source.name, "")
+        self._finished.add((source.name, session.session_date))
         try:
-            keeper.keep(session)
+            keeper.keep(session, next_session(session.pre_open_at).pre_open_at)
         except SourceError as error:
             self._refused[source.name] = session.session_date
             other = self._willing(session)
@@ -142,15 +150,18 @@ class Rota:
         finally:
             self._summary = self._summary.plus(keeper.summary)
 
-    def _finish_latest(self) -> None:
-        """Fill what an earlier process left open of the newest session, if that is over."""
-        now = self._clock.now()
-        session = latest_session(now)
-        if now < session.post_close_at:
-            return
-        for source in self._parts.sources:
-            if self._parts.keeper(source).has_unfinished(session):
-                self._keep(source, session)
+    def _unfinished(self, now: datetime) -> tuple[LiveSource, Session] | None:
+        """Return a source and a session that is over and of which something is missing, the newest first.
+
+        In one closed time each is tried once.
+        """
+        latest = bisect_right(all_sessions(), now, key=lambda session: session.post_close_at)
+        for session in reversed(all_sessions()[max(0, latest - KEPT_SESSIONS) : latest]):
+            for source in self._parts.sources:
+                is_new = (source.name, session.session_date) not in self._finished
+                if is_new and self._parts.keeper(source).has_unfinished(session):
+                    return source, session
+        return None
 
     @property
     def _meanwhile(self) -> str:

@@ -21,7 +21,7 @@ from market.records import Trade
 from market.settings import Settings
 from tests.unit.ingest.history.alpaca_server import KEY_ID, SECRET_KEY, AlpacaServer
 from tests.unit.ingest.live.alpaca_stream import frame, raw_trade, subscribe, welcome
-from tests.unit.ingest.live.small_world import SESSION, World, at, micros
+from tests.unit.ingest.live.small_world import NEVER, SESSION, World, at, micros
 from tests.unit.ingest.live.stream_server import Peer, StreamServer
 
 DEADLINE_SECONDS = 20.0
@@ -104,7 +104,7 @@ class Play:
 
     def run(self) -> None:
         with self.server:
-            self.keeper.keep(SESSION)
+            self.keeper.keep(SESSION, NEVER)
 
     def _stream(self, peer: Peer) -> None:
         welcome(peer)

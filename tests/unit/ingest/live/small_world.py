@@ -26,6 +26,7 @@ DAY = date(2026, 11, 20)
 START = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SESSION = Session(DAY, START, START + 2 * MINUTE, START + 10 * MINUTE, START + 12 * MINUTE, is_half_day=False)
+NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 END = SESSION.post_close_at
 SECOND = 1_000_000
 
@@ -239,9 +240,9 @@ class World:
     told: list[tuple[str, str]] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
 
-    def keep(self, session: Session = SESSION) -> None:
+    def keep(self, session: Session = SESSION, until: datetime = NEVER) -> None:
         """Let a process keep the session until it is done, killed or stopped."""
-        self.keeper().keep(session)
+        self.keeper().keep(session, until)
 
     def keeper(self) -> Keeper:
         reach = Reach(

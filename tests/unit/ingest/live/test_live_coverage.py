@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.live.coverage import HOUR, Coverage
-from ingest.live.covered_file import Covered, covered_file, load_covered, save_covered
+from ingest.live.covered_file import KEPT_SESSIONS, Covered, covered_file, load_covered, save_covered
 from ingest.live.source import Hole, HoleSize
 from ingest.live.spans import Spans
 
@@ -108,14 +108,25 @@ def test_what_an_earlier_process_covered_outside_of_the_session_does_not_count()
 def test_what_is_covered_is_kept(tmp_path: Path) -> None:
     path = covered_file(tmp_path, "alpaca")
     covered = Covered(date(2026, 11, 20), {"SPY": Spans([(5, 10), (20, 30)]), "IBM": Spans()})
-    assert load_covered(path) is None
+    assert load_covered(path, covered.session_date) is None
     save_covered(path, covered)
-    assert load_covered(path) == covered
+    assert load_covered(path, covered.session_date) == covered
     assert [entry.name for entry in path.parent.iterdir()] == ["live-alpaca.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"session_date": "2026-11-20", "covered": {"SPY": [[1]]}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"2026-11-20": {"SPY": [[1]]}}', '{"odd": {}}'])
 def test_a_file_that_cannot_be_read_counts_as_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "live-alpaca.json"
     path.write_text(text)
-    assert load_covered(path) is None
+    assert load_covered(path, date(2026, 11, 20)) is None
+
+
+def test_of_the_newest_sessions_each_is_kept(tmp_path: Path) -> None:
+    path = covered_file(tmp_path, "alpaca")
+    days = [date(2026, 11, 20 - back) for back in range(KEPT_SESSIONS + 1)]
+    for day in days:
+        save_covered(path, Covered(day, {"SPY": Spans([(day.day, 100)])}))
+    assert [load_covered(path, day) is not None for day in days] == [True] * KEPT_SESSIONS + [False]
+    kept = load_covered(path, days[1])
+    assert kept is not None
+    assert kept.spans == {"SPY": Spans([(19, 100)])}

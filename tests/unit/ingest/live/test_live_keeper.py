@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from ingest.history.source import SourceBusyError, SourceError
 from ingest.live.covered_file import load_covered
 from ingest.live.spans import Spans
 from market.records import Trade
+from market.sessions import Session
 from tests.unit.ingest.live.small_world import (
+    DAY,
     END,
     SESSION,
     START,
@@ -23,6 +25,8 @@ from tests.unit.ingest.live.small_world import (
     micros,
 )
 
+MONDAY = date(2026, 11, 23)
+OF_SESSION = (SESSION.pre_open_at, SESSION.open_at, SESSION.close_at, SESSION.post_close_at)
 WHOLE = set(range(12 * 60))
 
 
@@ -181,12 +185,37 @@ def test_a_broker_that_comes_back_long_after_the_session_still_gets_it(world: Wo
     assert covered_seconds(world, "IBM") == WHOLE
 
 
+def test_a_broker_that_is_away_for_long_does_not_keep_the_next_session_waiting(world: World) -> None:
+    world.at(100, world.loses)
+    world.at(100, lambda: setattr(world, "broker_is_away", True))
+    world.at(3 * 3600, lambda: setattr(world, "broker_is_away", False))
+    next_at = END + timedelta(hours=1)
+    world.keep(until=next_at)
+    assert world.clock.now() <= next_at + timedelta(seconds=3)
+    pre, opens, closes, post = (moment + timedelta(days=3) for moment in OF_SESSION)
+    tomorrow = Session(MONDAY, pre, opens, closes, post, is_half_day=False)
+    world.clock.time = tomorrow.post_close_at
+    world.keep(tomorrow)
+    assert world.keeper().has_unfinished(SESSION), "another session does not make it forgotten"
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+    assert not world.keeper().has_unfinished(SESSION)
+
+
+def test_the_holes_of_a_session_are_left_when_the_next_one_begins(world: World) -> None:
+    world.history_fails = True
+    world.at(200, world.breaks)
+    world.keep(until=END + timedelta(minutes=12))
+    assert world.clock.now() <= END + timedelta(minutes=12, seconds=3)
+
+
 def test_a_killed_process_fills_its_hole_when_it_is_started_again(world: World) -> None:
     world.at(250, world.dies)
     with pytest.raises(KilledError):
         world.keep()
     world.clock.time = START + timedelta(seconds=400)
-    before, saved = len(world.asked), load_covered(world.path)
+    before, saved = len(world.asked), load_covered(world.path, DAY)
     assert saved is not None
     world.keep()
     assert ids(world.trades) == ids(world.tape)
@@ -341,18 +370,17 @@ def test_what_is_saved_is_what_the_broker_acknowledged(world: World) -> None:
     world.at(300, world.dies)
     with pytest.raises(KilledError):
         world.keep()
-    saved = load_covered(world.path)
+    saved = load_covered(world.path, DAY)
     assert saved is not None
     claimed = Spans((beat.since, beat.ts) for beat in world.heartbeats if beat.symbol == "SPY")
     assert saved.spans["SPY"] - claimed == Spans()
-    assert saved.session_date == SESSION.session_date
 
 
 def test_a_stopped_keeper_ends_soon_and_saves(world: World) -> None:
     world.at(300, world.stop.set)
     world.keep()
     assert world.clock.now() <= START + timedelta(seconds=303)
-    assert load_covered(world.path) is not None
+    assert load_covered(world.path, DAY) is not None
     assert world.lines[-1].is_closed
 
 

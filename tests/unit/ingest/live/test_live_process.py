@@ -52,7 +52,6 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Kept:
     on_now = Session(now.date(), now - 2 * hour, now - hour, now + hour, now + 2 * hour, is_half_day=False)
     monkeypatch.setattr(process, "_connect", lambda _servers, _stop: kept)
     monkeypatch.setattr("ingest.live.rota.session_at", lambda _: on_now)
-    monkeypatch.setattr("ingest.live.rota.latest_session", lambda _: on_now)
     return kept
 
 
@@ -91,7 +90,7 @@ def test_a_trade_goes_from_the_stream_to_the_broker_until_the_process_is_told_to
     assert notice is not None
     assert (notice.source, notice.state) == ("alpaca", FeedState.LIVE)
     assert ended[0].is_complete
-    assert load_covered(covered_file(tmp_path, "alpaca")) is not None
+    assert load_covered(covered_file(tmp_path, "alpaca"), datetime.now(UTC).date()) is not None
 
 
 def test_a_refused_key_ends_the_process_with_a_clear_error(

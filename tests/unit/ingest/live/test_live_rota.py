@@ -68,9 +68,10 @@ class Stage:
         self.clock = JumpingClock(start, end, self.stop)
         self.shown: list[tuple[str, datetime, datetime]] = []
         self.asked: list[str] = []
+        self.broker_is_away = False
         self.seen: list[dict[str, str]] = []
         self.refuses: set[str] = set()
-        self.unfinished: set[str] = set()
+        self.unfinished: set[tuple[str, date]] = set()
         self.told: list[tuple[FeedState, str]] = []
         self.warnings: dict[str, str] = {}
         parts = Parts(
@@ -106,16 +107,22 @@ class StagedKeeper:
 
     def has_unfinished(self, session: Session) -> bool:
         assert session.post_close_at <= self.stage.clock.now()
-        return self.name in self.stage.unfinished
+        return (self.name, session.session_date) in self.stage.unfinished
 
-    def keep(self, session: Session) -> None:
+    def keep(self, session: Session, until: datetime) -> None:
         start = self.stage.clock.now()
         self.stage.asked.append(self.name)
         if self.name in self.stage.refuses:
             msg = f"{self.name} refuses"
             raise SourceError(msg)
-        while self.stage.clock.now() < session.post_close_at and not self.stage.stop.is_set():
+        is_away = self.stage.broker_is_away
+        end = until if is_away else min(session.post_close_at, until)
+        while self.stage.clock.now() < end and not self.stage.stop.is_set():
             self.stage.clock.wait(60.0)
+        if is_away:
+            self.stage.unfinished.add((self.name, session.session_date))
+        elif start >= session.post_close_at:
+            self.stage.unfinished.remove((self.name, session.session_date))
         self.stage.shown.append((self.name, start, self.stage.clock.now()))
 
 
@@ -207,9 +214,45 @@ def test_what_an_earlier_process_left_open_is_finished_first() -> None:
     friday = session_of(FRIDAY)
     start = friday.post_close_at + timedelta(hours=2)
     stage = Stage(start, start + timedelta(hours=1), "alpaca", "yahoo")
-    stage.unfinished = {"yahoo"}
+    stage.unfinished = {("yahoo", FRIDAY), ("alpaca", date(2026, 11, 19))}
     stage.run()
-    assert [name for name, _, _ in stage.shown] == ["yahoo", "simulated"]
+    assert [name for name, _, _ in stage.shown] == ["yahoo", "alpaca", "simulated"]
+
+
+def test_a_session_that_is_on_comes_before_what_is_missing_of_another() -> None:
+    monday = session_of(MONDAY)
+    stage = Stage(monday.pre_open_at, monday.post_close_at + timedelta(hours=1), "alpaca")
+    stage.unfinished = {("alpaca", FRIDAY)}
+    stage.run()
+    assert [(name, start) for name, start, _ in stage.shown] == [
+        ("alpaca", monday.pre_open_at),
+        ("alpaca", monday.post_close_at),
+        ("simulated", monday.post_close_at),
+    ]
+    assert not stage.unfinished
+
+
+def test_a_broker_that_is_away_over_night_does_not_delay_the_next_session() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.post_close_at + timedelta(hours=1), "alpaca")
+    stage.broker_is_away = True
+    stage.clock.due[monday.pre_open_at] = lambda: setattr(stage, "broker_is_away", False)
+    stage.run()
+    assert [(name, start) for name, start, _ in stage.shown] == [
+        ("alpaca", friday.open_at),
+        ("alpaca", monday.pre_open_at),
+        ("alpaca", monday.post_close_at),
+        ("simulated", monday.post_close_at),
+    ]
+
+
+def test_what_cannot_be_finished_is_tried_once_while_the_market_is_closed() -> None:
+    start = session_of(FRIDAY).post_close_at + timedelta(hours=2)
+    stage = Stage(start, start + timedelta(hours=1), "alpaca", simulates=False, is_auto=True)
+    stage.unfinished = {("alpaca", FRIDAY)}
+    stage.refuses = {"alpaca"}
+    stage.run()
+    assert stage.asked == ["alpaca"]
 
 
 def test_an_event_is_set_when_the_other_is_or_the_moment_has_come() -> None:
