@@ -124,6 +124,7 @@ class Rota:
                 self._pass_the_time(next_session(now), FeedState.CLOSED)
             elif (source := self._willing(session)) is not None:
                 self._finished.clear()
+                self._parts.warn(source.name, "")
                 self._keep(source, session)
             else:
                 self._pass_the_time(next_session(now), FeedState.WAITING)
@@ -135,7 +136,6 @@ class Rota:
 
     def _keep(self, source: LiveSource, session: Session) -> None:
         keeper = self._parts.keeper(source)
-        self._parts.warn(source.name, "")
         self._finished.add((source.name, session.session_date))
         try:
             keeper.keep(session, next_session(session.pre_open_at).pre_open_at)

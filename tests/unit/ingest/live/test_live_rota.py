@@ -205,9 +205,12 @@ def test_a_source_that_refused_once_is_asked_again_in_the_next_session() -> None
     friday, monday = session_of(FRIDAY), session_of(MONDAY)
     stage = Stage(friday.open_at, monday.open_at, "alpaca", "yahoo", is_auto=True)
     stage.refuses = {"alpaca"}
+    stage.unfinished = {("alpaca", date(2026, 11, 19))}
     stage.clock.due[friday.close_at] = stage.refuses.clear
+    stage.clock.due[monday.pre_open_at - timedelta(hours=1)] = lambda: stage.seen.append(dict(stage.warnings))
     stage.run()
-    assert [name for name, _, _ in stage.shown] == ["yahoo", "simulated", "alpaca"]
+    assert stage.seen[0]["alpaca"] == "alpaca refuses", "filling what is missing of another session mends nothing"
+    assert [name for name, _, _ in stage.shown] == ["yahoo", "alpaca", "simulated", "alpaca"]
 
 
 def test_what_an_earlier_process_left_open_is_finished_first() -> None:
