@@ -29,6 +29,8 @@ SESSION = Session(DAY, START, START + 2 * MINUTE, START + 10 * MINUTE, START + 1
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 END = SESSION.post_close_at
 SECOND = 1_000_000
+WHOLE = set(range(12 * 60))
+"""Its seconds."""
 
 
 def micros(moment: datetime) -> int:
@@ -294,6 +296,10 @@ class World:
             raise ServiceError(msg)
         self.outlets.append(Outlet(self))
         return self.outlets[-1]
+
+
+def ids(trades: Sequence[Trade]) -> set[str]:
+    return {trade.trade_id for trade in trades}
 
 
 def covered_seconds(world: World, symbol: str) -> set[int]:
