@@ -181,7 +181,7 @@ def _choice(settings: Settings, arguments: Sequence[str] | None) -> Choice:
         "--closed",
         choices=(SIMULATED, WAIT),
         default=settings.closed_market,
-        help="what auto does while the market is closed",
+        help="what auto does while the market is closed, or every source refuses",
     )
     parser.add_argument("--symbols", help="comma-separated tickers; the watchlist, or TAPEHOUSE_SYMBOLS, if not given")
     parser.add_argument("--speed", type=float, default=1.0, help="times the pace of the market, for the simulated one")
