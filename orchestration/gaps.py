@@ -59,16 +59,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Adjoining missing sessions of a group, and the newest run that left one of them; empty if there was none."""
+    """Adjoining missing sessions of a group, and the newest run that left one of them, or since when there was none."""
 
     group: str
     first: date
     last: date
-    after_run: str
+    after: str
 
     def run_key(self, name: str) -> str:
         """Return what tells the run that fills it from every other: the same gap after the same runs is asked for once."""
-        return f"{name} {self.group} {self.first} {self.last} after {self.after_run or 'nothing'}"
+        return f"{name} {self.group} {self.first} {self.last} after {self.after}"
 
 
 def gaps_to_fill(
@@ -108,7 +108,7 @@ def gaps_to_fill(
             if day not in days and _is_due(day, known, now)
         }
     gaps = [
-        Gap(group, first, last, _newest(group, first, last, attempts))
+        Gap(group, first, last, newest_of(_overlapping(group, first, last, attempts), now))
         for group, days in due.items()
         for first, last in adjoining(sorted(days))
     ]
@@ -143,6 +143,11 @@ def _is_due(day: date, runs: Sequence[Attempt], now: datetime) -> bool:
     return in_vain == 0 or now >= max(ends) + PATIENCE[min(in_vain, len(PATIENCE)) - 1]
 
 
-def _newest(group: str, first: date, last: date, attempts: Sequence[Attempt]) -> str:
-    found = [run for run in attempts if group in run.groups and run.first <= last and first <= run.last]
-    return max(found, key=lambda run: (run.started_at, run.run_id)).run_id if found else ""
+def newest_of(attempts: Iterable[Attempt], now: datetime) -> str:
+    """Return the newest run, or since when there was none: Dagster remembers a run for longer than it counts here."""
+    newest = max(attempts, key=lambda run: (run.started_at, run.run_id), default=None)
+    return newest.run_id if newest is not None else f"none since {(now - LOOK_BACK).date()}"
+
+
+def _overlapping(group: str, first: date, last: date, attempts: Iterable[Attempt]) -> list[Attempt]:
+    return [run for run in attempts if group in run.groups and run.first <= last and first <= run.last]

@@ -13,6 +13,7 @@ from ingest.history.source import SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from orchestration.gaps import LOOK_BACK
 from orchestration.history import History, Series, series_of
 from orchestration.history_requests import AFTER_SESSION_CRON, MOST_RUNS, daily_history, evaluate, history_gaps
 from warehouse.watchlist import Watched
@@ -98,7 +99,8 @@ def test_a_symbol_that_is_added_is_a_group_and_a_gap_at_the_next_tick(instance: 
     assert list(added.partition_keys) == ["tech"]
     (request,) = answer.run_requests or []
     assert request.asset_selection == [DAILY_BARS]
-    assert request.run_key == "daily_bars tech 2026-11-09 2026-11-20 after nothing"
+    since = (datetime.now(UTC) - LOOK_BACK).date()
+    assert request.run_key == f"daily_bars tech 2026-11-09 2026-11-20 after none since {since}"
 
 
 def test_a_group_that_is_gone_is_no_partition_any_more(instance: dg.DagsterInstance) -> None:
