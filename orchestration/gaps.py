@@ -35,7 +35,7 @@ class Attempt:
     run_id
         The run.
     groups, first, last
-        What it is for.
+        What it is for; of an asset without partitions no group, and all days.
     started_at
         When it was asked for.
     ended_at
@@ -131,7 +131,11 @@ def symbols_by_group(watched: Iterable[Watched]) -> Mapping[str, tuple[str, ...]
 
 def _is_due(day: date, runs: Sequence[Attempt], now: datetime) -> bool:
     """Return whether a missing session is to be asked for, given the runs that concern its group."""
-    found = [run for run in runs if run.first <= day <= run.last]
+    return is_due([run for run in runs if run.first <= day <= run.last], now)
+
+
+def is_due(found: Sequence[Attempt], now: datetime) -> bool:
+    """Return whether something that is missing is to be asked for now, given the runs that were for it."""
     ends = [run.ended_at for run in found if run.ended_at is not None]
     if len(ends) < len(found):  # one is under way
         return False

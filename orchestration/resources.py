@@ -15,6 +15,7 @@ from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.tiers import Tier
 from market.topics import TOPICS, Topic
+from orchestration.actions import Actions
 from orchestration.dbt import Dbt
 from orchestration.history import History
 from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
@@ -144,6 +145,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "broker": Broker(settings),
         "sample_history": SampleHistory(),
         "history": History(settings),
+        "actions": Actions(settings),
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
         "tier_store": TierStore(settings),

@@ -15,7 +15,8 @@ from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
 from orchestration.gaps import LOOK_BACK
 from orchestration.history import History, Series, series_of
-from orchestration.history_requests import AFTER_SESSION_CRON, MOST_RUNS, daily_history, evaluate, history_gaps
+from orchestration.history_requests import MOST_RUNS, daily_history, evaluate, history_gaps
+from orchestration.session_ticks import AFTER_SESSION_CRON
 from warehouse.watchlist import Watched
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -54,6 +55,18 @@ class PlayedHistory:
         return {symbol: ranges for symbol, ranges in found.items() if symbol in symbols}
 
 
+class NothingDue:
+    """Corporate actions of which none is due."""
+
+    def source(self) -> None:
+        """It can be asked."""
+
+    def due(self, watched: Sequence[Watched], since: datetime) -> list[Watched]:
+        assert watched
+        assert since < datetime.now(UTC)
+        return []
+
+
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
@@ -63,7 +76,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def tick(
     instance: dg.DagsterInstance, history: PlayedHistory, now: datetime | None = None
 ) -> dg.SensorResult | dg.SkipReason:
-    return evaluate(instance, history, now or datetime.now(UTC))  # type: ignore[arg-type]
+    return evaluate(instance, history, NothingDue(), now or datetime.now(UTC))  # type: ignore[arg-type]
 
 
 def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
@@ -152,7 +165,7 @@ def test_a_source_that_cannot_be_asked_is_said_and_the_other_goes_on(instance: d
     history.refused = {INTRADAY_BARS, DAILY_BARS}
     answer = tick(instance, history)
     assert isinstance(answer, dg.SkipReason)
-    assert answer.skip_message == "No key for 1d. No key for 5m."
+    assert answer.skip_message == "No key for 1d. No key for 5m. corporate_actions: nothing is missing."
 
 
 def scheduled(instance: dg.DagsterInstance, moment: str, history: PlayedHistory) -> list[dg.RunRequest]:
