@@ -11,8 +11,8 @@ from typing import Final
 
 from ingest.actions.missing import Missing, missing_of
 from ingest.actions.source import ActionSource, Key, Listed, Listing, Range
-from ingest.history.fetch import MOST_FAILURES, StoppedError, asked
-from ingest.history.source import Problem, SourceBusyError, SourceError
+from ingest.history.fetch import MOST_FAILURES, asked
+from ingest.history.source import Problem, SourceBusyError, SourceError, StoppedError
 from market.records import CorporateAction
 from market.sessions import FIRST_SESSION, all_sessions
 

@@ -149,14 +149,18 @@ def _report(
     context.log.info(said)
     reasons = list(dict.fromkeys(result.reason for result in outcome.summary.symbols.values() if result.reason))
     failed = bool(reasons) or outcome.summary.stopped
-    is_last = not reasons or context.retry_number >= MAX_RETRIES
+    quota = outcome.summary.quota
+    is_last = not reasons or quota is not None or context.retry_number >= MAX_RETRIES
     complete = {} if failed and not is_last else complete_sessions(task, outcome)
     run = run_metadata(source.limit, task, outcome)
     partitions = _partitions(history, series, task, complete=complete, said=said, run=run)
     _materialize(context, series, partitions)
     if reasons:
-        msg = f"{source.name} did not answer everything: {'; '.join(reasons[:3])} What it answered is in the lake."
-        raise dg.Failure(msg, metadata=run)
+        when = f" Come again after {quota.again_at:%Y-%m-%d %H:%M} UTC." if quota is not None and quota.again_at else ""
+        msg = (
+            f"{source.name} did not answer everything: {'; '.join(reasons[:3])} What it answered is in the lake.{when}"
+        )
+        raise dg.Failure(msg, metadata=run, allow_retries=quota is None)
     if outcome.summary.stopped:
         msg = f"The time was up ({RUN_SECONDS:g} s). What was answered is in the lake; the next run asks for the rest."
         raise dg.Failure(msg, metadata=run, allow_retries=False)

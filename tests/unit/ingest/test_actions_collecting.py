@@ -10,8 +10,8 @@ import pytest
 
 from ingest.actions.collect import WHOLE, Collected, collect
 from ingest.actions.source import Listed, Listing, Range, key_of, start_of
-from ingest.history.fetch import ATTEMPTS, MOST_FAILURES, StoppedError
-from ingest.history.source import Limit, Problem, SourceBusyError, SourceError
+from ingest.history.fetch import ATTEMPTS, MOST_FAILURES
+from ingest.history.source import Limit, Problem, SourceBusyError, SourceError, StoppedError
 from market.records import CorporateAction, Split
 
 DAY = date(2014, 6, 9)
