@@ -9,14 +9,13 @@ from dagster._core.storage.dagster_run import RunRecord
 
 from orchestration.gaps import Attempt
 from orchestration.jobs import COLLECT_HISTORY
-from orchestration.partitions import RANGE_TAGS
+from orchestration.partitions import range_of
 
 HAS_MORE_TAG: Final = "tapehouse/has_more"
 """The tag that a run gives itself when its time was up before it was done, although it got on."""
 
 _ASSET_JOB: Final = "__ASSET_JOB"
 """The job of the runs that are started from the page of an asset, backfills included."""
-_PARTITION_TAG: Final = "dagster/partition"
 _SEPARATOR: Final = "|"
 
 
@@ -67,8 +66,7 @@ def partitions_of(tags: Mapping[str, str], groups: Sequence[str]) -> tuple[froze
     groups
         All groups, in Dagster's order: a range of partitions means all groups between its ends.
     """
-    one = tags.get(_PARTITION_TAG, "")
-    start, end = (tags.get(name, one) for name in RANGE_TAGS)
+    start, end = range_of(tags) or ("", "")
     first, is_start, first_group = start.partition(_SEPARATOR)
     last, is_end, last_group = end.partition(_SEPARATOR)
     if not is_start or not is_end:

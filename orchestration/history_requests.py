@@ -112,7 +112,7 @@ def evaluate(
         if (refusal := _refusal(history.source, series)) is not None:
             said.append(refusal)
             continue
-        sessions = history.wanted_sessions(series, history.source(series), now, now - SENSOR_DELAY)
+        sessions = history.wanted_sessions(series, now, now - SENSOR_DELAY)
         missing = history.missing(series, [one.symbol for one in watched], sessions)
         attempts = attempts_at(instance, series.key, now - LOOK_BACK)
         gaps = gaps_to_fill(watched, missing, sessions, attempts, now)

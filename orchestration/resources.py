@@ -114,9 +114,9 @@ class TierStore:
         """Return what the tier of intraday bars holds."""
         return held(self.settings)
 
-    def uncollected(self, tier: Tier, now: datetime) -> list[Uncollected]:
-        """Return what a tier lacks of the symbols of the watchlist."""
-        return uncollected(self.settings, tier, now)
+    def uncollected(self, tier: Tier, now: datetime, reach: date | None) -> list[Uncollected]:
+        """Return what a tier lacks of the symbols of the watchlist; ``reach`` is the first day that its source may have."""
+        return uncollected(self.settings, tier, now, reach)
 
 
 @dataclass(frozen=True, slots=True)

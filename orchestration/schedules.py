@@ -9,7 +9,7 @@ import dagster as dg
 from market.sessions import EXCHANGE_ZONE, find_session
 from orchestration.assets.recomputed import recomputed_until
 from orchestration.jobs import MARTS, RECOMPUTE, TIERS, VERIFY
-from orchestration.partitions import RANGE_TAGS, adjoining
+from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
 from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
 
@@ -30,7 +30,6 @@ UNDER_WAY: Final = [
 ]
 
 _NIGHTLY: Final = {"tapehouse/nightly": "recompute"}
-_PARTITION_TAG: Final = "dagster/partition"
 
 BATCHES_TAG: Final = "tapehouse/batches"
 """The tag of a run that says up to which batches of the stream the run was sure to see."""
@@ -154,10 +153,7 @@ def _range(run: dg.DagsterRun) -> tuple[str, str] | None:
     """Return the first and the last session of a run of the deep path over all symbols, or ``None``."""
     if run.run_config.get("ops"):  # a dry run, or some symbols only
         return None
-    if (one := run.tags.get(_PARTITION_TAG)) is not None:
-        return one, one
-    first, last = (run.tags.get(tag) for tag in RANGE_TAGS)
-    return (first, last) if first is not None and last is not None else None
+    return range_of(run.tags)
 
 
 def decide(newest: str, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest | dg.SkipReason:

@@ -43,9 +43,8 @@ class PlayedHistory:
             msg = f"No key for {series.interval}."
             raise SourceError(msg)
 
-    def wanted_sessions(self, series: Series, source: None, now: datetime, until: datetime) -> list[Session]:
+    def wanted_sessions(self, series: Series, now: datetime, until: datetime) -> list[Session]:
         assert series in self.series
-        assert source is None
         assert until < now
         return [session for session in SESSIONS if session.post_close_at <= until]
 
@@ -222,13 +221,13 @@ def test_what_is_too_old_since_midnight_is_not_wanted_though_the_newest_session_
     history = History(Settings.model_validate({}))
     _, intraday = history.series
     midnight = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)  # half past midnight in New York
-    found = history.wanted_sessions(intraday, history.source(intraday), midnight, midnight - timedelta(hours=8))
+    found = history.wanted_sessions(intraday, midnight, midnight - timedelta(hours=8))
     days_back = history.source(intraday).offers["5m"].days_back
     assert days_back is not None
     assert found[0].session_date >= date(2026, 11, 20) - timedelta(days=days_back)
     assert found[-1].session_date == date(2026, 11, 18)
     earlier = midnight - timedelta(hours=1)
-    assert history.wanted_sessions(intraday, history.source(intraday), earlier, earlier)[0] not in found[:1]
+    assert history.wanted_sessions(intraday, earlier, earlier)[0] not in found[:1]
 
 
 def test_both_run_unless_they_are_turned_off() -> None:
