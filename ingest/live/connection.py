@@ -10,8 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from ingest.history.fetch import StoppedError
-from ingest.history.source import SourceBusyError
+from ingest.history.source import SourceBusyError, StoppedError
 from ingest.live.source import Delivery, Filled, Hole, LiveSource, Wishes
 from market.errors import FeedError
 from market.records import Record

@@ -102,6 +102,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert repository["location"]["name"] == "tapehouse"
     assert {"history", "marts"} <= {job["name"] for job in repository["jobs"]}
     assert {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]} == {
+        "daily_actions": "RUNNING",
         "daily_history": "RUNNING",
         "intraday_marts": "RUNNING",
         "nightly_recompute": "RUNNING",
