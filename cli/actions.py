@@ -16,10 +16,10 @@ from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
     from ingest.actions.collect import Collected
-    from ingest.actions.source import ActionSource, Key
+    from ingest.actions.source import ActionSource
     from market.records import CorporateAction
     from market.settings import Settings
-    from warehouse.actions import JudgedAction, StoredAction
+    from warehouse.actions import JudgedAction
 
 _INCOMPLETE: Final = 1
 _SHOWN: Final = 50
@@ -97,21 +97,23 @@ def _fetch(
     dry_run: bool,
     json_output: bool,
 ) -> None:
-    from ingest.actions.collect import collect, publish
+    from ingest.actions.collect import WHOLE, collect
+    from ingest.actions.door import stored_of, take_in
     from ingest.actions.missing import withdrawal_of
     from ingest.actions.source import Range
     from ingest.actions.sources import ACTION_SOURCE_NAMES, get_action_source
-    from ingest.history.fetch import Pace, StoppedError
+    from ingest.history.fetch import Pace
     from market.errors import UsageError
-    from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, all_sessions
+    from market.sessions import EXCHANGE_ZONE
 
     if not feed:
         msg = f"fetch needs a source: --feed {', --feed '.join(ACTION_SOURCE_NAMES)}."
         raise UsageError(msg)
     source = get_action_source(feed, settings, path)
     source.check()
-    today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
-    within = Range(days[0] or FIRST_SESSION, days[1] or all_sessions()[-1].session_date)
+    now = datetime.now(UTC)
+    today = now.astimezone(EXCHANGE_ZONE).date()
+    within = Range(days[0] or WHOLE.first, days[1] or WHOLE.last)
     if within.last < within.first:
         msg = f"The end {within.last} lies before the start {within.first}. Swap them."
         raise UsageError(msg)
@@ -122,15 +124,17 @@ def _fetch(
         pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
         try:
             found = collect(source, wanted, within, stored, today=today, pace=pace, stop=stop)
-        except StoppedError:
-            typer.echo("Stopped; nothing was published.", err=True)
-            raise typer.Exit(128 + stopped_by[0]) from None
         finally:
             pace.close()
     taken_back = [withdrawal_of(action, today) for action in found.missing.not_listed] if withdraw else []
     if not dry_run:
-        publish(settings, [*found.missing.actions, *taken_back])
+        take_in(settings, source.name, found, taken_back=taken_back, within=within, asked_at=now)
     _show(found, [*found.missing.actions, *taken_back], withdraw=withdraw, dry_run=dry_run, json_output=json_output)
+    if found.refusal is not None:
+        raise found.refusal
+    if stopped_by:
+        typer.echo("Stopped; only what was answered is there.", err=True)
+        raise typer.Exit(128 + stopped_by[0])
     if found.problems or found.unknown:
         raise typer.Exit(_INCOMPLETE)
 
@@ -148,31 +152,6 @@ def _symbols(settings: "Settings", source: "ActionSource", symbols: str) -> tupl
         msg = "There is nothing to ask for: name symbols, for example --symbols spy,ibm, or put some on the watchlist."
         raise UsageError(msg)
     return chosen
-
-
-def stored_of(settings: "Settings", source: str) -> "dict[Key, CorporateAction]":
-    """Return the newest version of each action that the lake has of a source."""
-    from warehouse.actions import newest_versions
-
-    return {
-        (row.symbol, row.action, row.effective_date): _record(source, row) for row in newest_versions(settings, source)
-    }
-
-
-def _record(source: str, row: "StoredAction | JudgedAction", *, is_withdrawn: bool = False) -> "CorporateAction":
-    from decimal import Decimal
-
-    from market.records import Dividend, Split, SymbolChange, Withdrawal
-
-    ts = int(row.known_at.timestamp()) * 1_000_000 + row.known_at.microsecond
-    base = (source, row.symbol, ts, row.effective_date.isoformat())
-    if is_withdrawn or getattr(row, "is_withdrawn", False):
-        return Withdrawal(*base, row.action)
-    if row.action == "split":
-        return Split(*base, row.new_shares or Decimal(0), row.old_shares or Decimal(0))
-    if row.action == "dividend":
-        return Dividend(*base, row.cash or Decimal(0))
-    return SymbolChange(*base, row.new_symbol or "")
 
 
 def _list(settings: "Settings", names: list[str], status: str | None, *, json_output: bool) -> None:
@@ -202,7 +181,7 @@ def _list(settings: "Settings", names: list[str], status: str | None, *, json_ou
 
 def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> None:
     """Say as a person what a source says, so that it is applied; or take that back."""
-    from ingest.actions.collect import publish
+    from ingest.actions.door import publish, record_of, stored_of
     from ingest.actions.missing import withdrawal_of
     from market.errors import UsageError
     from market.instruments import parse_symbols
@@ -232,7 +211,7 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     if not known:
         msg = f"There is no {named}. ./run actions list {symbol} shows what there is; --feed csv takes actions of your own."
         raise UsageError(msg)
-    publish(settings, [_record(_USER, known[0])])
+    publish(settings, [record_of(_USER, known[0])])
     typer.echo(f"Confirmed: {_says(known[0])}, {named}. The marts have it from their next build on.")
 
 

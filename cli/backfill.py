@@ -96,6 +96,7 @@ def backfill(
         finally:
             pace.close()
     _show_summary(summary, json_output=json_output)
+    _say_when_to_come_again(summary)
     if stopped_by:
         typer.echo("Stopped; what was answered is in the lake. The same command goes on with the rest.", err=True)
         raise typer.Exit(128 + stopped_by[0])
@@ -223,6 +224,19 @@ def _show_summary(summary: "Summary", *, json_output: bool) -> None:
         console.print(f"… and {more:,} more symbols; --json shows all")
     console.print(
         f"{summary.bars:,} bars by {summary.requests:,} requests in {summary.seconds:.1f} s, all of them in the lake."
+    )
+
+
+def _say_when_to_come_again(summary: "Summary") -> None:
+    if summary.quota is None:
+        return
+    left = {symbol: result.asked - result.collected for symbol, result in summary.symbols.items() if not result.is_done}
+    again_at = summary.quota.again_at
+    when = f"after {again_at:%Y-%m-%d %H:%M} UTC" if again_at is not None else "tomorrow"
+    typer.echo(
+        f"{summary.quota} {sum(left.values()):,} sessions of {len(left):,} symbols are missing still: run the same command again "
+        f"{when}. It asks for nothing else.",
+        err=True,
     )
 
 

@@ -127,8 +127,11 @@ def _add_live_feed(home: Home, figures: Figures) -> None:
 
     if figures.running:
         figures.live_feed = read_notice(home.path)
-    if figures.live_feed is not None and figures.live_feed.state is FeedState.REFUSED:
+    if figures.live_feed is None:
+        return
+    if figures.live_feed.state is FeedState.REFUSED:
         figures.problems.append(f"The live feed has ended: {figures.live_feed.detail}")
+    figures.problems += [f"The live feed: {text}" for text in figures.live_feed.warnings]
 
 
 def _database_figures(settings: Settings, figures: Figures) -> "StreamStatus | None":

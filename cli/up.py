@@ -30,7 +30,7 @@ class LiveFeed(StrEnum):
 
 
 class ClosedMarket(StrEnum):
-    """What the feed ``auto`` does while the market is closed."""
+    """What the feed ``auto`` does while the market is closed, or every source refuses."""
 
     SIMULATED = "simulated"
     WAIT = "wait"
@@ -58,7 +58,7 @@ def up(
     ] = False,
     feed: Annotated[str | None, typer.Option(help=_FEED_HELP)] = None,
     closed: Annotated[
-        ClosedMarket | None, typer.Option(help="What auto does while the market is closed (TAPEHOUSE_CLOSED_MARKET).")
+        ClosedMarket | None, typer.Option(help="What auto does without a market or a source (TAPEHOUSE_CLOSED_MARKET).")
     ] = None,
     symbols: Annotated[
         str | None,

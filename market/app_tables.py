@@ -38,5 +38,18 @@ COLLECTED_HISTORY: Final = Table(
         Column("asked_at", DataType.TIMESTAMP, "When it was asked last."),
     ),
 )
+COLLECTED_ACTIONS: Final = Table(
+    store=Store.POSTGRES,
+    layer="app",
+    name="collected_actions",
+    grain="one row per source and symbol that all corporate actions were asked for",
+    key=("source", "symbol"),
+    columns=(
+        Column("source", DataType.TEXT, "Feed that was asked."),
+        Column("symbol", DataType.TEXT, "Ticker, upper case."),
+        Column("is_unknown", DataType.BOOLEAN, "Whether the source did not know the symbol when it was asked last."),
+        Column("asked_at", DataType.TIMESTAMP, "When it was asked last; the lake has what it answered."),
+    ),
+)
 
-APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY)
+APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY, COLLECTED_ACTIONS)

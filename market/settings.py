@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     intraday_history_feed: str = Field(
         "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_INTRADAY_HISTORY_FEED"
     )
+    actions_feed: str = Field("yahoo", pattern="^(alpaca|yahoo)?$", validation_alias="TAPEHOUSE_ACTIONS_FEED")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
@@ -97,6 +98,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_means_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("daily_history_feed", "intraday_history_feed", "actions_feed", mode="before")
+    @classmethod
+    def _none_means_nobody(cls, value: object) -> object:
+        return "" if value == "none" else value
 
     @property
     def symbol_list(self) -> tuple[str, ...]:
@@ -166,6 +172,7 @@ class Settings(BaseSettings):
             "TAPEHOUSE_CLOSED_MARKET": self.closed_market,
             "TAPEHOUSE_DAILY_HISTORY_FEED": self.daily_history_feed,
             "TAPEHOUSE_INTRADAY_HISTORY_FEED": self.intraday_history_feed,
+            "TAPEHOUSE_ACTIONS_FEED": self.actions_feed,
         }
         return {name: value for name, value in values.items() if value is not None}
 

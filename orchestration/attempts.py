@@ -9,35 +9,43 @@ from dagster._core.storage.dagster_run import RunRecord
 
 from orchestration.gaps import Attempt
 from orchestration.jobs import COLLECT_HISTORY
-from orchestration.partitions import RANGE_TAGS
+from orchestration.partitions import range_of
 
 HAS_MORE_TAG: Final = "tapehouse/has_more"
 """The tag that a run gives itself when its time was up before it was done, although it got on."""
 
 _ASSET_JOB: Final = "__ASSET_JOB"
 """The job of the runs that are started from the page of an asset, backfills included."""
-_PARTITION_TAG: Final = "dagster/partition"
 _SEPARATOR: Final = "|"
 
 
 def attempts_at(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime) -> list[Attempt]:
     """Return the runs for partitions of an asset that were asked for after a moment, whoever asked."""
     groups = instance.get_dynamic_partitions("symbol_groups")
-    found = []
-    for job in (COLLECT_HISTORY, _ASSET_JOB):
-        for record in instance.get_run_records(dg.RunsFilter(job_name=job, created_after=since)):
-            selection = record.dagster_run.asset_selection
-            attempt = _attempt(record, groups) if selection is None or key in selection else None
-            if attempt is not None:
-                found.append(attempt)
-    return found
+    places = [
+        (record, partitions_of(record.dagster_run.tags, groups))
+        for record in _records_of(instance, key, COLLECT_HISTORY, since)
+    ]
+    return [_attempt(record, place) for record, place in places if place is not None]
 
 
-def _attempt(record: RunRecord, groups: Sequence[str]) -> Attempt | None:
+def whole_attempts_at(instance: dg.DagsterInstance, key: dg.AssetKey, job: str, since: datetime) -> list[Attempt]:
+    """Return the runs of an asset without partitions, of a job or from its page, that were asked for after a moment."""
+    every = (frozenset[str](), date.min, date.max)
+    return [_attempt(record, every) for record in _records_of(instance, key, job, since)]
+
+
+def _records_of(instance: dg.DagsterInstance, key: dg.AssetKey, job: str, since: datetime) -> list[RunRecord]:
+    return [
+        record
+        for name in (job, _ASSET_JOB)
+        for record in instance.get_run_records(dg.RunsFilter(job_name=name, created_after=since))
+        if record.dagster_run.asset_selection is None or key in record.dagster_run.asset_selection
+    ]
+
+
+def _attempt(record: RunRecord, place: tuple[frozenset[str], date, date]) -> Attempt:
     run = record.dagster_run
-    place = partitions_of(run.tags, groups)
-    if place is None:
-        return None
     ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time is not None else record.update_timestamp
     return Attempt(
         run.run_id,
@@ -58,8 +66,7 @@ def partitions_of(tags: Mapping[str, str], groups: Sequence[str]) -> tuple[froze
     groups
         All groups, in Dagster's order: a range of partitions means all groups between its ends.
     """
-    one = tags.get(_PARTITION_TAG, "")
-    start, end = (tags.get(name, one) for name in RANGE_TAGS)
+    start, end = range_of(tags) or ("", "")
     first, is_start, first_group = start.partition(_SEPARATOR)
     last, is_end, last_group = end.partition(_SEPARATOR)
     if not is_start or not is_end:

@@ -8,6 +8,7 @@ import dagster as dg
 from infra.local.home import connected_settings
 from market.settings import Settings, load_settings
 from orchestration.assets.collected import collected_bars
+from orchestration.assets.collected_actions import collected_actions
 from orchestration.assets.history import sample_daily_bars
 from orchestration.assets.lake import stream_assets
 from orchestration.assets.laws import law_checks
@@ -15,7 +16,7 @@ from orchestration.assets.marts import mart_assets
 from orchestration.assets.recomputed import recomputed_sessions
 from orchestration.assets.tiers import tier_assets, tier_checks
 from orchestration.dbt import Dbt
-from orchestration.history_requests import daily_history, history_gaps
+from orchestration.history_requests import daily_actions, daily_history, history_gaps
 from orchestration.jobs import build_jobs
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
@@ -49,6 +50,7 @@ def build_definitions(
             *stream_assets(settings),
             sample_daily_bars,
             *collected_bars(settings),
+            collected_actions(settings),
             recomputed_sessions,
             tier_assets(settings),
             marts,
@@ -58,6 +60,7 @@ def build_definitions(
         schedules=[
             session_close,
             daily_history,
+            daily_actions,
             intraday_marts,
             nightly_recompute,
             nightly_verify,

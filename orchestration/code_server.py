@@ -10,10 +10,12 @@ from dagster._cli import main as dagster_command
 
 from infra.local.ports import accepts_connections
 from orchestration.instance import HOST, LOCATION
-from orchestration.orphans import end_runs, find_orphans
+from orchestration.orphans import ask_again, end_runs, find_orphans
 
 _READY_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.2
+_ASK_AGAIN_SECONDS: Final = 30.0
+"""The daemon looks for failures every five seconds."""
 _SERVER: Final = (
     *(
         "dagster",
@@ -49,12 +51,16 @@ def main() -> None:
 
 
 def _end_once_serving(port: int, orphans: list[str]) -> None:
-    """End the orphans when this server answers: the daemon starts a failed run again at once, or not at all."""
+    """End the orphans when this server answers, and see that the daemon runs them again."""
     deadline = time.monotonic() + _READY_SECONDS
     while not accepts_connections(HOST, port) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     with dg.DagsterInstance.get() as instance:
-        end_runs(instance, orphans)
+        waiting = end_runs(instance, orphans)
+        deadline = time.monotonic() + _READY_SECONDS
+        while waiting and time.monotonic() < deadline:
+            time.sleep(_ASK_AGAIN_SECONDS)
+            waiting = ask_again(instance, waiting)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Attempt:
     run_id
         The run.
     groups, first, last
-        What it is for.
+        What it is for; of an asset without partitions no group, and all days.
     started_at
         When it was asked for.
     ended_at
@@ -59,16 +59,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Adjoining missing sessions of a group, and the newest run that left one of them; empty if there was none."""
+    """Adjoining missing sessions of a group, and the newest run that left one of them, or since when there was none."""
 
     group: str
     first: date
     last: date
-    after_run: str
+    after: str
 
     def run_key(self, name: str) -> str:
         """Return what tells the run that fills it from every other: the same gap after the same runs is asked for once."""
-        return f"{name} {self.group} {self.first} {self.last} after {self.after_run or 'nothing'}"
+        return f"{name} {self.group} {self.first} {self.last} after {self.after}"
 
 
 def gaps_to_fill(
@@ -108,7 +108,7 @@ def gaps_to_fill(
             if day not in days and _is_due(day, known, now)
         }
     gaps = [
-        Gap(group, first, last, _newest(group, first, last, attempts))
+        Gap(group, first, last, newest_of(_overlapping(group, first, last, attempts), now))
         for group, days in due.items()
         for first, last in adjoining(sorted(days))
     ]
@@ -131,7 +131,11 @@ def symbols_by_group(watched: Iterable[Watched]) -> Mapping[str, tuple[str, ...]
 
 def _is_due(day: date, runs: Sequence[Attempt], now: datetime) -> bool:
     """Return whether a missing session is to be asked for, given the runs that concern its group."""
-    found = [run for run in runs if run.first <= day <= run.last]
+    return is_due([run for run in runs if run.first <= day <= run.last], now)
+
+
+def is_due(found: Sequence[Attempt], now: datetime) -> bool:
+    """Return whether something that is missing is to be asked for now, given the runs that were for it."""
     ends = [run.ended_at for run in found if run.ended_at is not None]
     if len(ends) < len(found):  # one is under way
         return False
@@ -143,6 +147,11 @@ def _is_due(day: date, runs: Sequence[Attempt], now: datetime) -> bool:
     return in_vain == 0 or now >= max(ends) + PATIENCE[min(in_vain, len(PATIENCE)) - 1]
 
 
-def _newest(group: str, first: date, last: date, attempts: Sequence[Attempt]) -> str:
-    found = [run for run in attempts if group in run.groups and run.first <= last and first <= run.last]
-    return max(found, key=lambda run: (run.started_at, run.run_id)).run_id if found else ""
+def newest_of(attempts: Iterable[Attempt], now: datetime) -> str:
+    """Return the newest run, or since when there was none: Dagster remembers a run for longer than it counts here."""
+    newest = max(attempts, key=lambda run: (run.started_at, run.run_id), default=None)
+    return newest.run_id if newest is not None else f"none since {(now - LOOK_BACK).date()}"
+
+
+def _overlapping(group: str, first: date, last: date, attempts: Iterable[Attempt]) -> list[Attempt]:
+    return [run for run in attempts if group in run.groups and run.first <= last and first <= run.last]

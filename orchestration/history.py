@@ -105,15 +105,21 @@ class History:
         source.check()
         return source
 
-    def wanted_sessions(self, series: Series, source: HistorySource, now: datetime, until: datetime) -> list[Session]:
+    def reach(self, series: Series, now: datetime) -> date | None:
+        """Return the first day that the source of a series may have at a moment; ``None`` if it may have all, or none is set."""
+        offer = self.find_source(series.feed, self.settings).offers.get(series.interval) if series.feed else None
+        if offer is None or offer.days_back is None:
+            return None
+        return now.astimezone(EXCHANGE_ZONE).date() - timedelta(days=offer.days_back)
+
+    def wanted_sessions(self, series: Series, now: datetime, until: datetime) -> list[Session]:
         """Return the sessions that are kept, that the source may have now, and that were over at a moment, ``until``.
 
         What is too old by now is not wanted: in the hour after midnight a run would not be given what it was asked for, for ever.
         """
         today = now.astimezone(EXCHANGE_ZONE).date()
-        offered = source.offers[series.interval].days_back
-        days = KEPT_DAYS[series.interval] if offered is None else min(offered, KEPT_DAYS[series.interval])
-        found = sessions_between(today - timedelta(days=days), today)
+        first = today - timedelta(days=KEPT_DAYS[series.interval])
+        found = sessions_between(max(first, self.reach(series, now) or first), today)
         return [session for session in found if session.post_close_at <= until]
 
     def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:

@@ -60,8 +60,6 @@ def summary_text(name: str, task: Task, outcome: Outcome) -> str:
 def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str, Any]:
     """Return what a run did and what it cost, with a table of the symbols that were asked for or are wrong."""
     summary, plan = outcome.summary, outcome.plan
-    share = f" ({summary.requests / limit.requests:.1%} of them)" if limit is not None else ""
-    allowed = f"{limit.requests:,} requests in {limit.seconds:g} s{share}" if limit is not None else "no limit"
     concerned = [item for item in summary.symbols.items() if not item[1].is_done or item[1].reason]
     concerned += [item for item in summary.symbols.items() if item not in concerned and item[1].asked]
     records = [_record(symbol, result, plan.asks) for symbol, result in concerned[:_SHOWN_SYMBOLS]]
@@ -70,11 +68,18 @@ def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str,
         "asked_sessions": sum(plan.missing.values()),
         "bars": summary.bars,
         "requests": summary.requests,
-        "source_allows": allowed,
+        "source_allows": allowance(limit, summary.requests),
         "seconds": round(summary.seconds, 1),
         "too_old_sessions": sum(plan.too_old.values()),
         **({"symbol_results": dg.MetadataValue.table(records)} if records else {}),
     }
+
+
+def allowance(limit: Limit | None, requests: int) -> str:
+    """Return what a source allows, and which share of it some requests are."""
+    if limit is None:
+        return "no limit"
+    return f"{limit.requests:,} requests in {limit.seconds:g} s ({requests / limit.requests:.1%} of them)"
 
 
 def _record(symbol: str, result: SymbolResult, asks: Sequence[Ask]) -> dg.TableRecord:

@@ -1,22 +1,23 @@
-"""What asks for history by itself: a schedule after each session, and a sensor for whatever is missing."""
+"""What asks for history by itself: schedules after each session, and a sensor for whatever is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
 from ingest.history.source import SourceError
-from market.sessions import EXCHANGE_ZONE, Session, find_session
-from orchestration.attempts import attempts_at
-from orchestration.gaps import LOOK_BACK, Gap, changed_groups, gaps_to_fill, symbols_by_group
+from market.sessions import EXCHANGE_ZONE
+from orchestration.actions import Actions
+from orchestration.assets.keys import COLLECTED_ACTIONS
+from orchestration.attempts import attempts_at, whole_attempts_at
+from orchestration.gaps import LOOK_BACK, Gap, changed_groups, gaps_to_fill, is_due, newest_of, symbols_by_group
 from orchestration.history import History, Series
-from orchestration.jobs import COLLECT_HISTORY
+from orchestration.jobs import COLLECT_ACTIONS, COLLECT_HISTORY, COLLECT_JOBS
 from orchestration.partitions import SYMBOL_GROUPS, history_range_tags
+from orchestration.session_ticks import AFTER_SESSION_CRON, newest_end, session_ended_before
+from warehouse.watchlist import Watched
 
-AFTER_SESSION_CRON: Final = "45 17-20 * * 1-5"
-"""A quarter to each hour, exchange time, in which a session can have ended: its post segment ends at 17:00 on half-days, at
-20:00 else. Three quarters of an hour let vendors finish their bars."""
 SENSOR_DELAY: Final = timedelta(minutes=90)
 """How long after its end the sensor leaves a session to the schedule."""
 INTERVAL_SECONDS: Final = 60
@@ -24,6 +25,8 @@ MOST_RUNS: Final = 5
 """Runs for one series that are asked for or under way at once: the rest is asked for when they are done."""
 
 _PARTITIONS: Final = str(SYMBOL_GROUPS.name)
+_NO_SESSION: Final = "No session ended in the hour before."
+_EMPTY: Final = "The watchlist is empty. Add symbols: ./run watchlist add spy ibm"
 
 
 @dg.schedule(
@@ -40,15 +43,15 @@ def daily_history(
     """Request a run for each series and group; the sensor asks for what this misses."""
     session = session_ended_before(context.scheduled_execution_time)
     if session is None:
-        return dg.SkipReason("No session ended in the hour before.")
+        return dg.SkipReason(_NO_SESSION)
     known = set(context.instance.get_dynamic_partitions(_PARTITIONS))
     groups = [group for group in symbols_by_group(history.watchlist()) if group in known]
     if not groups:
-        return dg.SkipReason("The watchlist is empty. Add symbols: ./run watchlist add spy ibm")
+        return dg.SkipReason(_EMPTY)
     day = session.session_date
-    able = [series for series in history.series if _refusal(history, series) is None]
+    able = [series for series in history.series if _refusal(history.source, series) is None]
     if not able:
-        return dg.SkipReason(" ".join(filter(None, (_refusal(history, series) for series in history.series))))
+        return dg.SkipReason(" ".join(filter(None, (_refusal(history.source, series) for series in history.series))))
     return [
         dg.RunRequest(
             run_key=f"{day} {series.key.path[-1]} {group}",
@@ -60,43 +63,72 @@ def daily_history(
     ]
 
 
+@dg.schedule(
+    name="daily_actions",
+    cron_schedule=AFTER_SESSION_CRON,
+    execution_timezone=str(EXCHANGE_ZONE),
+    job_name=COLLECT_ACTIONS,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks for the splits and dividends of the watchlist after every session, half-days included.",
+)
+def daily_actions(
+    context: dg.ScheduleEvaluationContext, actions: dg.ResourceParam[Actions]
+) -> dg.RunRequest | dg.SkipReason:
+    """Request a run for the session that has ended; the sensor asks for what this misses."""
+    session = session_ended_before(context.scheduled_execution_time)
+    if session is None:
+        return dg.SkipReason(_NO_SESSION)
+    if not actions.watchlist():
+        return dg.SkipReason(_EMPTY)
+    if (refusal := _refusal(actions.source)) is not None:
+        return dg.SkipReason(refusal)
+    return dg.RunRequest(run_key=f"{session.session_date} {COLLECTED_ACTIONS.path[-1]}")
+
+
 @dg.sensor(
     name="history_gaps",
-    job_name=COLLECT_HISTORY,
+    jobs=COLLECT_JOBS,
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for the sessions that are missing of the watchlist, and keeps the groups' partitions in step with it.",
+    description="Asks for the sessions and the corporate actions that are missing of the watchlist, and keeps the groups' "
+    "partitions in step with it.",
 )
 def history_gaps(
-    context: dg.SensorEvaluationContext, history: dg.ResourceParam[History]
+    context: dg.SensorEvaluationContext, history: dg.ResourceParam[History], actions: dg.ResourceParam[Actions]
 ) -> dg.SensorResult | dg.SkipReason:
     """Request a run for each row of missing sessions of a group. A tick only reads: Dagster carries its result out."""
-    return evaluate(context.instance, history, datetime.now(UTC))
+    return evaluate(context.instance, history, actions, datetime.now(UTC))
 
 
-def evaluate(instance: dg.DagsterInstance, history: History, now: datetime) -> dg.SensorResult | dg.SkipReason:
+def evaluate(
+    instance: dg.DagsterInstance, history: History, actions: Actions, now: datetime
+) -> dg.SensorResult | dg.SkipReason:
     """Return what a tick at a moment asks for."""
     watched = history.watchlist()
     new, gone = changed_groups(watched, instance.get_dynamic_partitions(_PARTITIONS))
     requests: list[dg.RunRequest] = []
     said: list[str] = []
     for series in history.series if watched else ():
-        if (refusal := _refusal(history, series)) is not None:
+        if (refusal := _refusal(history.source, series)) is not None:
             said.append(refusal)
             continue
-        sessions = history.wanted_sessions(series, history.source(series), now, now - SENSOR_DELAY)
+        sessions = history.wanted_sessions(series, now, now - SENSOR_DELAY)
         missing = history.missing(series, [one.symbol for one in watched], sessions)
         attempts = attempts_at(instance, series.key, now - LOOK_BACK)
         gaps = gaps_to_fill(watched, missing, sessions, attempts, now)
         room = MOST_RUNS - sum(run.ended_at is None for run in attempts)
         requests += [_request(series, gap) for gap in gaps[: max(0, room)]]
         said.append(f"{series.key.path[-1]}: {_state(len(missing), gaps)}")
+    if watched:
+        found, state = _actions_request(instance, actions, watched, now)
+        requests += found
+        said.append(state)
     partitions: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if new:
         partitions.append(SYMBOL_GROUPS.build_add_request(new))
     if gone:
         partitions.append(SYMBOL_GROUPS.build_delete_request(gone))
-    reason = " ".join(said) or "The watchlist is empty. Add symbols: ./run watchlist add spy ibm"
+    reason = " ".join(said) or _EMPTY
     if not requests and not partitions:
         return dg.SkipReason(reason)
     return dg.SensorResult(
@@ -106,29 +138,46 @@ def evaluate(instance: dg.DagsterInstance, history: History, now: datetime) -> d
     )
 
 
-def session_ended_before(tick: datetime) -> Session | None:
-    """Return the session whose post segment ended less than an hour before ``tick``, or at it; ``None`` if there is none.
+def _actions_request(
+    instance: dg.DagsterInstance, actions: Actions, watched: Sequence[Watched], now: datetime
+) -> tuple[list[dg.RunRequest], str]:
+    """Return a run for the symbols that were not asked for since a session ended, if it is time for one, and the state of things.
 
-    Ticks are an hour apart, so each session is found by exactly one tick of its day.
+    A run from before a symbol was added, or from before the session ended, does not count for it.
     """
-    session = find_session(tick.astimezone(EXCHANGE_ZONE).date())
-    if session is not None and timedelta(0) <= tick - session.post_close_at < timedelta(hours=1):
-        return session
-    return None
+    if (refusal := _refusal(actions.source)) is not None:
+        return [], refusal
+    name = COLLECTED_ACTIONS.path[-1]
+    ended_at = newest_end(now - SENSOR_DELAY)
+    due = actions.due(watched, ended_at)
+    attempts = whole_attempts_at(instance, COLLECTED_ACTIONS, COLLECT_ACTIONS, now - LOOK_BACK)
+    moments = [max(one.since, ended_at) for one in due]
+    ready = [
+        moment
+        for moment in moments
+        if is_due([run for run in attempts if run.ended_at is None or run.started_at >= moment], now)
+    ]
+    if not ready:
+        return [], f"{name}: {_state(len(due), ())}"
+    request = dg.RunRequest(
+        run_key=f"{name} of {max(ready).isoformat()} after {newest_of(attempts, now)}", job_name=COLLECT_ACTIONS
+    )
+    return [request], f"{name}: {len(due):,} symbols."
 
 
 def _request(series: Series, gap: Gap) -> dg.RunRequest:
     return dg.RunRequest(
+        job_name=COLLECT_HISTORY,
         run_key=gap.run_key(series.key.path[-1]),
         asset_selection=[series.key],
         tags=history_range_tags(gap.first, gap.last, gap.group),
     )
 
 
-def _refusal(history: History, series: Series) -> str | None:
-    """Return why a series cannot be asked for, if so: a run would only fail."""
+def _refusal(find_source: Callable[..., object], *series: Series) -> str | None:
+    """Return why a source cannot be asked, if so: a run would only fail."""
     try:
-        history.source(series)
+        find_source(*series)
     except SourceError as error:
         return str(error)
     return None

@@ -4,12 +4,19 @@ from typing import Any, Final
 
 import dagster as dg
 
-from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS, RECOMPUTED_SESSIONS, SAMPLE_DAILY_BARS
+from orchestration.assets.keys import (
+    COLLECTED_ACTIONS,
+    DAILY_BARS,
+    INTRADAY_BARS,
+    RECOMPUTED_SESSIONS,
+    SAMPLE_DAILY_BARS,
+)
 from orchestration.assets.laws import law_checks
 from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
 HISTORY: Final = "history"
 COLLECT_HISTORY: Final = "collect_history"
+COLLECT_ACTIONS: Final = "collect_actions"
 MARTS: Final = "marts"
 RUN_RETENTION: Final = "run_retention"
 RECOMPUTE: Final = "recompute"
@@ -19,13 +26,29 @@ VERIFY: Final = "verify"
 _LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
 """Years of sessions take longer than what other runs may."""
 
+COLLECT_JOBS: Final = (
+    dg.define_asset_job(
+        COLLECT_HISTORY,
+        selection=dg.AssetSelection.assets(DAILY_BARS, INTRADAY_BARS),
+        description="Fetches what is missing of the watchlist's bars, of some sessions and a group of symbols.",
+        executor_def=dg.in_process_executor,
+    ),
+    dg.define_asset_job(
+        COLLECT_ACTIONS,
+        selection=dg.AssetSelection.assets(COLLECTED_ACTIONS),
+        description="Fetches the splits and dividends of the watchlist's symbols that were not asked for since a session ended.",
+        executor_def=dg.in_process_executor,
+    ),
+)
+"""The jobs that ask vendors for what is missing of the watchlist."""
+
 
 def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     """Return the jobs.
 
-    ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``marts`` builds and
-    tests every dbt model of ``marts``, ``recompute`` works sessions out again, ``tiers`` removes what the marts keep no
-    longer, and ``verify`` proves the laws.
+    ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``collect_actions`` its
+    splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions out again,
+    ``tiers`` removes what the marts keep no longer, and ``verify`` proves the laws.
     """
     return [
         dg.define_asset_job(
@@ -34,12 +57,7 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             description="Publishes the real daily bars of the sample feed and waits until the lake has them.",
             executor_def=dg.in_process_executor,
         ),
-        dg.define_asset_job(
-            COLLECT_HISTORY,
-            selection=dg.AssetSelection.assets(DAILY_BARS, INTRADAY_BARS),
-            description="Fetches what is missing of the watchlist's bars, of some sessions and a group of symbols.",
-            executor_def=dg.in_process_executor,
-        ),
+        *COLLECT_JOBS,
         dg.define_asset_job(
             MARTS,
             selection=dg.AssetSelection.assets(marts),

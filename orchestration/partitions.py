@@ -4,7 +4,7 @@ There are some 9,000. They are time windows, which Dagster keeps as ranges: a lo
 appears by itself on its day. History is partitioned by the groups of the watchlist besides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -20,6 +20,7 @@ SYMBOL_GROUPS: Final = dg.DynamicPartitionsDefinition(name="symbol_groups")
 RANGE_TAGS: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 """The tags of a run that name the first and the last of its partitions."""
 
+_PARTITION_TAG: Final = "dagster/partition"
 _WEEKDAYS: Final = "0 0 * * 1-5"
 _SATURDAY: Final = 5
 
@@ -50,6 +51,13 @@ def history_key(day: date, group: str) -> dg.MultiPartitionKey:
 def history_range_tags(first: date, last: date, group: str) -> dict[str, str]:
     """Return the tags of one run for a group's sessions from ``first`` to ``last``."""
     return dict(zip(RANGE_TAGS, (str(history_key(first, group)), str(history_key(last, group))), strict=True))
+
+
+def range_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the first and the last partition of a run with such tags; ``None`` if it has no partitions."""
+    one = tags.get(_PARTITION_TAG, "")
+    first, last = (tags.get(name, one) for name in RANGE_TAGS)
+    return (first, last) if first and last else None
 
 
 def adjoining(days: Sequence[date]) -> list[tuple[date, date]]:

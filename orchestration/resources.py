@@ -15,6 +15,7 @@ from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.tiers import Tier
 from market.topics import TOPICS, Topic
+from orchestration.actions import Actions
 from orchestration.dbt import Dbt
 from orchestration.history import History
 from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
@@ -113,9 +114,9 @@ class TierStore:
         """Return what the tier of intraday bars holds."""
         return held(self.settings)
 
-    def uncollected(self, tier: Tier, now: datetime) -> list[Uncollected]:
-        """Return what a tier lacks of the symbols of the watchlist."""
-        return uncollected(self.settings, tier, now)
+    def uncollected(self, tier: Tier, now: datetime, reach: date | None) -> list[Uncollected]:
+        """Return what a tier lacks of the symbols of the watchlist; ``reach`` is the first day that its source may have."""
+        return uncollected(self.settings, tier, now, reach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "broker": Broker(settings),
         "sample_history": SampleHistory(),
         "history": History(settings),
+        "actions": Actions(settings),
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
         "tier_store": TierStore(settings),

@@ -1,20 +1,18 @@
 """When jobs run: the marts after each close and while the lake moves, the deep path and the proof every night."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date
 from typing import Final
 
 import dagster as dg
 
-from market.sessions import EXCHANGE_ZONE, Session, find_session
+from market.sessions import EXCHANGE_ZONE, find_session
 from orchestration.assets.recomputed import recomputed_until
 from orchestration.jobs import MARTS, RECOMPUTE, TIERS, VERIFY
-from orchestration.partitions import RANGE_TAGS, adjoining
+from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
+from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
 
-AFTER_CLOSE_CRON: Final = "15 13-16 * * 1-5"
-"""A quarter past each hour, exchange time, in which a session can have closed: 13:00 on half-days, 16:00 else. The quarter of
-an hour lets the closing auction's trades and their corrections come in."""
 INTRADAY_CRON: Final = "*/2 * * * *"
 RECOMPUTE_CRON: Final = "30 20 * * *"
 """Exchange time: the post segment of a whole day has ended half an hour before. Weekends too: then history may come in."""
@@ -32,7 +30,6 @@ UNDER_WAY: Final = [
 ]
 
 _NIGHTLY: Final = {"tapehouse/nightly": "recompute"}
-_PARTITION_TAG: Final = "dagster/partition"
 
 BATCHES_TAG: Final = "tapehouse/batches"
 """The tag of a run that says up to which batches of the stream the run was sure to see."""
@@ -156,21 +153,7 @@ def _range(run: dg.DagsterRun) -> tuple[str, str] | None:
     """Return the first and the last session of a run of the deep path over all symbols, or ``None``."""
     if run.run_config.get("ops"):  # a dry run, or some symbols only
         return None
-    if (one := run.tags.get(_PARTITION_TAG)) is not None:
-        return one, one
-    first, last = (run.tags.get(tag) for tag in RANGE_TAGS)
-    return (first, last) if first is not None and last is not None else None
-
-
-def session_closed_before(tick: datetime) -> Session | None:
-    """Return the session whose close lies less than an hour before ``tick``, or at it; ``None`` if there is none.
-
-    Ticks are an hour apart, so each session is found by exactly one tick of its day.
-    """
-    session = find_session(tick.astimezone(EXCHANGE_ZONE).date())
-    if session is not None and timedelta(0) <= tick - session.close_at < timedelta(hours=1):
-        return session
-    return None
+    return range_of(run.tags)
 
 
 def decide(newest: str, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest | dg.SkipReason:

@@ -10,7 +10,7 @@ worked out minute by minute, in whole microseconds.
 """
 
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +94,7 @@ class Known:
     covered
         By session: when heartbeats cover it, in order and apart from each other.
     halts
-        When trading was halted, in order and apart from each other.
+        When trading was halted, in order; spans may overlap.
     newest_bar
         By source and session: the start of the newest bar of any symbol and segment.
     """
@@ -131,20 +131,25 @@ class Known:
 def collect(decisions: Decisions, through: datetime | None) -> Known:
     """Return what is known by the messages of batches up to ``through``; ``None`` stands for all."""
     known = Known()
-    by_date = {session.session_date: session for session in all_sessions()}
-    for session_date in decisions.trades.sessions():
-        for part in parts_by_symbol(decisions.trades.count(session_date)):
-            trades = _until(decisions.trades.read(session_date, part, _OF_TRADES), through)
-            _add_bars(known, trades.drop("ingested_at").unique(), by_date[session_date])
     statuses = _until(decisions.statuses, through)
-    for source, symbol, session_date, since, until in merged(statuses).iter_rows():
-        span = (epoch_micros(since), epoch_micros(until))
-        known.covered[source, symbol].setdefault(session_date, []).append(span)
     changes: dict[Instrument, set[tuple[int, str]]] = defaultdict(set)
     halts = statuses.filter(pl.col("kind") != "heartbeat").select("source", "symbol", "status_at", "kind")
     for source, symbol, changed_at, kind in halts.iter_rows():
         changes[source, symbol].add((epoch_micros(changed_at), kind))
-    known.halts = {instrument: halted_spans(sorted(said)) for instrument, said in changes.items()}
+    traded: dict[Instrument, list[int]] = {instrument: [] for instrument in changes}
+    by_date = {session.session_date: session for session in all_sessions()}
+    for session_date in decisions.trades.sessions():
+        for part in parts_by_symbol(decisions.trades.count(session_date)):
+            trades = _until(decisions.trades.read(session_date, part, _OF_TRADES), through)
+            bars = trades.drop("ingested_at").unique()
+            _add_bars(known, bars, by_date[session_date])
+            of_halted = bars.join(halts, on=["source", "symbol"], how="semi").select("source", "symbol", "bar_at")
+            for source, symbol, bar_at in of_halted.iter_rows():
+                traded[source, symbol].append(epoch_micros(bar_at))
+    for source, symbol, session_date, since, until in merged(statuses).iter_rows():
+        span = (epoch_micros(since), epoch_micros(until))
+        known.covered[source, symbol].setdefault(session_date, []).append(span)
+    known.halts = {one: halted_spans(sorted(said), sorted(traded[one])) for one, said in changes.items()}
     return known
 
 
@@ -161,17 +166,28 @@ def merged(statuses: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=beats.schema, orient="row")
 
 
-def halted_spans(changes: Sequence[tuple[int, str]]) -> list[Span]:
-    """Return when trading was halted by halts and resumes in order; at one moment a resume comes after a halt."""
+def halted_spans(changes: Sequence[tuple[int, str]], bars: Sequence[int]) -> list[Span]:
+    """Return when trading was halted, one span a halt, in order; they may overlap.
+
+    Parameters
+    ----------
+    changes
+        Halts and resumes in order; at one moment a resume comes after a halt.
+    bars
+        The starts of all minutes in which the symbol traded, in order. A halt that no resume follows ends with the next of these:
+        its resume was lost.
+    """
     spans: list[Span] = []
-    halted_at: int | None = None
-    for moment, kind in changes:
-        if kind == "halt" and halted_at is None:
-            halted_at = moment
-        elif kind == "resume" and halted_at is not None:
-            spans.append((halted_at, moment))
-            halted_at = None
-    return spans if halted_at is None else [*spans, (halted_at, _NEVER)]
+    resumed_at, next_kind = _NEVER, ""
+    for moment, kind in reversed(changes):
+        if kind == "resume":
+            resumed_at = moment
+        else:
+            later = bisect_right(bars, moment)
+            traded_at = bars[later] if next_kind != "resume" and later < len(bars) else _NEVER
+            spans.append((moment, min(resumed_at, traded_at)))
+        next_kind = kind
+    return [span for span in reversed(spans) if span[0] < span[1]]
 
 
 def find_gaps(known: Known, findings: Findings) -> Iterator[tuple[object, ...]]:

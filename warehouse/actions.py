@@ -1,6 +1,6 @@
-"""Corporate actions as PostgreSQL has them: the newest version of each of a source, and what the marts make of them."""
+"""Corporate actions as PostgreSQL has them: the newest version of each of a source, what marts make of them, who was asked."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,6 +13,11 @@ from market.settings import Settings
 from warehouse.connection import connect
 
 _APPLICATION: Final = "tapehouse actions"
+_REMEMBER: Final = """
+insert into app.collected_actions as known (source, symbol, is_unknown, asked_at) values (%s, %s, %s, %s)
+on conflict (source, symbol) do update set is_unknown = excluded.is_unknown, asked_at = excluded.asked_at
+where known.asked_at <= excluded.asked_at
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +92,31 @@ def judged_actions(settings: Settings, symbols: Collection[str], status: str | N
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             msg = "The marts were not built yet: ./run marts builds them."
             raise ServiceError(msg) from error
+
+
+def asked_symbols(settings: Settings, source: str) -> Mapping[str, datetime]:
+    """Return when a source was asked last for all actions of a symbol, by symbol, as far as the lake has what it answered.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    query = "select symbol, asked_at from app.collected_actions where source = %s"
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return dict(connection.execute(query, (source,)).fetchall())
+
+
+def remember_asked(
+    settings: Settings, source: str, symbols: Collection[str], unknown: Collection[str], asked_at: datetime
+) -> None:
+    """Note that the lake has all that a source answered of some symbols; of some it said that it does not know them.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    rows = [(source, symbol, symbol in unknown, asked_at) for symbol in sorted(symbols)]
+    with connect(settings, application_name=_APPLICATION) as connection, connection.cursor() as cursor:
+        cursor.executemany(_REMEMBER, rows)

@@ -56,7 +56,8 @@ with days as (
     from app.collected_history cross join lateral unnest(covered) as spans
     where interval = any(%(intervals)s) group by symbol
 )
-select symbol, count(*), min(session_date)
+select symbol, count(*) filter (where session_date >= %(reach)s), min(session_date) filter (where session_date >= %(reach)s),
+    count(*) filter (where session_date < %(reach)s)
 from app.watchlist cross join days left join had using (symbol, session_date) left join asked using (symbol)
 where had.symbol is null and (asked.covered @> days.open_at) is not true
 group by symbol order by symbol
@@ -84,11 +85,22 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Uncollected:
-    """Sessions of a symbol of the watchlist that nobody was asked for, and that nobody brought: how many, and the first."""
+    """Sessions of a symbol of the watchlist that nobody was asked for, and that nobody brought.
+
+    Attributes
+    ----------
+    symbol
+        The ticker.
+    sessions, first_session
+        How many of them may be had, and the first of these; ``None`` if there is none.
+    too_old
+        How many others lie before what the source has.
+    """
 
     symbol: str
     sessions: int
-    first_session: date
+    first_session: date | None
+    too_old: int = 0
 
 
 def move_tiers(settings: Settings, keep_from: Mapping[str, datetime | None], now: datetime) -> None:
@@ -130,10 +142,11 @@ def held(settings: Settings) -> Held:
     return Held(*row)
 
 
-def uncollected(settings: Settings, tier: Tier, now: datetime) -> list[Uncollected]:
+def uncollected(settings: Settings, tier: Tier, now: datetime, reach: date | None = None) -> list[Uncollected]:
     """Return what a tier lacks of the symbols of the watchlist, though it is to go back so far.
 
     A session is collected if the lake has a bar of it, or if a source was asked for it: a share was not listed for ever.
+    ``reach`` is the first day that the source which is asked may have; ``None`` if it may have all.
 
     Raises
     ------
@@ -143,6 +156,7 @@ def uncollected(settings: Settings, tier: Tier, now: datetime) -> list[Uncollect
     values = {
         "first": (now - timedelta(days=COLLECTED_DAYS[tier.name])).date(),
         "now": now,
+        "reach": reach or date.min,
         "intervals": list(_INTERVALS[tier.name]),
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:

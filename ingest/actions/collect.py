@@ -1,24 +1,24 @@
-"""Asking a source for corporate actions, and publishing what the lake lacks."""
+"""Asking a source for corporate actions, and what the lake lacks of its answers.
+
+What belongs here: asking, patience and giving up. What does not: the way into the lake, which is :mod:`ingest.actions.door`.
+"""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from ingest.actions.missing import Missing, missing_of
 from ingest.actions.source import ActionSource, Key, Listed, Listing, Range
-from ingest.history.fetch import asked
-from ingest.history.source import Problem, SourceBusyError
-from ingest.publisher import Publisher
-from ingest.topics import end_offsets, ensure_topics
-from market.errors import PublishError
+from ingest.history.fetch import MOST_FAILURES, asked
+from ingest.history.source import Problem, SourceBusyError, SourceError, StoppedError
 from market.records import CorporateAction
-from market.settings import Settings
-from market.topics import ACTIONS
-from warehouse.progress import wait_for_offsets
+from market.sessions import FIRST_SESSION, all_sessions
 
-SETTLE_SECONDS = 60.0
-"""How long the broker, and then the stream, may take."""
+WHOLE: Final = Range(FIRST_SESSION, all_sessions()[-1].session_date)
+"""All of a symbol's past, and what is announced."""
+NO_ANSWER: Final = "no_answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,69 +33,74 @@ class Collected:
         What was wrong, by symbol: of the answer, or that there was none.
     unknown
         The symbols that the source does not know.
+    answered
+        The symbols that it answered for, the unknown ones included.
+    refusal
+        Why it was not asked for the others, if it refused every further request.
+    is_stopped
+        Whether the others were not asked for because somebody asked to stop.
     """
 
     missing: Missing
     problems: Sequence[Problem]
     unknown: frozenset[str]
+    answered: frozenset[str]
+    refusal: SourceError | None = None
+    is_stopped: bool = False
 
 
 def collect(
     source: ActionSource,
     symbols: Sequence[str],
     within: Range,
-    stored: dict[Key, CorporateAction],
+    stored: Mapping[Key, CorporateAction],
     *,
     today: date,
     pace: Callable[[], None],
     stop: threading.Event,
+    on_answer: Callable[[int], None] = lambda _symbols: None,
 ) -> Collected:
-    """Ask for some symbols, as many at once as the source takes; a source that is busy is asked again.
+    """Ask for some symbols, as many at once as the source takes; a source that is busy is asked again, one that is down is not.
+
+    What was answered before a stop or a refusal is returned. ``on_answer`` gets the number of symbols that are done.
 
     Raises
     ------
     SourceError
-        If the source refuses every request.
-    StoppedError
-        If somebody asked to stop.
+        If the source refuses the first request.
     """
     listed: list[Listed] = []
     problems: list[Problem] = []
     unknown: set[str] = set()
     answered: set[str] = set()
+    refusal: SourceError | None = None
+    is_stopped = False
+    failures = 0
     size = source.symbols_per_ask
     for at in range(0, len(symbols), size):
         group = symbols[at : at + size]
-        answer = _ask(source, group, within, pace, stop)
+        try:
+            answer = _ask(source, group, within, pace, stop) if failures < MOST_FAILURES else _down(source, group)
+        except StoppedError:
+            is_stopped = True
+            break
+        except SourceError as error:
+            if not answered:
+                raise
+            refusal = error
+            break
+        left = {problem.symbol for problem in answer.problems if problem.code == NO_ANSWER}
+        failures = failures + 1 if left else 0
         listed += answer.actions
         problems += answer.problems
         unknown |= answer.unknown
-        answered |= set(group) - answer.unknown - {problem.symbol for problem in answer.problems}
-    missing = missing_of(listed, stored, asked=answered, within=within, today=today)
-    return Collected(missing, (*problems, *missing.problems), frozenset(unknown))
-
-
-def publish(settings: Settings, actions: Sequence[CorporateAction]) -> None:
-    """Publish actions, and wait until they are in the lake and in PostgreSQL.
-
-    Raises
-    ------
-    PublishError
-        If the broker does not take them.
-    ServiceError
-        If the stream does not within a minute.
-    """
-    if not actions:
-        return
-    servers = settings.require_kafka()
-    ensure_topics(servers)
-    with Publisher(servers) as publisher:
-        publisher.publish_all(actions)
-        left = publisher.flush(SETTLE_SECONDS)
-        if left or publisher.has_losses:
-            msg = f"Kafka has not acknowledged {left:,} actions within {SETTLE_SECONDS:g} s. See ./run status, and run it again."
-            raise PublishError(msg)
-    wait_for_offsets(settings, end_offsets(servers, topics=(ACTIONS,)), timeout_seconds=SETTLE_SECONDS)
+        answered |= set(group) - left
+        on_answer(at + len(group))
+    wrong = {problem.symbol for problem in problems}
+    missing = missing_of(listed, stored, asked=answered - unknown - wrong, within=within, today=today)
+    return Collected(
+        missing, (*problems, *missing.problems), frozenset(unknown), frozenset(answered), refusal, is_stopped
+    )
 
 
 def _ask(
@@ -105,4 +110,14 @@ def _ask(
     try:
         return asked(source.name, what, lambda: source.fetch(symbols, within, pace), stop)
     except SourceBusyError as error:
-        return Listing((), [Problem(symbol, "no_answer", str(error)) for symbol in symbols])
+        return _unanswered(symbols, str(error))
+
+
+def _down(source: ActionSource, symbols: Sequence[str]) -> Listing:
+    return _unanswered(
+        symbols, f"{source.name} did not answer {MOST_FAILURES} times in a row and was not asked any more"
+    )
+
+
+def _unanswered(symbols: Sequence[str], reason: str) -> Listing:
+    return Listing((), [Problem(symbol, NO_ANSWER, reason) for symbol in symbols])

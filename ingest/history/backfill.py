@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem
+from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError
 from market.errors import ServiceError
 from market.records import Bar
 from warehouse.history import Collected, KnownCloses
@@ -102,12 +102,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a backfill did; ``symbols`` has a result for each symbol that was asked for."""
+    """What a backfill did; ``symbols`` has a result for each symbol that was asked for.
+
+    ``quota`` is why the source was not asked for all of it, if its quota was used up.
+    """
 
     symbols: Mapping[str, SymbolResult]
     requests: int
     seconds: float
     stopped: bool
+    quota: QuotaUsedUpError | None = None
 
     @property
     def bars(self) -> int:
@@ -160,17 +164,19 @@ def run_backfill(
     }
     under_way = _UnderWay(door, results, accepts_jumps=accepts_jumps)
     answered = 0
+    quota: QuotaUsedUpError | None = None
     fetched = fetch_all(source, plan.asks, pace, stop)
     try:
         for one in fetched:
-            answered += 1
+            answered += one.answer is not None
+            quota = quota or one.quota
             under_way.take(one)
             under_way.settle_now_and_then()
             on_progress(Progress(answered, len(plan.asks), under_way.bars, under_way.waiting))
     finally:
         fetched.close()  # type: ignore[attr-defined]
         under_way.finish(lambda: on_progress(Progress(answered, len(plan.asks), under_way.bars, under_way.waiting)))
-    return Summary(results, pace.requests, time.monotonic() - started, stopped=stop.is_set())
+    return Summary(results, pace.requests, time.monotonic() - started, stopped=stop.is_set(), quota=quota)
 
 
 class _UnderWay:

@@ -5,40 +5,53 @@ the answers (:mod:`ingest.history.backfill`).
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
-from pyrate_limiter import Limiter, Rate, SQLiteBucket
+from pyrate_limiter import Limiter, Rate, RateItem, SQLiteBucket
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from ingest.history.source import Answer, Ask, HistorySource, Limit, SourceBusyError
+from ingest.history.source import (
+    Answer,
+    Ask,
+    HistorySource,
+    Limit,
+    QuotaUsedUpError,
+    SourceBusyError,
+    StoppedError,
+    UnansweredError,
+)
 
 ATTEMPTS: Final = 5
 """How often a source is asked for the same before it is given up for this time."""
 MOST_FAILURES: Final = 10
 """After so many asks in a row without an answer the source is not asked any more: it is down."""
 LONGEST_WAIT_SECONDS: Final = 60.0
+LONGEST_PACE_SECONDS: Final = 600.0
+"""Nobody waits longer for a limit: then a quota is used up, and one comes again another time."""
 
 _log = structlog.get_logger(__name__)
 _SLICE_SECONDS: Final = 0.05
 _Answer = TypeVar("_Answer")
 
 
-class StoppedError(Exception):
-    """Somebody asked to stop."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What became of an ask: an answer, or the reason why there is none."""
+    """What became of an ask, or of some of its sessions: an answer, or the reason why there is none.
+
+    ``quota`` is why the source is not asked for anything more, if its quota is used up.
+    """
 
     ask: Ask
     answer: Answer | None
     reason: str = ""
+    quota: QuotaUsedUpError | None = None
 
 
 class Pace:
@@ -60,12 +73,15 @@ class Pace:
     def __init__(self, limit: Limit | None, path: Path, stop: threading.Event) -> None:
         self._stop = stop
         self._lock = threading.Lock()
+        self._limit = limit
         self._limiter: Limiter | None = None
+        self._bucket: SQLiteBucket | None = None
         self.requests = 0
         if limit is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             rates = [Rate(limit.requests, round(limit.seconds * 1000))]
-            self._limiter = Limiter(SQLiteBucket.init_from_file(rates, db_path=str(path), use_file_lock=True))
+            self._bucket = SQLiteBucket.init_from_file(rates, db_path=str(path), use_file_lock=True)
+            self._limiter = Limiter(self._bucket)
 
     def __call__(self) -> None:
         """Wait until a request is allowed.
@@ -74,14 +90,28 @@ class Pace:
         ------
         StoppedError
             If somebody asked to stop.
+        QuotaUsedUpError
+            If it would take longer than :data:`LONGEST_PACE_SECONDS`.
         """
         while not self._stop.is_set():
             with self._lock:
                 if self._limiter is None or self._limiter.try_acquire("request", blocking=False):
                     self.requests += 1
                     return
+                self._refuse_long_waits()
             self._stop.wait(_SLICE_SECONDS)
         raise StoppedError
+
+    def _refuse_long_waits(self) -> None:
+        if self._bucket is None or self._limit is None or self._limit.seconds <= LONGEST_PACE_SECONDS:
+            return
+        now = round(time.time() * 1000)  # the bucket's clock
+        waiting = self._bucket.waiting(RateItem("request", now))
+        left = timedelta(milliseconds=waiting if isinstance(waiting, int) else 0)
+        if left.total_seconds() > LONGEST_PACE_SECONDS:
+            hours = self._limit.seconds / 3600
+            msg = f"The {self._limit.requests:,} requests that the source allows in {hours:g} hours are used up."
+            raise QuotaUsedUpError(msg, datetime.now(UTC) + left)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -94,6 +124,8 @@ def fetch_all(
 ) -> Iterator[Fetched]:
     """Yield what becomes of each ask, as it comes; end early when ``stop`` is set.
 
+    When the source's quota is used up, it is not asked for what is left.
+
     Raises
     ------
     SourceError
@@ -101,8 +133,9 @@ def fetch_all(
     """
     left = iter(asks)
     failures = 0
+    quota: QuotaUsedUpError | None = None
     with ThreadPoolExecutor(max_workers=source.at_once, thread_name_prefix=f"ask-{source.name}") as pool:
-        under_way: dict[Future[Fetched], Ask] = {}
+        under_way: dict[Future[list[Fetched]], Ask] = {}
 
         def begin() -> None:
             while len(under_way) < source.at_once and not stop.is_set() and (ask := next(left, None)) is not None:
@@ -114,12 +147,12 @@ def fetch_all(
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
                     del under_way[future]
-                    try:
-                        fetched = future.result()
-                    except StoppedError:
-                        continue
-                    failures = 0 if fetched.answer is not None else failures + 1
-                    yield fetched
+                    for fetched in future.result():
+                        failures = 0 if fetched.answer is not None else failures + 1
+                        quota = quota or fetched.quota
+                        yield fetched
+                if quota is not None:
+                    yield from (Fetched(ask, None, str(quota), quota) for ask in left)
                 if failures >= MOST_FAILURES:
                     reason = f"{source.name} did not answer {failures} times in a row and was not asked any more"
                     yield from (Fetched(ask, None, reason) for ask in left)
@@ -150,11 +183,30 @@ def asked(source: str, what: str, ask: Callable[[], _Answer], stop: threading.Ev
     return attempts(ask)
 
 
-def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: threading.Event) -> Fetched:
+def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: threading.Event) -> list[Fetched]:
+    """Return what became of the sessions of an ask: what was answered of it is not asked for again, whatever ends it."""
+    found: list[Fetched] = []
+    left = ask
+
+    def fetch_left() -> Answer:
+        nonlocal left
+        try:
+            return source.fetch(left, pace)
+        except UnansweredError as error:
+            if error.part is not None:
+                found.append(Fetched(*error.part))
+                left = Ask(left.symbols, left.interval, left.sessions[len(error.part[0].sessions) :])
+            raise
+
     try:
-        return Fetched(ask, asked(source.name, str(ask), lambda: source.fetch(ask, pace), stop))
+        answer = asked(source.name, str(ask), fetch_left, stop)
+    except StoppedError:
+        return found
+    except QuotaUsedUpError as error:
+        return [*found, Fetched(left, None, str(error), error)]
     except SourceBusyError as error:
-        return Fetched(ask, None, str(error))
+        return [*found, Fetched(left, None, str(error))]
+    return [*found, Fetched(left, answer)]
 
 
 def _wait(state: RetryCallState) -> float:

@@ -7,7 +7,7 @@ What belongs here: requests, answers and the errors that a source may raise. Wha
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from market.errors import FeedError
@@ -19,7 +19,37 @@ class SourceError(FeedError):
     """A source refuses all requests: a key is missing or wrong, a plan does not allow it. Trying again is no use."""
 
 
-class SourceBusyError(FeedError):
+class UnansweredError(Exception):
+    """An ask was not answered, or not to its end.
+
+    Attributes
+    ----------
+    part
+        The first sessions of an ask for one symbol, and what was answered of them: only the rest has to be asked for again.
+    """
+
+    part: "tuple[Ask, Answer] | None" = None
+
+
+class StoppedError(UnansweredError):
+    """Somebody asked to stop."""
+
+
+class QuotaUsedUpError(UnansweredError, SourceError):
+    """The requests that a source allows in a long time, such as a day, are used up.
+
+    Attributes
+    ----------
+    again_at
+        When it may be asked again, at the latest; ``None`` if that is not known.
+    """
+
+    def __init__(self, message: str, again_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.again_at = again_at
+
+
+class SourceBusyError(UnansweredError, FeedError):
     """A source did not answer, or asks to come back later: the same request may succeed then.
 
     Attributes

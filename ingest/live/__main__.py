@@ -131,6 +131,7 @@ def _run(
             open_outlet=connect,
             symbols=wanted,
             tell=partial(board.tell, source.name),
+            warn=partial(board.warn, f"symbols of {source.name}"),
         )
         return Keeper(source, reach, covered_file(settings.home, source.name), clock, stop_event)
 
@@ -138,15 +139,24 @@ def _run(
         board.tell(SIMULATED, FeedState.LIVE)
         return LiveMarket(choice.simulated, connect, clock, until).run()
 
-    is_simulated = choice.feed == AUTO and choice.closed == SIMULATED
+    is_auto = choice.feed == AUTO
     try:
         parts = Parts(
-            sources, keeper, simulate if is_simulated else None, partial(board.tell, choice.feed, FeedState.CLOSED)
+            sources,
+            keeper,
+            simulate if is_auto and choice.closed == SIMULATED else None,
+            ends_when_refused=not is_auto,
+            tell=partial(board.tell, choice.feed),
+            warn=partial(_warn, board),
         )
         return Rota(parts, clock, stop_event).run()
     finally:
         for pace in paces.values():
             pace.close()
+
+
+def _warn(board: NoticeBoard, source: str, reason: str) -> None:
+    board.warn(source, f"{source} is not asked again before the next session: {reason}" if reason else "")
 
 
 def _connect(bootstrap_servers: str, stop_event: Event) -> Publisher:
@@ -171,7 +181,7 @@ def _choice(settings: Settings, arguments: Sequence[str] | None) -> Choice:
         "--closed",
         choices=(SIMULATED, WAIT),
         default=settings.closed_market,
-        help="what auto does while the market is closed",
+        help="what auto does while the market is closed, or every source refuses",
     )
     parser.add_argument("--symbols", help="comma-separated tickers; the watchlist, or TAPEHOUSE_SYMBOLS, if not given")
     parser.add_argument("--speed", type=float, default=1.0, help="times the pace of the market, for the simulated one")

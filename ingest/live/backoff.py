@@ -18,13 +18,12 @@ _PAUSES: Final = wait_chain(*[_GROWING] * (OPENS_AFTER - 1), wait_fixed(OPEN_SEC
 
 
 def pause_seconds(failures: int, error: FeedError) -> float:
-    """Return how long to wait after so many failures in a row, or what the source asks for.
+    """Return how long to wait after so many failures in a row: as long as the source asks for, if that is longer.
 
     The first pauses are random and grow; from :data:`OPENS_AFTER` failures on the circuit is open, and a pause is
-    :data:`OPEN_SECONDS`.
+    :data:`OPEN_SECONDS`, which is the longest.
     """
-    if isinstance(error, SourceBusyError) and error.after_seconds is not None:
-        return min(error.after_seconds, OPEN_SECONDS)
+    asked = error.after_seconds if isinstance(error, SourceBusyError) else None
     state = RetryCallState(Retrying(), None, (), {})
     state.attempt_number = failures
-    return float(_PAUSES(state))
+    return max(float(_PAUSES(state)), min(asked or 0.0, OPEN_SECONDS))

@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from ingest.history.fetch import StoppedError
-from ingest.history.source import SourceBusyError
-from ingest.live.source import Delivery, Filled, Hole, LiveSource
+from ingest.history.source import SourceBusyError, StoppedError
+from ingest.live.source import Delivery, Filled, Hole, LiveSource, Wishes
 from market.errors import FeedError
 from market.records import Record
 
@@ -34,6 +33,10 @@ class Line(Protocol):
 
     def take(self) -> list[Delivery]:
         """Return what has come since the last time."""
+        ...
+
+    def subscribe(self, symbols: Sequence[str]) -> None:
+        """Wish for other symbols from now on; what it brings says what becomes of that."""
         ...
 
     def close(self) -> None:
@@ -63,7 +66,8 @@ class Connection(Line):
 
     def __init__(self, source: LiveSource, symbols: Sequence[str]) -> None:
         self._source = source
-        self._symbols = tuple(symbols)
+        self._wishes: Wishes = asyncio.Queue()
+        self._wishes.put_nowait(tuple(symbols))
         self._waiting: queue.Queue[Delivery] = queue.Queue(WAITING_DELIVERIES)
         self._closing = threading.Event()
         self._ended: FeedError | None = None
@@ -81,6 +85,11 @@ class Connection(Line):
     def take(self) -> list[Delivery]:
         """Return what has come since the last time."""
         return _drain(self._waiting)
+
+    def subscribe(self, symbols: Sequence[str]) -> None:
+        """Wish for other symbols from now on; too late if it has ended."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wishes.put_nowait, tuple(symbols))
 
     def close(self) -> None:
         """End it, and wait for that, but not for ever."""
@@ -100,7 +109,7 @@ class Connection(Line):
             self._loop.close()
 
     async def _stream(self) -> None:
-        stream = asyncio.ensure_future(self._source.stream(self._symbols, self._deliver))
+        stream = asyncio.ensure_future(self._source.stream(self._wishes, self._deliver))
         while not stream.done() and not self._closing.is_set():
             await asyncio.wait({stream}, timeout=_SLICE_SECONDS)
         stream.cancel()

@@ -6,15 +6,18 @@ for it were handed to the publisher after it), *acknowledged* (the broker has bo
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
-from ingest.live.source import Hole
+from ingest.live.source import Hole, HoleSize
 from ingest.live.spans import Span, Spans
+from market.sessions import Session
 
 MINUTE: Final = 60_000_000
 HOUR: Final = 60 * MINUTE
-SYMBOLS_PER_HOLE: Final = 50
 NOTHING: Final = Spans()
+
+_NEVER: Final = 2**62
 
 
 class Coverage:
@@ -39,6 +42,7 @@ class Coverage:
         self._delivered = dict(self._acknowledged)
         self._claimed = dict(self._acknowledged)
         self._lost = dict.fromkeys(symbols, NOTHING)
+        self._shown = dict.fromkeys(symbols, NOTHING)
 
     @property
     def acknowledged(self) -> Mapping[str, Spans]:
@@ -48,12 +52,16 @@ class Coverage:
     def follow(self, symbols: Collection[str]) -> None:
         """Take up symbols that were not there before; of all others nothing changes."""
         for symbol in symbols:
-            for book in (self._acknowledged, self._delivered, self._claimed, self._lost):
+            for book in (self._acknowledged, self._delivered, self._claimed, self._lost, self._shown):
                 book.setdefault(symbol, NOTHING)
 
     def deliver(self, symbol: str, span: Span) -> None:
         """Note that everything of a span was handed to the publisher."""
         self._delivered[symbol] |= Spans([span]) & self._session
+
+    def show(self, symbol: str, span: Span) -> None:
+        """Note that what the history has of a span so far was handed to the publisher: there is no hurry any more."""
+        self._shown[symbol] |= Spans([span])
 
     def give_up(self, symbol: str, span: Span) -> None:
         """Note that a span cannot be had: it is never covered, and is not asked for again."""
@@ -64,20 +72,21 @@ class Coverage:
         wanted = self._session & Spans([(0, until)])
         return wanted - self._delivered[symbol] - self._lost[symbol]
 
-    def holes(self, until: Mapping[str, int], hours: int = 1) -> list[Hole]:
-        """Return what is missing of each symbol until a moment, in pieces of so many hours at most, the newest first.
+    def holes(self, until: Mapping[str, int], size: HoleSize, settled: int) -> list[Hole]:
+        """Return what is missing of each symbol until a moment, in pieces of a size at most, the newest first.
 
-        Symbols that miss the same are asked for together.
+        Symbols that miss the same are asked for together. What was shown is not asked for again before it has settled.
         """
+        unsettled = Spans([(settled, _NEVER)])
         by_span: defaultdict[Span, list[str]] = defaultdict(list)
         for symbol in sorted(until):
-            for span in self.missing(symbol, until[symbol]):
-                for piece in _pieces(span, hours * HOUR):
+            for span in self.missing(symbol, until[symbol]) - (self._shown[symbol] & unsettled):
+                for piece in _pieces(span, size.hours * HOUR):
                     by_span[piece].append(symbol)
         return [
-            Hole(tuple(same[first : first + SYMBOLS_PER_HOLE]), *span)
+            Hole(tuple(same[first : first + size.symbols]), *span)
             for span, same in sorted(by_span.items(), reverse=True)
-            for first in range(0, len(same), SYMBOLS_PER_HOLE)
+            for first in range(0, len(same), size.symbols)
         ]
 
     def unclaimed(self) -> list[tuple[str, Span]]:
@@ -101,6 +110,17 @@ class Coverage:
         """Go back to what the broker has acknowledged: the rest may be lost."""
         self._delivered = dict(self._acknowledged)
         self._claimed = dict(self._acknowledged)
+        self._shown = dict.fromkeys(self._shown, NOTHING)
+
+
+def micros(moment: datetime) -> int:
+    """Return a moment as microseconds of the epoch."""
+    return round(moment.timestamp() * 1_000_000)
+
+
+def span_of(session: Session) -> Span:
+    """Return the first moment of a session, and the one after its last."""
+    return micros(session.pre_open_at), micros(session.post_close_at)
 
 
 def _pieces(span: Span, length: int) -> Iterator[Span]:

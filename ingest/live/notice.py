@@ -21,17 +21,29 @@ class FeedState(StrEnum):
     LIVE = "live"
     DISCONNECTED = "disconnected"
     CLOSED = "closed"
+    WAITING = "waiting"
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is shown since when: a source, how it is, and why it is not live if it is not."""
+    """What is shown since when.
+
+    Attributes
+    ----------
+    source, state, since
+        Which feed it is, and how it is since when.
+    detail
+        Why it is not live, if it is not.
+    warnings
+        What else somebody has to mend, with the remedy.
+    """
 
     source: str
     state: FeedState
     since: datetime
     detail: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class NoticeBoard:
@@ -48,14 +60,32 @@ class NoticeBoard:
     def __init__(self, home: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = notice_file(home)
         self._now = now
-        self._last: tuple[str, FeedState, str] | None = None
+        self._said: Notice | None = None
+        self._warnings: dict[str, str] = {}
 
     def tell(self, source: str, state: FeedState, detail: str = "") -> None:
-        """Say it; a disk that does not take it is no reason to stop."""
-        if (source, state, detail) == self._last:
+        """Say how a feed is; a disk that does not take it is no reason to stop."""
+        said = self._said
+        if said is None or (source, state, detail) != (said.source, said.state, said.detail):
+            self._said = Notice(source, state, self._now(), detail)
+            self._write()
+
+    def warn(self, about: str, text: str) -> None:
+        """Say what is to be mended about something, such as a source; nothing takes it back."""
+        if text != self._warnings.get(about, ""):
+            self._warnings[about] = text
+            self._write()
+
+    def _write(self) -> None:
+        if self._said is None:
             return
-        self._last = (source, state, detail)
-        content = {"source": source, "state": state, "since": self._now().isoformat(), "detail": detail}
+        content = {
+            "source": self._said.source,
+            "state": self._said.state,
+            "since": self._said.since.isoformat(),
+            "detail": self._said.detail,
+            "warnings": [text for text in self._warnings.values() if text],
+        }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
@@ -75,7 +105,8 @@ def read_notice(home: Path) -> Notice | None:
     try:
         content = json.loads(notice_file(home).read_text(encoding="utf-8"))
         since = datetime.fromisoformat(content["since"])
-        return Notice(str(content["source"]), FeedState(content["state"]), since, str(content["detail"]))
+        warnings = tuple(str(text) for text in content["warnings"])
+        return Notice(str(content["source"]), FeedState(content["state"]), since, str(content["detail"]), warnings)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

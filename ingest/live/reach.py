@@ -9,8 +9,8 @@ from ingest.live.notice import FeedState
 from ingest.live.source import Hole
 
 
-def _say_nothing(state: FeedState, detail: str) -> None:
-    del state, detail
+def _say_nothing(*_: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Reach:
         Says which symbols are wanted now.
     tell
         Is told how the source is, and why it is not live if it is not.
+    warn
+        Is told what somebody has to mend, and nothing once that is done.
     """
 
     connect: Callable[[Sequence[str]], Line]
@@ -36,3 +38,4 @@ class Reach:
     open_outlet: Callable[[], Outlet]
     symbols: Callable[[], tuple[str, ...]]
     tell: Callable[[FeedState, str], None] = _say_nothing
+    warn: Callable[[str], None] = _say_nothing

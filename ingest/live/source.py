@@ -5,6 +5,7 @@ when to connect and what is covered (:mod:`ingest.live.keeper`), or anything of 
 The errors are those of history: busy, or refused.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,9 @@ from typing import Protocol
 
 from ingest.history.source import Limit
 from market.records import Record
+
+Wishes = asyncio.Queue[tuple[str, ...]]
+"""Which symbols a connection is to bring: one wish at least, and later ones while it goes on."""
 
 
 class Capability(StrEnum):
@@ -36,17 +40,20 @@ class Delivery:
         How many messages can be no record, by the reason; nothing that the source promises is lost by that.
     unreadable
         Symbols of which something came that should have been a trade and cannot be read: it is missing from then on.
-    is_acknowledgement
-        Whether it says that the symbols are subscribed now.
+    subscribed
+        The symbols that are subscribed now, if it says so.
+    too_many
+        How many symbols are more than the source allows, if it refused them: what was subscribed before still is.
+    refusal
+        What the source said of these, and what to do.
     """
 
     records: Sequence[Record] = ()
     passed_over: dict[str, int] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
-    is_acknowledgement: bool = False
-
-
-SUBSCRIBED = Delivery(is_acknowledgement=True)
+    subscribed: frozenset[str] | None = None
+    too_many: int = 0
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,14 @@ class Hole:
     symbols: tuple[str, ...]
     since: int
     until: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoleSize:
+    """How many symbols and hours a source is asked for at once: what fails is asked for again as a whole."""
+
+    symbols: int
+    hours: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +100,18 @@ class LiveSource(Protocol):
         ...
 
     @property
-    def longest_hole_hours(self) -> int:
-        """How many hours of a hole it is asked for at once."""
+    def hole_size(self) -> HoleSize:
+        """How much of what was missed it is asked for at once."""
+        ...
+
+    @property
+    def history_lag_seconds(self) -> int:
+        """How long after a moment its history may be asked for it."""
+        ...
+
+    @property
+    def history_settles_seconds(self) -> int:
+        """How long after a moment its history is believed to have everything of it: what it said before is asked for again."""
         ...
 
     @property
@@ -104,8 +129,11 @@ class LiveSource(Protocol):
         """
         ...
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
-        """Connect once, authenticate, subscribe, and hand over what comes, until cancelled.
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
+        """Connect once, authenticate, subscribe to each wish, and hand over what comes, until cancelled.
+
+        A wish is for all symbols that are to be subscribed, in order of their worth. What is subscribed and still wished for goes
+        on without a break.
 
         Raises
         ------

@@ -1,10 +1,6 @@
 """The bars of the watchlist, by session and group of symbols, fetched from a vendor as far as they are missing."""
 
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -21,6 +17,7 @@ from orchestration.gaps import symbols_by_group
 from orchestration.history import History, Outcome, Series, series_of
 from orchestration.history_report import Task, complete_sessions, range_text, run_metadata, summary_text
 from orchestration.partitions import RANGE_TAGS, SYMBOL_GROUPS, history_key, history_partitions
+from orchestration.stoppable import Watch, carry_out
 
 MAX_RETRIES: Final = 3
 RETRY_SECONDS = 30.0
@@ -30,7 +27,6 @@ RUN_SECONDS = 2400.0
 COMPLETE: Final = "history_complete"
 """The check that says whether everything that was asked for came and was believed."""
 
-_LOG_EVERY_SECONDS: Final = 15.0
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "1d": "Daily bars of the watchlist as a vendor tells them, ten years back.",
     "5m": "Bars of five minutes of the watchlist as a vendor tells them, eighteen months back.",
@@ -39,18 +35,6 @@ _HOW: Final = (
     "One partition per trading session and group of symbols (`./run watchlist add --group NAME SYMBOL…`). A run asks for what "
     "is missing of its partitions and for nothing else, publishes it to Kafka and waits for the lake; a range is one run."
 )
-
-
-@dataclass(slots=True)
-class _Watch:
-    """What the thread that fetches tells the one that waits for it."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Progress | None = None
-    time_is_up: bool = False
-
-    def note(self, progress: Progress) -> None:
-        self.progress = progress
 
 
 def collected_bars(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -123,55 +107,26 @@ def _ends(context: dg.AssetExecutionContext) -> tuple[str, str]:
 
 
 def _fetch(context: dg.AssetExecutionContext, history: History, series: Series, task: Task, now: datetime) -> Outcome:
-    """Collect in a thread, so that a run can be stopped while it waits: what was answered is kept.
+    """Collect; a run whose time was up, although it got on, says that there is more.
 
     Raises
     ------
     Failure
         If it was stopped, or the source refuses every request.
     """
-    watch = _Watch()
-    try:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="collect") as pool:
-            try:
-                fetching = pool.submit(
-                    history.collect,
-                    series,
-                    task.symbols,
-                    task.sessions,
-                    now=now,
-                    stop=watch.stop,
-                    on_progress=watch.note,
-                )
-                _wait(context, fetching, watch)
-                outcome = fetching.result()
-            finally:
-                watch.stop.set()  # whatever happened here: the thread ends, and is waited for
-    except SourceError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
-        # Dagster would apply the retry policy: the process would go on and ask, instead of ending.
-        msg = "Stopped; what was answered is in the lake. The next run asks for the rest."
-        raise dg.Failure(msg, allow_retries=False) from interrupt
+
+    def collect(watch: Watch[Progress]) -> Outcome:
+        return history.collect(series, task.symbols, task.sessions, now=now, stop=watch.stop, on_progress=watch.note)
+
+    outcome, watch = carry_out(context, collect, _describe, seconds=RUN_SECONDS)
     if watch.time_is_up and outcome.summary.bars:
         context.instance.add_run_tags(context.run_id, {HAS_MORE_TAG: "true"})
     return outcome
 
 
-def _wait(context: dg.AssetExecutionContext, fetching: Future[Outcome], watch: _Watch) -> None:
-    """Wait for the end, with a line in the log now and then; ask it to stop when the time is up."""
-    started, next_line = time.monotonic(), _LOG_EVERY_SECONDS
-    while not fetching.done():
-        wait([fetching], timeout=1.0)
-        seconds = time.monotonic() - started
-        if seconds >= RUN_SECONDS and not watch.time_is_up:
-            watch.time_is_up = True
-            watch.stop.set()
-        if seconds >= next_line and watch.progress is not None:
-            next_line = seconds + _LOG_EVERY_SECONDS
-            done = watch.progress
-            waiting = f"{done.waiting:,} on their way to the lake"
-            context.log.info(f"{done.answered:,} of {done.asks:,} asks answered, {done.bars:,} bars, {waiting}.")
+def _describe(done: Progress) -> str:
+    waiting = f"{done.waiting:,} on their way to the lake"
+    return f"{done.answered:,} of {done.asks:,} asks answered, {done.bars:,} bars, {waiting}."
 
 
 def _report(
@@ -194,14 +149,18 @@ def _report(
     context.log.info(said)
     reasons = list(dict.fromkeys(result.reason for result in outcome.summary.symbols.values() if result.reason))
     failed = bool(reasons) or outcome.summary.stopped
-    is_last = not reasons or context.retry_number >= MAX_RETRIES
+    quota = outcome.summary.quota
+    is_last = not reasons or quota is not None or context.retry_number >= MAX_RETRIES
     complete = {} if failed and not is_last else complete_sessions(task, outcome)
     run = run_metadata(source.limit, task, outcome)
     partitions = _partitions(history, series, task, complete=complete, said=said, run=run)
     _materialize(context, series, partitions)
     if reasons:
-        msg = f"{source.name} did not answer everything: {'; '.join(reasons[:3])} What it answered is in the lake."
-        raise dg.Failure(msg, metadata=run)
+        when = f" Come again after {quota.again_at:%Y-%m-%d %H:%M} UTC." if quota is not None and quota.again_at else ""
+        msg = (
+            f"{source.name} did not answer everything: {'; '.join(reasons[:3])} What it answered is in the lake.{when}"
+        )
+        raise dg.Failure(msg, metadata=run, allow_retries=quota is None)
     if outcome.summary.stopped:
         msg = f"The time was up ({RUN_SECONDS:g} s). What was answered is in the lake; the next run asks for the rest."
         raise dg.Failure(msg, metadata=run, allow_retries=False)

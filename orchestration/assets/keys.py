@@ -32,6 +32,7 @@ def asset_key(group: Group, name: str) -> dg.AssetKey:
 SAMPLE_DAILY_BARS: Final = asset_key(Group.HISTORY, "sample_daily_bars")
 DAILY_BARS: Final = asset_key(Group.HISTORY, "daily_bars")
 INTRADAY_BARS: Final = asset_key(Group.HISTORY, "intraday_bars")
+COLLECTED_ACTIONS: Final = asset_key(Group.HISTORY, "corporate_actions")
 RECOMPUTED_SESSIONS: Final = asset_key(Group.LAKE, "recomputed_sessions")
 
 

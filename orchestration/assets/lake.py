@@ -39,8 +39,17 @@ from market.tables import (
     Table,
 )
 from market.tiers import PG_TIERS
-from market.topics import BARS, TOPICS, Topic
-from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS, OWNER, SAMPLE_DAILY_BARS, Group, table_key, topic_key
+from market.topics import ACTIONS, BARS, TOPICS, Topic
+from orchestration.assets.keys import (
+    COLLECTED_ACTIONS,
+    DAILY_BARS,
+    INTRADAY_BARS,
+    OWNER,
+    SAMPLE_DAILY_BARS,
+    Group,
+    table_key,
+    topic_key,
+)
 from orchestration.freshness import POLICIES
 from warehouse.ddl import COLUMN_TYPES
 
@@ -72,6 +81,11 @@ UPSTREAM: Final[Mapping[Table, tuple[Table | Topic, ...]]] = MappingProxyType(
 )
 """What each table is made from."""
 
+_PUBLISHED_BY: Final[Mapping[str, tuple[dg.AssetKey, ...]]] = {
+    BARS.name: (SAMPLE_DAILY_BARS, DAILY_BARS, INTRADAY_BARS),
+    ACTIONS.name: (COLLECTED_ACTIONS,),
+}
+"""The assets whose runs publish to a topic."""
 _FILLED_BY_OTHERS: Final = {
     PG_SESSIONS: "Filled from the exchange calendar.",
     PG_TIERS: "Filled every night: what is older goes with the next build of the marts.",
@@ -87,7 +101,7 @@ def stream_assets(settings: Settings) -> list[dg.AssetSpec]:
 def _topic_spec(topic: Topic) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=topic_key(topic),
-        deps=[SAMPLE_DAILY_BARS, DAILY_BARS, INTRADAY_BARS] if topic == BARS else [],
+        deps=_PUBLISHED_BY.get(topic.name, ()),
         description=topic.description,
         group_name=Group.KAFKA.value,
         kinds={"kafka", "json"},

@@ -1,8 +1,8 @@
 """The tiers of the marts: moved on every night, and checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -11,6 +11,7 @@ from market.settings import Settings
 from market.tiers import DAILY, INTRADAY, PG_TIERS, TIERS, Tier
 from orchestration.assets.keys import Group, asset_key, table_key
 from orchestration.assets.lake import table_spec
+from orchestration.history import History, Series
 from orchestration.resources import TierStore
 from warehouse.tiers import Held, Uncollected
 
@@ -53,19 +54,22 @@ def tier_assets(settings: Settings) -> dg.AssetsDefinition:
                 COLLECTED_CHECKS[tier.name],
                 asset=TIERS_KEY,
                 additional_deps=[asset_key(Group.MARTS, tier.mart)],
-                description="Of each symbol of the watchlist every session of the tier is there, or a source was asked for it.",
+                description="Every session of the watchlist is there or was asked for, as far as tier and source go back.",
             )
             for tier in (DAILY, INTRADAY)
         ),
     ],
     description="Compares what the marts hold with what their tiers say.",
 )
-def tier_checks(tier_store: dg.ResourceParam[TierStore]) -> Iterator[dg.AssetCheckResult]:
+def tier_checks(
+    tier_store: dg.ResourceParam[TierStore], history: dg.ResourceParam[History]
+) -> Iterator[dg.AssetCheckResult]:
     """Compare what the marts hold with what their tiers say."""
     yield kept_result(tier_store.held())
     now = datetime.now(UTC)
-    for tier in (DAILY, INTRADAY):
-        yield collected_result(tier, tier_store.uncollected(tier, now))
+    for tier, series in zip((DAILY, INTRADAY), history.series, strict=True):
+        reach = history.reach(series, now)
+        yield collected_result(tier, series, reach, tier_store.uncollected(tier, now, reach))
 
 
 def kept_result(held: Held) -> dg.AssetCheckResult:
@@ -84,10 +88,16 @@ def kept_result(held: Held) -> dg.AssetCheckResult:
     )
 
 
-def collected_result(tier: Tier, lacking: list[Uncollected]) -> dg.AssetCheckResult:
-    """Return the outcome for what a tier lacks. It warns only: a backfill is on its way, or the user's to start."""
+def collected_result(
+    tier: Tier, series: Series, reach: date | None, uncollected: Sequence[Uncollected]
+) -> dg.AssetCheckResult:
+    """Return the outcome for what a tier lacks. It warns only: a backfill is on its way, or the user's to start.
+
+    What lies before ``reach``, the first day that the tier's source may have, is said only: it will never come.
+    """
+    lacking = [one for one in uncollected if one.first_session is not None]
     records = [
-        dg.TableRecord({"symbol": one.symbol, "sessions": one.sessions, "first_session": one.first_session.isoformat()})
+        dg.TableRecord({"symbol": one.symbol, "sessions": one.sessions, "first_session": str(one.first_session)})
         for one in lacking[:_SHOWN]
     ]
     return dg.AssetCheckResult(
@@ -98,6 +108,9 @@ def collected_result(tier: Tier, lacking: list[Uncollected]) -> dg.AssetCheckRes
         metadata={
             "symbols": len(lacking),
             "sessions": sum(one.sessions for one in lacking),
+            "source": series.feed or "none",
+            "source_reaches_back_to": str(reach) if reach is not None else "the first session of the tier",
+            "sessions_before_that": sum(one.too_old for one in uncollected),
             **({"lacking": dg.MetadataValue.table(records)} if records else {}),
         },
     )

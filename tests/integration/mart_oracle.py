@@ -1,7 +1,7 @@
 """What the price marts have to hold, computed from the lake's rows in plain Python: the oracle of the marts' tests."""
 
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -163,13 +163,14 @@ def expected_gaps(connection: psycopg.Connection[Any]) -> list[Row]:
         tape = max((row["until"] for row in in_newest if "until" in row), default=None)
         tape = tape or max(row["bar_at"] for row in in_newest)
         own_changes = [row for row in changes if (row["source"], row["symbol"]) == (source, symbol)]
+        halts = halts_of(own_changes, [bar_at for (*own, bar_at) in there if own == [source, symbol]])
         for session in sessions_between(min(known[source, symbol]), max(known[source, symbol])):
             key = (source, symbol, session.session_date)
             spans = [(r["since"], r["until"]) for r in beats if (r["source"], r["symbol"], r["session_date"]) == key]
             for minute in session.expected_bars(60):
                 ends_at = minute + timedelta(minutes=1)
                 if ends_at <= tape and (source, symbol, minute) not in there:
-                    reason = reason_of(minute, ends_at, spans, own_changes)
+                    reason = reason_of(minute, ends_at, spans, halts)
                     add_minute(gaps, {"origin": source, "symbol": symbol, "reason": reason}, session, minute)
     names = (
         "symbol",
@@ -185,18 +186,26 @@ def expected_gaps(connection: psycopg.Connection[Any]) -> list[Row]:
     return [{name: gap[name] for name in names} for gap in gaps]
 
 
-def reason_of(minute: datetime, ends_at: datetime, spans: list[tuple[datetime, datetime]], changes: list[Row]) -> str:
-    """Return why a minute has no bar, by when the feed covered the session and what it said of trading, in order."""
+def reason_of(
+    minute: datetime, ends_at: datetime, spans: list[tuple[datetime, datetime]], halts: list[tuple[datetime, datetime]]
+) -> str:
+    """Return why a minute has no bar, by when the feed covered the session and when trading was halted."""
     if not any(since <= minute and ends_at <= until for since, until in spans):
         return "feed_down" if spans else "not_collected"
-    before = [change["kind"] for change in changes if change["changed_at"] <= minute]
-    # A halt that is taken back at the same moment never was.
-    taken_back = {change["changed_at"] for change in changes if change["kind"] == "resume"}
-    during = any(
-        change["kind"] == "halt" and minute < change["changed_at"] < ends_at and change["changed_at"] not in taken_back
-        for change in changes
-    )
-    return "halted" if during or before[-1:] == ["halt"] else "no_trade"
+    return "halted" if any(start < ends_at and minute < end and start < end for start, end in halts) else "no_trade"
+
+
+def halts_of(changes: list[Row], traded: list[datetime]) -> list[tuple[datetime, datetime]]:
+    """Return when trading was halted: until the resume that follows, else until it resumes or trades at last."""
+    halts = []
+    for number, change in enumerate(changes):
+        if change["kind"] == "halt":
+            later = changes[number + 1 :]
+            ends = [other["changed_at"] for other in later if other["kind"] == "resume"]
+            if not later or later[0]["kind"] == "halt":
+                ends += [bar_at for bar_at in traded if bar_at > change["changed_at"]]
+            halts.append((change["changed_at"], min(ends, default=datetime.max.replace(tzinfo=UTC))))
+    return halts
 
 
 def add_minute(gaps: list[Row], what: Row, session: Session, minute: datetime) -> None:

@@ -76,15 +76,21 @@ def ask(platform: tuple[Supervisor, str]) -> Ask:
     return ask_webserver
 
 
-def eventually(look: Callable[[], Found | None]) -> Found:
-    """Return what ``look`` finds, within the deadline."""
+def eventually(look: Callable[[], Found | None], explain: Callable[[], object] = lambda: None) -> Found:
+    """Return what ``look`` finds, within the deadline; if that is nothing, say what ``explain`` sees."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         if (found := look()) is not None:
             return found
         time.sleep(0.5)
-    msg = "Nothing was found in time."
+    msg = f"Nothing was found in time: {explain()}"
     raise AssertionError(msg)
+
+
+def all_runs(ask: Ask) -> list[dict[str, Any]]:
+    runs = "{ runsOrError { ... on Runs { results { runId jobName status parentRunId tags { key value } } } } }"
+    found: list[dict[str, Any]] = ask(runs)["runsOrError"]["results"]
+    return found
 
 
 def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> None:
@@ -96,6 +102,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert repository["location"]["name"] == "tapehouse"
     assert {"history", "marts"} <= {job["name"] for job in repository["jobs"]}
     assert {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]} == {
+        "daily_actions": "RUNNING",
         "daily_history": "RUNNING",
         "intraday_marts": "RUNNING",
         "nightly_recompute": "RUNNING",
@@ -192,10 +199,9 @@ def test_a_range_of_sessions_is_worked_out_again_from_the_page_of_its_asset(
         connection.execute("set time zone 'UTC'")
         bars = connection.execute(f"select {', '.join(names)} from lake.bars_1m order by bar_at").fetchall()
     assert bars == [tuple(row[name] for name in names) for row in lake.published.bar_rows]
-    runs = ask("{ runsOrError { ... on Runs { results { tags { key value } } } } }")["runsOrError"]["results"]
     ranges = [
         (tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"])
-        for tags in ({tag["key"]: tag["value"] for tag in run["tags"]} for run in runs)
+        for tags in ({tag["key"]: tag["value"] for tag in run["tags"]} for run in all_runs(ask))
         if "dagster/asset_partition_range_start" in tags
     ]
     assert ranges == [("2013-10-04", "2013-10-08")]
@@ -246,8 +252,7 @@ def test_a_run_whose_code_server_is_killed_fails_and_is_run_again(ask: Ask, plat
 
     def run_again() -> str | None:
         supervisor.step()
-        runs = ask("{ runsOrError { ... on Runs { results { status parentRunId } } } }")["runsOrError"]["results"]
-        again = [run["status"] for run in runs if run["parentRunId"] == run_id]
+        again = [run["status"] for run in all_runs(ask) if run["parentRunId"] == run_id]
         return again[0] if again and again[0] in {"SUCCESS", "FAILURE"} else None
 
-    assert eventually(run_again) == "SUCCESS"
+    assert eventually(run_again, lambda: all_runs(ask)) == "SUCCESS"

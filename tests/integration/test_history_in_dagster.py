@@ -1,4 +1,5 @@
-"""History by itself on a real platform: a symbol is added, and its bars come, each asked for once; a range is filled by hand."""
+"""History by itself on a real platform: a symbol is added, its bars and its actions come, each asked for once; a range is filled
+by hand; a corrected split and one that is taken back reach the mart."""
 
 import json
 import subprocess
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.spark, pytest.mark.timeout(12
 
 DEADLINE_SECONDS = 420
 FIRST_DAY = date(2014, 1, 2)
+SPLIT_DAY = date(2020, 8, 31)
 Found = TypeVar("Found")
 Call = Callable[..., str]
 
@@ -38,12 +40,12 @@ def eventually(look: Callable[[], Found | None], seconds: float = DEADLINE_SECON
 
 @pytest.fixture(scope="module")
 def yahoo() -> Iterator[YahooServer]:
-    """A vendor that has daily bars of IBM since 2014, and none within the day."""
+    """A vendor that has daily bars of IBM since 2014, none within the day, and a split too small for prices to contradict it."""
     today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
     days = [session.session_date for session in sessions_between(FIRST_DAY, today)]
     with running_yahoo() as server:
         rows: list[Row] = [(f"{day} 09:30", 100.0, 101.0, 99.0, 100.5, 1000.0) for day in days]
-        server.shares["IBM"] = Share({"1d": rows})
+        server.shares["IBM"] = Share({"1d": rows}, splits=[(f"{SPLIT_DAY} 09:30", 21, 20)])
         yield server
 
 
@@ -137,9 +139,12 @@ def test_a_symbol_that_is_added_gets_its_bars_and_a_range_by_hand_is_one_run(
     today = newest.astimezone(EXCHANGE_ZONE).date()
     wanted = [one for one in sessions_between(today - timedelta(days=3_653), today) if one.post_close_at <= newest]
     eventually(lambda: True if bars() >= len(wanted) else None)
-    nothing = "daily_bars: nothing is missing. intraday_bars: nothing is missing."
+    nothing = (
+        "daily_bars: nothing is missing. intraday_bars: nothing is missing. corporate_actions: nothing is missing."
+    )
     eventually(lambda: True if newest_tick(ask) == ("SKIPPED", nothing) else None)
-    assert sorted(request.parameters["interval"] for request in yahoo.requests) == ["1d", "5m"]
+    asked = sorted(request.parameters["interval"] for request in yahoo.requests)
+    assert asked == ["1d", "1d", "5m"], "days, the actions and five minutes, each once"
     assert sorted(status for status, _, _ in runs_of(ask)) == ["SUCCESS", "SUCCESS"]
 
     launched = ask(
@@ -159,4 +164,43 @@ def test_a_symbol_that_is_added_gets_its_bars_and_a_range_by_hand_is_one_run(
     eventually(lambda: True if bars() >= len(wanted) + by_hand else None)
     eventually(lambda: True if all(status == "SUCCESS" for status, _, _ in runs_of(ask)) else None)
     assert [run[1:] for run in runs_of(ask)].count(("2014-01-02|tech", "2014-06-30|tech")) == 1
-    assert len(runs_of(ask)) == len(yahoo.requests) == 3
+    assert len(runs_of(ask)) == 3
+    assert len(yahoo.requests) == 4
+    eventually(lambda: True if factors(platform) == ["0.952381", "1.000000"] else None)
+
+
+def factors(platform: Call) -> list[str]:
+    """Return the smallest and the largest split factor of the mart: before the split, and after it."""
+    query = (
+        "select round(min(split_factor), 6)::text || ' ' || round(max(split_factor), 6)::text from marts.historical_ohlcv "
+        "where symbol = 'IBM' and origin = 'yahoo'"
+    )
+    return platform("sql", query, "--csv").splitlines()[-1].split()
+
+
+def test_a_correction_and_a_withdrawal_reach_the_mart_by_themselves(
+    platform: Call, ask: Callable[..., dict[str, Any]], yahoo: YahooServer
+) -> None:
+    """The first test has brought the split; nobody builds a mart by hand."""
+    eventually(lambda: True if factors(platform) == ["0.952381", "1.000000"] else None)
+    share = yahoo.shares["IBM"]
+    share.splits = [(f"{SPLIT_DAY} 09:30", 11, 10)]
+    selector = {
+        "repositoryLocationName": "tapehouse",
+        "repositoryName": "__repository__",
+        "jobName": "collect_actions",
+    }
+    launched = ask(
+        "mutation ($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
+        "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+        p={
+            "selector": selector,
+            "mode": "default",
+            "runConfigData": {"ops": {"history__corporate_actions": {"config": {"again": True}}}},
+        },
+    )["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    eventually(lambda: True if factors(platform) == ["0.909091", "1.000000"] else None)
+    share.splits = []
+    platform("actions", "fetch", "--feed", "yahoo", "--withdraw")
+    eventually(lambda: True if factors(platform) == ["1.000000", "1.000000"] else None)

@@ -9,6 +9,7 @@ import pytest
 from market.errors import UsageError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
+from warehouse.actions import asked_symbols, remember_asked
 from warehouse.connection import connect
 from warehouse.history import Collected, forget, known_closes, missing_sessions, remember, stored_bars, symbols_to_ask
 from warehouse.schema import migrate
@@ -32,7 +33,7 @@ def migrated(settings_with_database: Settings) -> Settings:
 def settings(migrated: Settings) -> Iterator[Settings]:
     yield migrated
     with connect(migrated) as connection:
-        connection.execute("truncate lake.vendor_bars, app.collected_history, app.watchlist")
+        connection.execute("truncate lake.vendor_bars, app.collected_history, app.collected_actions, app.watchlist")
 
 
 def store(
@@ -162,3 +163,14 @@ def test_the_closes_near_some_sessions_are_those_of_any_source_on_both_sides(set
     same = known_closes(settings, "1d", ["SPY"], SESSIONS[1], SESSIONS[1])["SPY"]
     assert same.before == same.after == near["SPY"].before
     assert known_closes(settings, "1d", ["SPY"], SESSIONS[9], SESSIONS[9])["SPY"].after is None
+
+
+def test_when_a_source_was_asked_for_actions_is_known_by_symbol_and_never_goes_back(settings: Settings) -> None:
+    monday, tuesday = datetime(2013, 10, 7, tzinfo=UTC), datetime(2013, 10, 8, tzinfo=UTC)
+    remember_asked(settings, "yahoo", {"SPY", "XX"}, {"XX"}, tuesday)
+    remember_asked(settings, "yahoo", {"SPY", "IBM"}, set(), monday)
+    remember_asked(settings, "alpaca", {"IBM"}, set(), tuesday)
+    assert asked_symbols(settings, "yahoo") == {"IBM": monday, "SPY": tuesday, "XX": tuesday}
+    with connect(settings, read_only=True) as connection:
+        unknown = connection.execute("select source, symbol from app.collected_actions where is_unknown").fetchall()
+    assert unknown == [("yahoo", "XX")]

@@ -9,6 +9,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from market.tiers import DAILY, INTRADAY
 from orchestration.build import build_definitions
@@ -125,6 +126,9 @@ def test_what_the_watchlist_lacks_is_said_by_symbol(connection: psycopg.Connecti
     ]
     remember(settings, "yahoo", "5m", [Collected("SPY", tuple(session_of(day) for day in days[-400:]))])
     assert [one.symbol for one in uncollected(settings, INTRADAY, NOW)] == ["IBM"]
+    (ibm,) = uncollected(settings, INTRADAY, NOW, days[-5])
+    assert (ibm.symbol, ibm.sessions, ibm.first_session) == ("IBM", 5, days[-5])
+    assert ibm.too_old == uncollected(settings, INTRADAY, NOW)[0].sessions - 5
     checks = run_the_job(settings)
     assert {name: check.passed for name, check in checks.items() if name.endswith("_is_collected")} == {
         "daily_is_collected": False,
@@ -132,3 +136,12 @@ def test_what_the_watchlist_lacks_is_said_by_symbol(connection: psycopg.Connecti
     }
     assert checks["daily_is_collected"].severity == dg.AssetCheckSeverity.WARN
     assert checks["daily_is_collected"].metadata["sessions"].value == len(days) + 3
+    # Yahoo has five minutes of 59 days: what is older will never come, and is no reason to warn.
+    reach = (NOW.astimezone(EXCHANGE_ZONE) - timedelta(days=59)).date()
+    recent = [day for day in days if day >= reach]
+    remember(settings, "yahoo", "5m", [Collected("IBM", tuple(session_of(day) for day in recent))])
+    check = run_the_job(settings)["intraday_is_collected"]
+    assert check.passed
+    assert check.metadata["source"].value == "yahoo"
+    assert check.metadata["source_reaches_back_to"].value == reach.isoformat()
+    assert check.metadata["sessions_before_that"].value == ibm.too_old + 5 - len(recent)

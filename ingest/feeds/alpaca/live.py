@@ -21,7 +21,7 @@ from ingest.feeds.alpaca.parse import SOURCE
 from ingest.feeds.alpaca.stream import AlpacaStream
 from ingest.feeds.alpaca.ticks import PassedOverError, UnreadableError, history_records
 from ingest.history.source import SourceError
-from ingest.live.source import Capability, Delivery, Filled, Hole, LiveSource
+from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.records import Record
 from market.settings import Settings
 
@@ -47,7 +47,10 @@ class AlpacaLive(LiveSource):
     name = SOURCE
     capabilities = frozenset(Capability)
     has_every_trade = True
-    longest_hole_hours = 1
+    hole_size = HoleSize(symbols=10, hours=1)
+    history_lag_seconds = 15
+    # The vendor says nothing of when a minute is complete; its own bars of a minute are revised half a minute after it.
+    history_settles_seconds = 300
     limit = AlpacaHistory.limit
 
     def __init__(
@@ -76,11 +79,11 @@ class AlpacaLive(LiveSource):
             )
             raise SourceError(msg)
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         """Connect once and hand over what comes, until cancelled."""
         self.check()
         url = f"{self._settings.alpaca_stream_url.rstrip('/')}/v2/{self._settings.alpaca_data_feed}"
-        await AlpacaStream(*self._keys, url).run_once(symbols, deliver)
+        await AlpacaStream(*self._keys, url).run_once(wishes, deliver)
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
         """Ask page by page for the trades of a hole, again without the symbols that Alpaca refuses the request for."""

@@ -5,6 +5,7 @@ one: connect, authenticate, subscribe. What belongs here: frames, and what a fai
 (:mod:`ingest.feeds.alpaca.ticks`).
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
@@ -16,7 +17,7 @@ from websockets.legacy.exceptions import InvalidStatusCode
 from ingest.feeds.alpaca.client import KEYS, WHERE_KEYS_ARE
 from ingest.feeds.alpaca.ticks import Translator, UnreadableError
 from ingest.history.source import SourceBusyError, SourceError
-from ingest.live.source import SUBSCRIBED, Delivery
+from ingest.live.source import Delivery, Wishes
 
 PING_SECONDS: Final = 10
 PONG_SECONDS: Final = 20
@@ -26,9 +27,12 @@ CLOSE_SECONDS: Final = 2
 MOST_BYTES: Final = 2**24
 
 _MOST_CHARACTERS: Final = 200
+_CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "statuses")
+_TOO_MANY_SYMBOLS: Final = 405
+"""The subscriptions are the same as before the request, says the vendor."""
 _REFUSED: Final = {
     402: f"See whether {KEYS} are right and of one pair. {WHERE_KEYS_ARE}",
-    405: "The plan of the account does not allow so many symbols: take some off, or give --symbols.",
+    _TOO_MANY_SYMBOLS: "The plan of the account allows fewer symbols: take some off the watchlist, or enlarge the plan.",
     409: "The plan of the account does not have this data feed: set TAPEHOUSE_ALPACA_DATA_FEED=iex.",
     410: "The subscription is not one.",
 }
@@ -36,10 +40,6 @@ _REFUSED: Final = {
 _TOO_MANY: Final = 406
 _FORBIDDEN: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
-
-
-async def _never(_message: object) -> None:
-    """Be a handler: the library wants one for what it subscribes to. Frames are read whole instead."""
 
 
 class AlpacaStream(StockDataStream):
@@ -64,9 +64,10 @@ class AlpacaStream(StockDataStream):
         super().__init__(key_id, secret_key, raw_data=True, websocket_params=params, url_override=url)
         self._secrets = (key_id, secret_key)
         self._translator = Translator()
-        self._wanted: frozenset[str] = frozenset()
+        self._subscribed: frozenset[str] = frozenset()
+        self._wished = 0
 
-    async def run_once(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def run_once(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         """Connect, subscribe and hand over what comes, until cancelled.
 
         Raises
@@ -76,18 +77,11 @@ class AlpacaStream(StockDataStream):
         SourceError
             If Alpaca refuses every connection.
         """
-        self._wanted = frozenset(symbols)
-        for subscribe in (
-            self.subscribe_trades,
-            self.subscribe_quotes,
-            self.subscribe_bars,
-            self.subscribe_updated_bars,
-            self.subscribe_trading_statuses,
-        ):
-            subscribe(_never, *symbols)
+        later: asyncio.Task[None] | None = None
         try:
             await self._start_ws()
-            await self._send_subscribe_msg()
+            await self._subscribe_to(await wishes.get())
+            later = asyncio.ensure_future(self._follow(wishes))
             while True:
                 self._read(await self._receive(), deliver)
         except InvalidURI as error:
@@ -102,7 +96,28 @@ class AlpacaStream(StockDataStream):
             msg = f"Alpaca's message cannot be read: {type(error).__name__}: {self._without_keys(str(error))}"
             raise SourceBusyError(msg) from error
         finally:
+            if later is not None:
+                later.cancel()
+                await asyncio.gather(later, return_exceptions=True)
             await self.close()
+
+    async def _follow(self, wishes: Wishes) -> None:
+        while True:
+            await self._subscribe_to(await wishes.get())
+
+    async def _subscribe_to(self, symbols: Sequence[str]) -> None:
+        """Ask for what is wished for and not subscribed, after making room: what is both goes on."""
+        self._wished = len(symbols)
+        if gone := self._subscribed.difference(symbols):
+            await self._send("unsubscribe", sorted(gone))
+        if new := [symbol for symbol in symbols if symbol not in self._subscribed]:
+            await self._send("subscribe", new)
+
+    async def _send(self, action: str, symbols: Sequence[str]) -> None:
+        """Send a request, in frames as long as Alpaca takes them."""
+        packed = msgpack.packb({"action": action, **dict.fromkeys(_CHANNELS, symbols)})
+        size = self._max_frame_size
+        await self._socket.send(packed[start : start + size] for start in range(0, len(packed), size))
 
     async def _auth(self) -> None:
         """Authenticate; an answer that is an error keeps its code, which the library drops."""
@@ -132,11 +147,13 @@ class AlpacaStream(StockDataStream):
     def _read(self, messages: Sequence[Mapping[str, Any]], deliver: Callable[[Delivery], None]) -> None:
         data = []
         for message in messages:
-            if message.get("T") == "error":
+            if message.get("T") == "error" and message.get("code") == _TOO_MANY_SYMBOLS:
+                deliver(Delivery(too_many=self._wished, refusal=self._refusal(message)))
+            elif message.get("T") == "error":
                 self._refuse(message)
             elif message.get("T") == "subscription":
-                if self._wanted <= set(message.get("trades") or ()):
-                    deliver(SUBSCRIBED)  # an acknowledgement of some only is none: the keeper would wait for it in vain
+                self._subscribed = frozenset(message.get("trades") or ())
+                deliver(Delivery(subscribed=self._subscribed))
             elif message.get("T") != "success":
                 data.append(message)
         if data:
@@ -145,11 +162,14 @@ class AlpacaStream(StockDataStream):
     def _refuse(self, message: Mapping[str, Any]) -> NoReturn:
         code, said = message.get("code"), self._without_keys(str(message.get("msg")))
         if code in _REFUSED:
-            msg = f'Alpaca refuses the stream ({code}: "{said}"). {_REFUSED[code]}'
-            raise SourceError(msg)
+            raise SourceError(self._refusal(message))
         hint = " Another program uses the account's only connection." if code == _TOO_MANY else ""
         msg = f'Alpaca ended the stream ({code}: "{said}").{hint}'
         raise SourceBusyError(msg)
+
+    def _refusal(self, message: Mapping[str, Any]) -> str:
+        code, said = message["code"], self._without_keys(str(message.get("msg")))
+        return f'Alpaca refuses the stream ({code}: "{said}"). {_REFUSED[code]}'
 
     def _refuse_handshake(self, status: int) -> NoReturn:
         if status in _FORBIDDEN:

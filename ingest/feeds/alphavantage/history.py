@@ -1,7 +1,7 @@
 """Alpha Vantage as a source of history: what it offers, its limit, and which requests an ask takes."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from ingest.feeds.alphavantage.client import LEAST_SECONDS, TIMEOUT_SECONDS, AlphaVantageClient
@@ -15,7 +15,16 @@ from ingest.feeds.alphavantage.parse import (
     parse_bars,
     ticker_of,
 )
-from ingest.history.source import Answer, Ask, HistorySource, Limit, Offer, Problem
+from ingest.history.source import (
+    Answer,
+    Ask,
+    HistorySource,
+    Limit,
+    Offer,
+    Problem,
+    QuotaUsedUpError,
+    UnansweredError,
+)
 from market.records import DAILY, INTERVALS
 from market.sessions import EXCHANGE_ZONE, sessions_between
 from market.settings import Settings
@@ -24,7 +33,8 @@ COMPACT_ROWS: Final = 100
 """So many days the small answer has: the newest."""
 SESSIONS_PER_MONTH: Final = 21
 SESSIONS_PER_ASK: Final = 6 * SESSIONS_PER_MONTH
-"""Half a year: an ask that fails is asked again from its start, and the day's requests are few."""
+"""Half a year."""
+QUOTA_TIME: Final = timedelta(days=1)
 _REGULAR_SECONDS: Final = 23_400
 
 
@@ -82,7 +92,12 @@ class AlphaVantageHistory(HistorySource):
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Ask for each symbol."""
         fetch_one = self._fetch_daily if ask.interval == DAILY else self._fetch_months
-        answers = [fetch_one(ask, symbol, pace) for symbol in ask.symbols]
+        try:
+            answers = [fetch_one(ask, symbol, pace) for symbol in ask.symbols]
+        except QuotaUsedUpError as error:
+            # The vendor does not say when its day begins: it has in a day from now.
+            error.again_at = error.again_at or self._now() + QUOTA_TIME
+            raise
         return Answer(
             bars=tuple(bar for answer in answers for bar in answer.bars),
             problems=tuple(problem for answer in answers for problem in answer.problems),
@@ -128,6 +143,9 @@ class AlphaVantageHistory(HistorySource):
                 invalid += 1
             except WrongZoneError as error:
                 return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+            except UnansweredError as error:
+                error.part = _answered_before(month, ask, symbol, series, self.name)
+                raise
         if invalid == len(months):
             return Answer((), unknown=frozenset({symbol}))
         return Answer(*parse_bars(series, ask, symbol, self.name))
@@ -135,6 +153,15 @@ class AlphaVantageHistory(HistorySource):
     def _reaches_back_to(self, day: date) -> bool:
         today = self._now().astimezone(EXCHANGE_ZONE).date()
         return sum(1 for _ in sessions_between(day, max(day, today))) <= COMPACT_ROWS
+
+
+def _answered_before(month: str, ask: Ask, symbol: str, series: Series, source: str) -> tuple[Ask, Answer] | None:
+    """Return the sessions of the months before one, and their bars, if there are any."""
+    sessions = tuple(session for session in ask.sessions if f"{session.session_date:%Y-%m}" < month)
+    if not sessions or ask.symbols != (symbol,):
+        return None
+    part = Ask(ask.symbols, ask.interval, sessions)
+    return part, Answer(*parse_bars(series, part, symbol, source))
 
 
 def _cut_off(ask: Ask, symbol: str, series: Series) -> list[Problem]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
+from ingest.history.source import Ask, Problem, QuotaUsedUpError, SourceBusyError, SourceError
 from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
 from market.sessions import EXCHANGE_ZONE, open_micros
 
@@ -64,7 +64,8 @@ def read_answer(status: int, body: bytes) -> Series:
     SourceBusyError
         If it is no answer, or says that requests came too fast.
     SourceError
-        If the key is wrong, its day's quota is used up, or (:class:`PremiumError`) its plan does not have it.
+        If the key is wrong, its day's quota is used up (:class:`ingest.history.source.QuotaUsedUpError`), or
+        (:class:`PremiumError`) its plan does not have it.
     """
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         msg = f"Alpha Vantage did not answer (HTTP {status})."
@@ -114,7 +115,7 @@ def _meaning_of(text: str) -> Exception:
 def _meanings() -> list[tuple[tuple[str, ...], Exception]]:
     """Return what to look for, in this order: the text about haste names the day's quota and the premium plans too."""
     too_fast = "Alpha Vantage says that requests came too fast."
-    used_up = "The requests that Alpha Vantage allows the key a day are used up. Run the same command again tomorrow."
+    used_up = "The requests that Alpha Vantage allows the key a day are used up."
     premium = (
         f"Alpha Vantage has this for premium plans only. Take a plan for the key in {KEY_NAME}, or another source."
     )
@@ -122,7 +123,7 @@ def _meanings() -> list[tuple[tuple[str, ...], Exception]]:
     return [
         (("per second",), SourceBusyError(too_fast, _BURST_SECONDS)),
         (("per minute",), SourceBusyError(too_fast, _MINUTE_SECONDS)),
-        (("per day", "daily rate"), SourceError(used_up)),
+        (("per day", "daily rate"), QuotaUsedUpError(used_up)),
         (("premium",), PremiumError(premium)),
         (("apikey", "api key"), SourceError(wrong_key)),
         (("invalid api call",), UnknownSymbolError("Alpha Vantage calls the request invalid.")),

@@ -5,20 +5,21 @@ What belongs here: what it declares, and one hole as asks of its history. What d
 (:mod:`ingest.feeds.yahoo.history`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
 from ingest.feeds.yahoo.history import YahooHistory
-from ingest.feeds.yahoo.parse import ticker_of
 from ingest.feeds.yahoo.stream import YahooSocket
-from ingest.history.check import believe
+from ingest.history.check import NOTHING_KNOWN, believe
 from ingest.history.source import Ask, SourceBusyError
-from ingest.live.source import Capability, Delivery, Filled, Hole, LiveSource
+from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
+from market.errors import ServiceError
 from market.records import Record
 from market.sessions import session_at
 from market.settings import Settings
+from warehouse.history import KnownCloses, known_closes
 
 INTERVAL: Final = "1m"
 SETTLES_SECONDS: Final = 10.0
@@ -37,28 +38,37 @@ class YahooLive(LiveSource):
         Say the addresses.
     now
         The clock.
+    known
+        Says which closes near an ask the lake has, by symbol; asked of the database if not given.
     """
 
     name = "yahoo"
     capabilities = frozenset({Capability.TRADES, Capability.QUOTES, Capability.BARS})
     has_every_trade = False
-    longest_hole_hours = 24
+    hole_size = HoleSize(symbols=1, hours=24)
+    history_lag_seconds = 70
+    history_settles_seconds = 0
     limit = YahooHistory.limit
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        known: Callable[[Ask], Mapping[str, KnownCloses]] | None = None,
+    ) -> None:
         self._settings = settings
         self._now = now
+        self._known = known or self._ask_the_lake
 
     def check(self) -> None:
         """Return at once: there is nothing that could be missing."""
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         """Connect once and hand over what comes, until cancelled."""
-        tickers = {ticker_of(symbol): symbol for symbol in symbols}
-        await YahooSocket(self._settings.yahoo_stream_url).run_once(tickers, deliver)
+        await YahooSocket(self._settings.yahoo_stream_url).run_once(wishes, deliver)
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
-        """Ask for the minute bars of regular hours that a hole touches, symbol by symbol."""
+        """Ask for the minute bars of regular hours that a hole touches, symbol by symbol, and believe them as a backfill does."""
         since, until = (_EPOCH + timedelta(microseconds=moment) for moment in (hole.since, hole.until))
         session = session_at(since)
         if session is None or until <= session.open_at or since >= session.close_at:
@@ -72,7 +82,7 @@ class YahooLive(LiveSource):
         for symbol in hole.symbols:
             ask = Ask((symbol,), INTERVAL, (session,))
             answer = self._history.fetch(ask, pace)
-            believed = believe(ask, answer.bars)
+            believed = believe(ask, answer.bars, self._near(ask) if answer.bars else NOTHING_KNOWN)
             deliver([bar for bar in believed.bars if since - _MINUTE < _EPOCH + timedelta(microseconds=bar.ts) < until])
             problems = [*answer.problems, *believed.problems]
             if symbol in answer.unknown:
@@ -80,6 +90,19 @@ class YahooLive(LiveSource):
             elif problems:
                 unfilled[symbol] = f"{problems[0].code}: {problems[0].detail}"
         return Filled(frozenset(unfilled), "; ".join(f"{symbol} {reason}" for symbol, reason in unfilled.items()))
+
+    def _near(self, ask: Ask) -> Mapping[str, KnownCloses]:
+        try:
+            return self._known(ask)
+        except ServiceError as error:
+            msg = f"What the lake has near it cannot be asked: {error}"
+            raise SourceBusyError(msg) from error
+
+    def _ask_the_lake(self, ask: Ask) -> Mapping[str, KnownCloses]:
+        """Return the closes near an ask; none where no database is set, as for the feed alone."""
+        if self._settings.database_url is None:
+            return NOTHING_KNOWN
+        return known_closes(self._settings, ask.interval, ask.symbols, ask.sessions[0], ask.sessions[-1])
 
     @cached_property
     def _history(self) -> YahooHistory:

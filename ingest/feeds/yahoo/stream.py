@@ -8,7 +8,7 @@ are used one by one: connect, subscribe, decode. What belongs here: frames. What
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
@@ -18,8 +18,9 @@ from yfinance.config import YfConfig
 from yfinance.live import AsyncWebSocket
 
 from ingest.feeds.yahoo.messages import Translator
+from ingest.feeds.yahoo.parse import ticker_of
 from ingest.history.source import SourceBusyError, SourceError
-from ingest.live.source import SUBSCRIBED, Delivery
+from ingest.live.source import Delivery, Wishes
 
 _MOST_CHARACTERS: Final = 200
 _FOR_GOOD: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
@@ -38,17 +39,11 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
         # Errors come to us, not into yfinance's log.
         YfConfig.debug.hide_exceptions = False
         super().__init__(url, verbose=False)
+        self._translator = Translator({})
         self._heartbeat_task: asyncio.Task[None] | None = None
 
-    async def run_once(self, tickers: Mapping[str, str], deliver: Callable[[Delivery], None]) -> None:
+    async def run_once(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         """Connect, subscribe and hand over what comes, until cancelled.
-
-        Parameters
-        ----------
-        tickers
-            Our symbols by the vendor's.
-        deliver
-            Takes what comes.
 
         Raises
         ------
@@ -57,12 +52,12 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
         SourceError
             If there is no stream at the address, or Yahoo turns this client away.
         """
-        translator = Translator(tickers)
+        later: asyncio.Task[None] | None = None
         try:
-            await self.subscribe(list(tickers))
-            deliver(SUBSCRIBED)
+            await self._subscribe_to(await wishes.get(), deliver)
+            later = asyncio.ensure_future(self._follow(wishes, deliver))
             while True:
-                deliver(self._read(await self._ws.recv(), translator))
+                deliver(self._read(await self._ws.recv()))
         except InvalidURI as error:
             self._no_stream(str(error))
         except InvalidStatus as error:
@@ -75,9 +70,25 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
             msg = f"The connection to Yahoo ended: {type(error).__name__}: {error}"[:_MOST_CHARACTERS]
             raise SourceBusyError(msg) from error
         finally:
+            if later is not None:
+                later.cancel()
+                await asyncio.gather(later, return_exceptions=True)
             await self._leave()
 
-    def _read(self, frame: object, translator: Translator) -> Delivery:
+    async def _follow(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
+        while True:
+            await self._subscribe_to(await wishes.get(), deliver)
+
+    async def _subscribe_to(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+        """Ask for what is wished for, and say so at once: Yahoo acknowledges nothing."""
+        tickers = {ticker_of(symbol): symbol for symbol in symbols}
+        if gone := self._subscriptions.difference(tickers):
+            await self.unsubscribe(sorted(gone))
+        self._translator = Translator(tickers)
+        await self.subscribe(list(tickers))
+        deliver(Delivery(subscribed=frozenset(symbols)))
+
+    def _read(self, frame: object) -> Delivery:
         """Return what a frame states; one that cannot be read is counted, for no other depends on it."""
         try:
             decoded: Any = json.loads(frame if isinstance(frame, str | bytes) else b"")
@@ -86,7 +97,7 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
             message = self._decode_message(decoded["message"])
         except (ValueError, DecodeError, RecursionError):
             return Delivery(passed_over={"unreadable_frame": 1})
-        return translator.delivery(message)
+        return self._translator.delivery(message)
 
     async def _leave(self) -> None:
         """Close the connection, and end what asks for the symbols again: it fails when the connection does."""

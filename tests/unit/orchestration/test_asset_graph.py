@@ -20,7 +20,8 @@ MARTS = [
     "marts/realtime_prices",
     *OF_ACTIONS,
 ]
-HISTORY = ["history/daily_bars", "history/intraday_bars", "history/sample_daily_bars"]
+BARS = ["history/daily_bars", "history/intraday_bars", "history/sample_daily_bars"]
+HISTORY = ["history/corporate_actions", *BARS]
 STREAM_KEYS = [
     "kafka/market_actions_v1",
     "kafka/market_bars_v1",
@@ -70,6 +71,7 @@ def test_the_definitions_load_without_an_engine(definitions: dg.Definitions) -> 
 def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "collect_actions",
         "collect_history",
         "history",
         "marts",
@@ -81,6 +83,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     assert {
         schedule.name: (schedule.cron_schedule, schedule.execution_timezone) for schedule in repository.schedule_defs
     } == {
+        "daily_actions": ("45 17-20 * * 1-5", "America/New_York"),
         "daily_history": ("45 17-20 * * 1-5", "America/New_York"),
         "intraday_marts": ("*/2 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
@@ -138,18 +141,20 @@ def test_history_reaches_the_daily_mart_through_kafka_and_the_lake(graph: AssetG
     assert {
         *HISTORY,
         "kafka/market_bars_v1",
+        "kafka/market_actions_v1",
         "lake/bronze_messages",
         "lake/vendor_bars",
         "postgres/vendor_bars",
+        "postgres/corporate_actions",
     } <= behind
-    assert graph.get(key("kafka/market_bars_v1")).parent_keys == {key(name) for name in HISTORY}
+    assert graph.get(key("kafka/market_bars_v1")).parent_keys == {key(name) for name in BARS}
+    assert graph.get(key("kafka/market_actions_v1")).parent_keys == {key("history/corporate_actions")}
 
 
 def test_nothing_but_topics_and_the_calendar_comes_from_nowhere(graph: AssetGraph) -> None:
     roots = {node.to_user_string() for node in graph.get_all_asset_keys() if not graph.get(node).parent_keys}
     assert roots == {
         *HISTORY,
-        "kafka/market_actions_v1",
         "kafka/market_quotes_v1",
         "kafka/market_trades_v1",
         "postgres/sessions",
@@ -193,7 +198,10 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in recompute} == {"lake/recomputed_sessions"}
     collected = definitions.resolve_job_def("collect_history").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in collected} == {"history/daily_bars", "history/intraday_bars"}
-    assert marts == set(graph.executable_asset_keys) - set(history) - set(recompute) - set(collected) - {TIERS_KEY}
+    actions = definitions.resolve_job_def("collect_actions").asset_layer.executable_asset_keys
+    assert {node.to_user_string() for node in actions} == {"history/corporate_actions"}
+    others = {*history, *recompute, *collected, *actions, TIERS_KEY}
+    assert marts == set(graph.executable_asset_keys) - others
     moved = definitions.resolve_job_def("tiers").asset_layer
     assert moved.executable_asset_keys == {*marts, TIERS_KEY}
     assert {check.name for check in moved.asset_graph.asset_check_keys} >= {KEPT_CHECK, *COLLECTED_CHECKS.values()}

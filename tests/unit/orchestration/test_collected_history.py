@@ -14,7 +14,7 @@ import pytest
 
 from ingest.history.backfill import Progress, Summary, SymbolResult
 from ingest.history.plan import Missing, make_plan
-from ingest.history.source import Limit, Offer, Problem, SourceError
+from ingest.history.source import Limit, Offer, Problem, QuotaUsedUpError, SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets import collected
@@ -49,6 +49,7 @@ class PlayedHistory:
         self.left = left or {}
         self.asked: list[tuple[tuple[str, ...], date, date]] = []
         self.refusal: SourceError | None = None
+        self.quota: QuotaUsedUpError | None = None
         self.during: Callable[[threading.Event], None] = lambda _stop: None
 
     def watchlist(self) -> list[Watched]:
@@ -88,7 +89,7 @@ class PlayedHistory:
         missing = {symbol: [(0, len(sessions))] for symbol in self.results}
         plan = make_plan(symbols, sessions, missing, Offer("1d"), today=LAST, limit=PlayedSource.limit)
         results = {symbol: self.results.get(symbol, SymbolResult()) for symbol in symbols}
-        return Outcome(plan, Summary(results, len(plan.asks), 1.5, stopped=stop.is_set()), self.left)
+        return Outcome(plan, Summary(results, len(plan.asks), 1.5, stopped=stop.is_set(), quota=self.quota), self.left)
 
 
 @pytest.fixture
@@ -251,6 +252,18 @@ def test_a_source_that_is_down_fails_after_retries_and_what_it_answered_is_kept(
     assert not result.success
     assert len(history.asked) == collected.MAX_RETRIES + 1
     assert "yahoo answered 503." in failure(result)
+    assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[:2]}
+
+
+def test_a_quota_that_is_used_up_fails_once_says_when_to_come_again_and_keeps_what_came(
+    instance: dg.DagsterInstance,
+) -> None:
+    left = SymbolResult(asked=5, collected=2, bars=2, reason="The requests are used up.")
+    history = PlayedHistory({"IBM": done(), "SPY": left}, {"SPY": [(2, 5)]})
+    history.quota = QuotaUsedUpError("The requests are used up.", datetime(2026, 11, 21, 8, 30, tzinfo=UTC))
+    result = materialize(instance, history)
+    assert len(history.asked) == 1
+    assert failure(result).endswith("What it answered is in the lake. Come again after 2026-11-21 08:30 UTC.")
     assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[:2]}
 
 

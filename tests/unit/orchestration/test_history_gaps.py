@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ingest.history.plan import Missing
 from market.sessions import sessions_between
-from orchestration.gaps import PATIENCE, Attempt, Gap, changed_groups, gaps_to_fill, symbols_by_group
+from orchestration.gaps import LOOK_BACK, PATIENCE, Attempt, Gap, changed_groups, gaps_to_fill, symbols_by_group
 from warehouse.watchlist import Watched
 
 SESSIONS = list(sessions_between(date(2026, 11, 9), date(2026, 11, 20)))
@@ -90,9 +90,18 @@ def test_the_same_gap_after_the_same_runs_has_the_same_key_and_another_after_ano
     def keys(*attempts: Attempt) -> list[str]:
         return [gap.run_key("daily_bars") for gap in gaps_to_fill(WATCHED, {"IBM": [(0, 4)]}, SESSIONS, attempts, NOW)]
 
-    assert keys() == keys() == ["daily_bars default 2026-11-09 2026-11-12 after nothing"]
+    assert keys() == keys() == ["daily_bars default 2026-11-09 2026-11-12 after none since 2026-10-22"]
     assert keys(run(0, 9, hours_ago=9, name="a")) == ["daily_bars default 2026-11-09 2026-11-12 after a"]
     assert keys(run(0, 9, hours_ago=99, name="a"), run(3, 9, hours_ago=9, name="b"))[0].endswith("after b")
+
+
+def test_a_gap_that_comes_back_when_its_run_is_forgotten_has_another_key_than_the_first_time() -> None:
+    def key(now: datetime) -> str:
+        (gap,) = gaps_to_fill(WATCHED, {"IBM": [(0, 4)]}, SESSIONS, [], now)
+        return gap.run_key("daily_bars")
+
+    assert key(NOW) == key(NOW + timedelta(hours=1))
+    assert key(NOW) != key(NOW + LOOK_BACK + timedelta(days=1))
 
 
 def test_groups_follow_the_watchlist() -> None:

@@ -13,8 +13,10 @@ from ingest.history.source import SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from orchestration.gaps import LOOK_BACK
 from orchestration.history import History, Series, series_of
-from orchestration.history_requests import AFTER_SESSION_CRON, MOST_RUNS, daily_history, evaluate, history_gaps
+from orchestration.history_requests import MOST_RUNS, daily_history, evaluate, history_gaps
+from orchestration.session_ticks import AFTER_SESSION_CRON
 from warehouse.watchlist import Watched
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -41,9 +43,8 @@ class PlayedHistory:
             msg = f"No key for {series.interval}."
             raise SourceError(msg)
 
-    def wanted_sessions(self, series: Series, source: None, now: datetime, until: datetime) -> list[Session]:
+    def wanted_sessions(self, series: Series, now: datetime, until: datetime) -> list[Session]:
         assert series in self.series
-        assert source is None
         assert until < now
         return [session for session in SESSIONS if session.post_close_at <= until]
 
@@ -51,6 +52,18 @@ class PlayedHistory:
         assert sessions
         found = self.lacking if series.key == DAILY_BARS else {}
         return {symbol: ranges for symbol, ranges in found.items() if symbol in symbols}
+
+
+class NothingDue:
+    """Corporate actions of which none is due."""
+
+    def source(self) -> None:
+        """It can be asked."""
+
+    def due(self, watched: Sequence[Watched], since: datetime) -> list[Watched]:
+        assert watched
+        assert since < datetime.now(UTC)
+        return []
 
 
 @pytest.fixture
@@ -62,7 +75,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def tick(
     instance: dg.DagsterInstance, history: PlayedHistory, now: datetime | None = None
 ) -> dg.SensorResult | dg.SkipReason:
-    return evaluate(instance, history, now or datetime.now(UTC))  # type: ignore[arg-type]
+    return evaluate(instance, history, NothingDue(), now or datetime.now(UTC))  # type: ignore[arg-type]
 
 
 def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
@@ -98,7 +111,8 @@ def test_a_symbol_that_is_added_is_a_group_and_a_gap_at_the_next_tick(instance: 
     assert list(added.partition_keys) == ["tech"]
     (request,) = answer.run_requests or []
     assert request.asset_selection == [DAILY_BARS]
-    assert request.run_key == "daily_bars tech 2026-11-09 2026-11-20 after nothing"
+    since = (datetime.now(UTC) - LOOK_BACK).date()
+    assert request.run_key == f"daily_bars tech 2026-11-09 2026-11-20 after none since {since}"
 
 
 def test_a_group_that_is_gone_is_no_partition_any_more(instance: dg.DagsterInstance) -> None:
@@ -150,7 +164,7 @@ def test_a_source_that_cannot_be_asked_is_said_and_the_other_goes_on(instance: d
     history.refused = {INTRADAY_BARS, DAILY_BARS}
     answer = tick(instance, history)
     assert isinstance(answer, dg.SkipReason)
-    assert answer.skip_message == "No key for 1d. No key for 5m."
+    assert answer.skip_message == "No key for 1d. No key for 5m. corporate_actions: nothing is missing."
 
 
 def scheduled(instance: dg.DagsterInstance, moment: str, history: PlayedHistory) -> list[dg.RunRequest]:
@@ -207,13 +221,13 @@ def test_what_is_too_old_since_midnight_is_not_wanted_though_the_newest_session_
     history = History(Settings.model_validate({}))
     _, intraday = history.series
     midnight = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)  # half past midnight in New York
-    found = history.wanted_sessions(intraday, history.source(intraday), midnight, midnight - timedelta(hours=8))
+    found = history.wanted_sessions(intraday, midnight, midnight - timedelta(hours=8))
     days_back = history.source(intraday).offers["5m"].days_back
     assert days_back is not None
     assert found[0].session_date >= date(2026, 11, 20) - timedelta(days=days_back)
     assert found[-1].session_date == date(2026, 11, 18)
     earlier = midnight - timedelta(hours=1)
-    assert history.wanted_sessions(intraday, history.source(intraday), earlier, earlier)[0] not in found[:1]
+    assert history.wanted_sessions(intraday, earlier, earlier)[0] not in found[:1]
 
 
 def test_both_run_unless_they_are_turned_off() -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from orchestration.orphans import PROCESS_TAG, end_runs, find_orphans, this_process
+from orchestration.orphans import PROCESS_TAG, ask_again, end_runs, find_orphans, this_process
 
 SERVED = {".dagster/grpc_info": '{"host": "127.0.0.1", "port": 21002}'}
 
@@ -19,6 +19,18 @@ SERVED = {".dagster/grpc_info": '{"host": "127.0.0.1", "port": 21002}'}
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
         yield local
+
+
+@pytest.fixture
+def retrying(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance that runs again what its process left, twice at the most."""
+    overrides = {"run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as local:
+        yield local
+
+
+def failures_of(instance: dg.DagsterInstance, run_id: str) -> int:
+    return len(instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE))
 
 
 def add_run(instance: dg.DagsterInstance, tags: dict[str, str], status: dg.DagsterRunStatus) -> str:
@@ -89,3 +101,40 @@ def test_ending_nothing_ends_nothing(instance: dg.DagsterInstance) -> None:
     run_id = add_run(instance, SERVED, dg.DagsterRunStatus.STARTED)
     end_runs(instance, [])
     assert status_of(instance, run_id) is dg.DagsterRunStatus.STARTED
+
+
+@pytest.mark.parametrize("will_retry", ["false", "true"], ids=["no-code-server", "looked-too-early"])
+def test_a_run_that_the_daemon_passed_over_is_asked_for_again(retrying: dg.DagsterInstance, will_retry: str) -> None:
+    run_id = add_run(retrying, SERVED, dg.DagsterRunStatus.STARTED)
+    assert end_runs(retrying, [run_id]) == [run_id]
+    retrying.add_run_tags(run_id, {"dagster/will_retry": will_retry})  # as the daemon leaves it
+    assert ask_again(retrying, [run_id]) == [run_id]
+    assert failures_of(retrying, run_id) == 2
+    run = retrying.get_run_by_id(run_id)
+    assert run is not None
+    assert run.tags["dagster/will_retry"] == "true"
+
+
+def test_a_run_that_the_daemon_runs_again_is_left_to_it(retrying: dg.DagsterInstance) -> None:
+    run_id = add_run(retrying, SERVED, dg.DagsterRunStatus.STARTED)
+    assert end_runs(retrying, [run_id]) == [run_id]
+    retrying.add_run_tags(run_id, {"dagster/auto_retry_run_id": "another"})
+    assert ask_again(retrying, [run_id]) == []
+    assert failures_of(retrying, run_id) == 1
+
+
+def test_a_run_that_was_started_again_too_often_is_not_asked_for(retrying: dg.DagsterInstance) -> None:
+    first = add_run(retrying, SERVED, dg.DagsterRunStatus.FAILURE)
+    again = [
+        retrying.add_run(
+            dg.DagsterRun(
+                job_name="marts",
+                status=dg.DagsterRunStatus.STARTED,
+                tags={**SERVED, "dagster/parent_run_id": first, "dagster/root_run_id": first},
+                parent_run_id=first,
+                root_run_id=first,
+            )
+        ).run_id
+        for _ in range(2)
+    ]
+    assert end_runs(retrying, again[-1:]) == []

@@ -9,14 +9,13 @@ import dagster as dg
 import pytest
 
 from orchestration.schedules import (
-    AFTER_CLOSE_CRON,
     BATCHES_TAG,
     MAX_ATTEMPTS,
     decide,
     intraday_marts,
     session_close,
-    session_closed_before,
 )
+from orchestration.session_ticks import AFTER_CLOSE_CRON, newest_end, session_closed_before
 
 NEW_YORK = ZoneInfo("America/New_York")
 BATCHES = "aaaaaaaa/7 bbbbbbbb/3"
@@ -146,3 +145,18 @@ def test_both_schedules_run_unless_they_are_turned_off() -> None:
     assert {schedule.default_status for schedule in (session_close, intraday_marts)} == {
         dg.DefaultScheduleStatus.RUNNING
     }
+
+
+@pytest.mark.parametrize(
+    ("moment", "ended"),
+    [
+        ("2026-11-25T19:59", "2026-11-24T20:00"),
+        ("2026-11-25T20:00", "2026-11-25T20:00"),
+        ("2026-11-27T16:59", "2026-11-25T20:00"),  # over Thanksgiving
+        ("2026-11-27T17:00", "2026-11-27T17:00"),  # a half-day
+        ("2026-11-29T12:00", "2026-11-27T17:00"),  # the Sunday after
+    ],
+)
+def test_the_newest_end_is_that_of_the_last_session_that_is_over(moment: str, ended: str) -> None:
+    expected = datetime.fromisoformat(ended).replace(tzinfo=NEW_YORK)
+    assert newest_end(datetime.fromisoformat(moment).replace(tzinfo=NEW_YORK)) == expected

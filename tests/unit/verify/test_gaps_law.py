@@ -275,9 +275,42 @@ def test_a_feed_that_says_nothing_is_expected_up_to_its_newest_bar(empty_lake: T
     assert empty_lake.prove_gaps().offending == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["halt", "resume"])), max_size=12))
+def test_a_halt_whose_resume_was_lost_ends_where_the_symbol_trades_again(whole: TinyLake) -> None:
+    tape, published = Tape(whole), whole.published
+    tape.change("SPY", "halt", AT["9:45"] + timedelta(minutes=10, seconds=20), "T1")
+    tape.trade("SPY", AT["9:45"] + timedelta(minutes=30))
+    assert published.gap_rows is not None
+    published.gap_rows[-1:] = [
+        gap("SPY", MONDAY, (AT["9:45"], AT["9:45"] + timedelta(minutes=10)), "no_trade", 10),
+        gap("SPY", MONDAY, (AT["9:45"] + timedelta(minutes=10), AT["9:45"] + timedelta(minutes=30)), "halted", 20),
+        gap("SPY", MONDAY, (AT["9:45"] + timedelta(minutes=31), AT["16:00"]), "no_trade", 344),
+    ]
+    assert whole.prove_gaps().offending == []
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["halt", "resume"])), max_size=12)
+
+
+@given(changes=CHANGES, bars=st.sets(st.integers(0, 20)))
+def test_a_halt_that_a_resume_follows_lasts_until_then_and_another_until_the_next_trade(
+    changes: list[tuple[int, str]], bars: set[int]
+) -> None:
+    said = sorted(set(changes))
+    spans = halted_spans(said, sorted(bars))
+    for moment in range(22):
+        is_halted = False
+        for number, (at, kind) in enumerate(said):
+            if kind == "halt" and at <= moment:
+                until = [then for then, what in said[number + 1 :] if what == "resume" and then <= moment]
+                is_followed = [what for _, what in said[number + 1 : number + 2]] == ["resume"]
+                traded = [bar for bar in bars if at < bar <= moment]
+                is_halted |= not until and (is_followed or not traded)
+        assert any(start <= moment < end for start, end in spans) == is_halted, moment
+
+
+@given(CHANGES)
 def test_trading_is_halted_where_the_newest_word_is_halt(changes: list[tuple[int, str]]) -> None:
-    spans = halted_spans(sorted(set(changes)))
+    spans = halted_spans(sorted(set(changes)), ())
     for moment in range(22):
         said = [change for change in sorted(set(changes)) if change[0] <= moment]
         assert any(start <= moment < end for start, end in spans) == bool(said and said[-1][1] == "halt"), moment

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.history.check import believe
-from ingest.history.fetch import StoppedError, fetch_all
-from ingest.history.source import Limit, Problem, SourceBusyError
+from ingest.history.fetch import fetch_all
+from ingest.history.source import Limit, Problem, SourceBusyError, StoppedError
 from market.records import Bar
 from market.sessions import find_session
 from tests.unit.ingest.history.alpaca_case import (

@@ -1,7 +1,7 @@
 """A keeper between Alpaca's real protocol, stream and history, and a broker; time waits for the network."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -16,12 +16,12 @@ from ingest.live.connection import Connection, Request
 from ingest.live.keeper import Keeper
 from ingest.live.market import Outlet
 from ingest.live.reach import Reach
-from ingest.live.source import Delivery
+from ingest.live.source import Delivery, Wishes
 from market.records import Trade
 from market.settings import Settings
 from tests.unit.ingest.history.alpaca_server import KEY_ID, SECRET_KEY, AlpacaServer
 from tests.unit.ingest.live.alpaca_stream import frame, raw_trade, subscribe, welcome
-from tests.unit.ingest.live.small_world import SESSION, World, at, micros
+from tests.unit.ingest.live.small_world import NEVER, SESSION, World, at, micros
 from tests.unit.ingest.live.stream_server import Peer, StreamServer
 
 DEADLINE_SECONDS = 20.0
@@ -71,12 +71,12 @@ class CountedLive(AlpacaLive):
 
     received = 0
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         def counted(delivery: Delivery) -> None:
             deliver(delivery)
             self.received += len(delivery.records)
 
-        await super().stream(symbols, counted)
+        await super().stream(wishes, counted)
 
 
 class Play:
@@ -104,7 +104,7 @@ class Play:
 
     def run(self) -> None:
         with self.server:
-            self.keeper.keep(SESSION)
+            self.keeper.keep(SESSION, NEVER)
 
     def _stream(self, peer: Peer) -> None:
         welcome(peer)
@@ -133,8 +133,8 @@ class Play:
             time.sleep(0.0005)
 
     def _is_quiet(self) -> bool:
-        live, filling = self.keeper._live, self.keeper._filling
-        if filling is not None and filling[1]._thread.is_alive() and filling[1]._waiting.empty():  # type: ignore[attr-defined]
+        live, filling = self.keeper._link._live, self.keeper._filler._under_way
+        if filling is not None and filling.filling._thread.is_alive() and filling.filling._waiting.empty():  # type: ignore[attr-defined]
             return False
         if live is None or live.line.error is not None or not live.line._waiting.empty():  # type: ignore[attr-defined]
             return True

@@ -15,7 +15,7 @@ from threading import Event
 from ingest.history.source import SourceBusyError
 from ingest.live.keeper import Keeper
 from ingest.live.reach import Reach
-from ingest.live.source import SUBSCRIBED, Capability, Delivery, Filled, Hole
+from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, Wishes
 from ingest.live.spans import Spans
 from ingest.publisher import PublishSummary
 from market.errors import FeedError, PublishError, ServiceError
@@ -26,8 +26,11 @@ DAY = date(2026, 11, 20)
 START = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SESSION = Session(DAY, START, START + 2 * MINUTE, START + 10 * MINUTE, START + 12 * MINUTE, is_half_day=False)
+NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 END = SESSION.post_close_at
 SECOND = 1_000_000
+WHOLE = set(range(12 * 60))
+"""Its seconds."""
 
 
 def micros(moment: datetime) -> int:
@@ -115,32 +118,34 @@ class Line:
 
     def __init__(self, world: "World", symbols: Sequence[str]) -> None:
         self.world = world
-        self.symbols = set(symbols)
         self.begun_at = world.clock.now()
-        self.is_subscribed = False
+        self.asked: list[tuple[datetime, tuple[str, ...]]] = [(self.begun_at, tuple(symbols))]
+        self.since: dict[str, int] = {}
         self.told = 0
         self.is_closed = False
         self.fails: FeedError | None = world.refusal
         self.brings: list[Trade] = []
+        self.subscriptions: list[tuple[str, ...]] = []
 
     @property
     def error(self) -> FeedError | None:
         return self.fails
+
+    def subscribe(self, symbols: Sequence[str]) -> None:
+        self.asked.append((self.world.clock.now(), tuple(symbols)))
 
     def take(self) -> list[Delivery]:
         now = self.world.clock.now()
         if self.fails or self.is_closed or now - self.begun_at < timedelta(seconds=1):
             return []
         brought = []
-        if not self.is_subscribed:
-            self.is_subscribed = True
-            self.told = micros(now)
-            brought.append(SUBSCRIBED)
+        while self.asked and now - self.asked[0][0] >= timedelta(seconds=1):
+            brought.append(self._answer(self.asked.pop(0)[1], now))
         extra, self.brings = self.brings, []
         if self.world.is_mute:
             return [*brought, Delivery(extra)]
         until = micros(now - self.world.delay)
-        records = [r for r in self.world.between(self.told, until) if r.symbol in self.symbols]
+        records = [r for r in self.world.between(self.told, until) if r.ts >= self.since.get(r.symbol, 2**62)]
         bad = frozenset(r.symbol for r in records if r in self.world.unreadable)
         good = [r for r in records if r not in self.world.unreadable]
         self.told = max(self.told, until)
@@ -148,6 +153,15 @@ class Line:
 
     def close(self) -> None:
         self.is_closed = True
+
+    def _answer(self, symbols: tuple[str, ...], now: datetime) -> Delivery:
+        """Subscribe to the symbols, or to none that is new if these are too many: the others go on."""
+        if len(symbols) > self.world.most_symbols:
+            self.fails = SourceBusyError("too many, and good bye") if self.world.hangs_up_on_too_many else None
+            return Delivery(too_many=len(symbols), refusal="too many symbols: take some off")
+        self.since = {symbol: self.since.get(symbol, micros(now)) for symbol in symbols}
+        self.subscriptions.append(symbols)
+        return Delivery(subscribed=frozenset(symbols))
 
 
 class Filling:
@@ -157,7 +171,7 @@ class Filling:
         self.world = world
         self.ready_at = world.clock.now() + timedelta(seconds=2)
         self.hole = hole
-        known = micros(world.clock.now() - timedelta(seconds=5))
+        known = micros(world.clock.now() - world.history_is_late_by)
         self.found = [r for r in world.between(hole.since, min(hole.until, known)) if r.symbol in hole.symbols]
         self.answer: Filled | FeedError = Filled(frozenset(hole.symbols) & world.unknown, "unknown")
         if world.history_fails:
@@ -181,7 +195,9 @@ class Source:
 
     name = "alpaca"
     capabilities = frozenset({Capability.TRADES})
-    longest_hole_hours = 1
+    hole_size = HoleSize(symbols=10, hours=1)
+    history_lag_seconds = 15
+    history_settles_seconds = 300
     limit = None
 
     def __init__(self, *, has_every_trade: bool = True) -> None:
@@ -190,7 +206,7 @@ class Source:
     def check(self) -> None:
         """Be fine."""
 
-    async def stream(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
+    async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         raise NotImplementedError
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
@@ -208,8 +224,11 @@ class World:
     delay: timedelta = timedelta(seconds=1)
     has_every_trade: bool = True
     is_mute: bool = False
+    most_symbols: int = 1_000
+    hangs_up_on_too_many: bool = False
     refusal: FeedError | None = None
     history_fails: bool = False
+    history_is_late_by: timedelta = timedelta(seconds=5)
     broker_is_away: bool = False
     is_lost_after_filling: bool = False
     is_stopped_after: int | None = None
@@ -221,13 +240,16 @@ class World:
     outlets: list[Outlet] = field(default_factory=list)
     stop: Event = field(default_factory=Event)
     told: list[tuple[str, str]] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
-    def keep(self, session: Session = SESSION) -> None:
+    def keep(self, session: Session = SESSION, until: datetime = NEVER) -> None:
         """Let a process keep the session until it is done, killed or stopped."""
-        self.keeper().keep(session)
+        self.keeper().keep(session, until)
 
     def keeper(self) -> Keeper:
-        reach = Reach(self._connect, self._fill, self._open_outlet, lambda: self.symbols, self._hear)
+        reach = Reach(
+            self._connect, self._fill, self._open_outlet, lambda: self.symbols, self._hear, self.warned.append
+        )
         source = Source(has_every_trade=self.has_every_trade)
         return Keeper(source, reach, self.path, self.clock, self.stop)
 
@@ -274,6 +296,10 @@ class World:
             raise ServiceError(msg)
         self.outlets.append(Outlet(self))
         return self.outlets[-1]
+
+
+def ids(trades: Sequence[Trade]) -> set[str]:
+    return {trade.trade_id for trade in trades}
 
 
 def covered_seconds(world: World, symbol: str) -> set[int]:

@@ -100,11 +100,11 @@ def test_it_subscribes_to_everything_and_says_when_that_is_acknowledged(listen: 
 
     listener = listen(script)
     listener.until(lambda heard: heard.deliveries)
-    assert listener.deliveries[0].is_acknowledgement
+    assert listener.deliveries[0] == Delivery(subscribed=frozenset(SYMBOLS))
     assert asked == {key: list(SYMBOLS) for key in ("trades", "quotes", "bars", "updatedBars", "statuses")}
 
 
-def test_a_subscription_of_some_symbols_is_no_acknowledgement(listen: Callable[..., Listener]) -> None:
+def test_what_is_acknowledged_is_what_is_subscribed(listen: Callable[..., Listener]) -> None:
     def script(peer: Peer) -> None:
         welcome(peer)
         asked = msgpack.unpackb(peer.receive())
@@ -113,8 +113,54 @@ def test_a_subscription_of_some_symbols_is_no_acknowledgement(listen: Callable[.
         peer.stay_silent()
 
     listener = listen(script)
+    listener.until(lambda heard: heard.records)
+    assert listener.deliveries[0] == Delivery(subscribed=frozenset(SYMBOLS[:1]))
+
+
+def test_other_symbols_are_subscribed_on_the_same_connection_and_what_stays_is_not_asked_for_again(
+    listen: Callable[..., Listener],
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def script(peer: Peer) -> None:
+        welcome(peer)
+        subscribe(peer)
+        trades = set(SYMBOLS)
+        for _ in range(2):
+            asked.append(request := msgpack.unpackb(peer.receive()))
+            change = trades.difference if request["action"] == "unsubscribe" else trades.union
+            trades = change(request["trades"])
+            peer.send(frame({"T": "subscription", "trades": sorted(trades)}))
+        peer.stay_silent()
+
+    listener = listen(script)
     listener.until(lambda heard: heard.deliveries)
-    assert not any(delivery.is_acknowledgement for delivery in listener.deliveries)
+    listener.connection.subscribe(("SPY", "IBM"))
+    listener.until(lambda heard: len(heard.deliveries) == 3)
+    assert [(request["action"], request["trades"], request["statuses"]) for request in asked] == [
+        ("unsubscribe", ["BRK.B"], ["BRK.B"]),
+        ("subscribe", ["IBM"], ["IBM"]),
+    ]
+    assert listener.deliveries[1:] == [Delivery(subscribed=frozenset(left)) for left in ({"SPY"}, {"SPY", "IBM"})]
+
+
+def test_symbols_that_are_too_many_leave_the_connection_and_what_it_brings(listen: Callable[..., Listener]) -> None:
+    def script(peer: Peer) -> None:
+        welcome(peer)
+        subscribe(peer)
+        peer.receive()
+        peer.send(frame({"T": "error", "code": 405, "msg": "symbol limit exceeded"}))
+        peer.send(frame(raw_trade("SPY", moment(TEN), 7)))
+        peer.stay_silent()
+
+    listener = listen(script)
+    listener.until(lambda heard: heard.deliveries)
+    listener.connection.subscribe((*SYMBOLS, "IBM"))
+    listener.until(lambda heard: heard.records)
+    refused = listener.deliveries[1]
+    assert refused.too_many == 3
+    assert "symbol limit exceeded" in refused.refusal
+    assert "take some off the watchlist" in refused.refusal
 
 
 def test_every_kind_of_message_becomes_its_record(listen: Callable[..., Listener]) -> None:
@@ -187,7 +233,6 @@ def test_every_kind_of_message_becomes_its_record(listen: Callable[..., Listener
     [
         (402, "auth failed", SourceError, "See whether APCA_API_KEY_ID and APCA_API_SECRET_KEY are right"),
         (409, "insufficient subscription", SourceError, "TAPEHOUSE_ALPACA_DATA_FEED=iex"),
-        (405, "symbol limit exceeded", SourceError, "does not allow so many symbols"),
         (406, "connection limit exceeded", SourceBusyError, "Another program uses the account's only connection"),
         (404, "auth timeout", SourceBusyError, "auth timeout"),
         (500, "internal error", SourceBusyError, "internal error"),

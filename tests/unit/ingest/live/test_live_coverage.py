@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.live.coverage import HOUR, SYMBOLS_PER_HOLE, Coverage
-from ingest.live.covered_file import Covered, covered_file, load_covered, save_covered
-from ingest.live.source import Hole
+from ingest.live.coverage import HOUR, Coverage
+from ingest.live.covered_file import KEPT_SESSIONS, Covered, covered_file, load_covered, save_covered
+from ingest.live.source import Hole, HoleSize
 from ingest.live.spans import Spans
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
+
+SIZE = HoleSize(symbols=10, hours=1)
 
 
 def moments(spans: object) -> set[int]:
@@ -73,19 +75,29 @@ def test_the_books_are_what_a_list_of_moments_says(steps: list[tuple[str, int, i
 def test_holes_are_at_most_an_hour_long_newest_first_and_shared_by_symbols() -> None:
     coverage = Coverage(("IBM", "SPY"), (HOUR // 2, 3 * HOUR))
     coverage.deliver("IBM", (2 * HOUR, 3 * HOUR))
-    assert coverage.holes({"IBM": 3 * HOUR, "SPY": 3 * HOUR}) == [
+    assert coverage.holes({"IBM": 3 * HOUR, "SPY": 3 * HOUR}, SIZE, 0) == [
         Hole(("SPY",), 2 * HOUR, 3 * HOUR),
         Hole(("IBM", "SPY"), HOUR, 2 * HOUR),
         Hole(("IBM", "SPY"), HOUR // 2, HOUR),
     ]
-    assert coverage.holes({"IBM": HOUR}) == [Hole(("IBM",), HOUR // 2, HOUR)]
+    assert coverage.holes({"IBM": HOUR}, SIZE, 0) == [Hole(("IBM",), HOUR // 2, HOUR)]
 
 
 def test_no_hole_has_more_symbols_than_a_request_takes() -> None:
-    symbols = tuple(f"S{number:03}" for number in range(2 * SYMBOLS_PER_HOLE + 1))
-    holes = Coverage(symbols, (0, 10)).holes(dict.fromkeys(symbols, 10))
-    assert [len(hole.symbols) for hole in holes] == [SYMBOLS_PER_HOLE, SYMBOLS_PER_HOLE, 1]
+    symbols = tuple(f"S{number:03}" for number in range(2 * SIZE.symbols + 1))
+    holes = Coverage(symbols, (0, 10)).holes(dict.fromkeys(symbols, 10), SIZE, 0)
+    assert [len(hole.symbols) for hole in holes] == [SIZE.symbols, SIZE.symbols, 1]
     assert sorted(symbol for hole in holes for symbol in hole.symbols) == list(symbols)
+
+
+def test_what_was_shown_is_no_hole_again_before_it_has_settled() -> None:
+    coverage = Coverage(("SPY",), (0, 30))
+    coverage.show("SPY", (10, 20))
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5)] == [(20, 30), (0, 10)]
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 15)] == [(20, 30), (0, 15)]
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 20)] == [(0, 30)]
+    coverage.forget()
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5)] == [(0, 30)]
 
 
 def test_what_an_earlier_process_covered_outside_of_the_session_does_not_count() -> None:
@@ -96,14 +108,25 @@ def test_what_an_earlier_process_covered_outside_of_the_session_does_not_count()
 def test_what_is_covered_is_kept(tmp_path: Path) -> None:
     path = covered_file(tmp_path, "alpaca")
     covered = Covered(date(2026, 11, 20), {"SPY": Spans([(5, 10), (20, 30)]), "IBM": Spans()})
-    assert load_covered(path) is None
+    assert load_covered(path, covered.session_date) is None
     save_covered(path, covered)
-    assert load_covered(path) == covered
+    assert load_covered(path, covered.session_date) == covered
     assert [entry.name for entry in path.parent.iterdir()] == ["live-alpaca.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"session_date": "2026-11-20", "covered": {"SPY": [[1]]}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"2026-11-20": {"SPY": [[1]]}}', '{"odd": {}}'])
 def test_a_file_that_cannot_be_read_counts_as_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "live-alpaca.json"
     path.write_text(text)
-    assert load_covered(path) is None
+    assert load_covered(path, date(2026, 11, 20)) is None
+
+
+def test_of_the_newest_sessions_each_is_kept(tmp_path: Path) -> None:
+    path = covered_file(tmp_path, "alpaca")
+    days = [date(2026, 11, 20 - back) for back in range(KEPT_SESSIONS + 1)]
+    for day in days:
+        save_covered(path, Covered(day, {"SPY": Spans([(day.day, 100)])}))
+    assert [load_covered(path, day) is not None for day in days] == [True] * KEPT_SESSIONS + [False]
+    kept = load_covered(path, days[1])
+    assert kept is not None
+    assert kept.spans == {"SPY": Spans([(19, 100)])}

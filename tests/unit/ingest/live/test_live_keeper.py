@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -10,29 +10,30 @@ from ingest.history.source import SourceBusyError, SourceError
 from ingest.live.covered_file import load_covered
 from ingest.live.spans import Spans
 from market.records import Trade
+from market.sessions import Session
 from tests.unit.ingest.live.small_world import (
+    DAY,
     END,
     SESSION,
     START,
+    WHOLE,
     KilledError,
     World,
     assert_heartbeats_are_true,
     at,
     covered_seconds,
     every,
+    ids,
     micros,
 )
 
-WHOLE = set(range(12 * 60))
+MONDAY = date(2026, 11, 23)
+OF_SESSION = (SESSION.pre_open_at, SESSION.open_at, SESSION.close_at, SESSION.post_close_at)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(every(2.0), tmp_path / "live-alpaca.json")
-
-
-def ids(trades: list[Trade]) -> set[str]:
-    return {trade.trade_id for trade in trades}
 
 
 def test_a_quiet_day_is_published_whole_and_covered_whole(world: World) -> None:
@@ -71,6 +72,32 @@ def test_nothing_is_covered_while_the_connection_is_silent(world: World) -> None
     world.keep()
     assert_heartbeats_are_true(world)
     assert not {second for second in covered_seconds(world, "SPY") if second > 150}
+
+
+def test_a_list_that_hardly_trades_is_not_mute(tmp_path: Path) -> None:
+    world = World(every(200.0), tmp_path / "live-alpaca.json")
+    world.keep()
+    assert len(world.lines) == 1, "the history says that nothing happened"
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == WHOLE
+
+
+def test_a_silent_connection_is_left_after_five_minutes_if_the_history_does_not_answer_either(world: World) -> None:
+    world.is_mute = world.history_fails = True
+    world.history_is_late_by = timedelta(days=1)
+    world.keep()
+    begun = [line.begun_at - START for line in world.lines]
+    assert timedelta(minutes=7) <= begun[1] <= timedelta(minutes=8)
+
+
+def test_what_the_history_has_later_is_there_before_its_time_is_covered(world: World) -> None:
+    world.history_is_late_by = timedelta(minutes=3)
+    world.at(200, world.breaks)
+    world.at(400, world.breaks)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "SPY") == WHOLE
+    assert_heartbeats_are_true(world)
 
 
 def test_a_mute_connection_is_left_after_a_minute_of_regular_hours_only(world: World) -> None:
@@ -155,17 +182,44 @@ def test_a_broker_that_comes_back_long_after_the_session_still_gets_it(world: Wo
     assert covered_seconds(world, "IBM") == WHOLE
 
 
+def test_a_broker_that_is_away_for_long_does_not_keep_the_next_session_waiting(world: World) -> None:
+    world.at(100, world.loses)
+    world.at(100, lambda: setattr(world, "broker_is_away", True))
+    world.at(3 * 3600, lambda: setattr(world, "broker_is_away", False))
+    next_at = END + timedelta(hours=1)
+    world.keep(until=next_at)
+    assert world.clock.now() <= next_at + timedelta(seconds=3)
+    pre, opens, closes, post = (moment + timedelta(days=3) for moment in OF_SESSION)
+    tomorrow = Session(MONDAY, pre, opens, closes, post, is_half_day=False)
+    world.clock.time = tomorrow.post_close_at
+    world.keep(tomorrow)
+    assert world.keeper().has_unfinished(SESSION), "another session does not make it forgotten"
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+    assert not world.keeper().has_unfinished(SESSION)
+
+
+def test_the_holes_of_a_session_are_left_when_the_next_one_begins(world: World) -> None:
+    world.history_fails = True
+    world.at(200, world.breaks)
+    world.keep(until=END + timedelta(minutes=12))
+    assert world.clock.now() <= END + timedelta(minutes=12, seconds=3)
+
+
 def test_a_killed_process_fills_its_hole_when_it_is_started_again(world: World) -> None:
     world.at(250, world.dies)
     with pytest.raises(KilledError):
         world.keep()
     world.clock.time = START + timedelta(seconds=400)
-    before = len(world.asked)
+    before, saved = len(world.asked), load_covered(world.path, DAY)
+    assert saved is not None
     world.keep()
     assert ids(world.trades) == ids(world.tape)
     assert covered_seconds(world, "IBM") == WHOLE
     assert_heartbeats_are_true(world)
-    assert all(hole.until > at(120) for _, hole in world.asked[before:]), "what was acknowledged is not asked for again"
+    again = Spans((hole.since, hole.until) for _, hole in world.asked[before:])
+    assert not again & saved.spans["IBM"], "what was acknowledged is not asked for again"
 
 
 def test_a_session_that_is_over_is_finished_without_a_connection(world: World) -> None:
@@ -229,15 +283,6 @@ def test_a_symbol_that_the_history_does_not_know_is_not_asked_for_again(world: W
     assert total == sum(until - since for since, until in asked_for_spy)
 
 
-def test_symbols_that_are_added_become_live_and_whole(world: World) -> None:
-    world.symbols = ("IBM",)
-    world.at(300, lambda: setattr(world, "symbols", ("IBM", "SPY")))
-    world.keep()
-    assert len(world.lines) == 2
-    assert ids(world.trades) == ids(world.tape)
-    assert covered_seconds(world, "SPY") == covered_seconds(world, "IBM") == WHOLE
-
-
 def test_a_message_from_the_future_proves_nothing(world: World) -> None:
     world.is_mute = world.history_fails = True
     odd = Trade("alpaca", "SPY", at(650), world.tape[0].price, 1, "odd")
@@ -251,18 +296,17 @@ def test_what_is_saved_is_what_the_broker_acknowledged(world: World) -> None:
     world.at(300, world.dies)
     with pytest.raises(KilledError):
         world.keep()
-    saved = load_covered(world.path)
+    saved = load_covered(world.path, DAY)
     assert saved is not None
     claimed = Spans((beat.since, beat.ts) for beat in world.heartbeats if beat.symbol == "SPY")
     assert saved.spans["SPY"] - claimed == Spans()
-    assert saved.session_date == SESSION.session_date
 
 
 def test_a_stopped_keeper_ends_soon_and_saves(world: World) -> None:
     world.at(300, world.stop.set)
     world.keep()
     assert world.clock.now() <= START + timedelta(seconds=303)
-    assert load_covered(world.path) is not None
+    assert load_covered(world.path, DAY) is not None
     assert world.lines[-1].is_closed
 
 

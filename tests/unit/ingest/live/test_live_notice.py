@@ -60,4 +60,20 @@ def test_the_status_says_that_a_feed_was_refused_while_the_platform_runs(tmp_pat
         "state": "refused",
         "since": "2026-11-20T17:00:00+00:00",
         "detail": "Alpaca refuses the keys",
+        "warnings": (),
     }
+
+
+def test_the_status_says_what_is_to_be_mended_until_it_is(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    settings = Settings().model_copy(update={"home": tmp_path, "kafka_bootstrap_servers": None, "database_url": None})
+    board = NoticeBoard(tmp_path, lambda: NOON)
+    board.warn("alpaca", "Alpaca refuses the keys. See whether they are right.")
+    board.tell("yahoo", FeedState.LIVE)
+    with home.lock("./run up"):
+        home.write_phase(Phase.RUNNING)
+        figures = gather(home, settings)
+        assert figures.problems == ["The live feed: Alpaca refuses the keys. See whether they are right."]
+        assert not figures.is_well
+        board.warn("alpaca", "")
+        assert gather(home, settings).problems == []

@@ -52,7 +52,6 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Kept:
     on_now = Session(now.date(), now - 2 * hour, now - hour, now + hour, now + 2 * hour, is_half_day=False)
     monkeypatch.setattr(process, "_connect", lambda _servers, _stop: kept)
     monkeypatch.setattr("ingest.live.rota.session_at", lambda _: on_now)
-    monkeypatch.setattr("ingest.live.rota.latest_session", lambda _: on_now)
     return kept
 
 
@@ -91,7 +90,33 @@ def test_a_trade_goes_from_the_stream_to_the_broker_until_the_process_is_told_to
     assert notice is not None
     assert (notice.source, notice.state) == ("alpaca", FeedState.LIVE)
     assert ended[0].is_complete
-    assert load_covered(covered_file(tmp_path, "alpaca")) is not None
+    assert load_covered(covered_file(tmp_path, "alpaca"), datetime.now(UTC).date()) is not None
+
+
+def test_auto_waits_when_every_source_refuses_and_the_status_says_what_to_do(broker: Kept, tmp_path: Path) -> None:
+    stop = threading.Event()
+    with (
+        StreamServer(refusing(402, "auth failed")) as alpaca,
+        StreamServer(Peer.stay_silent) as yahoo,
+        AlpacaServer() as history,
+    ):
+        yahoo.refusals.append(403)
+        settings = settings_at(tmp_path, alpaca, history).model_copy(update={"yahoo_stream_url": yahoo.url})
+        choice = process._choice(settings, ["--feed", "auto", "--closed", "wait", "--symbols", "spy"])
+        sources = process.live_sources("auto", settings)
+        thread = threading.Thread(target=process._run, args=(settings, choice, sources, "unused", stop))
+        thread.start()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (notice := read_notice(tmp_path)) is None or notice.state is not FeedState.WAITING:
+            assert time.monotonic() < deadline, notice
+            time.sleep(0.01)
+        stop.set()
+        thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
+    assert not broker.records
+    assert "every real source refuses" in notice.detail
+    assert "See whether APCA_API_KEY_ID and APCA_API_SECRET_KEY are right" in notice.warnings[0]
+    assert notice.warnings[1].startswith("yahoo is not asked again before the next session: Yahoo has no stream for us")
 
 
 def test_a_refused_key_ends_the_process_with_a_clear_error(

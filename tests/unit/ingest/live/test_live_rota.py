@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from ingest.history.source import SourceError
 from ingest.live.__main__ import live_sources
+from ingest.live.notice import FeedState
 from ingest.live.rota import Parts, Rota, UntilEvent, next_session
 from ingest.live.sources import LIVE_SOURCE_NAMES, get_live_source
 from ingest.live.wanted import WantedSymbols
@@ -33,6 +34,7 @@ class JumpingClock:
 
     def __init__(self, start: datetime, end: datetime, stop: Event) -> None:
         self.time, self.end, self.stop = start, end, stop
+        self.due: dict[datetime, Callable[[], object]] = {}
 
     def now(self) -> datetime:
         return self.time
@@ -43,6 +45,8 @@ class JumpingClock:
     def wait(self, seconds: float) -> None:
         assert seconds > 0
         self.time += timedelta(seconds=seconds)
+        for moment in [moment for moment in self.due if moment <= self.time]:
+            self.due.pop(moment)()
         if self.time >= self.end:
             self.stop.set()
 
@@ -57,13 +61,27 @@ class Named:
 class Stage:
     """What was on, from when to when."""
 
-    def __init__(self, start: datetime, end: datetime, *names: str, simulates: bool = True) -> None:
+    def __init__(
+        self, start: datetime, end: datetime, *names: str, simulates: bool = True, is_auto: bool = False
+    ) -> None:
         self.stop = Event()
         self.clock = JumpingClock(start, end, self.stop)
         self.shown: list[tuple[str, datetime, datetime]] = []
+        self.asked: list[str] = []
+        self.broker_is_away = False
+        self.seen: list[dict[str, str]] = []
         self.refuses: set[str] = set()
-        self.unfinished: set[str] = set()
-        parts = Parts([Named(name) for name in names], self._keeper, self._simulate if simulates else None)  # type: ignore[misc]
+        self.unfinished: set[tuple[str, date]] = set()
+        self.told: list[tuple[FeedState, str]] = []
+        self.warnings: dict[str, str] = {}
+        parts = Parts(
+            [Named(name) for name in names],  # type: ignore[misc]
+            self._keeper,
+            self._simulate if simulates else None,
+            ends_when_refused=not is_auto,
+            tell=lambda state, detail: self.told.append((state, detail)),
+            warn=self.warnings.__setitem__,
+        )
         self.rota = Rota(parts, self.clock, self.stop)
 
     def run(self) -> PublishSummary:
@@ -89,15 +107,22 @@ class StagedKeeper:
 
     def has_unfinished(self, session: Session) -> bool:
         assert session.post_close_at <= self.stage.clock.now()
-        return self.name in self.stage.unfinished
+        return (self.name, session.session_date) in self.stage.unfinished
 
-    def keep(self, session: Session) -> None:
+    def keep(self, session: Session, until: datetime) -> None:
         start = self.stage.clock.now()
+        self.stage.asked.append(self.name)
         if self.name in self.stage.refuses:
             msg = f"{self.name} refuses"
             raise SourceError(msg)
-        while self.stage.clock.now() < session.post_close_at and not self.stage.stop.is_set():
+        is_away = self.stage.broker_is_away
+        end = until if is_away else min(session.post_close_at, until)
+        while self.stage.clock.now() < end and not self.stage.stop.is_set():
             self.stage.clock.wait(60.0)
+        if is_away:
+            self.stage.unfinished.add((self.name, session.session_date))
+        elif start >= session.post_close_at:
+            self.stage.unfinished.remove((self.name, session.session_date))
         self.stage.shown.append((self.name, start, self.stage.clock.now()))
 
 
@@ -146,13 +171,91 @@ def test_when_every_source_refuses_it_ends_with_the_reason() -> None:
         stage.run()
 
 
+def test_when_every_source_refuses_auto_shows_the_simulated_market_and_asks_again_in_the_next_session() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.post_close_at, "alpaca", "yahoo", is_auto=True)
+    stage.refuses = {"alpaca", "yahoo"}
+    stage.clock.due[friday.close_at] = lambda: stage.seen.append(dict(stage.warnings))
+    stage.clock.due[monday.pre_open_at - timedelta(hours=1)] = stage.refuses.clear
+    stage.run()
+    assert stage.shown == [
+        ("simulated", friday.open_at, monday.pre_open_at),
+        ("alpaca", monday.pre_open_at, monday.post_close_at),
+    ]
+    assert stage.seen == [{"alpaca": "alpaca refuses", "yahoo": "yahoo refuses"}]
+    assert stage.warnings["alpaca"] == "", "what is mended is warned of no more"
+    assert stage.asked == ["alpaca", "yahoo", "alpaca"]
+
+
+def test_when_every_source_refuses_auto_waits_and_says_why() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.open_at, "alpaca", simulates=False, is_auto=True)
+    stage.refuses = {"alpaca"}
+    stage.run()
+    assert stage.shown == []
+    assert stage.asked == ["alpaca", "alpaca"]
+    state, why = stage.told[0]
+    assert state is FeedState.WAITING
+    assert "every real source refuses" in why
+    assert "2026-11-23 09:00 UTC" in why
+    assert stage.warnings == {"alpaca": "alpaca refuses"}
+
+
+def test_a_source_that_refused_once_is_asked_again_in_the_next_session() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.open_at, "alpaca", "yahoo", is_auto=True)
+    stage.refuses = {"alpaca"}
+    stage.unfinished = {("alpaca", date(2026, 11, 19))}
+    stage.clock.due[friday.close_at] = stage.refuses.clear
+    stage.clock.due[monday.pre_open_at - timedelta(hours=1)] = lambda: stage.seen.append(dict(stage.warnings))
+    stage.run()
+    assert stage.seen[0]["alpaca"] == "alpaca refuses", "filling what is missing of another session mends nothing"
+    assert [name for name, _, _ in stage.shown] == ["yahoo", "alpaca", "simulated", "alpaca"]
+
+
 def test_what_an_earlier_process_left_open_is_finished_first() -> None:
     friday = session_of(FRIDAY)
     start = friday.post_close_at + timedelta(hours=2)
     stage = Stage(start, start + timedelta(hours=1), "alpaca", "yahoo")
-    stage.unfinished = {"yahoo"}
+    stage.unfinished = {("yahoo", FRIDAY), ("alpaca", date(2026, 11, 19))}
     stage.run()
-    assert [name for name, _, _ in stage.shown] == ["yahoo", "simulated"]
+    assert [name for name, _, _ in stage.shown] == ["yahoo", "alpaca", "simulated"]
+
+
+def test_a_session_that_is_on_comes_before_what_is_missing_of_another() -> None:
+    monday = session_of(MONDAY)
+    stage = Stage(monday.pre_open_at, monday.post_close_at + timedelta(hours=1), "alpaca")
+    stage.unfinished = {("alpaca", FRIDAY)}
+    stage.run()
+    assert [(name, start) for name, start, _ in stage.shown] == [
+        ("alpaca", monday.pre_open_at),
+        ("alpaca", monday.post_close_at),
+        ("simulated", monday.post_close_at),
+    ]
+    assert not stage.unfinished
+
+
+def test_a_broker_that_is_away_over_night_does_not_delay_the_next_session() -> None:
+    friday, monday = session_of(FRIDAY), session_of(MONDAY)
+    stage = Stage(friday.open_at, monday.post_close_at + timedelta(hours=1), "alpaca")
+    stage.broker_is_away = True
+    stage.clock.due[monday.pre_open_at] = lambda: setattr(stage, "broker_is_away", False)
+    stage.run()
+    assert [(name, start) for name, start, _ in stage.shown] == [
+        ("alpaca", friday.open_at),
+        ("alpaca", monday.pre_open_at),
+        ("alpaca", monday.post_close_at),
+        ("simulated", monday.post_close_at),
+    ]
+
+
+def test_what_cannot_be_finished_is_tried_once_while_the_market_is_closed() -> None:
+    start = session_of(FRIDAY).post_close_at + timedelta(hours=2)
+    stage = Stage(start, start + timedelta(hours=1), "alpaca", simulates=False, is_auto=True)
+    stage.unfinished = {("alpaca", FRIDAY)}
+    stage.refuses = {"alpaca"}
+    stage.run()
+    assert stage.asked == ["alpaca"]
 
 
 def test_an_event_is_set_when_the_other_is_or_the_moment_has_come() -> None:

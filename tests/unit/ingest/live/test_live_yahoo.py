@@ -1,6 +1,6 @@
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,15 +9,16 @@ import pytest
 
 from ingest.feeds.yahoo.live import YahooLive
 from ingest.feeds.yahoo.messages import Translator
-from ingest.history.source import SourceBusyError, SourceError
+from ingest.history.source import Ask, SourceBusyError, SourceError
 from ingest.live.connection import Connection
 from ingest.live.source import Capability, Delivery, Filled, Hole
-from market.errors import FeedError
+from market.errors import FeedError, ServiceError
 from market.records import Bar, Quote, Record, Trade
 from market.sessions import find_session
 from market.settings import Settings
 from tests.unit.ingest.live.stream_server import Peer, Script, StreamServer
 from tests.unit.ingest.live.yahoo_stream import frame
+from warehouse.history import KnownClose, KnownCloses
 
 TEN = datetime(2026, 11, 20, 15, tzinfo=UTC)
 MILLIS = round(TEN.timestamp()) * 1000
@@ -100,6 +101,29 @@ def test_it_subscribes_by_the_vendors_names_and_never_says_that_it_has_every_tra
     assert sorted(asked[0]["subscribe"]) == ["BRK-B", "SPY"]
     assert YahooLive(Settings()).has_every_trade is False
     assert Capability.AMENDMENTS not in YahooLive(Settings()).capabilities
+
+
+def test_other_symbols_are_subscribed_on_the_same_connection(listen: Listen) -> None:
+    asked: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.receive()
+        peer.send(frame(**GOOD))
+        asked.extend(json.loads(peer.receive()) for _ in range(2))
+        peer.send(frame(**{**GOOD, "id": "BRK-B"}))
+        peer.send(frame(**{**GOOD, "id": "IBM"}))
+        peer.stay_silent()
+
+    heard = listen(script)
+    heard.until(lambda heard: heard.records)
+    heard.connection.subscribe(("IBM", "SPY"))
+    heard.until(lambda heard: len(heard.records) == 2)
+    assert asked[0] == {"unsubscribe": ["BRK-B"]}
+    assert sorted(asked[1]["subscribe"]) == ["IBM", "SPY"]
+    assert [record.symbol for record in heard.records] == ["SPY", "IBM"]
+    assert heard.passed_over == [{"other_symbol": 1}]
+    said = [delivery.subscribed for delivery in heard.deliveries if delivery.subscribed is not None]
+    assert said == [frozenset(SYMBOLS), frozenset({"IBM", "SPY"})]
 
 
 def test_a_message_is_a_sample_of_a_trade_and_the_same_message_the_same_sample(listen: Listen) -> None:
@@ -216,9 +240,15 @@ def minute_bar(moment: datetime, symbol: str = "SPY") -> Bar:
 
 
 def filled(
-    charts: Charts, since: datetime, until: datetime, symbols: tuple[str, ...] = ("SPY",), now: datetime | None = None
+    charts: Charts,
+    since: datetime,
+    until: datetime,
+    symbols: tuple[str, ...] = ("SPY",),
+    *,
+    now: datetime | None = None,
+    known: Callable[[Ask], Mapping[str, KnownCloses]] = lambda _: {},
 ) -> tuple[Filled, list[Record]]:
-    source = YahooLive(Settings(), lambda: now or until + timedelta(hours=1))
+    source = YahooLive(Settings(), lambda: now or until + timedelta(hours=1), known)
     source.__dict__["_history"] = charts
     records: list[Record] = []
     hole = Hole(symbols, *(round(moment.timestamp()) * 1_000_000 for moment in (since, until)))
@@ -257,6 +287,40 @@ def test_an_unknown_symbol_and_bars_that_are_not_believed_stay_unfilled() -> Non
     assert outcome.unfilled == {"IBM", "NOPE"}
     assert "NOPE unknown" in outcome.reason
     assert "prices_out_of_order" in outcome.reason
+    assert records == [minute_bar(TEN)]
+
+
+def test_bars_far_from_what_the_lake_has_are_not_believed() -> None:
+    asked: list[Ask] = []
+
+    def known(ask: Ask) -> Mapping[str, KnownCloses]:
+        asked.append(ask)
+        return {"SPY": KnownCloses(KnownClose("alpaca", 0, Decimal(1000)))}
+
+    bars = [minute_bar(TEN + timedelta(minutes=minute), symbol) for symbol in ("IBM", "SPY") for minute in range(3)]
+    outcome, records = filled(Charts(bars), TEN, TEN + timedelta(minutes=3), ("IBM", "SPY"), known=known)
+    assert [record.symbol for record in records] == ["IBM"] * 3
+    assert outcome.unfilled == {"SPY"}
+    assert "off_by_far" in outcome.reason
+    assert "1000" in outcome.reason
+    assert [(ask.symbols, ask.interval) for ask in asked] == [(("IBM",), "1m"), (("SPY",), "1m")]
+
+
+def test_a_lake_that_cannot_be_asked_is_asked_later() -> None:
+    def known(_: Ask) -> Mapping[str, KnownCloses]:
+        msg = "PostgreSQL is away"
+        raise ServiceError(msg)
+
+    with pytest.raises(SourceBusyError, match="PostgreSQL is away"):
+        filled(Charts([minute_bar(TEN)]), TEN, TEN + timedelta(minutes=1), known=known)
+
+
+def test_without_a_database_the_feed_alone_fills_its_holes() -> None:
+    source = YahooLive(Settings().model_copy(update={"database_url": None}), lambda: TEN + timedelta(hours=1))
+    source.__dict__["_history"] = Charts([minute_bar(TEN)])
+    records: list[Record] = []
+    hole = Hole(("SPY",), MILLIS * 1000, MILLIS * 1000 + 60_000_000)
+    assert source.fill(hole, lambda: None, records.extend) == Filled()
     assert records == [minute_bar(TEN)]
 
 

@@ -1,0 +1,91 @@
+"""The one door for corporate actions: Kafka, and what the lake and PostgreSQL have of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from ingest.actions.collect import WHOLE, Collected
+from ingest.actions.source import Key, Range
+from ingest.publisher import Publisher
+from ingest.topics import end_offsets, ensure_topics
+from market.errors import PublishError
+from market.records import CorporateAction, Dividend, Split, SymbolChange, Withdrawal
+from market.settings import Settings
+from market.topics import ACTIONS
+from warehouse.actions import JudgedAction, StoredAction, newest_versions, remember_asked
+from warehouse.progress import wait_for_offsets
+
+SETTLE_SECONDS: Final = 60.0
+"""How long the broker, and then the stream, may take."""
+
+
+def stored_of(settings: Settings, source: str) -> dict[Key, CorporateAction]:
+    """Return the newest version of each action that the lake has of a source.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    return {
+        (row.symbol, row.action, row.effective_date): record_of(source, row, is_withdrawn=row.is_withdrawn)
+        for row in newest_versions(settings, source)
+    }
+
+
+def record_of(source: str, row: StoredAction | JudgedAction, *, is_withdrawn: bool = False) -> CorporateAction:
+    """Return a row of PostgreSQL as the record that a source would publish."""
+    ts = int(row.known_at.timestamp()) * 1_000_000 + row.known_at.microsecond
+    base = (source, row.symbol, ts, row.effective_date.isoformat())
+    if is_withdrawn:
+        return Withdrawal(*base, row.action)
+    if row.action == "split":
+        return Split(*base, row.new_shares or Decimal(0), row.old_shares or Decimal(0))
+    if row.action == "dividend":
+        return Dividend(*base, row.cash or Decimal(0))
+    return SymbolChange(*base, row.new_symbol or "")
+
+
+def publish(settings: Settings, actions: Sequence[CorporateAction]) -> None:
+    """Publish actions, and wait until they are in the lake and in PostgreSQL.
+
+    Raises
+    ------
+    PublishError
+        If the broker does not take them.
+    ServiceError
+        If the stream does not within a minute.
+    """
+    if not actions:
+        return
+    servers = settings.require_kafka()
+    ensure_topics(servers)
+    with Publisher(servers) as publisher:
+        publisher.publish_all(actions)
+        left = publisher.flush(SETTLE_SECONDS)
+        if left or publisher.has_losses:
+            msg = f"Kafka has not acknowledged {left:,} actions within {SETTLE_SECONDS:g} s. See ./run status, and run it again."
+            raise PublishError(msg)
+    wait_for_offsets(settings, end_offsets(servers, topics=(ACTIONS,)), timeout_seconds=SETTLE_SECONDS)
+
+
+def take_in(
+    settings: Settings,
+    source: str,
+    found: Collected,
+    *,
+    taken_back: Sequence[CorporateAction] = (),
+    within: Range = WHOLE,
+    asked_at: datetime,
+) -> None:
+    """Publish what the lake lacks and, when it is there, remember the symbols whose whole past was answered.
+
+    Raises
+    ------
+    PublishError, ServiceError
+        As :func:`publish`; then nothing is remembered, and the same is asked for again.
+    """
+    publish(settings, [*found.missing.actions, *taken_back])
+    if within == WHOLE:
+        remember_asked(settings, source, found.answered, found.unknown, asked_at)
