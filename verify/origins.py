@@ -38,7 +38,7 @@ def source_rank(source: str) -> int:
 
 
 def is_last_resort(source: str) -> bool:
-    """Return whether a source is shown only of symbols that no other has anything of."""
+    """Return whether a source is shown only of symbols that no other has anything like it of."""
     return source_rank(source) > source_rank("*")
 
 
@@ -52,7 +52,7 @@ def preferred(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 
 
 class RealSymbols:
-    """The symbols that a source before the last resort has anything of, and since when.
+    """The symbols that a source before the last resort has anything of, and since when: bars shorter than a day, or days too.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ class RealSymbols:
     def __init__(self, lake: Lake, versions: pl.DataFrame) -> None:
         revisions = lake.scan(tables.BAR_REVISIONS).select("source", "symbol", "revised_at")
         own = lake.read(revisions.group_by("source", "symbol").agg(pl.col("revised_at").min().alias("since_at")))
-        vendors = versions.group_by("source", "symbol").agg(pl.col("ingested_at").min().alias("since_at"))
+        by_kind = versions.group_by("source", "symbol", (pl.col("interval") == DAILY).alias("is_day"))
+        vendors = by_kind.agg(pl.col("ingested_at").min().alias("since_at"))
         self._own, self._vendors = (rows.filter(~_is_last_resort(rows, "source")) for rows in (own, vendors))
 
     def kept(
@@ -73,25 +74,32 @@ class RealSymbols:
     ) -> pl.DataFrame:
         """Return the rows without what is made up of real symbols.
 
-        Where the mart may not have seen yet that a symbol is real, what it shows is right.
+        A made-up day is left out of a symbol that has anything real, a shorter made-up bar of one that has a real bar shorter
+        than a day. Where the mart may not have seen yet that a symbol is real, what it shows is right.
 
         Parameters
         ----------
         rows
-            Rows with ``symbol``, ``session_date`` and ``origin``.
+            Rows with ``symbol``, ``session_date``, ``interval`` and ``origin``.
         in_mart
-            The same columns of the mart's rows.
+            The same columns of the mart's rows, but for ``interval``.
         through, vendors_through
             Up to which moments the mart has seen own bars and vendors' ones.
         """
-        every = pl.concat([self._own, self._vendors]).get_column("symbol").unique()
-        seen = pl.concat([_until(self._own, through), _until(self._vendors, vendors_through)]).get_column("symbol")
-        made_up = rows.filter(_is_last_resort(rows, "origin") & pl.col("symbol").is_in(every.implode()))
-        shown = made_up.join(in_mart, on=[*_SESSION, "origin"], how="semi").filter(
-            ~pl.col("symbol").is_in(seen.unique().implode())
-        )
-        hidden = made_up.join(shown, on=[*_SESSION, "origin"], how="anti")
-        return rows.join(hidden, on=[*_SESSION, "origin"], how="anti")
+        is_day = pl.col("interval") == DAILY
+        parts = [(rows.filter(is_day), self._vendors), (rows.filter(~is_day), self._vendors.filter(~pl.col("is_day")))]
+        kept = []
+        for part, vendors in parts:
+            every = pl.concat([self._own, vendors.select(self._own.columns)]).get_column("symbol").unique()
+            known = _until(self._own, through), _until(vendors, vendors_through).select(self._own.columns)
+            seen = pl.concat(known).get_column("symbol").unique()
+            made_up = part.filter(_is_last_resort(part, "origin") & pl.col("symbol").is_in(every.implode()))
+            shown = made_up.join(in_mart, on=[*_SESSION, "origin"], how="semi").filter(
+                ~pl.col("symbol").is_in(seen.implode())
+            )
+            hidden = made_up.join(shown, on=[*_SESSION, "origin"], how="anti")
+            kept.append(part.join(hidden, on=[*_SESSION, "origin"], how="anti"))
+        return pl.concat(kept)
 
 
 def one_feed(rows: pl.DataFrame, states: Sequence[pl.DataFrame], in_mart: pl.DataFrame) -> pl.DataFrame:

@@ -84,8 +84,11 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
         "from lake.feed_coverage, unnest(covered) as span",
     )
     own, own_days = bars_of_minutes(minutes, coverage)
-    real = {row["symbol"] for row in (*minutes, *vendor_bars) if row["source"] != LAST_RESORT}
-    intraday, compared = choose(own, vendor_bars, coverage, real)
+    rows = [row for row in (*minutes, *vendor_bars) if row["source"] != LAST_RESORT]
+    real = {row["symbol"] for row in rows}
+    intraday, compared = choose(
+        own, vendor_bars, coverage, {row["symbol"] for row in rows if row.get("interval") != "1d"}
+    )
     sources: dict[tuple[str, date], set[str]] = defaultdict(set)
     for minute in minutes:
         sources[minute["symbol"], minute["session_date"]].add(minute["source"])

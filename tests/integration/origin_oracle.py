@@ -90,7 +90,7 @@ def vendor_candidates(vendor_bars: list[Row]) -> list[Row]:
 
 
 def without_last_resort(candidates: list[Row], real: set[str]) -> list[Row]:
-    """Leave the last resort out of every symbol that anybody else has anything of."""
+    """Leave the last resort out of every symbol that is real."""
     return [row for row in candidates if row["origin"] != LAST_RESORT or row["symbol"] not in real]
 
 

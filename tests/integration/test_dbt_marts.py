@@ -248,26 +248,28 @@ def test_a_changed_source_priority_builds_again_without_a_full_refresh(
     assert read(connection, origins) == [{"origin": "lean"}]
 
 
-def test_made_up_bars_are_not_shown_of_a_symbol_that_anything_real_is_known_of(
+def test_made_up_bars_are_not_shown_of_a_symbol_of_which_such_bars_are_real(
     connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:
-    """Not even in sessions of their own: a series is of one kind."""
+    """Not even in sessions of their own: a series is of one kind. Days and shorter bars are two series."""
+    marts = ("historical_ohlcv", "intraday_ohlcv", "realtime_prices")
+
+    def shown() -> list[list[tuple[Any, ...]]]:
+        dbt("run")
+        assert_marts_as_expected(connection, "made up")
+        names = [read(connection, f"select distinct symbol, origin from marts.{mart} order by 1, 2") for mart in marts]
+        return [[tuple(row.values()) for row in rows] for rows in names]
+
+    made_up = [(symbol, "simulated") for symbol in SYMBOLS]
     for symbol in SYMBOLS:
         put_bar(connection, "simulated", symbol, session_of(HALF_DAY).open_at, (Decimal(2),) * 4)
+    assert shown() == [made_up, made_up, made_up]
     put_vendor_bar(connection, "yahoo", "SPY", DAYS[0], Decimal(100))
-    dbt("run")
-    marts = ("historical_ohlcv", "intraday_ohlcv", "realtime_prices")
-    shown = [
-        [
-            tuple(row.values())
-            for row in read(connection, f"select distinct symbol, origin from marts.{mart} order by 1")
-        ]
-        for mart in marts
-    ]
-    assert shown[0] == [("IBM", "simulated"), ("SPY", "yahoo")]
-    assert shown[1] == [("IBM", "simulated")]
-    assert shown[2] == [("IBM", "simulated"), ("SPY", "simulated")], "the newest there is, and whose it is said"
-    assert_marts_as_expected(connection, "made up")
+    days = [("IBM", "simulated"), ("SPY", "yahoo")]
+    assert shown() == [days, made_up, made_up]
+    bar_at = session_of(DAYS[0]).open_at
+    put_vendor_bar(connection, "yahoo", "SPY", DAYS[0], Decimal(100), interval="5m", bar_at=bar_at)
+    assert shown() == [days, days, made_up], "of prices the newest is shown, and whose it is said"
 
 
 def test_a_vendor_with_markedly_fewer_bars_of_a_segment_is_passed_over(

@@ -3,7 +3,7 @@
     coalesce(array_position({{ source_priority() }}, {{ column }}), array_position({{ source_priority() }}, '*'))
 {%- endmacro %}
 
-{#- Whether a source stands after "*": it is shown only of symbols that no other source has anything of. -#}
+{#- Whether a source stands after "*": it is shown only of symbols that no other source has such bars of. -#}
 {% macro is_last_resort(column) -%}
     coalesce(
         array_position({{ source_priority() }}, {{ column }}) > array_position({{ source_priority() }}, '*'),

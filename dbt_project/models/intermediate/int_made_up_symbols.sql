@@ -18,17 +18,40 @@ bar_sessions as (
 
 ),
 
+days as (
+
+    select
+        source,
+        symbol
+    from {{ ref('stg_vendor_bars') }}
+    where interval = '1d'
+
+),
+
 made_up as (
 
-    select distinct symbol
+    select symbol
     from bar_sessions
+    where {{ is_last_resort('source') }}
+
+    union
+
+    select symbol
+    from days
     where {{ is_last_resort('source') }}
 
 ),
 
 final as (
 
-    select made_up.symbol
+    select
+        made_up.symbol,
+        not exists (
+            select from days
+            where
+                days.symbol = made_up.symbol
+                and not {{ is_last_resort('days.source') }}
+        ) as is_made_up_daily
     from made_up
     where
         not exists (
@@ -36,13 +59,6 @@ final as (
             where
                 others.symbol = made_up.symbol
                 and not {{ is_last_resort('others.source') }}
-        )
-        and not exists (
-            select from {{ ref('stg_vendor_bars') }} as days
-            where
-                days.symbol = made_up.symbol
-                and days.interval = '1d'
-                and not {{ is_last_resort('days.source') }}
         )
 
 )

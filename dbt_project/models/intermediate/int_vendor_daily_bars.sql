@@ -4,6 +4,7 @@ made_up_symbols as (
 
     select symbol
     from {{ ref('int_made_up_symbols') }}
+    where is_made_up_daily
 
 ),
 
