@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from cli.sql import FILE_WIDTH
 if TYPE_CHECKING:
     from ingest.history.backfill import Progress, Summary, SymbolResult
     from ingest.history.plan import Plan
-    from ingest.history.source import HistorySource
+    from ingest.history.source import HistorySource, Problem
 
 _INCOMPLETE: Final = 1
 _SHOWN_SYMBOLS: Final = 50
@@ -50,7 +50,7 @@ def backfill(
     """Fetch the bars that the lake lacks, by symbol and session, from a source, and publish them like everything else.
 
     What is there is never fetched again. Stopped in the middle and started again, it goes on where it was. The platform has to
-    run. Exits 1 if something of a symbol could not be had; the others are done.
+    run. Exits 1 if something of a symbol could not be had; the others are done. Sessions of which the source has no bar are said.
     """
     from infra.local.home import connected_settings
     from ingest.history.backfill import run_backfill
@@ -59,7 +59,7 @@ def backfill(
     from ingest.history.order import Order, plan_of
     from ingest.history.sources import SourceOptions, get_source
     from market.settings import load_settings
-    from warehouse.history import forget
+    from warehouse.history import forget, without_bars
 
     settings = connected_settings(load_settings())
     settings.require_database()
@@ -78,9 +78,17 @@ def backfill(
     plan = plan_of(settings, source, order)
     if dry_run:
         _show_plan(source, plan)
+        _say_what_is_refused(order.refused)
         return
     if not plan.asks:
         _say_nothing_is_missing(plan)
+        days = (order.sessions[0].session_date, order.sessions[-1].session_date)
+        _say_what_had_no_bar(
+            without_bars(settings, source.name, interval, order.symbols, start=days[0], end=days[1]), source.name
+        )
+        _say_what_is_refused(order.refused)
+        if order.refused:
+            raise typer.Exit(_INCOMPLETE)
         return
     stop = threading.Event()
     with (
@@ -95,6 +103,7 @@ def backfill(
             )
         finally:
             pace.close()
+    summary = summary.with_refused(order.refused)
     _show_summary(summary, json_output=json_output)
     _say_when_to_come_again(summary)
     if stopped_by:
@@ -164,6 +173,22 @@ def _say_nothing_is_missing(plan: "Plan") -> None:
     )
 
 
+def _say_what_had_no_bar(found: "Mapping[str, tuple[int, date, date]]", source: str) -> None:
+    from ingest.history.backfill import no_bar_text
+
+    for symbol, (sessions, first, last) in list(found.items())[:_SHOWN_PROBLEMS]:
+        typer.echo(f"{symbol}: {source} had {no_bar_text(sessions, first, last)}.")
+    if (more := len(found) - _SHOWN_PROBLEMS) > 0:
+        typer.echo(f"So it was with {more:,} more symbols.")
+
+
+def _say_what_is_refused(problems: "Sequence[Problem]") -> None:
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        typer.echo(problem.detail, err=True)
+    if (more := len(problems) - _SHOWN_PROBLEMS) > 0:
+        typer.echo(f"… and {more:,} more that are no symbols", err=True)
+
+
 def _spans(plan: "Plan") -> dict[str, tuple[date, date]]:
     spans: dict[str, tuple[date, date]] = {}
     for ask in plan.asks:
@@ -214,10 +239,15 @@ def _show_summary(summary: "Summary", *, json_output: bool) -> None:
     from rich.table import Table
 
     table = Table("symbol", "sessions", "bars", "what is wrong", title="What was fetched")
-    shown = [item for item in summary.symbols.items() if not item[1].is_done]
-    good = [item for item in summary.symbols.items() if item[1].is_done and item[1].asked]
+    shown = [item for item in summary.symbols.items() if not item[1].is_done or item[1].without_bars]
+    good = [item for item in summary.symbols.items() if item[1].asked and item not in shown]
     for symbol, result in [*shown, *good][:_SHOWN_SYMBOLS]:
-        table.add_row(symbol, f"{result.collected:,} of {result.asked:,}", f"{result.bars:,}", _wrong(result))
+        table.add_row(
+            symbol,
+            f"{result.collected:,} of {result.asked:,}",
+            f"{result.bars:,}",
+            "\n".join(result.remarks(_SHOWN_PROBLEMS)),
+        )
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     console.print(table)
     if (more := len(shown) + len(good) - _SHOWN_SYMBOLS) > 0:
@@ -240,15 +270,6 @@ def _say_when_to_come_again(summary: "Summary") -> None:
     )
 
 
-def _wrong(result: "SymbolResult") -> str:
-    parts = ["the source does not know it"] if result.is_unknown else []
-    parts += [result.reason] if result.reason else []
-    parts += [f"{number:,} times {code}" for code, number in result.problem_counts.items()]
-    parts += [problem.detail for problem in result.problems[:_SHOWN_PROBLEMS]]
-    parts += [f"{result.too_old:,} sessions are too old for the source"] if result.too_old else []
-    return "\n".join(parts)
-
-
 def _as_json(result: "SymbolResult") -> dict[str, object]:
     return {
         "asked": result.asked,
@@ -256,6 +277,7 @@ def _as_json(result: "SymbolResult") -> dict[str, object]:
         "bars": result.bars,
         "too_old": result.too_old,
         "is_unknown": result.is_unknown,
+        "sessions_without_bars": [str(day) for day in result.without_bars],
         "reason": result.reason,
         "problems": dict(result.problem_counts),
         "first_problems": [{"code": problem.code, "detail": problem.detail} for problem in result.problems],

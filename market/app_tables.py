@@ -36,6 +36,13 @@ COLLECTED_HISTORY: Final = Table(
         ),
         Column("is_unknown", DataType.BOOLEAN, "Whether the source did not know the symbol when it was asked last."),
         Column("asked_at", DataType.TIMESTAMP, "When it was asked last."),
+        Column(
+            "without_bars",
+            DataType.SPANS,
+            "The sessions of covered that were asked for once, and had no bar: they are asked for once more.",
+            nullable=True,
+        ),
+        Column("without_bars_at", DataType.TIMESTAMP, "When without_bars was added to last.", nullable=True),
     ),
 )
 COLLECTED_ACTIONS: Final = Table(

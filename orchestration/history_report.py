@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import dagster as dg
 
-from ingest.history.backfill import SymbolResult
+from ingest.history.backfill import Summary, SymbolResult, no_bar_text
 from ingest.history.source import Ask, Limit
 from market.sessions import Session
 from orchestration.history import Outcome
 
 _SHOWN_SYMBOLS: Final = 100
+_SHOWN_PROBLEMS: Final = 2
+_NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ def summary_text(name: str, task: Task, outcome: Outcome) -> str:
 def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str, Any]:
     """Return what a run did and what it cost, with a table of the symbols that were asked for or are wrong."""
     summary, plan = outcome.summary, outcome.plan
-    concerned = [item for item in summary.symbols.items() if not item[1].is_done or item[1].reason]
+    concerned = [
+        item for item in summary.symbols.items() if not item[1].is_done or item[1].reason or item[1].without_bars
+    ]
     concerned += [item for item in summary.symbols.items() if item not in concerned and item[1].asked]
     records = [_record(symbol, result, plan.asks) for symbol, result in concerned[:_SHOWN_SYMBOLS]]
     return {
@@ -71,8 +75,21 @@ def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str,
         "source_allows": allowance(limit, summary.requests),
         "seconds": round(summary.seconds, 1),
         "too_old_sessions": sum(plan.too_old.values()),
+        "sessions_without_bars": sum(len(result.without_bars) for result in summary.symbols.values()),
         **({"symbol_results": dg.MetadataValue.table(records)} if records else {}),
     }
+
+
+def shortcomings(summary: Summary) -> str:
+    """Return with which symbols something is wrong, and of which a source had no bar; empty if all is well."""
+    results = summary.symbols.items()
+    wrong = [symbol for symbol, result in results if result.problem_counts or result.is_unknown]
+    lacking = {symbol: result.without_bars for symbol, result in results if result.without_bars}
+    said = [f"Something is wrong with {', '.join(wrong[:_NAMED])}."] if wrong else []
+    said += [f"{symbol}: {no_bar_text(len(days), days[0], days[-1])}." for symbol, days in [*lacking.items()][:_NAMED]]
+    if (more := len(lacking) - _NAMED) > 0:
+        said.append(f"So it is with {more:,} more symbols.")
+    return " ".join(said)
 
 
 def allowance(limit: Limit | None, requests: int) -> str:
@@ -84,18 +101,13 @@ def allowance(limit: Limit | None, requests: int) -> str:
 
 def _record(symbol: str, result: SymbolResult, asks: Sequence[Ask]) -> dg.TableRecord:
     spans = [(ask.first, ask.last) for ask in asks if symbol in ask.symbols]
-    wrong = [f"{number:,} times {code}" for code, number in result.problem_counts.items()]
-    wrong += [problem.detail for problem in result.problems[:2]]
-    wrong += ["the source does not know it"] if result.is_unknown else []
-    wrong += [result.reason] if result.reason else []
-    wrong += [f"{result.too_old:,} sessions are too old for the source"] if result.too_old else []
     return dg.TableRecord(
         {
             "symbol": symbol,
             "collected": f"{result.collected:,} of {result.asked:,}",
             "bars": result.bars,
             "sessions": f"{min(spans)[0]} to {max(last for _, last in spans)}" if spans else "",
-            "wrong": "; ".join(wrong),
+            "wrong": "; ".join(result.remarks(_SHOWN_PROBLEMS)),
         }
     )
 

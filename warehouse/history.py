@@ -1,7 +1,8 @@
 """Which history is missing: the sessions of the calendar minus what the lake has, and minus what sources were asked for.
 
 A session is had when the lake has every bar that the calendar expects of it, or when the source was asked for it and everything
-that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever.
+that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A session
+of which it had no bar at all is asked for once more, half a day later or after.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,10 @@ from market.settings import Settings
 from warehouse.connection import connect
 
 _APPLICATION: Final = "tapehouse history"
+RECHECK_AFTER: Final = timedelta(hours=12)
+"""How long after it was asked for first a session without any bar is asked for once more: the next day, but not at once.
+
+The second answer counts for good: so it ends, also for what never trades."""
 _MISSING: Final = """
 with days as (
     select session_date, open_at, row_number() over (order by session_date) - 1 as number,
@@ -27,10 +32,11 @@ with days as (
     from lake.sessions
     where session_date between %(start)s and %(end)s and post_close_at <= %(until)s
 ), asked as (
-    select symbol, covered
+    select symbol,
+        covered - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end as covered
     from unnest(%(symbols)s::text[]) as symbol
     left join (
-        select symbol, covered from app.collected_history where source = %(source)s and interval = %(interval)s
+        select * from app.collected_history where source = %(source)s and interval = %(interval)s
     ) as history using (symbol)
 ), stored as (
     select symbol, session_date, count(*) as bars
@@ -57,7 +63,8 @@ from unnest(%(symbols)s::text[]) as wanted (symbol)
 cross join days
 left join app.collected_history as history
     on history.source = %(source)s and history.interval = %(interval)s and history.symbol = wanted.symbol
-where opens is not null and (covered @> opens) is not true
+where opens is not null
+    and (covered - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end @> opens) is not true
 order by wanted.symbol
 """
 _STORED: Final = """
@@ -68,12 +75,46 @@ where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols
 group by symbol, session_date
 """
 _REMEMBER: Final = """
-insert into app.collected_history as known (source, symbol, interval, covered, is_unknown, asked_at)
-values (%(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s)
+insert into app.collected_history as known
+    (source, symbol, interval, covered, is_unknown, asked_at, without_bars, without_bars_at)
+values (
+    %(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s, %(without_bars)s::tstzmultirange,
+    case when not isempty(%(without_bars)s::tstzmultirange) then %(now)s::timestamptz end
+)
 on conflict (source, symbol, interval) do update set
     covered = known.covered + excluded.covered,
     is_unknown = excluded.is_unknown,
-    asked_at = excluded.asked_at
+    asked_at = excluded.asked_at,
+    without_bars = coalesce(known.without_bars, '{}') - excluded.covered + (excluded.without_bars - known.covered),
+    without_bars_at =
+        case when isempty(excluded.without_bars - known.covered) then known.without_bars_at else excluded.asked_at end
+"""
+_FIRST: Final = """
+select symbol, bars.session_date
+from unnest(%(symbols)s::text[]) as symbol
+cross join lateral (
+    select session_date from lake.vendor_bars as bars
+    where bars.source = %(source)s and bars.symbol = symbol.symbol and bars.interval = %(interval)s
+    order by bar_at
+    limit 1
+) as bars
+"""
+_WITHOUT_BARS: Final = """
+with stored as (
+    select distinct symbol, session_date from lake.vendor_bars
+    where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+), listed as (
+    select symbol, min(session_date) as since from stored group by symbol
+)
+select symbol, count(*), min(session_date), max(session_date)
+from app.collected_history
+join lake.sessions on covered @> open_at and session_date between %(start)s and %(end)s
+left join stored using (symbol, session_date)
+left join listed using (symbol)
+where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s) and stored.symbol is null
+    and session_date >= coalesce(since, session_date)
+group by symbol
+order by symbol
 """
 
 
@@ -123,11 +164,15 @@ class KnownCloses:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Some adjoining sessions of a symbol of which everything that a source has is in the lake."""
+    """Some adjoining sessions of a symbol of which everything that a source has is in the lake.
+
+    ``without_bars`` are those that had no bar although one was expected.
+    """
 
     symbol: str
     sessions: tuple[Session, ...]
     is_unknown: bool = False
+    without_bars: tuple[Session, ...] = ()
 
 
 def missing_sessions(
@@ -170,6 +215,7 @@ def missing_sessions(
         "start": start,
         "end": end,
         "until": until,
+        "recheck": RECHECK_AFTER,
         "seconds": None if interval == DAILY else INTERVALS[interval],
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
@@ -236,6 +282,7 @@ def symbols_to_ask(
         "start": start,
         "end": end,
         "until": until,
+        "recheck": RECHECK_AFTER,
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         return [row[0] for row in connection.execute(_NOT_ASKED, values)]
@@ -256,6 +303,37 @@ def stored_bars(
         return {(symbol, day): bars for symbol, day, bars in connection.execute(_STORED, values)}
 
 
+def first_sessions(settings: Settings, source: str, interval: str, symbols: Collection[str]) -> dict[str, date]:
+    """Return by symbol the first session of which the lake has a bar of a source; symbols without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {"source": source, "interval": interval, "symbols": list(symbols)}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return dict(connection.execute(_FIRST, values).fetchall())
+
+
+def without_bars(
+    settings: Settings, source: str, interval: str, symbols: Sequence[str], *, start: date, end: date
+) -> dict[str, tuple[int, date, date]]:
+    """Return by symbol how many sessions a source was asked for and had no bar of, the first and the last.
+
+    Sessions before the first bar that the lake has of the source do not count; symbols without any are left out.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {"source": source, "interval": interval, "symbols": list(symbols), "start": start, "end": end}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        found = connection.execute(_WITHOUT_BARS, values).fetchall()
+    return {symbol: (sessions, first, last) for symbol, sessions, first, last in found}
+
+
 def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> None:
     """Note that everything that a source has of some sessions is in the lake.
 
@@ -267,12 +345,12 @@ def remember(settings: Settings, source: str, interval: str, collected: Collecti
     now = datetime.now(UTC)
     with connect(settings, application_name=_APPLICATION) as connection:
         for one in sorted(collected, key=lambda one: one.symbol):
-            span = Range(one.sessions[0].pre_open_at, one.sessions[-1].post_close_at)
             values: Mapping[str, Any] = {
                 "source": source,
                 "interval": interval,
                 "symbol": one.symbol,
-                "covered": Multirange([span]),
+                "covered": Multirange([Range(one.sessions[0].pre_open_at, one.sessions[-1].post_close_at)]),
+                "without_bars": Multirange(Range(of.pre_open_at, of.post_close_at) for of in one.without_bars),
                 "is_unknown": one.is_unknown,
                 "now": now,
             }

@@ -10,9 +10,11 @@ lake recognises what it has.
 
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Final, Protocol
 
 from ingest.history.check import believe
@@ -21,6 +23,7 @@ from ingest.history.plan import Plan
 from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError
 from market.errors import ServiceError
 from market.records import Bar
+from market.sessions import Session
 from warehouse.history import Collected, KnownCloses
 
 SETTLE_SECONDS: Final = 2.0
@@ -28,6 +31,7 @@ SETTLE_SECONDS: Final = 2.0
 LAKE_SECONDS: Final = 600.0
 """How long the lake may take for what is left at the end without any progress."""
 _POLL_SECONDS: Final = 0.1
+_MICROS: Final = 1_000_000
 _MOST_PROBLEMS: Final = 20
 """So many problems of a symbol are kept; all of them are counted."""
 
@@ -39,6 +43,9 @@ class Door(Protocol):
 
     def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
         """Return by symbol the closes near the sessions of an ask."""
+
+    def first_sessions(self, symbols: Collection[str]) -> Mapping[str, date]:
+        """Return by symbol the first session of which the lake has a bar of the source and length."""
 
     def publish(self, bars: Sequence[Bar]) -> None:
         """Hand bars to the broker."""
@@ -69,6 +76,9 @@ class SymbolResult:
         How many missing sessions lie before what the source has.
     is_unknown
         Whether the source does not know it.
+    without_bars
+        Sessions that were answered without any bar, in order, but for those before the first bar that the source has: the share
+        was not listed then, as far as that is known.
     problems
         The first problems; ``problem_counts`` has all of them by code.
     reason
@@ -80,6 +90,7 @@ class SymbolResult:
     bars: int = 0
     too_old: int = 0
     is_unknown: bool = False
+    without_bars: list[date] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     problem_counts: Counter[str] = field(default_factory=Counter)
     reason: str = ""
@@ -88,6 +99,24 @@ class SymbolResult:
     def is_done(self) -> bool:
         """Whether everything that was asked for is collected, and nothing was wrong with it."""
         return self.collected == self.asked and not self.problem_counts and not self.is_unknown
+
+    def remarks(self, most_problems: int) -> list[str]:
+        """Return what is to be said of it in sentences, with as many problems at most."""
+        found = ["the source does not know it"] if self.is_unknown else []
+        found += [self.reason] if self.reason else []
+        found += [
+            f"{'once' if number == 1 else f'{number:,} times'} {code}" for code, number in self.problem_counts.items()
+        ]
+        found += [problem.detail for problem in self.problems[:most_problems]]
+        found += [no_bar_text(len(days), days[0], days[-1])] if (days := self.without_bars) else []
+        found += [f"{self.too_old:,} sessions are too old for the source"] if self.too_old else []
+        return found
+
+
+def no_bar_text(sessions: int, first: date, last: date) -> str:
+    """Return that a source had no bar of so many sessions, and what to do."""
+    span = f"1 session ({first})" if sessions == 1 else f"{sessions:,} sessions ({first} … {last})"
+    return f"no bar of {span}; --again asks once more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +151,15 @@ class Summary:
     def is_done(self) -> bool:
         """Whether every symbol has what was asked for."""
         return not self.stopped and all(result.is_done for result in self.symbols.values())
+
+    def with_refused(self, problems: Collection[Problem]) -> "Summary":
+        """Return it with what could not even be asked for, such as what is no symbol."""
+        others: dict[str, SymbolResult] = {}
+        for problem in problems:
+            result = others.setdefault(problem.symbol, SymbolResult())
+            result.problems.append(problem)
+            result.problem_counts[problem.code] += 1
+        return replace(self, symbols={**self.symbols, **others})
 
 
 class CountingPace(Protocol):
@@ -186,6 +224,8 @@ class _UnderWay:
         self._door = door
         self._accepts_jumps = accepts_jumps
         self._results = results
+        self._seen: set[int] = set()
+        self._first: dict[str, date] | None = None
         self._new: list[Collected] = []
         self._settled: deque[tuple[Offsets, list[Collected]]] = deque()
         self._settled_at = time.monotonic()
@@ -215,11 +255,13 @@ class _UnderWay:
             self._results[bar.symbol].bars += 1
         self._note(problems)
         bad = {problem.symbol for problem in problems}
-        self._new += [
-            Collected(symbol, ask.sessions, is_unknown=symbol in answer.unknown)
-            for symbol in ask.symbols
-            if symbol not in bad or symbol in answer.unknown
-        ]
+        without_bars = self._without_bars(ask, believed.bars)
+        for symbol in ask.symbols:
+            is_unknown = symbol in answer.unknown
+            if is_unknown or symbol not in bad:
+                empty = () if is_unknown else without_bars[symbol]
+                self._results[symbol].without_bars += [session.session_date for session in empty]
+                self._new.append(Collected(symbol, ask.sessions, is_unknown=is_unknown, without_bars=empty))
         for symbol in answer.unknown & set(ask.symbols):
             self._results[symbol].is_unknown = True
 
@@ -231,6 +273,7 @@ class _UnderWay:
 
     def finish(self, tell: Callable[[], None]) -> None:
         """Wait until everything is in the lake, and remember it."""
+        self._leave_out_before_listing()
         self._settle()
         deadline, before = time.monotonic() + LAKE_SECONDS, self.waiting
         while self._settled:
@@ -247,8 +290,39 @@ class _UnderWay:
             if self._settled:
                 time.sleep(_POLL_SECONDS)
 
+    def _without_bars(self, ask: Ask, bars: Sequence[Bar]) -> dict[str, tuple[Session, ...]]:
+        """Return by symbol the sessions without a bar, from the first bar on that the source is known to have."""
+        if self._first is None:
+            self._first = dict(self._door.first_sessions(self._results))
+        opens = [round(session.open_at.timestamp()) * _MICROS for session in ask.sessions]
+        had: dict[str, set[int]] = {symbol: set() for symbol in ask.symbols}
+        for bar in bars:
+            had[bar.symbol].add(bisect_right(opens, bar.ts) - 1)
+        found = {}
+        for symbol, numbers in had.items():
+            if numbers:
+                first = ask.sessions[min(numbers)].session_date
+                self._first[symbol] = min(first, self._first.get(symbol, first))
+            begin = self._first.get(symbol, ask.first)
+            found[symbol] = tuple(
+                session
+                for number, session in enumerate(ask.sessions)
+                if number not in numbers and session.session_date >= begin
+            )
+        return found
+
+    def _leave_out_before_listing(self) -> None:
+        """Sort the sessions without a bar, and drop those that turned out to lie before the first bar."""
+        for symbol, result in self._results.items():
+            begin = (self._first or {}).get(symbol, date.min)
+            result.without_bars = sorted(day for day in result.without_bars if day >= begin)
+
     def _note(self, problems: Sequence[Problem]) -> None:
+        """Keep and count problems, each once: pages overlap, and what cannot be placed is of every ask."""
         for problem in problems:
+            if hash(problem) in self._seen:
+                continue
+            self._seen.add(hash(problem))
             result = self._results[problem.symbol]
             result.problem_counts[problem.code] += 1
             if len(result.problems) < _MOST_PROBLEMS:

@@ -1,6 +1,7 @@
 """The one door for bars of the past: Kafka, and what the lake and PostgreSQL have of it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,7 +13,7 @@ from market.errors import PublishError
 from market.records import Bar
 from market.settings import Settings
 from market.topics import BARS
-from warehouse.history import Collected, KnownCloses, known_closes, remember
+from warehouse.history import Collected, KnownCloses, first_sessions, known_closes, remember
 from warehouse.progress import next_offsets
 
 SETTLE_SECONDS: Final = 60.0
@@ -52,6 +53,10 @@ class BarsDoor:
     def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
         """Return by symbol the closes near the sessions of an ask that the lake has."""
         return known_closes(self._settings, self._interval, ask.symbols, ask.sessions[0], ask.sessions[-1])
+
+    def first_sessions(self, symbols: Collection[str]) -> Mapping[str, date]:
+        """Return by symbol the first session of which the lake has a bar of the source and length."""
+        return first_sessions(self._settings, self._source, self._interval, symbols)
 
     def publish(self, bars: Sequence[Bar]) -> None:
         """Hand bars to the broker.

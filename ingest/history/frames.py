@@ -3,8 +3,8 @@
 What belongs here: frames of bars and what every source of files does alike. What does not: how a file is read.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +12,7 @@ import polars as pl
 
 from ingest.history.source import Answer, Ask, Problem
 from market.records import PRICE_DECIMALS, Bar
+from market.sessions import EXCHANGE_ZONE, all_sessions
 
 PRICES: Final = ("open", "high", "low", "close")
 BAR_SCHEMA: Final = {
@@ -21,9 +22,12 @@ BAR_SCHEMA: Final = {
     "volume": pl.Int64(),
     "fault": pl.String(),
 }
-"""Bars as columns: ``ts`` in UTC epoch microseconds, prices as decimals; ``fault`` says what of a row cannot be read."""
+"""Bars as columns: ``ts`` in UTC epoch microseconds, prices as decimals; ``fault`` says what of a row cannot be read.
+
+A row whose symbol or ``ts`` cannot be read has null there, and a fault."""
 
 _MICROS: Final = 1_000_000
+_USUAL_OPEN: Final = pl.duration(hours=9, minutes=30)
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,61 @@ class BarFrames:
     source
         The name of the feed.
     by_symbol
-        Frames with :data:`BAR_SCHEMA`, by symbol, sorted by ``ts``.
+        Frames with :data:`BAR_SCHEMA`, by symbol, sorted by ``ts``, which is never null.
+    unplaced
+        The faults of rows whose time cannot be read, by symbol: such a row may be of any session.
+    nameless
+        The faults of rows whose symbol cannot be read: such a row may be of any symbol that is not here.
     """
 
     source: str
     by_symbol: Mapping[str, pl.DataFrame]
+    unplaced: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    nameless: Sequence[str] = ()
 
     @classmethod
     def of(cls, source: str, bars: pl.DataFrame) -> "BarFrames":
         """Return the bars of a frame with :data:`BAR_SCHEMA`."""
-        parts = bars.sort("symbol", "ts").partition_by("symbol", as_dict=True)
-        return cls(source, {str(symbol): part for (symbol,), part in parts.items()})
+        has_symbol, has_ts = pl.col("symbol").is_not_null(), pl.col("ts").is_not_null()
+        parts = bars.filter(has_symbol, has_ts).sort("symbol", "ts").partition_by("symbol", as_dict=True)
+        unplaced: dict[str, list[str]] = {}
+        for symbol, fault in bars.filter(has_symbol, ~has_ts).select("symbol", "fault").iter_rows():
+            unplaced.setdefault(symbol, []).append(fault)
+        nameless = bars.filter(~has_symbol)["fault"].to_list()
+        return cls(source, {str(symbol): part for (symbol,), part in parts.items()}, unplaced, nameless)
 
     def answer(self, ask: Ask) -> Answer:
-        """Return what was asked for; a symbol of which there is no bar at all is not known."""
+        """Return what was asked for; a symbol of which there is no row at all is not known.
+
+        What cannot be placed is a problem of every ask that it may belong to: nothing of it counts as answered.
+        """
         bars: list[Bar] = []
         problems: list[Problem] = []
+        unknown: set[str] = set()
         for symbol in ask.symbols:
+            problems += [Problem(symbol, "unreadable_time", fault) for fault in self.unplaced.get(symbol, ())]
             found = self.by_symbol.get(symbol)
-            if found is None:
-                continue
-            rows = _of_sessions(found, ask)
-            is_faulty = pl.col("fault").is_not_null()
-            problems += [Problem(symbol, "not_a_number", fault) for fault in rows.filter(is_faulty)["fault"]]
-            bars += _records(self.source, ask.interval, rows.filter(~is_faulty))
-        return Answer(bars, problems, frozenset(ask.symbols) - set(self.by_symbol))
+            if found is not None:
+                rows = _of_sessions(found, ask)
+                is_faulty = pl.col("fault").is_not_null()
+                problems += [Problem(symbol, "not_a_number", fault) for fault in rows.filter(is_faulty)["fault"]]
+                bars += _records(self.source, ask.interval, rows.filter(~is_faulty))
+            elif symbol not in self.unplaced:
+                problems += [Problem(symbol, "no_symbol", fault) for fault in self.nameless]
+                unknown |= set() if self.nameless else {symbol}
+        return Answer(bars, problems, frozenset(unknown))
+
+
+def opens_of(day: pl.Expr) -> pl.Expr:
+    """Return the opens of days in epoch microseconds; of a day without a session the usual time of it."""
+    opens = {session.session_date: _micros(session.open_at) for session in all_sessions()}
+    usual = (
+        (day.cast(pl.Datetime("us")) + _USUAL_OPEN)
+        .dt.replace_time_zone(str(EXCHANGE_ZONE))
+        .dt.convert_time_zone("UTC")
+        .to_physical()
+    )
+    return day.replace_strict(opens, default=None, return_dtype=pl.Int64).fill_null(usual)
 
 
 def _of_sessions(bars: pl.DataFrame, ask: Ask) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from ingest.feeds.csv.history import CsvHistory
 from ingest.history.plan import Plan, make_plan
-from ingest.history.source import HistorySource
+from ingest.history.source import HistorySource, Problem
 from market import tiers
 from market.errors import FeedError, UsageError
 from market.instruments import parse_symbols
@@ -39,12 +39,15 @@ class Order:
         The sessions that are over, in order, one at least.
     now
         The present moment.
+    refused
+        What was named and cannot be asked for, such as what is no symbol in a file.
     """
 
     symbols: tuple[str, ...]
     interval: str
     sessions: tuple[Session, ...]
     now: datetime
+    refused: tuple[Problem, ...] = ()
 
     @classmethod
     def of(
@@ -78,19 +81,23 @@ class Order:
         Raises
         ------
         UsageError
-            If the source has no such bars, the range has no session that is over, or there is no symbol.
+            If the source has no such bars, the range lies in the future, or there is no symbol.
         SourceError
             If the source cannot be asked at all.
+        FeedError
+            If no session of the range is over, or its files name no symbol.
         """
         if interval not in source.offers:
             msg = f"The source {source.name} has no bars of {interval!r}. It has: {', '.join(source.offers)}."
             raise UsageError(msg)
         source.check()
+        wanted, refused = _symbols(settings, source, symbols)
         return cls(
-            symbols=_symbols(settings, source, symbols),
+            symbols=wanted,
             interval=interval,
             sessions=tuple(_sessions(interval, start, end, now)),
             now=now,
+            refused=refused,
         )
 
 
@@ -117,16 +124,20 @@ def plan_of(settings: Settings, source: HistorySource, order: Order) -> Plan:
     )
 
 
-def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[str, ...]:
+def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[tuple[str, ...], tuple[Problem, ...]]:
     if text:
-        return parse_symbols(text)
+        return parse_symbols(text), ()
     if isinstance(source, CsvHistory):
-        return parse_symbols(source.symbols())
+        found, refused = source.symbols(), source.misnamed()
+        if not found:
+            msg = "\n".join(["The files name no symbol.", *(problem.detail for problem in refused[:5])])
+            raise FeedError(msg)
+        return found, refused
     symbols = tuple(watched(settings))
     if not symbols:
         msg = "No symbol given, and the watchlist is empty. Give --symbols spy,ibm, or ./run watchlist add spy ibm"
         raise UsageError(msg)
-    return symbols
+    return symbols, ()
 
 
 def _sessions(interval: str, start: date | None, end: date | None, now: datetime) -> Sequence[Session]:

@@ -15,7 +15,7 @@ from orchestration.assets.keys import OWNER, Group
 from orchestration.attempts import HAS_MORE_TAG, partitions_of
 from orchestration.gaps import symbols_by_group
 from orchestration.history import History, Outcome, Series, series_of
-from orchestration.history_report import Task, complete_sessions, range_text, run_metadata, summary_text
+from orchestration.history_report import Task, complete_sessions, range_text, run_metadata, shortcomings, summary_text
 from orchestration.partitions import RANGE_TAGS, SYMBOL_GROUPS, history_key, history_partitions
 from orchestration.stoppable import Watch, carry_out
 
@@ -25,7 +25,7 @@ RETRY_SECONDS = 30.0
 RUN_SECONDS = 2400.0
 """After so long a run asks for nothing more: a run may last an hour, and the lake needs some of it."""
 COMPLETE: Final = "history_complete"
-"""The check that says whether everything that was asked for came and was believed."""
+"""The check that says whether everything that was asked for came and was believed, and each session had a bar."""
 
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "1d": "Daily bars of the watchlist as a vendor tells them, ten years back.",
@@ -52,7 +52,8 @@ def _collected(series: Series) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 COMPLETE,
                 asset=series.key,
-                description="Everything that was asked for came and was believed. The rest is asked for again, later each time.",
+                description="Everything that was asked for came and was believed, and each session had a bar. The rest is "
+                "asked for again, later each time; a session without any bar once.",
             )
         ],
         group_name=Group.HISTORY.value,
@@ -164,13 +165,13 @@ def _report(
     if outcome.summary.stopped:
         msg = f"The time was up ({RUN_SECONDS:g} s). What was answered is in the lake; the next run asks for the rest."
         raise dg.Failure(msg, metadata=run, allow_retries=False)
-    wrong = [symbol for symbol, result in outcome.summary.symbols.items() if result.problem_counts or result.is_unknown]
+    wrong = shortcomings(outcome.summary)
     yield dg.AssetCheckResult(
         passed=not wrong,
         check_name=COMPLETE,
         asset_key=series.key,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"Something is wrong with {', '.join(wrong[:10])}." if wrong else said,
+        description=wrong or said,
         metadata=run,
     )
 

@@ -11,7 +11,17 @@ from market.sessions import Session, sessions_between
 from market.settings import Settings
 from warehouse.actions import asked_symbols, remember_asked
 from warehouse.connection import connect
-from warehouse.history import Collected, forget, known_closes, missing_sessions, remember, stored_bars, symbols_to_ask
+from warehouse.history import (
+    Collected,
+    first_sessions,
+    forget,
+    known_closes,
+    missing_sessions,
+    remember,
+    stored_bars,
+    symbols_to_ask,
+    without_bars,
+)
 from warehouse.schema import migrate
 from warehouse.watchlist import Changes, parse_group, unwatch, watch, watched, watchlist
 
@@ -83,6 +93,41 @@ def test_what_a_source_was_asked_for_is_not_missing_whatever_it_had(settings: Se
     assert missing(settings, "SPY", interval="5m") == {"SPY": [(0, 10)]}
     forget(settings, "yahoo", "1d", ["SPY"])
     assert missing(settings, "SPY", "IBM") == {"SPY": [(0, 10)], "IBM": [(1, 10)]}
+
+
+def asked_long_ago(settings: Settings) -> None:
+    with connect(settings) as connection:
+        connection.execute("update app.collected_history set without_bars_at = without_bars_at - interval '13 hours'")
+
+
+def test_a_session_without_a_bar_is_asked_for_once_more_the_next_day_and_never_again(settings: Settings) -> None:
+    place = (settings, "yahoo", "1d", ["SPY"])
+    first = Collected("SPY", SESSIONS, without_bars=(*SESSIONS[2:4], SESSIONS[6]))
+    remember(settings, "yahoo", "1d", [first])
+    assert missing(settings, "SPY") == {}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == []
+    asked_long_ago(settings)
+    assert missing(settings, "SPY") == {"SPY": [(2, 4), (6, 7)]}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == ["SPY"]
+    remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[2:4], without_bars=SESSIONS[2:4])])
+    assert missing(settings, "SPY") == {"SPY": [(6, 7)]}
+    store(settings, "SPY", "1d", SESSIONS[6])
+    remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[6:7])])
+    asked_long_ago(settings)
+    assert missing(settings, "SPY") == {}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == []
+
+
+def test_what_had_no_bar_is_counted_from_the_first_bar_on(settings: Settings) -> None:
+    remember(settings, "yahoo", "1d", [Collected(symbol, SESSIONS) for symbol in ("SPY", "IBM", "NEW")])
+    store(settings, "SPY", "1d", *SESSIONS[3:5], SESSIONS[7])
+    store(settings, "SPY", "1d", SESSIONS[0], source="alpaca")
+    store(settings, "IBM", "1d", *SESSIONS)
+    days = [session.session_date for session in SESSIONS]
+    place = (settings, "yahoo", "1d", ["SPY", "IBM", "NEW", "XX"])
+    assert first_sessions(*place) == {"SPY": days[3], "IBM": days[0]}
+    assert without_bars(*place, start=START, end=END) == {"NEW": (10, START, END), "SPY": (4, days[5], END)}
+    assert without_bars(*place, start=START, end=days[4]) == {"NEW": (5, START, days[4])}
 
 
 def test_only_symbols_of_which_a_session_was_not_asked_for_need_a_closer_look(settings: Settings) -> None:

@@ -12,16 +12,19 @@ from typing import Final
 
 import polars as pl
 
-from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames
-from ingest.history.source import Answer, Ask, Limit, Offer, SourceError
+from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames, opens_of
+from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceError
+from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS
-from market.sessions import EXCHANGE_ZONE, all_sessions
+from market.sessions import EXCHANGE_ZONE
 
 COLUMNS: Final = ("symbol", "timestamp", *PRICES, "volume")
 _ZONE: Final = str(EXCHANGE_ZONE)
 _UNITS: Final = {10: 1_000_000, 13: 1_000, 16: 1}
 """Microseconds of an epoch number by its digits: from 2001 to 2286 these are seconds, milliseconds and microseconds."""
-_USUAL_OPEN: Final = pl.duration(hours=9, minutes=30)
+_IS_SYMBOL: Final = pl.col("symbol").str.contains(SYMBOL_PATTERN)
+_HOW_TO_WRITE_TIMES: Final = "write a date as 2026-10-05, a moment as 2026-10-05 09:35 or as epoch seconds"
+_HOW_TO_WRITE_SYMBOLS: Final = "a symbol is a letter, then letters, digits, dots or hyphens, 15 at most"
 
 
 class CsvHistory:
@@ -73,10 +76,14 @@ class CsvHistory:
                 raise SourceError(msg)
 
     def symbols(self) -> tuple[str, ...]:
-        """Return the symbols of the files, in order."""
-        own = pl.col(self._columns["symbol"]).cast(pl.String).str.strip_chars().str.to_uppercase()
-        found = pl.concat([_scan(path).select(own.alias("symbol").unique()) for path in self._files]).collect()
-        return tuple(sorted(found["symbol"].drop_nulls().unique()))
+        """Return the symbols of the files, in order, but for what cannot be one."""
+        own = _symbol(pl.col(self._columns["symbol"])).alias("symbol")
+        found = pl.concat([_scan(path).select(own.unique()) for path in self._files]).collect()
+        return tuple(found.filter(_IS_SYMBOL)["symbol"].unique().sort())
+
+    def misnamed(self) -> tuple[Problem, ...]:
+        """Return what cannot be a symbol, each with the first row that has it."""
+        return tuple(problem for path in self._files for problem in _misnamed(path, self._columns["symbol"]))
 
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Return the bars of the files; they are read once."""
@@ -119,7 +126,7 @@ def _bars(rows: pl.LazyFrame, columns: Mapping[str, str], interval: str, path: P
     own = {name: pl.col(column) for name, column in columns.items()}
     types = rows.collect_schema()
     read = {
-        "symbol": own["symbol"].cast(pl.String).str.strip_chars().str.to_uppercase(),
+        "symbol": _symbol(own["symbol"]),
         "ts": _ts(own["timestamp"], types[columns["timestamp"]], interval),
         **{name: _price(own[name]) for name in PRICES},
         "volume": own["volume"]
@@ -128,13 +135,11 @@ def _bars(rows: pl.LazyFrame, columns: Mapping[str, str], interval: str, path: P
         .str.replace(r"\.0*$", "")
         .cast(pl.Int64, strict=False),
     }
-    what = "row" if path.name.lower().endswith(".parquet") else "line"
-    number = pl.int_range(pl.len(), dtype=pl.Int64) + (1 if what == "row" else 2)
     faults = [
         pl.when(value.is_null()).then(pl.format(f"{columns.get(name, columns['timestamp'])} {{}}", _shown(own, name)))
         for name, value in read.items()
     ]
-    place = pl.format(f"{path.name}, {what} {{}}: ", number)
+    place = pl.format("{}, {} {}: ", pl.lit(path.name), pl.lit(_row_name(path)), _number(path))
     fault = pl.when(pl.any_horizontal(value.is_null() for value in read.values())).then(
         pl.concat_str(place, pl.concat_str(faults, separator=", ", ignore_nulls=True))
     )
@@ -143,12 +148,57 @@ def _bars(rows: pl.LazyFrame, columns: Mapping[str, str], interval: str, path: P
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} cannot be read: {str(error).splitlines()[0][:200]}."
         raise SourceError(msg) from error
-    return found.cast(pl.Schema(BAR_SCHEMA))
+    return _of_each_symbol(found.cast(pl.Schema(BAR_SCHEMA)))
+
+
+def _of_each_symbol(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a file with those whose symbol cannot be read told as one: it may be of any symbol of the file."""
+    nameless = rows.filter(pl.col("symbol").is_null())
+    if nameless.is_empty():
+        return rows
+    more = f" (and {nameless.height - 1:,} more without a symbol)" if nameless.height > 1 else ""
+    told = nameless.head(1).select(pl.lit(None, pl.Int64).alias("ts"), pl.col("fault") + more)
+    named = rows.filter(pl.col("symbol").is_not_null())
+    of_each = named.select(pl.col("symbol").unique()).join(told, how="cross")
+    return pl.concat([named, of_each, told], how="diagonal").select(*BAR_SCHEMA)
+
+
+def _misnamed(path: Path, column: str) -> list[Problem]:
+    own = pl.col(column)
+    rows = _scan(path).select(
+        _symbol(own).alias("symbol"), own.cast(pl.String).alias("own"), _number(path).alias("number")
+    )
+    wrong = rows.filter(~_IS_SYMBOL).group_by("symbol").agg(pl.all().first(), pl.len().alias("rows")).collect()
+    return [
+        Problem(
+            symbol[:40],
+            "no_symbol",
+            f"{path.name}, {_row_name(path)} {number}{f' and {rows - 1:,} more' if rows > 1 else ''}: {column} {own[:40]!r}: "
+            f"{_HOW_TO_WRITE_SYMBOLS}",
+        )
+        for symbol, own, number, rows in wrong.sort("number").iter_rows()
+    ]
+
+
+def _row_name(path: Path) -> str:
+    return "row" if path.name.lower().endswith(".parquet") else "line"
+
+
+def _number(path: Path) -> pl.Expr:
+    """Return the number of a row; of a line of CSV, which has a header."""
+    return pl.int_range(pl.len(), dtype=pl.Int64) + (1 if _row_name(path) == "row" else 2)
+
+
+def _symbol(column: pl.Expr) -> pl.Expr:
+    """Return symbols in upper case; null where there is none."""
+    text = column.cast(pl.String).str.strip_chars().str.to_uppercase()
+    return pl.when(text != "").then(text)
 
 
 def _shown(own: Mapping[str, pl.Expr], name: str) -> pl.Expr:
     column = own["timestamp"] if name == "ts" else own[name]
-    return pl.format("'{}'", column.cast(pl.String).fill_null("").str.head(40))
+    how = f" ({_HOW_TO_WRITE_TIMES})" if name == "ts" else ""
+    return pl.format("'{}'" + how, column.cast(pl.String).fill_null("").str.head(40))
 
 
 def _price(column: pl.Expr) -> pl.Expr:
@@ -160,13 +210,13 @@ def _price(column: pl.Expr) -> pl.Expr:
 def _ts(column: pl.Expr, kind: pl.DataType, interval: str) -> pl.Expr:
     """Return when bars begin, in epoch microseconds; of a daily bar the open of its session."""
     if isinstance(kind, pl.Date):
-        return _opens(column)
+        return opens_of(column)
     if isinstance(kind, pl.Datetime):
         moment = (
             column if kind.time_zone else column.dt.replace_time_zone(_ZONE, ambiguous="earliest", non_existent="null")
         )
         moment = moment.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-        return _opens(moment.dt.convert_time_zone(_ZONE).dt.date()) if interval == DAILY else moment.to_physical()
+        return opens_of(moment.dt.convert_time_zone(_ZONE).dt.date()) if interval == DAILY else moment.to_physical()
     text = column.cast(pl.String).str.strip_chars()
     epoch = text.cast(pl.Int64, strict=False) * text.str.len_chars().replace_strict(
         _UNITS, default=None, return_dtype=pl.Int64
@@ -189,16 +239,4 @@ def _ts(column: pl.Expr, kind: pl.DataType, interval: str) -> pl.Expr:
         .then(moment.dt.date())
         .otherwise(moment.dt.convert_time_zone(_ZONE).dt.date()),
     )
-    return _opens(day)
-
-
-def _opens(day: pl.Expr) -> pl.Expr:
-    """Return the opens of days; of a day without a session the usual time of it."""
-    opens = {session.session_date: round(session.open_at.timestamp()) * 1_000_000 for session in all_sessions()}
-    usual = (
-        (day.cast(pl.Datetime("us")) + _USUAL_OPEN)
-        .dt.replace_time_zone(_ZONE)
-        .dt.convert_time_zone("UTC")
-        .to_physical()
-    )
-    return day.replace_strict(opens, default=None, return_dtype=pl.Int64).fill_null(usual)
+    return opens_of(day)

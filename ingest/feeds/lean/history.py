@@ -14,10 +14,10 @@ from typing import Final
 import polars as pl
 
 from ingest.feeds.lean.client import content_of
-from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames
+from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames, opens_of
 from ingest.history.source import Answer, Ask, Limit, Offer, SourceError
 from market.records import DAILY
-from market.sessions import EXCHANGE_ZONE, Session, all_sessions
+from market.sessions import EXCHANGE_ZONE, Session
 
 MINUTE: Final = "1m"
 _COLUMNS: Final = ("at", *PRICES, "volume")
@@ -85,9 +85,7 @@ class LeanHistory:
 
 
 def _daily(path: Path, symbol: str) -> pl.DataFrame:
-    opens = {session.session_date: round(session.open_at.timestamp()) * 1_000_000 for session in all_sessions()}
-    day = pl.col("at").str.slice(0, 8).str.to_date("%Y%m%d", strict=False)
-    return _read(path, symbol, day.replace_strict(opens, default=None, return_dtype=pl.Int64))
+    return _read(path, symbol, opens_of(pl.col("at").str.slice(0, 8).str.to_date("%Y%m%d", strict=False)))
 
 
 def _minutes(path: Path, symbol: str, session: Session) -> pl.DataFrame:
@@ -99,16 +97,16 @@ def _minutes(path: Path, symbol: str, session: Session) -> pl.DataFrame:
 
 def _read(path: Path, symbol: str, ts: pl.Expr) -> pl.DataFrame:
     raw = pl.read_csv(io.BytesIO(content_of(path)), has_header=False, schema=dict.fromkeys(_COLUMNS, pl.String()))
+    row = pl.concat_str(pl.col(_COLUMNS).fill_null(""), separator=",")
+    number = pl.int_range(pl.len(), dtype=pl.Int64) + 1
     bars = raw.select(
         pl.lit(symbol).alias("symbol"),
         ts.alias("ts"),
         *(_price(pl.col(name)).alias(name) for name in PRICES),
         pl.col("volume").cast(pl.Int64, strict=False),
-        pl.concat_str(pl.lit(f"{path.name}: "), pl.concat_str(_COLUMNS, separator=",", ignore_nulls=True)).alias(
-            "fault"
-        ),
+        pl.format("{}, line {}: {}", pl.lit(path.name), number, row).alias("fault"),
     )
-    is_whole = pl.all_horizontal(pl.col(*PRICES, "volume").is_not_null())
+    is_whole = pl.all_horizontal(pl.col("ts", *PRICES, "volume").is_not_null())
     return bars.with_columns(pl.when(~is_whole).then("fault").alias("fault")).cast(pl.Schema(BAR_SCHEMA))
 
 

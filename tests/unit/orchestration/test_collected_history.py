@@ -216,6 +216,23 @@ def test_partitions_of_which_nothing_was_missing_are_materialized(instance: dg.D
     assert materialized(instance)["2026-11-20|default"]["run"].endswith("nothing was missing. Nobody was asked.")
 
 
+def test_sessions_without_a_bar_are_a_warning_that_says_which_and_the_partitions_are_done(
+    instance: dg.DagsterInstance,
+) -> None:
+    days = [session.session_date for session in SESSIONS]
+    results = {"IBM": done(), "SPY": done(without_bars=days[1:4])}
+    result = materialize(instance, PlayedHistory(results))
+    assert len(materialized(instance)) == len(SESSIONS)
+    check = check_of(result)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    said = f"no bar of 3 sessions ({days[1]} … {days[3]}); --again asks once more"
+    assert check.description == f"SPY: {said}."
+    assert check.metadata["sessions_without_bars"].value == 3
+    table = check.metadata["symbol_results"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [(record.data["symbol"], record.data["wrong"]) for record in table.records] == [("SPY", said), ("IBM", "")]
+
+
 def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_the_others_are_done(
     instance: dg.DagsterInstance,
 ) -> None:
@@ -235,7 +252,7 @@ def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_the_others_a
     table = check.metadata["symbol_results"]
     assert isinstance(table, dg.TableMetadataValue)
     first = table.records[0].data
-    assert (first["symbol"], first["wrong"]) == ("SPY", "1 times prices_out_of_order; high 1 below low 2")
+    assert (first["symbol"], first["wrong"]) == ("SPY", "once prices_out_of_order; high 1 below low 2")
 
 
 def test_what_the_source_does_not_have_any_more_is_not_materialized(instance: dg.DagsterInstance) -> None:

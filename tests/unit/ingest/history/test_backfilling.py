@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -38,6 +38,7 @@ class PlayedSource:
     limit: Limit | None = None
     at_once: int = 1
     asked: list[str] = field(default_factory=list)
+    starts_with: Session = SESSIONS[0]
 
     @property
     def offers(self) -> Mapping[str, Offer]:
@@ -51,7 +52,8 @@ class PlayedSource:
         self.on_ask(ask)
         (symbol,) = ask.symbols
         self.asked.append(symbol)
-        found = self.answers.get(symbol, Answer([bar(symbol, session) for session in ask.sessions]))
+        listed = [session for session in ask.sessions if session.open_at >= self.starts_with.open_at]
+        found = self.answers.get(symbol, Answer([bar(symbol, session) for session in listed]))
         if isinstance(found, Exception):
             raise found
         return found
@@ -67,9 +69,13 @@ class PlayedDoor:
     taken_in: int = 0
     remembered: list[Collected] = field(default_factory=list)
     known: Mapping[str, KnownCloses] = field(default_factory=dict)
+    first: Mapping[str, date] = field(default_factory=dict)
 
     def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
         return {symbol: closes for symbol, closes in self.known.items() if symbol in ask.symbols}
+
+    def first_sessions(self, symbols: Collection[str]) -> Mapping[str, date]:
+        return {symbol: day for symbol, day in self.first.items() if symbol in symbols}
 
     def publish(self, bars: Sequence[Bar]) -> None:
         if self.fails is not None:
@@ -147,11 +153,59 @@ def test_prices_far_from_what_the_lake_has_are_left_out_and_asked_for_again(
     assert "1 at 2013-10-06 13:30:00Z from other" in summary.symbols["SPY"].problems[0].detail
 
 
-def test_a_symbol_without_any_bar_is_remembered_all_the_same(tmp_path: Path, stop: threading.Event) -> None:
+def test_a_symbol_without_any_bar_is_remembered_as_such_and_said(tmp_path: Path, stop: threading.Event) -> None:
     door = PlayedDoor()
     summary = run(PlayedSource({"NEW": Answer([])}), door, plan_of("NEW"), tmp_path, stop)
-    assert [one.symbol for one in door.remembered] == ["NEW"]
+    assert [(one.symbol, one.without_bars) for one in door.remembered] == [("NEW", SESSIONS)]
     assert (summary.is_done, summary.bars) == (True, 0)
+    said = "no bar of 5 sessions (2013-10-07 … 2013-10-11); --again asks once more"
+    assert summary.symbols["NEW"].remarks(5) == [said]
+
+
+@pytest.mark.parametrize(
+    ("first", "lacking"),
+    [({}, [2, 4]), ({"SPY": SESSIONS[1].session_date}, [2, 4]), ({"SPY": date(2013, 9, 30)}, [0, 2, 4])],
+)
+def test_sessions_without_a_bar_count_from_the_first_bar_that_the_source_is_known_to_have(
+    tmp_path: Path, stop: threading.Event, first: Mapping[str, date], lacking: list[int]
+) -> None:
+    door = PlayedDoor(first=first)
+    source = PlayedSource({"SPY": Answer([bar("SPY", SESSIONS[number]) for number in (3, 1)])})
+    result = run(source, door, plan_of("SPY"), tmp_path, stop).symbols["SPY"]
+    assert (result.collected, result.bars) == (5, 2)
+    assert [SESSIONS.index(session) for one in door.remembered for session in one.without_bars] == lacking
+    assert result.without_bars == [SESSIONS[number].session_date for number in lacking]
+    (said,) = result.remarks(5)
+    assert said.startswith(f"no bar of {len(lacking)} sessions ({result.without_bars[0]} … 2013-10-11)")
+
+
+def test_asks_before_the_first_bar_are_not_said_to_lack_bars(tmp_path: Path, stop: threading.Event) -> None:
+    source = PlayedSource(starts_with=SESSIONS[3])
+    asks = tuple(Ask(("NEW",), "1d", (session,)) for session in SESSIONS)
+    plan = replace(plan_of("NEW"), asks=asks)
+    result = run(source, PlayedDoor(), plan, tmp_path, stop).symbols["NEW"]
+    assert (result.collected, result.bars, result.without_bars) == (5, 2, [])
+
+
+def test_a_problem_that_comes_twice_counts_once(tmp_path: Path, stop: threading.Event) -> None:
+    twice = [Problem("SPY", "not_a_number", "open is NaN at 9:30")] * 2
+    bars = [bar("SPY", session) for session in SESSIONS]
+    other = Problem("SPY", "not_a_number", "open is NaN at 9:35")
+    door = PlayedDoor()
+    one = run(PlayedSource({"SPY": Answer(bars, twice)}), door, plan_of("SPY"), tmp_path, stop).symbols["SPY"]
+    assert one.remarks(5) == ["once not_a_number", "open is NaN at 9:30"]
+    two = run(PlayedSource({"SPY": Answer(bars, [*twice, other])}), door, plan_of("SPY"), tmp_path, stop).symbols["SPY"]
+    assert two.remarks(1) == ["2 times not_a_number", "open is NaN at 9:30"]
+    assert door.remembered == []
+
+
+def test_what_could_not_even_be_asked_for_makes_a_backfill_incomplete(tmp_path: Path, stop: threading.Event) -> None:
+    summary = run(PlayedSource(), PlayedDoor(), plan_of("SPY"), tmp_path, stop)
+    assert summary.is_done
+    refused = summary.with_refused([Problem("C D", "no_symbol", "bars.csv, line 2: symbol 'C D'")])
+    assert not refused.is_done
+    assert refused.symbols["SPY"].is_done
+    assert refused.symbols["C D"].remarks(5) == ["once no_symbol", "bars.csv, line 2: symbol 'C D'"]
 
 
 def test_a_symbol_that_the_source_does_not_know_is_said_and_remembered(tmp_path: Path, stop: threading.Event) -> None:

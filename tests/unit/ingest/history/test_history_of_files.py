@@ -85,6 +85,41 @@ def test_what_cannot_be_read_is_said_with_its_line_and_the_rest_is_read(tmp_path
     ]
 
 
+@pytest.mark.parametrize("interval", ["1d", "5m"])
+def test_a_row_whose_time_cannot_be_read_is_a_problem_of_its_symbol_alone(tmp_path: Path, interval: str) -> None:
+    rows = ["CFF,10/07/2013,50,51,49,50.5,1000", "CFF,2013-10-08,50,51,49,50.5,1", "SPY,2013-10-08,50,51,49,50.5,1"]
+    source = CsvHistory(file(tmp_path, HEADER + "\n".join(rows)))
+    for ask in (WEEK, WEEK[3:]):  # whichever sessions are asked for: it may be of any
+        answer = source.fetch(Ask(("CFF", "SPY"), interval, ask), lambda: None)
+        assert answer.unknown == frozenset()
+        found = [problem for problem in answer.problems if "10/07/2013" in problem.detail]
+        assert [(problem.symbol, problem.code) for problem in found] == [("CFF", "unreadable_time")]
+        assert "bars.csv, line 2: timestamp '10/07/2013' (write a date as 2026-10-05" in found[0].detail
+    assert interval != "1d" or [bar.symbol for bar in fetch(source, "1d", "CFF", "SPY").bars] == ["CFF", "SPY"]
+
+
+def test_a_row_without_a_symbol_may_be_of_any_symbol_of_its_file(tmp_path: Path) -> None:
+    rows = ["SPY,2013-10-08,1,1,1,1,1", ",2013-10-08,1,1,1,1,1", "  ,2013-10-09,1,1,1,1,1"]
+    file(tmp_path, HEADER + "\n".join(rows), "a.csv")
+    file(tmp_path, f"{HEADER}IBM,2013-10-08,1,1,1,1,1\n", "b.csv")
+    source = CsvHistory(tmp_path)
+    answer = fetch(source, "1d", "SPY", "IBM", "NEW")
+    assert source.symbols() == ("IBM", "SPY")
+    assert sorted(bar.symbol for bar in answer.bars) == ["IBM", "SPY"]
+    detail = "a.csv, line 3: symbol '' (and 1 more without a symbol)"
+    assert {(problem.symbol, problem.detail) for problem in answer.problems} == {("SPY", detail), ("NEW", detail)}
+    assert answer.unknown == frozenset()
+
+
+def test_what_cannot_be_a_symbol_is_named_with_its_line_and_the_others_are_symbols(tmp_path: Path) -> None:
+    rows = ["C D,2013-10-08,1,1,1,1,1", "SPY,2013-10-08,1,1,1,1,1", "c d,2013-10-09,1,1,1,1,1"]
+    source = CsvHistory(file(tmp_path, HEADER + "\n".join(rows)))
+    assert source.symbols() == ("SPY",)
+    (problem,) = source.misnamed()
+    assert (problem.symbol, problem.code) == ("C D", "no_symbol")
+    assert problem.detail.startswith("bars.csv, line 2 and 1 more: symbol 'C D': a symbol is a letter, then")
+
+
 def test_columns_of_other_names_are_declared(tmp_path: Path) -> None:
     path = file(tmp_path, "Ticker,Date,Open,High,Low,Last,Vol\nspy,2013-10-07,1,2,1,2,3\n")
     own = {
@@ -164,11 +199,27 @@ def test_lean_bars_are_read_to_the_last_digit(tmp_path: Path) -> None:
         81489219,
     )
     assert [(problem.code, problem.detail) for problem in answer.problems] == [
-        ("not_a_number", "spy.zip: 20131008 00:00,1,2,x,1,5")
+        ("not_a_number", "spy.zip, line 2: 20131008 00:00,1,2,x,1,5")
     ]
     assert answer.unknown == {"IBM"}
     (minute,) = fetch(source, "1m", "SPY").bars
     assert (when(minute), minute.close) == ("2013-10-07 13:30", Decimal("167.4999"))
+
+
+def test_a_lean_row_whose_day_cannot_be_read_or_had_no_session_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "equity" / "usa" / "daily"
+    folder.mkdir(parents=True)
+    days = ["10/07/2013", "20131006 00:00", "20131008 00:00", "20131012 00:00"]
+    with zipfile.ZipFile(folder / "spy.zip", "w") as archive:
+        archive.writestr("spy.csv", "".join(f"{day},10000,10000,10000,10000,5\n" for day in days))
+    ask = Ask(("SPY",), "1d", tuple(sessions_between(date(2013, 10, 4), date(2013, 10, 14))))
+    answer = LeanHistory(tmp_path).fetch(ask, lambda: None)
+    assert [(problem.code, problem.detail) for problem in answer.problems] == [
+        ("unreadable_time", "spy.zip, line 1: 10/07/2013,10000,10000,10000,10000,5")
+    ]
+    believed = believe(ask, answer.bars)
+    assert [when(bar) for bar in believed.bars] == ["2013-10-08 13:30"]
+    assert [problem.code for problem in believed.problems] == ["no_session", "no_session"]
 
 
 @pytest.mark.skipif(not LEAN.is_dir(), reason="the folder shared/data/lean is not there")

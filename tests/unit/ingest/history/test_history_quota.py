@@ -46,6 +46,10 @@ class PlayedDoor:
         assert ask.symbols
         return {}
 
+    def first_sessions(self, symbols: Collection[str]) -> Mapping[str, date]:
+        assert symbols
+        return {}
+
     def publish(self, bars: Sequence[Bar]) -> None:
         self.published += bars
 

@@ -1,0 +1,37 @@
+"""What is wanted of a file: all of its symbols, and what cannot be one is said."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from ingest.feeds.csv.history import CsvHistory
+from ingest.history.order import Order
+from market.errors import FeedError
+from market.settings import Settings
+
+HEADER = "symbol,timestamp,open,high,low,close,volume\n"
+
+
+def order(folder: Path, text: str, symbols: str = "") -> Order:
+    (folder / "bars.csv").write_text(HEADER + text)
+    week = {"start": date(2013, 10, 7), "end": date(2013, 10, 11), "now": datetime(2026, 1, 2, tzinfo=UTC)}
+    return Order.of(Settings(_env_file=None), CsvHistory(folder / "bars.csv"), "1d", symbols=symbols, **week)
+
+
+def test_one_bad_symbol_of_a_file_is_refused_with_its_line_and_the_others_are_wanted(tmp_path: Path) -> None:
+    text = "SPY,2013-10-07,1,1,1,1,1\nC D,2013-10-07,1,1,1,1,1\n.X,2013-10-07,1,1,1,1,1\n"
+    found = order(tmp_path, text)
+    assert found.symbols == ("SPY",)
+    assert [(one.symbol, one.detail[:37]) for one in found.refused] == [
+        ("C D", "bars.csv, line 3: symbol 'C D': a sym"),
+        (".X", "bars.csv, line 4: symbol '.X': a symb"),
+    ]
+    assert order(tmp_path, text, symbols="spy").refused == ()
+
+
+@pytest.mark.parametrize("text", ["", ",2013-10-07,1,1,1,1,1\n", "C D,2013-10-07,1,1,1,1,1\n"])
+def test_a_file_without_any_symbol_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(FeedError, match="name no symbol") as error:
+        order(tmp_path, text)
+    assert ("line 2: symbol 'C D'" in str(error.value)) == text.startswith("C D")
