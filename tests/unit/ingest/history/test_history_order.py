@@ -15,8 +15,15 @@ HEADER = "symbol,timestamp,open,high,low,close,volume\n"
 
 def order(folder: Path, text: str, symbols: str = "") -> Order:
     (folder / "bars.csv").write_text(HEADER + text)
-    week = {"start": date(2013, 10, 7), "end": date(2013, 10, 11), "now": datetime(2026, 1, 2, tzinfo=UTC)}
-    return Order.of(Settings(_env_file=None), CsvHistory(folder / "bars.csv"), "1d", symbols=symbols, **week)
+    return Order.of(
+        Settings(_env_file=None),
+        CsvHistory(folder / "bars.csv"),
+        "1d",
+        symbols=symbols,
+        start=date(2013, 10, 7),
+        end=date(2013, 10, 11),
+        now=datetime(2026, 1, 2, tzinfo=UTC),
+    )
 
 
 def test_one_bad_symbol_of_a_file_is_refused_with_its_line_and_the_others_are_wanted(tmp_path: Path) -> None:
