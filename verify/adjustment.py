@@ -8,12 +8,14 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 _FAR_OFF: Final = math.log(1.5)
 _OFF: Final = math.log(1.1)
+_NEAR: Final = timedelta(days=10)
+"""Prices that are further apart say nothing of a split."""
 USER: Final = "user"
 """The source of what a person confirmed."""
 
@@ -43,6 +45,13 @@ class Days:
     dates: Sequence[date] = ()
     opens: Sequence[int] = ()
     closes: Sequence[int] = ()
+
+
+class _Price(NamedTuple):
+    """A price in millionths, and its day."""
+
+    day: date
+    price: int
 
 
 class Factors(NamedTuple):
@@ -122,7 +131,7 @@ class Adjustment:
 
     def _factor(self, symbol: str, kind: str, day: date, action: Action) -> Fraction | None:
         """Return the factor of a split or a dividend; ``None`` if it is not applied."""
-        before, after = self._price_before(symbol, day), self._price_after(symbol, day)
+        before, after = self._before(symbol, day), self._after(symbol, day)
         better = ((other, self.actions[symbol, kind, other]) for other in action.same_dates)
         is_duplicate = any(not self._is_doubted(symbol, kind, other, said) for other, said in better)
         if is_duplicate or before is None or after is None or day > self.newest:
@@ -130,36 +139,38 @@ class Adjustment:
         if self._is_doubted(symbol, kind, day, action):
             return None
         if kind == "dividend" and action.cash is not None:
-            return 1 - Fraction(action.cash, before)
+            return 1 - Fraction(action.cash, before.price)
         if kind == "split" and action.new_shares and action.old_shares:
             return Fraction(action.old_shares, action.new_shares)
         return None
 
     def _is_doubted(self, symbol: str, kind: str, day: date, action: Action) -> bool:
         """Return whether the prices before and after a split or a dividend contradict it; without prices nothing is."""
-        before, after = self._price_before(symbol, day), self._price_after(symbol, day)
+        before, after = self._before(symbol, day), self._after(symbol, day)
         if before is None or after is None:
             return False
         if kind == "dividend" and action.cash is not None:
-            return action.cash >= before or (action.source != USER and 2 * action.cash > before)
-        return kind == "split" and is_split_doubted(action, Fraction(after, before))
+            return action.cash >= before.price or (action.source != USER and 2 * action.cash > before.price)
+        is_near = after.day - before.day <= _NEAR
+        return kind == "split" and is_near and is_split_doubted(action, Fraction(after.price, before.price))
 
-    def _price_before(self, symbol: str, day: date) -> int | None:
+    def _before(self, symbol: str, day: date) -> _Price | None:
         begun, predecessor = self._tenure_start(symbol, day)
         own = self.days.get(symbol, Days())
         place = bisect_left(own.dates, day) - 1
         if place >= 0 and own.dates[place] >= begun:
-            return own.closes[place]
+            return _Price(own.dates[place], own.closes[place])
         earlier = self.days.get(predecessor or "", Days())
         place = bisect_left(earlier.dates, begun) - 1
-        return earlier.closes[place] if place >= 0 else None
+        return _Price(earlier.dates[place], earlier.closes[place]) if place >= 0 else None
 
-    def _price_after(self, symbol: str, day: date) -> int | None:
+    def _after(self, symbol: str, day: date) -> _Price | None:
         changes = [*self._given_up.get(symbol, ()), *self._taken.get(symbol, ())]
         until = min((changed for changed, _ in changes if changed > day), default=date.max)
         own = self.days.get(symbol, Days())
         place = bisect_left(own.dates, day)
-        return own.opens[place] if place < len(own.dates) and own.dates[place] < until else None
+        has_one = place < len(own.dates) and own.dates[place] < until
+        return _Price(own.dates[place], own.opens[place]) if has_one else None
 
     def _tenure_start(self, symbol: str, day: date) -> tuple[date, str | None]:
         """Return since when what trades under a symbol on a day has done so, and what it was called before."""

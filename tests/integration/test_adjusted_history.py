@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -156,6 +157,18 @@ def test_a_split_of_the_wrong_size_is_suspicious_a_crash_on_its_day_is_not(lake:
     lake.split("SMALL", 1, "1.0027")
     dbt(*RUN)
     assert [status for _, _, status in lake.statuses()] == ["suspicious", "applied", "applied"]
+
+
+def test_prices_that_are_long_apart_say_nothing_of_a_split_between_them(lake: Lake, dbt: Dbt) -> None:
+    """Years later a share may cost what it did before its split."""
+    first = next(number for number, day in enumerate(lake.days) if day - lake.days[0] > timedelta(days=10))
+    for symbol, after in (("FAR", first), ("NEAR", first - 1)):
+        lake.closes(symbol, 0, "60")
+        lake.closes(symbol, after, "61")
+        lake.split(symbol, 1, "2")
+    dbt(*RUN)
+    assert lake.statuses() == [("FAR", "split", "applied"), ("NEAR", "split", "suspicious")]
+    assert lake.adjusted("FAR") == ["30", "61"]
 
 
 def test_a_dividend_in_cents_is_suspicious(lake: Lake, dbt: Dbt) -> None:

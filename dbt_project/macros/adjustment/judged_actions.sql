@@ -3,7 +3,8 @@
 
   A split is suspicious if prices do not show it: with d = |ln(price_after / price_before / announced ratio)|, the move that the
   split leaves unexplained, if d > ln 1.5, or if d > ln 1.1 and |ln(price_after / price_before)| < d, which is to say that prices
-  look more like no split at all. A dividend is if it is more than half of the price before. What a person confirmed is not doubted.
+  look more like no split at all. Of prices more than ten days apart neither is asked: years between them explain any move.
+  A dividend is suspicious if it is more than half of the price before. What a person confirmed is not doubted.
 
   Of several that are the same (`same_dates`) one counts: the best by source that prices do not contradict.
 -#}
@@ -104,6 +105,7 @@
                 when compared.action = 'dividend' and compared.announced_ratio <= 0
                     then 'the dividend is not below the price before it'
                 when compared.source <> 'user' and compared.action = 'split'
+                    and compared.session_before >= compared.session_after - 10
                     and {{ is_split_doubted('compared.observed_ratio', 'compared.announced_ratio') }}
                     then 'the price did not move as the split says'
             end as doubt
