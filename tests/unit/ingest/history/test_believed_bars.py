@@ -131,6 +131,7 @@ PRICES = st.one_of(
 VOLUMES = st.integers(-2, 2) | st.integers(10**15 - 2, 10**15 + 2) | st.integers()
 
 
+@settings(deadline=None)  # the first message loads the calendar
 @given(st.tuples(PRICES, PRICES, PRICES, PRICES, VOLUMES), st.booleans())
 def test_what_is_believed_is_not_quarantined(
     values: tuple[Decimal, Decimal, Decimal, Decimal, int], is_in_order: bool
@@ -250,7 +251,7 @@ def test_prices_of_one_bar_have_to_be_near_each_other(prices: dict[str, str], sa
 
 
 FIELDS = ("open", "high", "low", "close")
-STEPS = st.decimals("0.8", "1.25", places=3)
+STEPS = st.decimals("0.95", "1.05", places=3)
 REACHES = st.decimals("1", "1.3", places=2)
 TIMES = st.sampled_from([Decimal(100), Decimal("0.01")])
 
@@ -282,7 +283,7 @@ def test_a_plausible_walk_is_believed_whole(data: st.DataObject, bars: list[Bar]
     assert believe(MORE_WEEKS, bars, data.draw(closes_of(bars))) == Believed(bars, [])
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.data(), walks())
 def test_any_prices_of_any_two_bars_that_are_off_by_100_are_refused_and_all_others_believed(
     data: st.DataObject, bars: list[Bar]
