@@ -18,6 +18,8 @@ MAX_PRICE: Final = Decimal(10) ** 12
 """Prices must be below this: NUMERIC(18, 6)."""
 MAX_SIZE_SHARES: Final = 10**12
 """Sizes must not exceed this, so that no sum over a bar can overflow 64 bits."""
+MAX_BAR_VOLUME: Final = 10**15
+"""Volumes of bars must not exceed this."""
 MAX_SEQUENCE: Final = 2**37 - 1
 """Sequences must not exceed this: with the time within the minute and the price they order trades in one 128-bit number."""
 MAX_REASON_CHARACTERS: Final = 64

@@ -13,7 +13,16 @@ import polars as pl
 from market import tables, topics
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
-from market.records import ACTIONS, DAILY, INTERVALS, MAX_REASON_CHARACTERS, MAX_SEQUENCE, MAX_SIZE_SHARES, NUL
+from market.records import (
+    ACTIONS,
+    DAILY,
+    INTERVALS,
+    MAX_BAR_VOLUME,
+    MAX_REASON_CHARACTERS,
+    MAX_SEQUENCE,
+    MAX_SIZE_SHARES,
+    NUL,
+)
 from market.tables import Table
 from market.topics import Topic
 from spark_jobs.transforms import silver
@@ -23,7 +32,6 @@ from spark_jobs.transforms.unique import AMENDMENT, CORPORATE_ACTION, QUOTE, STA
 
 MAX_AHEAD: Final = 5 * 60 * MICROS
 """How far a message may be ahead of the moment at which its batch was planned."""
-_MAX_BAR_VOLUME: Final = 10**15
 _MAX_CONDITIONS: Final = 64
 _MAX_EXCHANGE: Final = 16
 
@@ -211,7 +219,7 @@ _BAR_RULES: Final = (
     _rule("bad_interval", pl.col("interval").is_in([*INTERVALS, DAILY]).fill_null(value=False)),
     *(_rule(f"bad_{name}", (pl.col(name) > 0).fill_null(value=False)) for name in _PRICES),
     _rule("prices_out_of_order", _IN_ORDER.fill_null(value=False)),
-    _rule("bad_volume", _between("volume", 0, _MAX_BAR_VOLUME)),
+    _rule("bad_volume", _between("volume", 0, MAX_BAR_VOLUME)),
 )
 
 _IS_HEARTBEAT: Final = pl.col("kind") == "heartbeat"

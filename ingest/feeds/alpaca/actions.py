@@ -17,8 +17,9 @@ from requests.exceptions import InvalidJSONError, RequestException
 from ingest.actions.source import Listed, Listing, Range, start_of
 from ingest.feeds.alpaca.client import KEYS, WHERE_KEYS_ARE, Timeouts
 from ingest.feeds.alpaca.history import AlpacaHistory
-from ingest.feeds.alpaca.parse import SOURCE, wait_seconds
+from ingest.feeds.alpaca.parse import SOURCE
 from ingest.history.source import Limit, Problem, SourceBusyError, SourceError
+from ingest.history.waiting import wait_seconds
 from market.records import MAX_PRICE, PRICE_DECIMALS, CorporateAction, Dividend, Split
 from market.settings import Settings
 

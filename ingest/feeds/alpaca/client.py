@@ -16,8 +16,8 @@ from alpaca.data.requests import StockBarsRequest, StockTradesRequest
 from requests import Response
 from requests.exceptions import InvalidJSONError, InvalidSchema, InvalidURL, MissingSchema, RequestException
 
-from ingest.feeds.alpaca.parse import wait_seconds
 from ingest.history.source import SourceBusyError, SourceError
+from ingest.history.waiting import wait_seconds
 from market.errors import FeedError
 
 PAGE_BARS: Final = 10_000

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from ingest.history.source import Problem
@@ -16,8 +15,6 @@ from market.records import DAILY, MAX_PRICE, PRICE_DECIMALS, Bar
 from market.sessions import EXCHANGE_ZONE, open_micros
 
 SOURCE: Final = "alpaca"
-SHORTEST_WAIT_SECONDS: Final = 1.0
-"""A wait that is over by the vendor's clock may not be by ours."""
 
 BAD_BAR: Final = "bad_bar"
 NOT_A_NUMBER: Final = "not_a_number"
@@ -49,32 +46,6 @@ def parse_bars(raw_bars: Iterable[object], symbol: str, interval: str) -> tuple[
         except _NotABarError as error:
             problems.append(Problem(symbol, error.code, str(error)))
     return bars, problems
-
-
-def wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long an answer asks to wait, or ``None`` if it does not say.
-
-    Parameters
-    ----------
-    headers
-        ``Retry-After`` says it in seconds or as a date, ``X-RateLimit-Reset`` as the second of the epoch at which there may be
-        requests again.
-    now
-        The second of the epoch.
-    """
-    after = headers.get("Retry-After", "").strip()
-    if after.isdecimal():
-        return max(float(after), SHORTEST_WAIT_SECONDS)
-    reset = headers.get("X-RateLimit-Reset", "").strip()
-    until = _seconds_of_date(after) or (float(reset) if reset.isdecimal() else None)
-    return None if until is None else max(until - now, SHORTEST_WAIT_SECONDS)
-
-
-def _seconds_of_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except ValueError:
-        return None
 
 
 def _bar(raw: object, symbol: str, interval: str) -> Bar:

@@ -5,6 +5,7 @@ zone, and keeps files in the user's home and answers in memory, bad ones too. It
 which is :class:`_Requests` here; it makes the query, reads the rows and mends what the vendor is known to get wrong.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from yfinance.scrapers.history import PriceHistory
 
 from ingest.feeds.yahoo.parse import Result, read_answer
 from ingest.history.source import SourceBusyError
+from ingest.history.waiting import wait_seconds
 from market.sessions import EXCHANGE_ZONE
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -98,7 +100,8 @@ class _Requests:
         except RequestException as error:
             msg = f"Yahoo did not answer: {type(error).__name__}."
             raise SourceBusyError(msg) from error
-        self.result = read_answer(response.status_code, response.content, response.headers.get("Retry-After"))
+        headers = {"Retry-After": response.headers.get("Retry-After") or ""}
+        self.result = read_answer(response.status_code, response.content, wait_seconds(headers, time.time()))
         return response
 
     cache_get = get

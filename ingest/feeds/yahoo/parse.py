@@ -6,7 +6,7 @@ a bar are undone.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from http import HTTPStatus
@@ -17,8 +17,8 @@ import msgspec
 import pandas as pd
 
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
-from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
-from market.sessions import EXCHANGE_ZONE, open_micros
+from market.records import DAILY, MAX_BAR_VOLUME, MAX_PRICE, Bar
+from market.sessions import EXCHANGE_ZONE, find_session, open_micros
 
 CURRENCY: Final = "USD"
 SIGNIFICANT_DIGITS: Final = 7
@@ -29,6 +29,10 @@ _DECIMALS_BELOW_ONE: Final = 6
 """No more decimals than a trade can have: the rest of the seven digits is what undoing a split made of the lost precision."""
 _LONGEST_TEXT: Final = 200
 _MICROS: Final = 1_000_000
+_STARTS: Final = frozenset({time(), time(9, 30)})
+_BEFORE_MIDNIGHT: Final = timedelta(hours=2)
+_LATEST_AFTER_CLOSE: Final = timedelta(minutes=15)
+"""So long after the close the last trade of a session may be: the closing auction's comes a moment after it."""
 _NOTHING: Final = "data doesn't exist for startdate"
 _REFUSED: Final = "refused"
 _WRONG_CURRENCY: Final = "wrong_currency"
@@ -144,8 +148,15 @@ def ticker_of(symbol: str) -> str:
     return symbol.replace(".", "-")
 
 
-def read_answer(status: int, body: bytes, retry_after: str | None = None) -> Result:
+def read_answer(status: int, body: bytes, after_seconds: float | None = None) -> Result:
     """Return what an HTTP answer says, if there are rows in it.
+
+    Parameters
+    ----------
+    status, body
+        The answer.
+    after_seconds
+        How long it asks to wait.
 
     Raises
     ------
@@ -163,15 +174,17 @@ def read_answer(status: int, body: bytes, retry_after: str | None = None) -> Res
         msg = f"Yahoo's chart API has moved (HTTP {status}). Look whether TAPEHOUSE_YAHOO_URL is right."
         raise SourceError(msg)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        after = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
         msg = "Yahoo says that there were too many requests (HTTP 429)."
-        raise SourceBusyError(msg, after)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise SourceBusyError(msg, after_seconds)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         msg = f"Yahoo is out of order (HTTP {status})."
-        raise SourceBusyError(msg)
+        raise SourceBusyError(msg, after_seconds)
     try:
         chart = msgspec.json.decode(body, type=_Envelope).chart
     except msgspec.MsgspecError as error:
+        if status >= HTTPStatus.BAD_REQUEST:
+            text = f"HTTP {status} without a reason; look whether TAPEHOUSE_YAHOO_URL is right"
+            raise RefusedError(_REFUSED, text) from error
         msg = f"Yahoo's answer (HTTP {status}, {len(body):,} bytes) is not one of its chart API: {error}."
         raise SourceBusyError(msg) from error
     if chart.error is not None:
@@ -258,6 +271,55 @@ def incomplete_moments(result: Result) -> dict[int, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SentRow:
+    """A row as the vendor sent it: ``key`` is its day, or its second if it is of a part of a day."""
+
+    key: date | int
+    moment: datetime
+    values: tuple[float | None, ...]
+
+
+def sent_rows(result: Result, *, is_daily: bool) -> list[SentRow]:
+    """Return the rows of an answer that say something, in the order of the answer."""
+    found: list[SentRow] = []
+    for at, *values in zip(result.timestamp or (), *result.indicators.quote[0].all(), strict=True):
+        if any(values):
+            moment = datetime.fromtimestamp(at, UTC).astimezone(EXCHANGE_ZONE)
+            # yfinance takes a row of 22:00 or 23:00 for one of the day that begins then.
+            found.append(SentRow((moment + _BEFORE_MIDNIGHT).date() if is_daily else at, moment, tuple(values)))
+    return found
+
+
+def faults_of(result: Result, ask: Ask, symbol: str) -> tuple[set[date | int], list[Problem]]:
+    """Return the keys of rows that are left out, and why: yfinance drops one of two rows, and takes a time for its date.
+
+    A daily row begins at the open or at midnight in New York, at half past nine also if the exchange opened late. Only the last
+    may be the latest price instead, of the session that it lies in; it then takes the place of the row of its day.
+    """
+    is_daily = ask.interval == DAILY
+    rows = [row for row in sent_rows(result, is_daily=is_daily) if ask.first <= _date_of(row) <= ask.last]
+    found: dict[date | int, Problem] = {}
+    seen: dict[date | int, SentRow] = {}
+    latest = result.timestamp[-1] if result.timestamp else None
+    for row in rows:
+        when = f"{row.moment:%Y-%m-%d %H:%M} in New York"
+        session = find_session(_date_of(row))
+        if session is None:
+            found[row.key] = Problem(symbol, "no_session", f"a row at {when}: the exchange was closed that day")
+        elif is_daily and row.moment.time() not in _STARTS and row.moment != session.open_at:
+            is_latest = row.moment.timestamp() == latest
+            if not (is_latest and session.open_at < row.moment < session.close_at + _LATEST_AFTER_CLOSE):
+                found[row.key] = Problem(symbol, "wrong_time", f"a daily row at {when}, neither the open nor midnight")
+        elif row.values != seen.setdefault(row.key, row).values:
+            found[row.key] = Problem(symbol, "contradicts_itself", f"two rows at {when} that differ")
+    return set(found), list(found.values())
+
+
+def _date_of(row: SentRow) -> date:
+    return row.key if isinstance(row.key, date) else row.moment.date()
+
+
 def parse_bars(
     frame: pd.DataFrame, result: Result, splits: Sequence[Split], *, ask: Ask, symbol: str, source: str
 ) -> tuple[list[Bar], list[Problem]]:
@@ -277,8 +339,10 @@ def parse_bars(
     is_daily = ask.interval == DAILY
     sessions = {session.session_date: session for session in ask.sessions}
     incomplete = {day_of(at) if is_daily else at: what for at, what in incomplete_moments(result).items()}
+    # yfinance gives volumes as 64-bit numbers, whatever the vendor said.
+    volumes = {row.key: row.values[-1] for row in sent_rows(result, is_daily=is_daily)}
     bars: list[Bar] = []
-    problems: list[Problem] = []
+    left_out, problems = faults_of(result, ask, symbol)
     factors = {day: factor_after(day, splits) for day in sessions}
     for moment, row in _rows(frame):
         day = moment.date()
@@ -286,15 +350,19 @@ def parse_bars(
         if session is None or not (is_daily or session.open_at <= moment < session.close_at):
             continue  # the running session, the latest price, and what lies outside of the regular segment
         seconds = int(moment.timestamp())
-        if missing := incomplete.get(day if is_daily else seconds):
-            problems.append(Problem(symbol, "not_a_number", f"no {missing} at {day if is_daily else moment}"))
+        key: date | int = day if is_daily else seconds
+        if key in left_out:
+            continue
+        if missing := incomplete.get(key):
+            problems.append(Problem(symbol, "not_a_number", f"no {missing} at {key if is_daily else moment}"))
             continue
         if any(pd.isna(value) for value in row) or not any(row):
             continue
         prices = [raw_price(value, factors[day]) for value in row[:4]]
-        volume = raw_shares(int(row[4]), factors[day])
-        if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_SIZE_SHARES):
-            problems.append(Problem(symbol, "impossible_value", f"{_written(row)} at {moment}"))
+        shares = volumes.get(key) or 0
+        volume = raw_shares(int(shares), factors[day])
+        if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_BAR_VOLUME):
+            problems.append(Problem(symbol, "impossible_value", f"{_written((*row[:4], shares))} at {moment}"))
             continue
         opened, high, low, close = prices
         ts = open_micros(day) if is_daily else seconds * _MICROS

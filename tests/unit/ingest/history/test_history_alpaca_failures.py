@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from ingest.feeds.alpaca.history import AlpacaHistory
-from ingest.feeds.alpaca.parse import wait_seconds
 from ingest.history.source import SourceBusyError, SourceError
+from ingest.history.waiting import wait_seconds
 from tests.unit.ingest.history.alpaca_case import GOOD, GOOD_BAR, Paces, ask_for, everything_in, history_at
 from tests.unit.ingest.history.alpaca_server import (
     KEY_ID,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.unit.ingest.history.yahoo_server import (
     Share,
     Silence,
     YahooServer,
+    chart,
     cut_short,
     hang_up,
     refusal,
@@ -75,7 +77,8 @@ def test_a_row_with_some_fields_missing_is_a_problem_and_no_bar(
         ((10.0, 1e300, 9.0, 10.5, 100), "high 1e+300"),
         ((10.0, 11.0, 1e-300, 10.5, 100), "low 1e-300"),
         ((10.0, 11.0, 9.0, 10.5, -1), "volume -1"),
-        ((10.0, 11.0, 9.0, 10.5, 1e13), "volume 1e+13"),
+        ((10.0, 11.0, 9.0, 10.5, 1e16), "volume 1e+16"),
+        ((10.0, 11.0, 9.0, 10.5, 1e20), "volume 1e+20"),
     ],
 )
 def test_a_value_that_cannot_be_is_a_problem_and_no_bar(
@@ -157,7 +160,7 @@ def test_another_reason_of_the_vendor_is_a_problem_in_its_words(server: YahooSer
         (500, {}, b'{"chart":{"result":null,"error":{"code":"Internal Server Error","description":""}}}'),
         (502, {}, b"<html>bad gateway</html>"),
         (200, {}, b"<html>Will be right back</html>"),
-        (404, {}, b"<html>not found</html>"),
+        (408, {}, b"<html>too slow</html>"),
         (200, {}, b'{"chart":{"result":null,"error":null}}'),
         (200, {}, b'{"chart":{"result":[{"meta":{"currency":"USD"'),
         (200, {}, b'{"finance":{}}'),
@@ -203,6 +206,65 @@ def test_how_long_the_vendor_asks_to_wait_is_passed_on(server: YahooServer, sour
     with pytest.raises(SourceBusyError) as caught:
         source.fetch(ask_for("IBM", "1d", "2024-06-10"), Pace())
     assert caught.value.after_seconds == 17
+
+
+def test_a_date_until_which_the_vendor_asks_to_wait_is_passed_on(server: YahooServer, source: YahooHistory) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    server.replies = [(429, {"retry-after": until}, b"")]
+    with pytest.raises(SourceBusyError) as caught:
+        source.fetch(ask_for("IBM", "1d", "2024-06-10"), Pace())
+    assert caught.value.after_seconds is not None
+    assert 20 < caught.value.after_seconds <= 40
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 451])
+def test_a_refusal_without_a_reason_is_final(server: YahooServer, source: YahooHistory, status: int) -> None:
+    server.replies = [(status, {}, b"<html>no</html>")]
+    answer = source.fetch(ask_for("IBM", "1d", "2024-06-10"), Pace())
+    assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "refused")]
+    assert f"HTTP {status}" in answer.problems[0].detail
+
+
+GOOD = (10.0, 11.0, 9.0, 10.5, 100)
+OTHER = (10.0, 11.0, 9.0, 10.6, 100)
+
+
+@pytest.mark.parametrize(
+    ("interval", "rows", "expected"),
+    [
+        pytest.param("1d", ["06-10 20:00", "06-11 20:00"], ("wrong_time", []), id="midnight of UTC"),
+        pytest.param("1d", ["06-07 00:00", "06-10 03:00", "06-11 00:00"], ("wrong_time", [7, 11]), id="London's open"),
+        pytest.param("1d", ["06-07 00:00", "06-09 23:00", "06-11 00:00"], ("wrong_time", [7, 11]), id="an hour early"),
+        pytest.param("1d", ["06-07 09:30", "06-10 10:30", "06-11 09:30"], ("wrong_time", [7, 11]), id="an hour late"),
+        pytest.param("1d", ["06-07 09:30", "06-10 19:00"], ("wrong_time", [7]), id="the last, long after the close"),
+        pytest.param("1d", ["06-07 09:30", "06-08 09:30", "06-10 09:30"], ("no_session", [7, 10]), id="a Saturday"),
+        pytest.param("5m", ["06-07 09:30", "06-08 09:30", "06-10 09:30"], ("no_session", [7, 10]), id="its minutes"),
+        pytest.param(
+            "1d", ["06-07 09:30", "06-07 09:30 other", "06-10 09:30"], ("contradicts_itself", [10]), id="twice"
+        ),
+        pytest.param("1d", ["06-07 09:30", "06-10 09:30", "06-10 09:30 other"], ("contradicts_itself", [7]), id="last"),
+        pytest.param(
+            "1d", ["06-07 00:00", "06-07 09:30 other", "06-10 00:00"], ("contradicts_itself", [10]), id="both"
+        ),
+        pytest.param("5m", ["06-07 09:30", "06-07 09:30 other", "06-10 09:30"], ("contradicts_itself", [10]), id="5m"),
+        pytest.param("1d", ["06-07 09:30", "06-07 09:30", "06-10 09:30"], (None, [7, 10]), id="the same twice"),
+        pytest.param("1d", ["06-07 00:00", "06-10 00:00"], (None, [7, 10]), id="midnight"),
+        pytest.param("1d", ["06-07 09:30", "06-10 16:00 other"], (None, [7, 10]), id="the latest price alone"),
+        pytest.param("1d", ["06-07 09:30", "06-10 09:30", "06-10 16:00 other"], (None, [7, 10]), id="the latest price"),
+        pytest.param(
+            "1d", ["06-07 09:30", "06-11 09:30", "06-15 09:30"], (None, [7, 11]), id="a Saturday not asked for"
+        ),
+    ],
+)
+def test_rows_of_times_that_cannot_be_or_that_differ_are_problems_and_their_neighbours_bars(
+    server: YahooServer, source: YahooHistory, interval: str, rows: list[str], expected: tuple[str | None, list[int]]
+) -> None:
+    code, days = expected
+    sent: list[Row] = [(f"2024-{row[:11]}", *(OTHER if "other" in row else GOOD)) for row in rows]
+    server.replies = [chart(Share({interval: sent}), sent, {})]
+    answer = source.fetch(ask_for("IBM", interval, "2024-06-07", "2024-06-11"), Pace())
+    assert {(p.symbol, p.code) for p in answer.problems} == (set() if code is None else {("IBM", code)})
+    assert [b.ts for b in answer.bars] == [at(f"2024-06-{day:02} 13:30") for day in days]
 
 
 def test_no_answer_in_time_means_that_the_source_is_busy(server: YahooServer) -> None:
