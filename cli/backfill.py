@@ -43,7 +43,11 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Ask once more for what the source had no bar of.")] = False,
     accept_jumps: Annotated[
-        bool, typer.Option("--accept-jumps", help="Believe prices 50 times what they should be near, or a fiftieth, unless they jump back.")
+        bool,
+        typer.Option(
+            "--accept-jumps",
+            help="Believe prices 50 times what they should be near, or a fiftieth, unless they jump back.",
+        ),
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a symbol, a line each.")] = False,
 ) -> None:
