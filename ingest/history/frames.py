@@ -71,7 +71,7 @@ class BarFrames:
         problems: list[Problem] = []
         unknown: set[str] = set()
         for symbol in ask.symbols:
-            problems += [Problem(symbol, "unreadable_time", fault) for fault in self.unplaced.get(symbol, ())]
+            problems += [Problem(symbol, "unplaced_row", fault) for fault in self.unplaced.get(symbol, ())]
             found = self.by_symbol.get(symbol)
             if found is not None:
                 rows = _of_sessions(found, ask)

@@ -93,7 +93,7 @@ def test_a_row_whose_time_cannot_be_read_is_a_problem_of_its_symbol_alone(tmp_pa
         answer = source.fetch(Ask(("CFF", "SPY"), interval, ask), lambda: None)
         assert answer.unknown == frozenset()
         found = [problem for problem in answer.problems if "10/07/2013" in problem.detail]
-        assert [(problem.symbol, problem.code) for problem in found] == [("CFF", "unreadable_time")]
+        assert [(problem.symbol, problem.code) for problem in found] == [("CFF", "unplaced_row")]
         assert "bars.csv, line 2: timestamp '10/07/2013' (write a date as 2026-10-05" in found[0].detail
     assert interval != "1d" or [bar.symbol for bar in fetch(source, "1d", "CFF", "SPY").bars] == ["CFF", "SPY"]
 
@@ -215,7 +215,7 @@ def test_a_lean_row_whose_day_cannot_be_read_or_had_no_session_is_said(tmp_path:
     ask = Ask(("SPY",), "1d", tuple(sessions_between(date(2013, 10, 4), date(2013, 10, 14))))
     answer = LeanHistory(tmp_path).fetch(ask, lambda: None)
     assert [(problem.code, problem.detail) for problem in answer.problems] == [
-        ("unreadable_time", "spy.zip, line 1: 10/07/2013,10000,10000,10000,10000,5")
+        ("unplaced_row", "spy.zip, line 1: 10/07/2013,10000,10000,10000,10000,5")
     ]
     believed = believe(ask, answer.bars)
     assert [when(bar) for bar in believed.bars] == ["2013-10-08 13:30"]
