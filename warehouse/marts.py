@@ -30,6 +30,17 @@ order by n.nspname, c.relname
 """
 
 
+_QUEUED_BY_SESSION: Final = """
+select n.nspname, c.relname
+from pg_trigger as t
+join pg_class as c on c.oid = t.tgrelid
+join pg_namespace as n on n.oid = c.relnamespace
+where t.tgname = 'note_pending_session'
+order by n.nspname, c.relname
+"""
+"""The marts of indicators: what is to be built again of them is queued."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rebuild:
     """Which sessions are to be built again.
@@ -82,6 +93,13 @@ def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
         for relation in relations:
             query = SQL("update {} set built_from = %(nothing)s where {}")
             connection.execute(query.format(Identifier(*relation), SQL(_CHOSEN)), values)
+        for schema, name in connection.execute(_QUEUED_BY_SESSION).fetchall():
+            queue = SQL(
+                "insert into staging.pending_sessions (mart, symbol, session_date, is_whole) "
+                "select distinct %(mart)s, symbol, session_date, true from {} where {} "
+                "on conflict (mart, symbol, session_date) do update set is_whole = true"
+            )
+            connection.execute(queue.format(Identifier(schema, name), SQL(_CHOSEN)), {**values, "mart": name})
     if not known:
         msg = f"The marts have no session{rebuild}, nor has the lake. lake.bar_sessions and lake.vendor_bars say which there are."
         raise UsageError(msg)

@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from dbt.cli.main import dbtRunner
 
 from market.settings import Settings
-from warehouse.dbt import dbt_environment
+from warehouse.dbt import DBT_PROJECT, dbt_environment
 
 Dbt = Callable[..., None]
 
 
 @contextmanager
-def dbt_runs(settings: Settings) -> Iterator[Dbt]:
-    """Give what runs dbt on the database of some settings; it raises if a model or a test of it fails."""
+def dbt_runs(settings: Settings, project: Path = DBT_PROJECT) -> Iterator[Dbt]:
+    """Give what runs a dbt project on the database of some settings; it raises if a model or a test of it fails."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in dbt_environment(settings).items():
+        folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
+        for name, value in {**dbt_environment(settings), **folders}.items():
             patch.setenv(name, value)
         manifest = dbtRunner().invoke(["--quiet", "parse"]).result
 

@@ -17,3 +17,23 @@ begin
     return null;
 end
 $$;
+
+-- Of a mart of indicators, where anybody but dbt changes a row: the session is queued, and with it all that follows of the symbol.
+create or replace function staging.note_pending_session() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog
+as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        insert into staging.pending_sessions values (tg_table_name, '*', '-infinity', true) on conflict do nothing;
+        return null;
+    end if;
+    insert into staging.pending_sessions as pending (mart, symbol, session_date, is_whole)
+    select distinct tg_table_name, changed.symbol, changed.session_date, true
+    from (values (old.symbol, old.session_date), (new.symbol, new.session_date)) as changed (symbol, session_date)
+    where changed.symbol is not null
+    on conflict (mart, symbol, session_date) do update set is_whole = true where not pending.is_whole;
+    return null;
+end
+$$;

@@ -18,3 +18,23 @@
     end
     $watch$
 {%- endmacro %}
+
+{#- The same of a mart of indicators: what others change is queued; see warehouse/routines/mart_changes.sql. -#}
+{% macro watch_indicators(relation) -%}
+    do $watch$
+    begin
+        if not exists (
+            select from pg_trigger where tgrelid = '{{ relation }}'::regclass and tgname = 'note_pending_session'
+        ) then
+            create trigger note_pending_session after insert or update or delete on {{ relation }}
+            for each row when (
+                current_setting('tapehouse.is_building', true) is distinct from 'on' and pg_trigger_depth() = 0
+            ) execute function staging.note_pending_session();
+            create trigger note_truncated after truncate on {{ relation }}
+            for each statement when (
+                current_setting('tapehouse.is_building', true) is distinct from 'on'
+            ) execute function staging.note_pending_session();
+        end if;
+    end
+    $watch$
+{%- endmacro %}

@@ -2,8 +2,9 @@
   Deletes the rows of the symbols' sessions that were not built from what `known_sessions` says of them now, or that it does
   not know. It goes before the model, which builds the sessions that have no row: one that comes to nothing is gone with that,
   and a bar at a wrong session cannot keep the right one out. The sessions are looked up one after the other, by an index.
+  Each session that is deleted or to be built is queued for the mart `follower`, if one is made of the relation.
 -#}
-{% macro delete_outdated_sessions(relation, known_sessions, logic) -%}
+{% macro delete_outdated_sessions(relation, known_sessions, logic, follower=none) -%}
     {%- if is_incremental() -%}
         with recursive built as (
             (
@@ -26,20 +27,37 @@
         logic as (
             select {{ logic }} as version
         ),
-        outdated as (
-            select symbol, session_date from built
-            except
-            select built.symbol, built.session_date
-            from built
+        known as (
+            select
+                sessions.symbol,
+                sessions.session_date,
+                md5(concat_ws('/', sessions.fingerprint, logic.version))::uuid as built_from
+            from {{ known_sessions }} as sessions
             cross join logic
-            inner join {{ known_sessions }} as known
+        ),
+        changed as (
+            select
+                coalesce(built.symbol, known.symbol) as symbol,
+                coalesce(built.session_date, known.session_date) as session_date
+            from built
+            full join known
                 on built.symbol = known.symbol
                 and built.session_date = known.session_date
-                and built.built_from = md5(concat_ws('/', known.fingerprint, logic.version))::uuid
+            where built.built_from is distinct from known.built_from
         )
+        {%- if follower %},
+        pending as (
+            insert into staging.pending_sessions
+            select '{{ follower }}', symbol, session_date, false
+            from changed
+            on conflict do nothing
+        )
+        {%- endif %}
         delete from {{ relation }} as bars
-        using outdated
-        where bars.symbol = outdated.symbol
-            and bars.session_date = outdated.session_date
+        using changed
+        where bars.symbol = changed.symbol
+            and bars.session_date = changed.session_date
+    {%- elif follower -%}
+        insert into staging.pending_sessions values ('{{ follower }}', '*', '-infinity', true) on conflict do nothing
     {%- endif -%}
 {%- endmacro %}

@@ -11,7 +11,8 @@
         ],
         pre_hook="{{ begin_building() }}",
         post_hook=[
-            "{{ delete_days_without_bar(this) }}",
+            "{{ delete_days_without_bar(this, daily_followers()) }}",
+            "{{ queue_built_days(this, daily_followers()) }}",
             "{{ watch_changes(this) }}",
             "{{ create_function_as_known(this) }}",
         ],

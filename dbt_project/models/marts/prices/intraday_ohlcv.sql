@@ -8,7 +8,7 @@
             {'columns': ['symbol', 'interval', 'bar_at'], 'unique': true},
             {'columns': ['symbol', 'session_date']},
         ],
-        pre_hook=["{{ begin_building() }}", "{{ delete_outdated_sessions(this, ref('int_kept_sessions'), logic_version(intraday_bars())) }}"],
+        pre_hook=["{{ begin_building() }}", "{{ delete_outdated_sessions(this, ref('int_kept_sessions'), logic_version(intraday_bars()), 'intraday_analytics') }}"],
         post_hook="{{ watch_changes(this) }}",
     )
 }}

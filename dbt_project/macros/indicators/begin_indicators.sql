@@ -1,0 +1,135 @@
+{#-
+  Before a build of a mart of indicators, in its transaction: makes the function, finds out which series changed from when on,
+  takes them off the queue, and removes what is to be built again. The table `changed_series` then says what the model has to
+  build: the columns of `series`, and from_at. A series of which not all bars stay that seed its recursions is built from its beginning.
+
+  The arguments are those of create_indicator_function. Of days a queued session stands for all later ones of its symbol too.
+-#}
+{% macro begin_indicators(relation, indicators, series, same_bars, bars, passed, is_daily) -%}
+    {%- set names = series | map('first') | list -%}
+    {%- if is_incremental() %}
+        {%- for column in adapter.get_columns_in_relation(relation) if column.name not in model.columns %}
+    -- Nothing computes it any more.
+    alter table {{ relation }} drop column {{ adapter.quote(column.name) }};
+        {%- endfor %}
+    {%- endif %}
+    {{ create_indicator_function(
+        indicators,
+        relation,
+        series,
+        same_bars,
+        bars,
+        passed,
+        model.raw_code ~ indicator_values(is_daily) ~ join_indicator_values(is_daily),
+        is_daily,
+    ) }};
+    create temporary table taken_sessions (symbol text, session_date date, is_whole boolean) on commit drop;
+    with taken as (
+        delete from staging.pending_sessions
+        where mart = '{{ relation.identifier }}'
+        returning symbol, session_date, is_whole
+    )
+    insert into taken_sessions
+    select symbol, session_date, is_whole
+    from taken;
+    {%- if not is_incremental() %}
+    create temporary table changed_series on commit drop as
+    select distinct
+        {%- for name in names %}
+        bars.{{ name }},
+        {%- endfor %}
+        '-infinity'::timestamp with time zone as from_at
+    from (
+        {{ bars }}
+    ) as bars
+    {%- else %}
+    analyze taken_sessions;
+    create temporary table changed_series on commit drop as
+    with
+
+    shown as (
+        select
+            bars.*,
+            taken.is_whole
+        from taken_sessions as taken
+        inner join (
+            {{ bars }}
+        ) as bars
+            on taken.symbol = bars.symbol
+            and bars.session_date {{ '>=' if is_daily else '=' }} taken.session_date
+    ),
+
+    built as (
+        select built.*
+        from taken_sessions as taken
+        inner join {{ relation }} as built
+            on taken.symbol = built.symbol
+            and built.session_date {{ '>=' if is_daily else '=' }} taken.session_date
+    ),
+
+    changed as (
+        select
+            {%- for name in names %}
+            coalesce(shown.{{ name }}, built.{{ name }}) as {{ name }},
+            {%- endfor %}
+            min(coalesce(shown.bar_at, built.bar_at)) as from_at
+        from shown
+        full join built
+            on shown.bar_at = built.bar_at
+            {%- for name in names %}
+            and shown.{{ name }} = built.{{ name }}
+            {%- endfor %}
+        where
+            coalesce(shown.is_whole, true)
+            or (shown.session_date, shown.open, shown.high, shown.low, shown.close, shown.volume, shown.bar_vwap)
+            is distinct from (built.session_date, built.open, built.high, built.low, built.close, built.volume, built.bar_vwap)
+            {%- for name, type in passed %}
+            or shown.{{ name }} is distinct from built.{{ name }}
+            {%- endfor %}
+        group by {{ range(1, names | length + 1) | join(', ') }}
+        union all
+        select distinct
+            {%- for name in names %}
+            bars.{{ name }},
+            {%- endfor %}
+            '-infinity'::timestamp with time zone
+        from (
+            {{ bars }}
+        ) as bars
+        where exists (select from taken_sessions where symbol = '*')
+    ),
+
+    earliest as (
+        select
+            {{ names | join(', ') }},
+            min(from_at) as from_at
+        from changed
+        group by {{ names | join(', ') }}
+    )
+
+    select
+        {%- for name in names %}
+        earliest.{{ name }},
+        {%- endfor %}
+        case when prior.bar_number >= {{ indicator_periods().seeded_after }} then earliest.from_at else '-infinity' end as from_at
+    from earliest
+    left join lateral (
+        select built.bar_number
+        from {{ relation }} as built
+        where built.bar_at < earliest.from_at
+            {%- for name in names %}
+            and built.{{ name }} = earliest.{{ name }}
+            {%- endfor %}
+        order by built.bar_at desc
+        limit 1
+    ) as prior on true;
+    delete from {{ relation }}
+    where exists (select from taken_sessions where symbol = '*');
+    delete from {{ relation }} as built
+    using changed_series
+    where built.bar_at >= changed_series.from_at
+        {%- for name in names %}
+        and built.{{ name }} = changed_series.{{ name }}
+        {%- endfor %}
+    {%- endif %}
+{%- endmacro %}

@@ -1,0 +1,156 @@
+"""Builds of the marts of indicators: two at once, killed half-way, and with other periods."""
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+import talib
+import yaml
+
+from market.settings import CHECKOUT, Settings
+from tests.integration.dbt_runs import Dbt, dbt_runs
+from tests.integration.indicator_oracle import column
+from tests.integration.indicator_rows import INTRADAY, RUN, differences, fill, walk
+from tests.integration.mart_oracle import read, session_of
+from tests.integration.mart_rows import DAYS, emptied_lake, put_bar
+from warehouse.connection import connect
+from warehouse.dbt import DBT_PROJECT, dbt_environment
+from warehouse.dbt_indicators import render_pages
+from warehouse.marts import Rebuild, forget_builds
+from warehouse.schema import migrate
+
+pytestmark = pytest.mark.integration
+
+MINUTES = "select * from marts.intraday_analytics where interval = '1m' order by bar_at"
+
+
+@pytest.fixture(scope="module")
+def settings(settings_with_database: Settings) -> Settings:
+    migrate(settings_with_database)
+    return settings_with_database
+
+
+@pytest.fixture(scope="module")
+def dbt(settings: Settings) -> Iterator[Dbt]:
+    with dbt_runs(settings) as run:
+        run("run")
+        yield run
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    with emptied_lake(settings) as connection:
+        yield connection
+
+
+def build_apart(settings: Settings) -> "subprocess.Popen[bytes]":
+    """Start a build in a process of its own, which no lock of ours holds back."""
+    command = [sys.executable, "-m", "dbt.cli.main", "--quiet", "run", "--select", "intraday_analytics"]
+    target = ["--target-path", str(settings.home / "apart" / str(time.monotonic_ns()))]
+    return subprocess.Popen([*command, *target], cwd=CHECKOUT, env={"PATH": "", **dbt_environment(settings)})
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def assert_as_a_full_refresh(connection: psycopg.Connection[Any], dbt: Dbt) -> None:
+    found = read(connection, INTRADAY)
+    assert found
+    dbt("run", "--full-refresh", "--select", "intraday_analytics")
+    assert differences(read(connection, INTRADAY), found) == []
+
+
+def revise_the_first_bar(connection: psycopg.Connection[Any], chance: random.Random) -> None:
+    put_bar(connection, "lean", "IBM", session_of(DAYS[0]).open_at, walk(chance, 90.0), revision=7)
+
+
+def test_two_builds_at_once_leave_the_mart_right(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    chance = random.Random(3)
+    fill(connection, chance, "IBM", 0.5)
+    dbt(*RUN)
+    revise_the_first_bar(connection, chance)
+    dbt("run", "--select", "intraday_ohlcv")
+    builds = [build_apart(settings) for _ in range(2)]
+    assert 0 in [build.wait(timeout=120) for build in builds]  # the other finds nothing to do, or gives way
+    dbt("run", "--select", "intraday_analytics")
+    assert_as_a_full_refresh(connection, dbt)
+
+
+def test_a_build_that_is_killed_leaves_the_mart_as_it_was(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    chance = random.Random(4)
+    fill(connection, chance, "IBM", 0.5)
+    dbt(*RUN)
+    before = read(connection, INTRADAY)
+    revise_the_first_bar(connection, chance)
+    dbt("run", "--select", "intraday_ohlcv")
+    waiting = "select pid from pg_locks where not granted and relation = 'marts.intraday_analytics'::regclass"
+    with connect(settings) as other:
+        other.execute("lock table marts.intraday_analytics in share mode")  # holds the build at its first change
+        build = build_apart(settings)
+        wait_until(lambda: read(connection, waiting))
+        build.kill()
+        build.wait(timeout=30)
+        connection.execute(f"select pg_terminate_backend(pid) from ({waiting}) as held".encode())
+    assert read(connection, INTRADAY) == before
+    dbt("run", "--select", "intraday_analytics")
+    assert read(connection, INTRADAY) != before
+    assert_as_a_full_refresh(connection, dbt)
+
+
+def test_sessions_that_are_forgotten_are_built_again(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    fill(connection, random.Random(5), "IBM", 0.3)
+    dbt(*RUN)
+    before = read(connection, INTRADAY)
+    with connection.transaction():  # as what no trigger saw
+        connection.execute("set local tapehouse.is_building = 'on'")
+        connection.execute(f"update marts.intraday_analytics set ema_12 = 1 where session_date = '{DAYS[1]}'".encode())
+    dbt(*RUN)
+    assert read(connection, INTRADAY) != before
+    forget_builds(settings, Rebuild(DAYS[1], DAYS[1], ("IBM",)))
+    dbt(*RUN)
+    assert differences(before, read(connection, INTRADAY)) == []
+
+
+def test_periods_are_added_and_taken_away_by_configuration_alone(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt, tmp_path: Path
+) -> None:
+    fill(connection, random.Random(5), "IBM", 0.4)
+    dbt(*RUN)
+    project = tmp_path / "dbt_project"
+    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    declared = yaml.safe_load((project / "dbt_project.yml").read_text())
+    chosen = declared["vars"]["indicators"]
+    chosen.update(rsi=[14, 7], sma=[20, 50], bollinger=[[20, 2], [10, 1.5]])
+    (project / "dbt_project.yml").write_text(yaml.safe_dump(declared))
+    for path, text in render_pages(chosen).items():
+        (project / path.relative_to(DBT_PROJECT)).write_text(text)
+    with dbt_runs(settings, project) as run_with_other_periods:
+        run_with_other_periods(*RUN)
+    rows = read(connection, MINUTES)
+    close = column(rows, "close")
+    bands = talib.BBANDS(close, 10, 1.5, 1.5)
+    assert np.allclose(column(rows, "rsi_7"), talib.RSI(close, 7), rtol=1e-12, equal_nan=True)
+    assert np.allclose(column(rows, "bb_upper_10_1_5"), bands[0], rtol=1e-12, equal_nan=True)
+    assert "sma_200" not in rows[0]
+    dbt(*RUN)
+    rows = read(connection, MINUTES)
+    assert "rsi_7" not in rows[0]
+    assert np.allclose(column(rows, "sma_200"), talib.SMA(close, 200), rtol=1e-12, equal_nan=True)
