@@ -110,9 +110,8 @@ def indicators(chosen: Mapping[str, Any], *, daily: bool = False) -> list[Indica
 
 
 def _list_of(family: str, entries: object) -> Sequence[Any]:
-    if not isinstance(entries, list) or (not entries and family in _SEVERAL):
-        kind = "a list" if family in _SINGLE else "a list that is not empty"
-        msg = f"indicators.{family} of dbt_project.yml is {entries!r}. Give it {kind}."
+    if not isinstance(entries, list):
+        msg = f"indicators.{family} of dbt_project.yml is {entries!r}. Give it a list; an empty one for none."
         raise SettingsError(msg)
     return entries
 

@@ -69,6 +69,12 @@ def test_no_name_comes_twice_whatever_the_periods() -> None:
     assert {"ema_5", "ema_35", "macd_5_35_5", "macd_hist_12_35_9", "bb_upper_20_2_5"} <= set(found)
 
 
+def test_a_family_without_periods_has_no_columns() -> None:
+    nothing: dict[str, Any] = {family: [] for family in USUAL}
+    found = [column.name for column in indicators(nothing)]
+    assert found == ["return_1", "log_return_1", "obv", "vwap", "session_volume", "session_notional"]
+
+
 def test_a_value_is_defined_before_it_is_stable_and_its_start_is_forgotten_then() -> None:
     for column in indicators(USUAL):
         assert column.stable_from is None or column.stable_from >= column.defined_from
@@ -86,12 +92,12 @@ def test_a_value_is_defined_before_it_is_stable_and_its_start_is_forgotten_then(
         ({"sma": [MOST_BARS + 1]}, "has 2001"),
         ({"sma": ["20"]}, "has '20'"),
         ({"sma": [True]}, "has True"),
-        ({"sma": 20}, "is 20. Give it a list"),
+        ({"sma": 20}, "is 20. Give it a list; an empty one for none"),
         ({"rsi": [14.5]}, "has 14.5"),
         ({"realised_volatility": [1]}, "from 2 to"),
         ({"macd": [[26, 12, 9]]}, "the fast period has to be the shorter one"),
         ({"macd": [12, 26, 9]}, "It wants fast and slow and signal"),
-        ({"macd": []}, "a list that is not empty"),
+        ({"macd": [[]]}, "It wants fast and slow and signal"),
         ({"bollinger": [[20, -2]]}, r"has \[20, -2\]"),
         ({"hull": [9]}, "has no indicator 'hull'. The indicators are: sma, ema, rsi"),
     ],
