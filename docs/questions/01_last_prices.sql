@@ -1,0 +1,10 @@
+-- Where does each symbol stand, and how far from the close of the session before?
+select
+    symbol,
+    price,
+    price_at at time zone 'America/New_York' as price_at_new_york,
+    previous_close,
+    round(change_pct::numeric, 3) as change_pct,
+    volume
+from marts.realtime_prices
+order by symbol;
