@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -54,8 +55,8 @@ def read_questions(folder: Path = QUESTIONS_FOLDER) -> list[Question]:
 
 def _read(path: Path) -> Question:
     lines = path.read_text().splitlines()
-    comments = [line.removeprefix("-- ") for line in lines if line.startswith("-- ")]
-    if not lines[0].startswith("-- ") or not comments[-1].endswith("?"):
+    comments = [line.removeprefix("-- ") for line in takewhile(lambda line: line.startswith("-- "), lines)]
+    if not comments or not comments[-1].endswith("?"):
         msg = f"{path} does not begin with its question as a comment."
         raise ValueError(msg)
     sql = "\n".join(lines[len(comments) :]).strip().removesuffix(";")

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-import yaml
 
 from cli.sql import write_table
 from market.settings import Settings
@@ -16,7 +15,6 @@ from tests.integration.dbt_runs import dbt_runs
 from tests.integration.question_oracle import Sample, answer, plain
 from tests.integration.sample_marts import LEAN, load_sample
 from warehouse.analyst import admit_analyst
-from warehouse.dbt import DBT_PROJECT
 from warehouse.query import Answer
 from warehouse.questions import QUESTIONS_FOLDER, Question, read_questions
 from warehouse.schema import migrate
@@ -75,17 +73,3 @@ def section(question: Question, connection: psycopg.Connection[Any]) -> str:
     )
     number, title = question.name[:2], question.name[3:].replace("_", " ")
     return f"\n## {int(number)}. {title}\n{question.asks} ([SQL]({question.path.name}))\n```\n{out.getvalue()}```\n"
-
-
-def test_there_are_twenty_and_each_asks_the_marts_alone() -> None:
-    assert [question.name[:2] for question in QUESTIONS] == [f"{number:02}" for number in range(1, 21)]
-    for question in QUESTIONS:
-        assert question.marts, question.name
-        assert ";" not in question.sql
-        assert not any(f"{schema}." in question.sql for schema in ("lake", "staging", "app", "dagster"))
-
-
-def test_the_exposure_names_exactly_the_marts_that_the_questions_ask() -> None:
-    (exposure,) = yaml.safe_load((DBT_PROJECT / "models" / "exposures.yml").read_text())["exposures"]
-    asked = {mart.removesuffix("_as_known") for question in QUESTIONS for mart in question.marts}
-    assert set(exposure["depends_on"]) == {f"ref('{mart}')" for mart in asked}
