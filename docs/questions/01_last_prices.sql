@@ -1,4 +1,4 @@
--- Where does each symbol stand, and how far from the close of the session before?
+-- Where do IBM and SPY stand, and how far from the close of the session before?
 select
     symbol,
     price,
@@ -7,4 +7,5 @@ select
     round(change_pct::numeric, 3) as change_pct,
     volume
 from marts.realtime_prices
+where symbol in ('IBM', 'SPY')
 order by symbol;

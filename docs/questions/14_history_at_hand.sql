@@ -1,4 +1,4 @@
--- Of which symbols is there daily history, from when to when, and how high did they trade?
+-- Which daily history is there of these symbols, from when to when, and how high did they trade?
 select
     symbol,
     count(*) as sessions,
@@ -6,5 +6,6 @@ select
     max(session_date) as last_session,
     max(high) as highest
 from marts.historical_ohlcv
+where symbol in ('AAPL', 'FB', 'GOOG', 'IBM', 'MSFT', 'SPY')
 group by symbol
 order by symbol;

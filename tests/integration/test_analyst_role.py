@@ -137,6 +137,20 @@ def test_no_two_rows_of_a_mart_that_is_a_table_share_its_key(owner: psycopg.Conn
     assert keyless == []
 
 
+def test_a_session_at_one_length_has_an_index_and_the_narrow_one_of_before_goes(
+    owner: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    def indexes() -> list[str]:
+        query = "select indexdef from pg_indexes where schemaname = 'marts' and tablename = 'intraday_ohlcv' order by indexdef"
+        return [definition.partition(" USING btree ")[2] for (definition,) in owner.execute(query)]
+
+    assert sorted(indexes()) == ['(symbol, "interval", bar_at)', '(symbol, session_date, "interval")']
+    owner.execute("drop index marts.intraday_ohlcv_session")
+    owner.execute("create index on marts.intraday_ohlcv (symbol, session_date)")
+    dbt("run", "--select", "intraday_ohlcv")
+    assert sorted(indexes()) == ['(symbol, "interval", bar_at)', '(symbol, session_date, "interval")']
+
+
 def test_it_calls_every_function_of_the_marts_and_gets_what_the_owner_gets(
     analyst: psycopg.Connection[Any], owner: psycopg.Connection[Any]
 ) -> None:
