@@ -18,10 +18,15 @@ def test_the_goal_is_the_median_of_the_repeats() -> None:
 
 def test_a_first_asking_warms_up_and_one_that_takes_long_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    assert len(questions._times(lambda: asked.append(0))) == questions.REPEATS == len(asked) - 1
+
+    def ask() -> None:
+        asked.append(0.0)
+        time.sleep(0.01)
+
+    assert len(questions._times(ask)) == questions.REPEATS == len(asked) - 1
     asked.clear()
     monkeypatch.setattr(questions, "REPEATED_UP_TO_MS", 1.0)
-    (once,) = questions._times(lambda: (asked.append(0), time.sleep(0.01)))
+    (once,) = questions._times(ask)
     assert len(asked) == 1
     assert once >= 10
 
