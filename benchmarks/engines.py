@@ -17,8 +17,8 @@ _log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def scratch_engines(settings: Settings, *, database: bool = True) -> Iterator[Settings]:
-    """Run a new Kafka, and with ``database`` a new PostgreSQL, in a new home; yield settings that lead to them."""
+def scratch_engines(settings: Settings, *, broker: bool = True, database: bool = True) -> Iterator[Settings]:
+    """Run a new Kafka and a new PostgreSQL in a new home, unless one is not wanted; yield settings that lead to them."""
     with tempfile.TemporaryDirectory(prefix="tapehouse-bench-") as folder:
         home = Home(Path(folder))
         unset = {"kafka_bootstrap_servers": None, "database_url": None, "lake_uri": None, "home": home.path}
@@ -26,8 +26,10 @@ def scratch_engines(settings: Settings, *, database: bool = True) -> Iterator[Se
         with home.lock("bench"):
             supervisor = Supervisor(home, lambda line: _log.info("engine", line=line))
             try:
-                broker, servers = kafka_service(home, embedded)
-                services, addresses = [broker], {"KAFKA_BOOTSTRAP_SERVERS": servers}
+                services, addresses = [], {}
+                if broker:
+                    server, addresses["KAFKA_BOOTSTRAP_SERVERS"] = kafka_service(home, embedded)
+                    services.append(server)
                 if database:
                     server, addresses["DATABASE_URL"] = postgres_service(home, embedded)
                     services.append(server)

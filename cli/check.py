@@ -18,6 +18,7 @@ import typer
 from market.settings import CHECKOUT
 
 _BROKEN: Final = 1
+_SQL_FOLDERS: Final = ("dbt_project/models", "docs/questions")
 _TOOLS: Final = Path(sys.prefix) / "bin"
 _NO_DATABASE: Final = "postgresql://check:check@127.0.0.1:1/check"
 """dbt wants an address to parse the models; it does not connect."""
@@ -116,7 +117,7 @@ STEPS: Final = (
     Step("lint", "ruff", _tool("ruff", "check", "--quiet", ".")),
     Step("types", "mypy, strict", _tool("mypy", "--no-error-summary")),
     Step("architecture", "import-linter", _tool("lint-imports", "--no-logo")),
-    Step("sql", "sqlfluff", _tool("sqlfluff", "lint", "--nocolor", "--disable-progress-bar", "dbt_project/models")),
+    Step("sql", "sqlfluff", _tool("sqlfluff", "lint", "--nocolor", "--disable-progress-bar", *_SQL_FOLDERS)),
     Step("models", "dbt parse", _parse_models),
     Step("sources", "dbt's sources are the declared tables", _compare_sources),
     Step("scripts", "bash -n", _parse_scripts),

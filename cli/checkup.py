@@ -178,7 +178,7 @@ def _home(home: Home) -> Iterator[Finding]:
 
 def _permissions(home: Home) -> Iterator[Finding]:
     env_file = CHECKOUT / ".env"
-    secret_files = [home.addresses_file, home.postgres / "password"]
+    secret_files = [home.addresses_file, home.postgres / "password", home.analyst_password_file]
     if env_file.is_file() and "DATABASE_URL" in env_file.read_text():
         secret_files.append(env_file)
     open_files = [path for path in secret_files if _is_open(path)]

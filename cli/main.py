@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, str]] = {
     "actions": "Fetch, show and confirm splits, dividends and changes of symbol.",
     "watchlist": "Show or change the symbols that history is collected of.",
     "sql": "Ask PostgreSQL a question.",
+    "connect": "Print how BI tools reach the marts.",
+    "docs": "Write the documentation of the marts with their lineage, as one page.",
     "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",
     "marts": "Build the marts now; with --rebuild whatever they were built from.",

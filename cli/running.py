@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import typer
 
-from cli.services import prepare_stores, start_engines
+from cli.services import admit_analyst, prepare_stores, start_engines
 from cli.signals import StopSignals
 from infra.local.disk import require_space
 from infra.local.home import Home, Phase
@@ -148,5 +148,7 @@ def _start(platform: Platform) -> None:
     platform.supervisor.wait_ready()
     platform.settings = platform.settings.with_addresses(addresses)
     prepare_stores(platform.settings)
+    for line in admit_analyst(platform.home, platform.settings, owns_server="DATABASE_URL" in addresses):
+        say(line)
     platform.addresses |= addresses
     platform.home.write_addresses(platform.addresses)

@@ -14,7 +14,8 @@ from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from infra.local.home import Home
+from infra.local.disk import disk_errors
+from infra.local.home import Home, generated_secret
 from infra.local.kafka import kafka_service
 from infra.local.ports import HOST, accepts_connections, claim_ports, is_free, require_free
 from infra.local.postgres import postgres_service
@@ -72,6 +73,37 @@ def prepare_stores(settings: Settings) -> None:
         topics = pool.submit(ensure_topics, settings.require_kafka())
         migrate(settings)
         topics.result()
+
+
+def admit_analyst(home: Home, settings: Settings, *, owns_server: bool) -> list[str]:
+    """Let BI tools read the marts by a role of their own, and return what the user should hear of it: nothing if all is well.
+
+    Parameters
+    ----------
+    home
+        Keeps the role's password, where it is made here.
+    settings
+        With the address of the running database.
+    owns_server
+        Whether the server is the embedded one.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    from warehouse import analyst
+
+    def password() -> str:
+        with disk_errors(home.postgres):
+            home.postgres.mkdir(mode=0o700, exist_ok=True)
+        return generated_secret(home.analyst_password_file)
+
+    standing = analyst.admit_analyst(settings, password, owns_server=owns_server)
+    if standing.is_well:
+        return []
+    why = "; ".join(standing.shortcomings) or "there is no such role of ours, and DATABASE_URL's user may not make one"
+    return [f"The role {analyst.ROLE} for BI tools is not as it should be: {why}. ./run connect says what to run."]
 
 
 def stream_service(home: Home, settings: Settings) -> Service:

@@ -190,6 +190,7 @@ def _show_addresses(platform: "Platform") -> None:
         "Try in another terminal:\n"
         "  ./run status\n"
         '  ./run sql "select * from marts.realtime_prices order by symbol"\n'
+        "  ./run connect        # how BI tools reach the marts\n"
         "  ./run verify\n"
         "Ctrl-C or ./run down stops everything; ./run up then goes on.",
         highlight=False,

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
         "yahoo", pattern="^(alpaca|alphavantage|yahoo)?$", validation_alias="TAPEHOUSE_INTRADAY_HISTORY_FEED"
     )
     actions_feed: str = Field("yahoo", pattern="^(alpaca|yahoo)?$", validation_alias="TAPEHOUSE_ACTIONS_FEED")
+    analyst_timeout_seconds: int = Field(60, ge=1, validation_alias="TAPEHOUSE_ANALYST_TIMEOUT_SECONDS")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="TAPEHOUSE_LOG_LEVEL")
 
     @field_validator("home")
@@ -173,6 +174,7 @@ class Settings(BaseSettings):
             "TAPEHOUSE_DAILY_HISTORY_FEED": self.daily_history_feed,
             "TAPEHOUSE_INTRADAY_HISTORY_FEED": self.intraday_history_feed,
             "TAPEHOUSE_ACTIONS_FEED": self.actions_feed,
+            "TAPEHOUSE_ANALYST_TIMEOUT_SECONDS": str(self.analyst_timeout_seconds),
         }
         return {name: value for name, value in values.items() if value is not None}
 

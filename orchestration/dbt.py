@@ -89,6 +89,24 @@ class Dbt:
             reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
             self._invoke(["build", "--exclude-resource-type", "unit_test", *reuse, *arguments], "target", on_event)
 
+    def write_page(self) -> Path:
+        """Write the documentation of the models with their lineage, as one page that needs no server, and return it.
+
+        Raises
+        ------
+        SettingsError
+            If no database is set.
+        ServiceError
+            If the database cannot be reached, or the project cannot be parsed.
+        """
+        self.settings.require_database()
+        # A folder of its own: a build that goes on meanwhile writes into the other one.
+        with exclusive(self.folder / "page.lock", timeout_seconds=PARSE_SECONDS, purpose="writing the documentation"):
+            self._invoke(["docs", "generate", "--static"], "page", lambda _event: None)
+        page = self.settings.home / "docs" / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        return (self.folder / "page" / "static_index.html").replace(page)
+
     def forget_builds(self, rebuild: Rebuild) -> int:
         """Let the next build begin anew with some sessions, and return how many; see :func:`warehouse.marts.forget_builds`."""
         return forget_builds(self.settings, rebuild)

@@ -27,15 +27,22 @@ class PeerAbsentError(ServiceError):
     """A peer cannot be had on this machine; the text says why."""
 
 
-def peer_python(name: str) -> Path:
-    """Return the Python of a peer's environment; make it from ``<name>.txt`` if it is not there or its pins changed.
+def peer_python(name: str, pins: Path | None = None) -> Path:
+    """Return the Python of a peer's environment; make it if it is not there or its pins changed.
+
+    Parameters
+    ----------
+    name
+        The environment's name.
+    pins
+        The file with every package and its digests; ``<name>.txt`` beside this module if not given.
 
     Raises
     ------
     PeerAbsentError
         If its packages cannot be installed.
     """
-    pins, folder = _HERE / f"{name}.txt", _ENVIRONMENTS / name
+    pins, folder = pins or _HERE / f"{name}.txt", _ENVIRONMENTS / name
     python, stamp = folder / "bin" / "python", folder / "pins.txt"
     wanted = f"# {sys.version}\n{pins.read_text()}"
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():

@@ -89,6 +89,11 @@ class Home:
         return self.path / "postgres"
 
     @property
+    def analyst_password_file(self) -> Path:
+        """The password of the database's role for BI tools, where it was made by this home."""
+        return self.postgres / "analyst_password"
+
+    @property
     def addresses_file(self) -> Path:
         """Addresses of the running platform, named like the environment variables; holds the database's password."""
         return self.run_folder / "addresses.json"

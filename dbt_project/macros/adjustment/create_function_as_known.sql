@@ -1,6 +1,10 @@
 {#-
   Creates marts.historical_ohlcv_as_known(day): the days up to one day, adjusted by the actions that were known by then and hold
   by then, in the columns of the mart. The raw bars are those that are known now. It is made with the mart, of the same macros.
+
+  It has its owner's rights: the role analyst may not see staging and lake, of which it is made. That is safe because it takes a day
+  and nothing else, changes nothing, runs no text, and finds every name in pg_catalog or by its schema, whatever the caller's
+  search_path is.
 -#}
 {% macro create_function_as_known(relation) -%}
     {%- set days = '(select * from ' ~ relation ~ ' where session_date <= historical_ohlcv_as_known.day)' -%}
@@ -39,6 +43,8 @@
         language sql
         stable
         parallel safe
+        security definer
+        set search_path = pg_catalog, pg_temp
         as $body$
             with
 
@@ -93,5 +99,7 @@
         drop function {{ relation.schema }}.historical_ohlcv_as_known(date) cascade;
         execute $create${{ create_function }}$create$;
     end
-    $do$
+    $do$;
+    comment on function {{ relation.schema }}.historical_ohlcv_as_known(date) is
+    'historical_ohlcv up to a day, adjusted by the actions that were known by then and hold by then: the series as one could see it that day.'
 {%- endmacro %}

@@ -28,11 +28,16 @@ latest_sessions as (
 
 sessions as (
 
+    -- The session before is looked up, for the few days that are asked for: over all of them it takes longest of all.
     select
-        session_date,
-        close_at,
-        lag(session_date) over (order by session_date) as previous_session_date
-    from {{ ref('stg_sessions') }}
+        listed.session_date,
+        listed.close_at,
+        (
+            select max(earlier.session_date)
+            from {{ ref('stg_sessions') }} as earlier
+            where earlier.session_date < listed.session_date
+        ) as previous_session_date
+    from {{ ref('stg_sessions') }} as listed
 
 ),
 
@@ -54,7 +59,7 @@ historical_ohlcv as (
 
 ),
 
-splits as (
+splits as materialized (
 
     select
         symbol,
@@ -81,39 +86,51 @@ symbol_changes as (
 
 session_prices as (
 
+    -- One session after the other: each is some hundred bars that an index has together; no others are looked at.
     select
         latest_sessions.symbol,
         latest_sessions.session_date,
         latest_sessions.source,
         latest_sessions.tape_at,
-        (array_agg(bars.close order by bars.bar_at desc) filter (where bars.close is not null))[1] as price,
-        max(bars.bar_at) filter (where bars.close is not null) as price_at,
-        (array_agg(bars.segment order by bars.bar_at desc) filter (where bars.close is not null))[1] as segment,
-        (array_agg(bars.open order by bars.bar_at) filter (where bars.open is not null))[1] as first_price,
-        (
-            array_agg(bars.open order by bars.bar_at)
-            filter (where bars.segment = 'regular' and bars.open is not null)
-        )[1] as open,
-        max(bars.high) filter (where bars.segment = 'regular') as high,
-        min(bars.low) filter (where bars.segment = 'regular') as low,
-        (
-            array_agg(bars.close order by bars.bar_at desc)
-            filter (where bars.segment = 'regular' and bars.close is not null)
-        )[1] as close,
-        coalesce(sum(bars.volume) filter (where bars.segment = 'regular'), 0)::bigint as volume,
-        sum(bars.notional) filter (where bars.segment = 'regular') as notional,
-        coalesce(sum(bars.trade_count) filter (where bars.segment = 'regular'), 0)::bigint as trade_count,
-        max(bars.revised_at) as revised_at
+        prices.price,
+        prices.price_at,
+        prices.segment,
+        prices.first_price,
+        prices.open,
+        prices.high,
+        prices.low,
+        prices.close,
+        prices.volume,
+        prices.notional,
+        prices.trade_count,
+        prices.revised_at
     from latest_sessions
-    inner join bars
-        on latest_sessions.source = bars.source
-        and latest_sessions.symbol = bars.symbol
-        and latest_sessions.session_date = bars.session_date
-    group by
-        latest_sessions.symbol,
-        latest_sessions.session_date,
-        latest_sessions.source,
-        latest_sessions.tape_at
+    cross join lateral (
+        select
+            (array_agg(bars.close order by bars.bar_at desc) filter (where bars.close is not null))[1] as price,
+            max(bars.bar_at) filter (where bars.close is not null) as price_at,
+            (array_agg(bars.segment order by bars.bar_at desc) filter (where bars.close is not null))[1] as segment,
+            (array_agg(bars.open order by bars.bar_at) filter (where bars.open is not null))[1] as first_price,
+            (
+                array_agg(bars.open order by bars.bar_at)
+                filter (where bars.segment = 'regular' and bars.open is not null)
+            )[1] as open,
+            max(bars.high) filter (where bars.segment = 'regular') as high,
+            min(bars.low) filter (where bars.segment = 'regular') as low,
+            (
+                array_agg(bars.close order by bars.bar_at desc)
+                filter (where bars.segment = 'regular' and bars.close is not null)
+            )[1] as close,
+            coalesce(sum(bars.volume) filter (where bars.segment = 'regular'), 0)::bigint as volume,
+            sum(bars.notional) filter (where bars.segment = 'regular') as notional,
+            coalesce(sum(bars.trade_count) filter (where bars.segment = 'regular'), 0)::bigint as trade_count,
+            max(bars.revised_at) as revised_at
+        from bars
+        where
+            bars.source = latest_sessions.source
+            and bars.symbol = latest_sessions.symbol
+            and bars.session_date = latest_sessions.session_date
+    ) as prices
 
 ),
 
@@ -128,32 +145,27 @@ taken_symbols as (
 
 ),
 
-previous_symbols as (
-
-    -- Under which symbol the same company traded in the session before: null if the symbol is another's since this one.
-    select
-        latest_sessions.symbol,
-        case
-            when taken_symbols.symbol is not null then taken_symbols.symbol
-            when symbol_changes.symbol is null then latest_sessions.symbol
-        end as previous_symbol
-    from latest_sessions
-    left join taken_symbols
-        on latest_sessions.symbol = taken_symbols.new_symbol
-        and latest_sessions.session_date = taken_symbols.effective_date
-    left join symbol_changes
-        on latest_sessions.symbol = symbol_changes.symbol
-        and latest_sessions.session_date = symbol_changes.effective_date
-
-),
-
 beside_previous_closes as (
 
     select
         session_prices.symbol,
+        session_prices.session_date,
+        session_prices.source,
+        session_prices.tape_at,
+        session_prices.price,
+        session_prices.price_at,
+        session_prices.segment,
+        session_prices.open,
+        session_prices.high,
+        session_prices.low,
+        session_prices.close,
+        session_prices.volume,
+        session_prices.notional,
+        session_prices.trade_count,
+        session_prices.revised_at,
         sessions.previous_session_date,
         sessions.close_at as session_close_at,
-        historical_ohlcv.close,
+        historical_ohlcv.close as raw_previous_close,
         splits.source as split_source,
         splits.new_shares,
         splits.old_shares,
@@ -163,10 +175,18 @@ beside_previous_closes as (
     from session_prices
     inner join sessions
         on session_prices.session_date = sessions.session_date
-    left join previous_symbols
-        on session_prices.symbol = previous_symbols.symbol
+    left join taken_symbols
+        on session_prices.symbol = taken_symbols.new_symbol
+        and session_prices.session_date = taken_symbols.effective_date
+    left join symbol_changes
+        on session_prices.symbol = symbol_changes.symbol
+        and session_prices.session_date = symbol_changes.effective_date
     left join historical_ohlcv
-        on previous_symbols.previous_symbol = historical_ohlcv.symbol
+        -- Under which symbol the same company traded in the session before: none if it is another's since this one.
+        on historical_ohlcv.symbol = case
+            when taken_symbols.symbol is not null then taken_symbols.symbol
+            when symbol_changes.symbol is null then session_prices.symbol
+        end
         and sessions.previous_session_date = historical_ohlcv.session_date
         -- Nothing real is compared with what a simulation made up.
         and {{ is_last_resort('session_prices.source') }} = {{ is_last_resort('historical_ohlcv.origin') }}
@@ -176,25 +196,39 @@ beside_previous_closes as (
 
 ),
 
-previous_closes as (
+with_previous_closes as (
 
     -- In the shares of the newest session. A split of that day counts as soon as it is known, unless the first price
     -- contradicts it, or a better source has the same of another day and the price does not show it now.
     select
         symbol,
+        session_date,
+        source,
+        tape_at,
+        price,
+        price_at,
+        segment,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        notional,
+        trade_count,
+        revised_at,
         previous_session_date,
         session_close_at,
         case
-            when split_source is null then close
+            when split_source is null then raw_previous_close
             when
                 split_source <> 'user'
                 and (
                     {{ is_split_doubted('observed_ratio', 'announced_ratio') }}
                     or same_dates is not null and {{ is_split_unseen('observed_ratio', 'announced_ratio') }}
                 )
-                then close
-            else {{ vwap('close * old_shares', 'new_shares') }}
-        end as close
+                then raw_previous_close
+            else {{ vwap('raw_previous_close * old_shares', 'new_shares') }}
+        end as previous_close
     from beside_previous_closes
 
 ),
@@ -214,11 +248,11 @@ final as (
         session_prices.volume,
         {{ vwap('session_prices.notional', 'session_prices.volume') }} as vwap,
         session_prices.trade_count,
-        previous_closes.previous_session_date,
-        previous_closes.close::numeric(18, 6) as previous_close,
-        (session_prices.price - previous_closes.close)::numeric(18, 6) as change,
+        session_prices.previous_session_date,
+        session_prices.previous_close::numeric(18, 6) as previous_close,
+        (session_prices.price - session_prices.previous_close)::numeric(18, 6) as change,
         round(
-            100 * (session_prices.price - previous_closes.close) / nullif(previous_closes.close, 0),
+            100 * (session_prices.price - session_prices.previous_close) / nullif(session_prices.previous_close, 0),
             6
         )::double precision as change_pct,
         latest_quotes.bid,
@@ -227,16 +261,14 @@ final as (
         latest_quotes.ask,
         latest_quotes.ask_size,
         latest_quotes.ask_at,
-        session_prices.tape_at >= previous_closes.session_close_at as is_final,
+        session_prices.tape_at >= session_prices.session_close_at as is_final,
         session_prices.source as origin,
         session_prices.revised_at,
         greatest(
             0,
             floor(extract(epoch from now() - session_prices.price_at - interval '1 minute'))
         )::bigint as staleness_seconds
-    from session_prices
-    inner join previous_closes
-        on session_prices.symbol = previous_closes.symbol
+    from with_previous_closes as session_prices
     left join latest_quotes
         on session_prices.source = latest_quotes.source
         and session_prices.symbol = latest_quotes.symbol
