@@ -1,4 +1,4 @@
-"""The marts as an analyst asks them, at the size of 500 symbols, eighteen months of 5-minute bars and ten years of days.
+"""The marts: what indicators cost, how fast a new minute reaches them, and how fast they answer an analyst's questions.
 
 Each part has a database of its own, and can be had alone: ``./run bench marts.questions``.
 """
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks.figures import Figure
-from benchmarks.marts import questions
+from benchmarks.marts import indicators, questions, refresh
 from market.settings import Settings
 
-PARTS: Final = ("questions",)
+PARTS: Final = ("indicators", "refresh", "questions")
 
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield the figures of all parts."""
-    for part in (questions,):
+    for part in (indicators, refresh, questions):
         yield from part.run(settings)

@@ -4,6 +4,7 @@ Eighteen months of 5-minute bars with the 15-minute and 1-hour bars that the mar
 two sessions in minutes. Real tickers stand among the symbols, so that the business questions can be asked as they are.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -34,24 +35,24 @@ where attrelid = %s::regclass and attnum > 0 and not attisdropped and attname no
 _log = structlog.get_logger(__name__)
 
 
-def fill(connection: Connection) -> int:
+def fill(connection: Connection, symbols: Sequence[str] = SYMBOLS) -> int:
     """Fill the marts, which are empty, and return how many 5-minute bars there are; the connection commits each statement."""
     for statement in ("tapehouse.is_building = 'on'", "synchronous_commit = off", "work_mem = '64MB'"):
         connection.execute(f"set {statement}".encode())
     connection.execute("select setseed(0.5)")
     intraday, daily = ((_SQL / f"{name}.sql").read_bytes() for name in ("intraday", "daily"))
-    for symbol in SYMBOLS[:WALKS]:
+    for symbol in symbols[:WALKS]:
         values = {"symbol": symbol, "last": LAST}
         fives = {"first": FIRST_INTRADAY, "step": "5 minutes", "lengths": ["5m", "15m", "1h"]}
         ones = {"first": FIRST_MINUTE, "step": "1 minute", "lengths": ["1m"]}
         connection.execute(intraday, values | fives)
         connection.execute(intraday, values | ones)
         connection.execute(daily, values | {"first": FIRST_DAILY})
-    for number, symbol in enumerate(SYMBOLS[WALKS:]):
+    for number, symbol in enumerate(symbols[WALKS:]):
         if number % 100 == 0:
             _log.info("marts_filled", symbols=WALKS + number)
         for mart in _BARS:
-            _follow(connection, mart, SYMBOLS[number % WALKS], symbol)
+            _follow(connection, mart, symbols[number % WALKS], symbol)
     connection.execute((_SQL / "beside.sql").read_bytes())
     for relation in _FILLED:
         connection.execute(f"vacuum (analyze) {relation}".encode())

@@ -73,7 +73,10 @@
                     end if;
                     log_return_1 := case when close_now > 0 and close_before > 0 then ln(close_now / close_before) end;
                     return_now := coalesce(log_return_1::numeric, 0);
+                    {%- if periods.atr or periods.adx %}
                     true_range := greatest(high_now - low_now, abs(high_now - close_before), abs(low_now - close_before));
+                    {%- endif %}
+                    {%- if periods.adx %}
                     plus_dm := high_now - high_before;
                     minus_dm := low_before - low_now;
                     if plus_dm > minus_dm then
@@ -86,6 +89,7 @@
                         plus_dm := 0;
                         minus_dm := 0;
                     end if;
+                    {%- endif %}
                     {%- for period in periods.rsi %}
                     if bar_number > {{ period + 1 }} then
                         avg_gain_{{ period }} := (avg_gain_{{ period }} * {{ period - 1 }} + gain) / {{ period }};
