@@ -41,7 +41,9 @@ def backfill(
         str, typer.Option(help="What the columns of files are called, as timestamp=Date,close=Last.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Ask once more for what the source had no bar of.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask once more for what the lake lacks of these sessions.")
+    ] = False,
     accept_jumps: Annotated[
         bool,
         typer.Option(
@@ -63,7 +65,8 @@ def backfill(
     from ingest.history.order import Order, plan_of
     from ingest.history.sources import SourceOptions, get_source
     from market.settings import load_settings
-    from warehouse.history import forget, without_bars
+    from warehouse.collected_history import forget
+    from warehouse.history import without_bars
 
     settings = connected_settings(load_settings())
     settings.require_database()
@@ -78,8 +81,8 @@ def backfill(
         now=datetime.now(UTC),
     )
     if again and not dry_run:
-        forget(settings, source.name, interval, order.symbols)
-    plan = plan_of(settings, source, order)
+        forget(settings, source.name, interval, order.symbols, order.sessions)
+    plan = plan_of(settings, source, order, again=again)
     if dry_run:
         _show_plan(source, plan)
         _say_what_is_refused(order.refused)
@@ -90,8 +93,9 @@ def backfill(
         _say_what_had_no_bar(
             without_bars(settings, source.name, interval, order.symbols, start=days[0], end=days[1]), source.name
         )
+        _say_who_is_unknown(plan)
         _say_what_is_refused(order.refused)
-        if order.refused:
+        if order.refused or plan.unknown:
             raise typer.Exit(_INCOMPLETE)
         return
     stop = threading.Event()
@@ -184,6 +188,15 @@ def _say_what_had_no_bar(found: "Mapping[str, tuple[int, date, date]]", source: 
         typer.echo(f"{symbol}: {source} had {no_bar_text(sessions, first, last)}.")
     if (more := len(found) - _SHOWN_PROBLEMS) > 0:
         typer.echo(f"So it was with {more:,} more symbols.")
+
+
+def _say_who_is_unknown(plan: "Plan") -> None:
+    from ingest.history.backfill import NOT_KNOWN_TEXT
+
+    for symbol in sorted(plan.unknown)[:_SHOWN_PROBLEMS]:
+        typer.echo(f"{symbol}: {NOT_KNOWN_TEXT}.", err=True)
+    if (more := len(plan.unknown) - _SHOWN_PROBLEMS) > 0:
+        typer.echo(f"So it is with {more:,} more symbols.", err=True)
 
 
 def _say_what_is_refused(problems: "Sequence[Problem]") -> None:
@@ -281,6 +294,7 @@ def _as_json(result: "SymbolResult") -> dict[str, object]:
         "bars": result.bars,
         "too_old": result.too_old,
         "is_unknown": result.is_unknown,
+        "was_unknown": result.was_unknown,
         "sessions_without_bars": [str(day) for day in result.without_bars],
         "reason": result.reason,
         "problems": dict(result.problem_counts),

@@ -162,7 +162,10 @@ class History:
         source = self.source(series)
         plan = plan_of(self.settings, source, Order(tuple(symbols), series.interval, tuple(sessions), now))
         if not plan.asks:
-            results = {symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0)) for symbol in plan.symbols}
+            results = {
+                symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0), is_unknown=symbol in plan.unknown)
+                for symbol in plan.symbols
+            }
             return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.missing(series, symbols, sessions))
         with BarsDoor(self.settings, source.name, series.interval) as door:
             pace = Pace(source.limit, self.settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)

@@ -36,6 +36,8 @@ class Plan:
         How many requests that takes, at the least.
     seconds
         How long the source's limit makes it last, at the least; 0 without a limit.
+    unknown
+        Symbols that the source did not know when it was asked for some of these sessions.
     """
 
     symbols: tuple[str, ...]
@@ -45,6 +47,7 @@ class Plan:
     too_old: Mapping[str, int]
     requests: int
     seconds: float
+    unknown: frozenset[str] = frozenset()
 
 
 def make_plan(
