@@ -23,6 +23,7 @@ from market.records import DAILY
 from market.sessions import EXCHANGE_ZONE, Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from warehouse.collected_history import forget
 from warehouse.history import missing_sessions, stored_bars, symbols_to_ask
 from warehouse.watchlist import Watched, watchlist
 
@@ -147,8 +148,11 @@ class History:
         now: datetime,
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
+        again: bool = False,
     ) -> Outcome:
         """Ask for what is missing of some adjoining sessions, all of which are over, and wait until the lake has it.
+
+        With ``again`` what the source was asked for before is missing, too, unless the lake has all of it.
 
         Raises
         ------
@@ -160,6 +164,8 @@ class History:
             If the lake does not take them in, or the database cannot be reached.
         """
         source = self.source(series)
+        if again:
+            forget(self.settings, source.name, series.interval, symbols, sessions)
         plan = plan_of(self.settings, source, Order(tuple(symbols), series.interval, tuple(sessions), now))
         if not plan.asks:
             results = {

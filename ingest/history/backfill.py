@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError
+from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, UnreadableAnswerError
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session
@@ -258,8 +258,11 @@ class _UnderWay:
         """Publish the bars of an answer, and note what it completes."""
         ask, answer = fetched.ask, fetched.answer
         if answer is None:
-            for symbol in ask.symbols:
-                self._results[symbol].reason = fetched.reason
+            if fetched.is_unreadable:
+                self._note([Problem(symbol, UnreadableAnswerError.code, fetched.reason) for symbol in ask.symbols])
+            else:
+                for symbol in ask.symbols:
+                    self._results[symbol].reason = fetched.reason
             return
         known = self._door.known_closes(ask) if answer.bars else {}
         believed = believe(ask, answer.bars, known, accepts_jumps=self._accepts_jumps)

@@ -63,6 +63,13 @@ class SourceBusyError(UnansweredError, FeedError):
         self.after_seconds = after_seconds
 
 
+class UnreadableAnswerError(SourceBusyError):
+    """A source answered, and its answer cannot be read. Asked again it may be; if it never is, only this ask is lost."""
+
+    code = "unreadable"
+    """Of the problem that it is then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a source has of one bar length.

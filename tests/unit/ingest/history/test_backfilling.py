@@ -11,9 +11,18 @@ import pytest
 
 from ingest.history import backfill
 from ingest.history.backfill import Offsets, Progress, Summary, run_backfill
-from ingest.history.fetch import Pace
+from ingest.history.fetch import ATTEMPTS, Pace
 from ingest.history.plan import Plan, make_plan
-from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceBusyError, SourceError
+from ingest.history.source import (
+    Answer,
+    Ask,
+    Limit,
+    Offer,
+    Problem,
+    SourceBusyError,
+    SourceError,
+    UnreadableAnswerError,
+)
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session, sessions_between
@@ -286,6 +295,22 @@ def test_a_source_that_does_not_answer_costs_its_symbol_only(tmp_path: Path, sto
     source = PlayedSource({"IBM": SourceBusyError("no answer within 10 s", 0.0)})
     summary = run(source, door, plan_of("IBM", "SPY"), tmp_path, stop)
     assert (summary.symbols["IBM"].reason, summary.symbols["IBM"].is_done) == ("no answer within 10 s", False)
+    assert [one.symbol for one in door.remembered] == ["SPY"]
+
+
+def test_an_answer_that_cannot_be_read_however_often_is_a_problem_of_its_symbol(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    door = PlayedDoor()
+    source = PlayedSource({"BAD": UnreadableAnswerError("its answer is not one", 0.0)})
+    summary = run(source, door, plan_of("BAD", "SPY"), tmp_path, stop)
+    bad = summary.symbols["BAD"]
+    assert (bad.reason, bad.problem_counts, bad.remarks(5)) == (
+        "",
+        {"unreadable": 1},
+        ["once unreadable", "its answer is not one"],
+    )
+    assert source.asked == ["BAD"] * ATTEMPTS + ["SPY"]
     assert [one.symbol for one in door.remembered] == ["SPY"]
 
 
