@@ -17,8 +17,10 @@ from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
     from ingest.history.backfill import Progress, Summary, SymbolResult
+    from ingest.history.order import Order
     from ingest.history.plan import Plan
     from ingest.history.source import HistorySource, Problem
+    from market.settings import Settings
 
 _INCOMPLETE: Final = 1
 _SHOWN_SYMBOLS: Final = 50
@@ -59,14 +61,12 @@ def backfill(
     run. Exits 1 if something of a symbol could not be had; the others are done. Sessions of which the source has no bar are said.
     """
     from infra.local.home import connected_settings
-    from ingest.history.backfill import run_backfill
-    from ingest.history.door import BarsDoor
-    from ingest.history.fetch import Pace
     from ingest.history.order import Order, plan_of
+    from ingest.history.source import StoppedError
     from ingest.history.sources import SourceOptions, get_source
+    from ingest.history.turn import turn
     from market.settings import load_settings
     from warehouse.collected_history import forget
-    from warehouse.history import without_bars
 
     settings = connected_settings(load_settings())
     settings.require_database()
@@ -80,37 +80,24 @@ def backfill(
         end=parse_day(end, "--end"),
         now=datetime.now(UTC),
     )
-    if again and not dry_run:
-        forget(settings, source.name, interval, order.symbols, order.sessions)
-    plan = plan_of(settings, source, order, again=again)
     if dry_run:
-        _show_plan(source, plan)
+        _show_plan(source, plan_of(settings, source, order, again=again))
         _say_what_is_refused(order.refused)
-        return
-    if not plan.asks:
-        _say_nothing_is_missing(plan)
-        days = (order.sessions[0].session_date, order.sessions[-1].session_date)
-        _say_what_had_no_bar(
-            without_bars(settings, source.name, interval, order.symbols, start=days[0], end=days[1]), source.name
-        )
-        _say_who_is_unknown(plan)
-        _say_what_is_refused(order.refused)
-        if order.refused or plan.unknown:
-            raise typer.Exit(_INCOMPLETE)
         return
     stop = threading.Event()
-    with (
-        setting(stop, second_ends=True) as stopped_by,
-        BarsDoor(settings, source.name, interval) as door,
-        _progress(plan) as on_progress,
-    ):
-        pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+    with setting(stop, second_ends=True) as stopped_by:
         try:
-            summary = run_backfill(
-                source, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress
-            )
-        finally:
-            pace.close()
+            with turn(settings.home, source.name, interval, stop, lambda: _say_that_it_waits(source.name)):
+                if again:
+                    forget(settings, source.name, interval, order.symbols, order.sessions)
+                plan = plan_of(settings, source, order)
+                summary = _fetch(settings, source, plan, stop, accept_jumps=accept_jumps) if plan.asks else None
+        except StoppedError:
+            typer.echo("Stopped; nobody was asked.", err=True)
+            raise typer.Exit(128 + stopped_by[0]) from None
+    if summary is None:
+        _say_what_there_is(settings, source.name, order, plan)
+        return
     summary = summary.with_refused(order.refused)
     _show_summary(summary, json_output=json_output)
     _say_when_to_come_again(summary)
@@ -118,6 +105,45 @@ def backfill(
         typer.echo("Stopped; what was answered is in the lake. The same command goes on with the rest.", err=True)
         raise typer.Exit(128 + stopped_by[0])
     if not summary.is_done:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _fetch(
+    settings: "Settings", source: "HistorySource", plan: "Plan", stop: threading.Event, *, accept_jumps: bool
+) -> "Summary":
+    """Ask for what is missing, and wait until the lake has it."""
+    from ingest.history.backfill import run_backfill
+    from ingest.history.door import BarsDoor
+    from ingest.history.fetch import Pace
+
+    interval = plan.asks[0].interval
+    with BarsDoor(settings, source.name, interval) as door, _progress(plan) as on_progress:
+        pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+        try:
+            return run_backfill(
+                source, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress
+            )
+        finally:
+            pace.close()
+
+
+def _say_what_there_is(settings: "Settings", source: str, order: "Order", plan: "Plan") -> None:
+    """Say that nobody has to be asked, and what earlier answers lacked.
+
+    Raises
+    ------
+    Exit
+        If something that was named cannot be asked for, or is unknown.
+    """
+    from warehouse.history import without_bars
+
+    _say_nothing_is_missing(plan)
+    days = (order.sessions[0].session_date, order.sessions[-1].session_date)
+    lacking = without_bars(settings, source, order.interval, order.symbols, start=days[0], end=days[1])
+    _say_what_had_no_bar(lacking, source)
+    _say_who_is_unknown(plan)
+    _say_what_is_refused(order.refused)
+    if order.refused or plan.unknown:
         raise typer.Exit(_INCOMPLETE)
 
 
@@ -172,6 +198,10 @@ def _show_plan(source: "HistorySource", plan: "Plan") -> None:
         f"{plan.requests:,} requests for {sessions:,} sessions of {len(plan.missing):,} symbols; {source.name} allows {pace}: "
         f"{_duration(plan.seconds)} at the least. Nothing was asked for."
     )
+
+
+def _say_that_it_waits(source: str) -> None:
+    typer.echo(f"Another backfill of {source} is under way; this one goes on when that has ended.", err=True)
 
 
 def _say_nothing_is_missing(plan: "Plan") -> None:

@@ -113,9 +113,9 @@ def bars_per_session(interval: str, session: Session) -> int:
 def requests_of(ask: Ask, offer: Offer) -> int:
     """Return how many requests an ask takes, if every bar is there."""
     if offer.bars_per_request is None:
-        return 1
+        return 1 + offer.other_requests
     bars = len(ask.symbols) * sum(bars_per_session(ask.interval, session) for session in ask.sessions)
-    return max(1, -(-bars // offer.bars_per_request))
+    return max(1, -(-bars // offer.bars_per_request)) + offer.other_requests
 
 
 def _number_of_first(sessions: Sequence[Session], day: date) -> int:

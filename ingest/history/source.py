@@ -84,6 +84,8 @@ class Offer:
         How much may be asked for at once.
     bars_per_request
         How many bars one request brings at most: an ask for more takes several. ``None`` if it brings all.
+    other_requests
+        How many requests an ask takes beside those for its bars, such as one for splits.
     """
 
     interval: str
@@ -91,6 +93,7 @@ class Offer:
     sessions_per_ask: int = 10_000
     symbols_per_ask: int = 1
     bars_per_request: int | None = None
+    other_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
