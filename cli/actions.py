@@ -130,6 +130,7 @@ def _fetch(
     if not dry_run:
         take_in(settings, source.name, found, taken_back=taken_back, within=within, asked_at=now)
     _show(found, [*found.missing.actions, *taken_back], withdraw=withdraw, dry_run=dry_run, json_output=json_output)
+    _say_what_is_contradicted(settings, found)
     if found.refusal is not None:
         raise found.refusal
     if stopped_by:
@@ -137,6 +138,24 @@ def _fetch(
         raise typer.Exit(128 + stopped_by[0])
     if found.problems or found.unknown:
         raise typer.Exit(_INCOMPLETE)
+
+
+def _say_what_is_contradicted(settings: "Settings", found: "Collected") -> None:
+    """Say which changes of symbol will not be applied, since some source has the company's past under the newest symbol."""
+    from market.records import SymbolChange
+    from warehouse.actions import listed_before
+
+    changes = [action for action in found.missing.actions if isinstance(action, SymbolChange)]
+    for change in changes:
+        listed = listed_before(settings, change.new_symbol, date.fromisoformat(change.effective_date))
+        if listed is not None:
+            source, days = listed
+            typer.echo(
+                f"{change.symbol} becomes {change.new_symbol} on {change.effective_date}, but the lake has {days:,} days of "
+                f"{change.new_symbol} before it from {source}, which lists a company's past under its newest symbol. Where the "
+                "marts show these, the change is not applied: ./run actions suspicious.",
+                err=True,
+            )
 
 
 def _symbols(settings: "Settings", source: "ActionSource", symbols: str) -> tuple[str, ...]:

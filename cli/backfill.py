@@ -17,8 +17,10 @@ from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
     from ingest.history.backfill import Progress, Summary, SymbolResult
+    from ingest.history.order import Order
     from ingest.history.plan import Plan
     from ingest.history.source import HistorySource, Problem
+    from market.settings import Settings
 
 _INCOMPLETE: Final = 1
 _SHOWN_SYMBOLS: Final = 50
@@ -41,7 +43,9 @@ def backfill(
         str, typer.Option(help="What the columns of files are called, as timestamp=Date,close=Last.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Ask once more for what the source had no bar of.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask once more for what the lake lacks of these sessions.")
+    ] = False,
     accept_jumps: Annotated[
         bool,
         typer.Option(
@@ -57,13 +61,12 @@ def backfill(
     run. Exits 1 if something of a symbol could not be had; the others are done. Sessions of which the source has no bar are said.
     """
     from infra.local.home import connected_settings
-    from ingest.history.backfill import run_backfill
-    from ingest.history.door import BarsDoor
-    from ingest.history.fetch import Pace
     from ingest.history.order import Order, plan_of
+    from ingest.history.source import StoppedError
     from ingest.history.sources import SourceOptions, get_source
+    from ingest.history.turn import turn
     from market.settings import load_settings
-    from warehouse.history import forget, without_bars
+    from warehouse.collected_history import forget
 
     settings = connected_settings(load_settings())
     settings.require_database()
@@ -77,36 +80,24 @@ def backfill(
         end=parse_day(end, "--end"),
         now=datetime.now(UTC),
     )
-    if again and not dry_run:
-        forget(settings, source.name, interval, order.symbols)
-    plan = plan_of(settings, source, order)
     if dry_run:
-        _show_plan(source, plan)
+        _show_plan(source, plan_of(settings, source, order, again=again))
         _say_what_is_refused(order.refused)
-        return
-    if not plan.asks:
-        _say_nothing_is_missing(plan)
-        days = (order.sessions[0].session_date, order.sessions[-1].session_date)
-        _say_what_had_no_bar(
-            without_bars(settings, source.name, interval, order.symbols, start=days[0], end=days[1]), source.name
-        )
-        _say_what_is_refused(order.refused)
-        if order.refused:
-            raise typer.Exit(_INCOMPLETE)
         return
     stop = threading.Event()
-    with (
-        setting(stop, second_ends=True) as stopped_by,
-        BarsDoor(settings, source.name, interval) as door,
-        _progress(plan) as on_progress,
-    ):
-        pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+    with setting(stop, second_ends=True) as stopped_by:
         try:
-            summary = run_backfill(
-                source, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress
-            )
-        finally:
-            pace.close()
+            with turn(settings.home, source.name, interval, stop, lambda: _say_that_it_waits(source.name)):
+                if again:
+                    forget(settings, source.name, interval, order.symbols, order.sessions)
+                plan = plan_of(settings, source, order)
+                summary = _fetch(settings, source, plan, stop, accept_jumps=accept_jumps) if plan.asks else None
+        except StoppedError:
+            typer.echo("Stopped; nobody was asked.", err=True)
+            raise typer.Exit(128 + stopped_by[0]) from None
+    if summary is None:
+        _say_what_there_is(settings, source.name, order, plan)
+        return
     summary = summary.with_refused(order.refused)
     _show_summary(summary, json_output=json_output)
     _say_when_to_come_again(summary)
@@ -114,6 +105,45 @@ def backfill(
         typer.echo("Stopped; what was answered is in the lake. The same command goes on with the rest.", err=True)
         raise typer.Exit(128 + stopped_by[0])
     if not summary.is_done:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _fetch(
+    settings: "Settings", source: "HistorySource", plan: "Plan", stop: threading.Event, *, accept_jumps: bool
+) -> "Summary":
+    """Ask for what is missing, and wait until the lake has it."""
+    from ingest.history.backfill import run_backfill
+    from ingest.history.door import BarsDoor
+    from ingest.history.fetch import Pace
+
+    interval = plan.asks[0].interval
+    with BarsDoor(settings, source.name, interval) as door, _progress(plan) as on_progress:
+        pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
+        try:
+            return run_backfill(
+                source, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress
+            )
+        finally:
+            pace.close()
+
+
+def _say_what_there_is(settings: "Settings", source: str, order: "Order", plan: "Plan") -> None:
+    """Say that nobody has to be asked, and what earlier answers lacked.
+
+    Raises
+    ------
+    Exit
+        If something that was named cannot be asked for, or is unknown.
+    """
+    from warehouse.history import without_bars
+
+    _say_nothing_is_missing(plan)
+    days = (order.sessions[0].session_date, order.sessions[-1].session_date)
+    lacking = without_bars(settings, source, order.interval, order.symbols, start=days[0], end=days[1])
+    _say_what_had_no_bar(lacking, source)
+    _say_who_is_unknown(plan)
+    _say_what_is_refused(order.refused)
+    if order.refused or plan.unknown:
         raise typer.Exit(_INCOMPLETE)
 
 
@@ -170,6 +200,10 @@ def _show_plan(source: "HistorySource", plan: "Plan") -> None:
     )
 
 
+def _say_that_it_waits(source: str) -> None:
+    typer.echo(f"Another backfill of {source} is under way; this one goes on when that has ended.", err=True)
+
+
 def _say_nothing_is_missing(plan: "Plan") -> None:
     beyond = f" that the source may have ({sum(plan.too_old.values()):,} are too old)" if plan.too_old else ""
     typer.echo(
@@ -184,6 +218,15 @@ def _say_what_had_no_bar(found: "Mapping[str, tuple[int, date, date]]", source: 
         typer.echo(f"{symbol}: {source} had {no_bar_text(sessions, first, last)}.")
     if (more := len(found) - _SHOWN_PROBLEMS) > 0:
         typer.echo(f"So it was with {more:,} more symbols.")
+
+
+def _say_who_is_unknown(plan: "Plan") -> None:
+    from ingest.history.backfill import NOT_KNOWN_TEXT
+
+    for symbol in sorted(plan.unknown)[:_SHOWN_PROBLEMS]:
+        typer.echo(f"{symbol}: {NOT_KNOWN_TEXT}.", err=True)
+    if (more := len(plan.unknown) - _SHOWN_PROBLEMS) > 0:
+        typer.echo(f"So it is with {more:,} more symbols.", err=True)
 
 
 def _say_what_is_refused(problems: "Sequence[Problem]") -> None:
@@ -281,6 +324,7 @@ def _as_json(result: "SymbolResult") -> dict[str, object]:
         "bars": result.bars,
         "too_old": result.too_old,
         "is_unknown": result.is_unknown,
+        "was_unknown": result.was_unknown,
         "sessions_without_bars": [str(day) for day in result.without_bars],
         "reason": result.reason,
         "problems": dict(result.problem_counts),

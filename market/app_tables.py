@@ -43,6 +43,12 @@ COLLECTED_HISTORY: Final = Table(
             nullable=True,
         ),
         Column("without_bars_at", DataType.TIMESTAMP, "When without_bars was added to last.", nullable=True),
+        Column(
+            "unknown",
+            DataType.SPANS,
+            "The sessions of covered for which the source did not know the symbol: missing again once it has a bar of it.",
+            nullable=True,
+        ),
     ),
 )
 COLLECTED_ACTIONS: Final = Table(

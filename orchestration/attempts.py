@@ -13,6 +13,8 @@ from orchestration.partitions import range_of
 
 HAS_MORE_TAG: Final = "tapehouse/has_more"
 """The tag that a run gives itself when its time was up before it was done, although it got on."""
+UNANSWERED_TAG: Final = "tapehouse/unanswered"
+"""The tag that a run gives itself when the source did not answer all of it: it is worth trying again soon."""
 
 _ASSET_JOB: Final = "__ASSET_JOB"
 """The job of the runs that are started from the page of an asset, backfills included."""
@@ -53,6 +55,7 @@ def _attempt(record: RunRecord, place: tuple[frozenset[str], date, date]) -> Att
         started_at=_aware(record.create_timestamp),
         ended_at=_aware(ended) if run.is_finished else None,
         has_more=HAS_MORE_TAG in run.tags,
+        unanswered=UNANSWERED_TAG in run.tags,
     )
 
 

@@ -1,9 +1,10 @@
 """Which missing sessions to ask for now: pure decisions over the watchlist, what is missing, and the runs there were.
 
 A gap that was asked for and is there still is asked for again, later each time: what a vendor does not have or tells wrongly it
-will not have a minute later either.
+will not have a minute later either. A source that did not answer may do so a few minutes later.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -22,6 +23,8 @@ PATIENCE: Final = (
     timedelta(days=7),
 )
 """How long after the end of the first, second, … run that left a gap it is asked for again; the last holds for all others."""
+PATIENCE_WITHOUT_ANSWER: Final = (timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=15), *PATIENCE)
+"""The same after a run that the source did not answer. The run itself does not wait: it would keep others from that source."""
 LOOK_BACK: Final = timedelta(days=30)
 """How old the runs are that count."""
 
@@ -42,6 +45,8 @@ class Attempt:
         When it ended; ``None`` if it is under way, or waits.
     has_more
         Whether it ended only because its time was up: what it left may be asked for at once.
+    unanswered
+        Whether the source did not answer all of it.
     """
 
     run_id: str
@@ -51,6 +56,7 @@ class Attempt:
     started_at: datetime
     ended_at: datetime | None
     has_more: bool = False
+    unanswered: bool = False
 
     def is_of(self, group: str, day: date) -> bool:
         """Return whether a partition is one of this run's."""
@@ -139,12 +145,12 @@ def is_due(found: Sequence[Attempt], now: datetime) -> bool:
     ends = [run.ended_at for run in found if run.ended_at is not None]
     if len(ends) < len(found):  # one is under way
         return False
-    in_vain = 0
-    for run in sorted(found, key=lambda run: run.started_at, reverse=True):
-        if run.has_more:
-            break
-        in_vain += 1
-    return in_vain == 0 or now >= max(ends) + PATIENCE[min(in_vain, len(PATIENCE)) - 1]
+    newest_first = sorted(found, key=lambda run: run.started_at, reverse=True)
+    in_vain = list(itertools.takewhile(lambda run: not run.has_more, newest_first))
+    if not in_vain:
+        return True
+    patience = PATIENCE_WITHOUT_ANSWER if in_vain[0].unanswered else PATIENCE
+    return now >= max(ends) + patience[min(len(in_vain), len(patience)) - 1]
 
 
 def newest_of(attempts: Iterable[Attempt], now: datetime) -> str:

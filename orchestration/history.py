@@ -11,22 +11,27 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 import dagster as dg
+import structlog
 
 from ingest.history.backfill import Progress, Summary, SymbolResult, run_backfill
 from ingest.history.door import BarsDoor
 from ingest.history.fetch import Pace
 from ingest.history.order import KEPT_DAYS, Order, plan_of
 from ingest.history.plan import Missing, Plan
-from ingest.history.source import HistorySource, SourceError
+from ingest.history.source import HistorySource, SourceError, StoppedError
 from ingest.history.sources import get_source
+from ingest.history.turn import turn
 from market.records import DAILY
 from market.sessions import EXCHANGE_ZONE, Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from warehouse.collected_history import forget
 from warehouse.history import missing_sessions, stored_bars, symbols_to_ask
 from warehouse.watchlist import Watched, watchlist
 
 INTRADAY: Final = "5m"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +152,11 @@ class History:
         now: datetime,
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
+        again: bool = False,
     ) -> Outcome:
         """Ask for what is missing of some adjoining sessions, all of which are over, and wait until the lake has it.
+
+        With ``again`` what the source was asked for before is missing, too, unless the lake has all of it.
 
         Raises
         ------
@@ -160,9 +168,37 @@ class History:
             If the lake does not take them in, or the database cannot be reached.
         """
         source = self.source(series)
-        plan = plan_of(self.settings, source, Order(tuple(symbols), series.interval, tuple(sessions), now))
+        order = Order(tuple(symbols), series.interval, tuple(sessions), now)
+        log = _log.bind(source=source.name, interval=series.interval)
+        try:
+            with turn(
+                self.settings.home, source.name, series.interval, stop, lambda: log.info("history_waits_its_turn")
+            ):
+                if again:
+                    forget(self.settings, source.name, series.interval, symbols, sessions)
+                plan = plan_of(self.settings, source, order)
+                return self._carry_out(series, source, order, plan, stop=stop, on_progress=on_progress)
+        except StoppedError:
+            plan = plan_of(self.settings, source, order)
+            results = {symbol: SymbolResult(asked=plan.missing.get(symbol, 0)) for symbol in plan.symbols}
+            return Outcome(plan, Summary(results, 0, 0.0, stopped=True), self.missing(series, symbols, sessions))
+
+    def _carry_out(
+        self,
+        series: Series,
+        source: HistorySource,
+        order: Order,
+        plan: Plan,
+        *,
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None],
+    ) -> Outcome:
+        symbols, sessions = order.symbols, order.sessions
         if not plan.asks:
-            results = {symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0)) for symbol in plan.symbols}
+            results = {
+                symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0), is_unknown=symbol in plan.unknown)
+                for symbol in plan.symbols
+            }
             return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.missing(series, symbols, sessions))
         with BarsDoor(self.settings, source.name, series.interval) as door:
             pace = Pace(source.limit, self.settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)

@@ -15,6 +15,7 @@ from orchestration.history import Outcome
 _SHOWN_SYMBOLS: Final = 100
 _SHOWN_PROBLEMS: Final = 2
 _NAMED: Final = 10
+_REASONS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +81,42 @@ def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str,
     }
 
 
+def unanswered(summary: Summary) -> str:
+    """Return which symbols a source did not answer, and why; empty if it answered all."""
+    symbols: dict[str, list[str]] = {}
+    for symbol, result in summary.symbols.items():
+        if result.reason:
+            symbols.setdefault(result.reason, []).append(symbol)
+    return " ".join(f"{_names(of)}: {reason}" for reason, of in [*symbols.items()][:_REASONS])
+
+
+def wrong_symbols(summary: Summary) -> list[str]:
+    """Return by symbol what is wrong, a line each, the first hundred: what came is no less worth saying if a run fails."""
+    return [
+        f"{symbol}: {'; '.join(result.remarks(_SHOWN_PROBLEMS))}"
+        for symbol, result in summary.symbols.items()
+        if not result.is_done or result.without_bars
+    ][:_SHOWN_SYMBOLS]
+
+
+def _names(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - _NAMED:,} more" if len(symbols) > _NAMED else ""
+    return f"{', '.join(symbols[:_NAMED])}{more}"
+
+
 def shortcomings(summary: Summary) -> str:
     """Return with which symbols something is wrong, and of which a source had no bar; empty if all is well."""
     results = summary.symbols.items()
-    wrong = [symbol for symbol, result in results if result.problem_counts or result.is_unknown]
+    wrong = [symbol for symbol, result in results if result.problem_counts or result.is_unknown or result.was_unknown]
     lacking = {symbol: result.without_bars for symbol, result in results if result.without_bars}
-    said = [f"Something is wrong with {', '.join(wrong[:_NAMED])}."] if wrong else []
+    silent = unanswered(summary)
+    said = [f"There is no answer for {silent}"] if silent else []
+    said += [f"Something is wrong with {_names(wrong)}."] if wrong else []
     said += [f"{symbol}: {no_bar_text(len(days), days[0], days[-1])}." for symbol, days in [*lacking.items()][:_NAMED]]
     if (more := len(lacking) - _NAMED) > 0:
         said.append(f"So it is with {more:,} more symbols.")
+    if too_old := max((result.too_old for _, result in results), default=0):
+        said.append(f"{too_old:,} sessions are too old for the source, and are not materialized.")
     return " ".join(said)
 
 

@@ -21,6 +21,7 @@ from verify.comparison import compare
 from verify.mart_schemas import HISTORICAL
 from verify.questions import Published
 from verify.results import SHOWN_OFFENCES, Findings
+from warehouse.dbt import dbt_variables
 
 FACTOR_DECIMALS: Final = 18
 _ONE: Final = 10**FACTOR_DECIMALS
@@ -150,7 +151,7 @@ def adjustment_of(days: pl.DataFrame, actions: pl.DataFrame) -> Adjustment:
     Parameters
     ----------
     days
-        ``symbol``, ``session_date``, ``open`` and ``close`` of all days.
+        ``symbol``, ``session_date``, ``open``, ``close``, ``origin`` and ``is_vendor_bar`` of all days.
     actions
         The versions that are known, with the columns of ``silver/corporate_actions``.
     """
@@ -160,11 +161,20 @@ def adjustment_of(days: pl.DataFrame, actions: pl.DataFrame) -> Adjustment:
     return Adjustment(
         actions=believed_of(actions),
         days={
-            str(symbol): Days(rows["session_date"].to_list(), rows["open"].to_list(), rows["close"].to_list())
+            str(symbol): Days(
+                rows["session_date"].to_list(), rows["open"].to_list(), rows["close"].to_list(), _listed_days(rows)
+            )
             for (symbol,), rows in by_symbol.items()
         },
         newest=_newest(days),
     )
+
+
+def _listed_days(days: pl.DataFrame) -> tuple[date, date] | None:
+    """Return the first and the last day of sources that list a company's past under its newest symbol."""
+    sources = dbt_variables()["newest_symbol_sources"]
+    found = days.filter(pl.col("is_vendor_bar") & pl.col("origin").is_in(sources))["session_date"].to_list()
+    return (min(found), max(found)) if found else None
 
 
 def _newest(days: pl.DataFrame) -> date:

@@ -10,6 +10,7 @@ from verify.mart_schemas import HISTORICAL, MART_SCHEMA
 BIG: Final = pl.Int128()
 ADJUSTED_SCHEMA: Final = {
     **{name: MART_SCHEMA[name] for name in ("symbol", "session_date", "open", "high", "low", "close", "volume")},
+    **{name: MART_SCHEMA[name] for name in ("origin", "is_vendor_bar")},
     "current_symbol": pl.String(),
     "split_factor": BIG,
     "total_return_factor": BIG,

@@ -40,11 +40,15 @@ Key = tuple[str, str, date]
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The days of a symbol that have a price: dates in order, with raw open and close in millionths."""
+    """The days of a symbol that have a price: dates in order, with raw open and close in millionths.
+
+    ``listed`` are the first and the last of a source that lists all of a company's past under its newest symbol.
+    """
 
     dates: Sequence[date] = ()
     opens: Sequence[int] = ()
     closes: Sequence[int] = ()
+    listed: tuple[date, date] | None = None
 
 
 class _Price(NamedTuple):
@@ -86,7 +90,9 @@ class Adjustment:
     def __post_init__(self) -> None:
         self._given_up, self._taken, self._own = {}, {}, {}
         for (symbol, kind, day), action in sorted(self.actions.items()):
-            if kind == "symbol_change" and action.new_symbol is not None and day <= self.newest:
+            if kind != "symbol_change" or self._is_contradicted(symbol, day, action):
+                continue
+            if action.new_symbol is not None and day <= self.newest:
                 self._given_up.setdefault(symbol, []).append((day, action.new_symbol))
                 self._taken.setdefault(action.new_symbol, []).append((day, symbol))
         for taken in self._taken.values():
@@ -153,6 +159,13 @@ class Adjustment:
             return action.cash >= before.price or (action.source != USER and 2 * action.cash > before.price)
         is_near = after.day - before.day <= _NEAR
         return kind == "split" and is_near and is_split_doubted(action, Fraction(after.price, before.price))
+
+    def _is_contradicted(self, symbol: str, day: date, change: Action) -> bool:
+        """Return whether days that are listed under the newest symbol contradict a change; what a person confirmed stands."""
+        if change.source == USER:
+            return False
+        old, new = (self.days.get(name or "", Days()).listed for name in (symbol, change.new_symbol))
+        return (new is not None and new[0] < day) or (old is not None and old[0] < day <= old[1])
 
     def _before(self, symbol: str, day: date) -> _Price | None:
         begun, predecessor = self._tenure_start(symbol, day)

@@ -11,12 +11,21 @@ import psycopg
 from market.errors import ServiceError
 from market.settings import Settings
 from warehouse.connection import connect
+from warehouse.dbt import dbt_variables
 
 _APPLICATION: Final = "tapehouse actions"
 _REMEMBER: Final = """
 insert into app.collected_actions as known (source, symbol, is_unknown, asked_at) values (%s, %s, %s, %s)
 on conflict (source, symbol) do update set is_unknown = excluded.is_unknown, asked_at = excluded.asked_at
 where known.asked_at <= excluded.asked_at
+"""
+_LISTED: Final = """
+select source, count(*)
+from lake.vendor_bars
+where interval = '1d' and symbol = %s and session_date < %s and source = any(%s)
+group by source
+order by count(*) desc, source
+limit 1
 """
 
 
@@ -92,6 +101,19 @@ def judged_actions(settings: Settings, symbols: Collection[str], status: str | N
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             msg = "The marts were not built yet: ./run marts builds them."
             raise ServiceError(msg) from error
+
+
+def listed_before(settings: Settings, symbol: str, day: date) -> tuple[str, int] | None:
+    """Return a source that lists a company's past under its newest symbol, and how many days of a symbol it has before a day.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    sources = dbt_variables()["newest_symbol_sources"]
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return connection.execute(_LISTED, (symbol, day, list(sources))).fetchone()
 
 
 def asked_symbols(settings: Settings, source: str) -> Mapping[str, datetime]:

@@ -2,17 +2,15 @@
 
 A session is had when the lake has every bar that the calendar expects of it, or when the source was asked for it and everything
 that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A session
-of which it had no bar at all is asked for once more, half a day later or after.
+of which it had no bar at all is asked for once more, half a day later or after. So is one for which it did not know the symbol;
+that one is also missing again as soon as the source has a bar of the symbol.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
-
-from psycopg.types.multirange import Multirange
-from psycopg.types.range import Range
+from typing import Final
 
 from market.records import DAILY, INTERVALS
 from market.sessions import Session
@@ -33,7 +31,11 @@ with days as (
     where session_date between %(start)s and %(end)s and post_close_at <= %(until)s
 ), asked as (
     select symbol,
-        covered - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end as covered
+        case
+            when %(again)s then '{}'
+            when without_bars_at <= now() - %(recheck)s then covered - without_bars
+            else covered
+        end as covered
     from unnest(%(symbols)s::text[]) as symbol
     left join (
         select * from app.collected_history where source = %(source)s and interval = %(interval)s
@@ -74,21 +76,6 @@ where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols
     and session_date between %(start)s and %(end)s
 group by symbol, session_date
 """
-_REMEMBER: Final = """
-insert into app.collected_history as known
-    (source, symbol, interval, covered, is_unknown, asked_at, without_bars, without_bars_at)
-values (
-    %(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s, %(without_bars)s::tstzmultirange,
-    case when not isempty(%(without_bars)s::tstzmultirange) then %(now)s::timestamptz end
-)
-on conflict (source, symbol, interval) do update set
-    covered = known.covered + excluded.covered,
-    is_unknown = excluded.is_unknown,
-    asked_at = excluded.asked_at,
-    without_bars = coalesce(known.without_bars, '{}') - excluded.covered + (excluded.without_bars - known.covered),
-    without_bars_at =
-        case when isempty(excluded.without_bars - known.covered) then known.without_bars_at else excluded.asked_at end
-"""
 _FIRST: Final = """
 select symbol, bars.session_date
 from unnest(%(symbols)s::text[]) as symbol
@@ -108,11 +95,12 @@ with stored as (
 )
 select symbol, count(*), min(session_date), max(session_date)
 from app.collected_history
-join lake.sessions on covered @> open_at and session_date between %(start)s and %(end)s
+join lake.sessions
+    on covered - coalesce(unknown, '{}') @> open_at and session_date between %(start)s and %(end)s
 left join stored using (symbol, session_date)
 left join listed using (symbol)
 where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s) and stored.symbol is null
-    and session_date >= coalesce(since, session_date)
+    and (session_date >= coalesce(since, session_date) or without_bars @> open_at)
 group by symbol
 order by symbol
 """
@@ -162,19 +150,6 @@ class KnownCloses:
     after: KnownClose | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """Some adjoining sessions of a symbol of which everything that a source has is in the lake.
-
-    ``without_bars`` are those that had no bar although one was expected.
-    """
-
-    symbol: str
-    sessions: tuple[Session, ...]
-    is_unknown: bool = False
-    without_bars: tuple[Session, ...] = ()
-
-
 def missing_sessions(
     settings: Settings,
     source: str,
@@ -184,6 +159,7 @@ def missing_sessions(
     start: date,
     end: date,
     until: datetime,
+    again: bool = False,
 ) -> dict[str, list[tuple[int, int]]]:
     """Return by symbol which sessions are missing.
 
@@ -197,6 +173,8 @@ def missing_sessions(
         The first and the last session, both included.
     until
         Sessions that were not over by then are not expected yet.
+    again
+        Whether to pass over what the source was asked for: then all that the lake does not have whole is missing.
 
     Returns
     -------
@@ -216,6 +194,7 @@ def missing_sessions(
         "end": end,
         "until": until,
         "recheck": RECHECK_AFTER,
+        "again": again,
         "seconds": None if interval == DAILY else INTERVALS[interval],
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
@@ -321,7 +300,8 @@ def without_bars(
 ) -> dict[str, tuple[int, date, date]]:
     """Return by symbol how many sessions a source was asked for and had no bar of, the first and the last.
 
-    Sessions before the first bar that the lake has of the source do not count; symbols without any are left out.
+    Sessions before the first bar that the lake has of the source do not count, unless they are asked for once more; nor those for
+    which the source did not know the symbol. Symbols without any are left out.
 
     Raises
     ------
@@ -332,39 +312,3 @@ def without_bars(
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         found = connection.execute(_WITHOUT_BARS, values).fetchall()
     return {symbol: (sessions, first, last) for symbol, sessions, first, last in found}
-
-
-def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> None:
-    """Note that everything that a source has of some sessions is in the lake.
-
-    Raises
-    ------
-    ServiceError
-        If the database cannot be reached.
-    """
-    now = datetime.now(UTC)
-    with connect(settings, application_name=_APPLICATION) as connection:
-        for one in sorted(collected, key=lambda one: one.symbol):
-            values: Mapping[str, Any] = {
-                "source": source,
-                "interval": interval,
-                "symbol": one.symbol,
-                "covered": Multirange([Range(one.sessions[0].pre_open_at, one.sessions[-1].post_close_at)]),
-                "without_bars": Multirange(Range(of.pre_open_at, of.post_close_at) for of in one.without_bars),
-                "is_unknown": one.is_unknown,
-                "now": now,
-            }
-            connection.execute(_REMEMBER, values)
-
-
-def forget(settings: Settings, source: str, interval: str, symbols: Sequence[str]) -> None:
-    """Forget that a source was asked: what the lake has counts still.
-
-    Raises
-    ------
-    ServiceError
-        If the database cannot be reached.
-    """
-    query = "delete from app.collected_history where source = %s and interval = %s and symbol = any(%s)"
-    with connect(settings, application_name=_APPLICATION) as connection:
-        connection.execute(query, (source, interval, list(symbols)))

@@ -12,7 +12,7 @@ from typing import Final
 from ingest.actions.missing import Missing, missing_of
 from ingest.actions.source import ActionSource, Key, Listed, Listing, Range
 from ingest.history.fetch import MOST_FAILURES, asked
-from ingest.history.source import Problem, SourceBusyError, SourceError, StoppedError
+from ingest.history.source import Problem, SourceBusyError, SourceError, StoppedError, UnreadableAnswerError
 from market.records import CorporateAction
 from market.sessions import FIRST_SESSION, all_sessions
 
@@ -89,7 +89,9 @@ def collect(
                 raise
             refusal = error
             break
-        left = {problem.symbol for problem in answer.problems if problem.code == NO_ANSWER}
+        left = {
+            problem.symbol for problem in answer.problems if problem.code in {NO_ANSWER, UnreadableAnswerError.code}
+        }
         failures = failures + 1 if left else 0
         listed += answer.actions
         problems += answer.problems
@@ -109,6 +111,8 @@ def _ask(
     what = f"{','.join(symbols)} actions {within.first} to {within.last}"
     try:
         return asked(source.name, what, lambda: source.fetch(symbols, within, pace), stop)
+    except UnreadableAnswerError as error:
+        return Listing((), [Problem(symbol, error.code, str(error)) for symbol in symbols])
     except SourceBusyError as error:
         return _unanswered(symbols, str(error))
 

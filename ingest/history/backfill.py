@@ -20,11 +20,12 @@ from typing import Final, Protocol
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError
+from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, UnreadableAnswerError
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session
-from warehouse.history import Collected, KnownCloses
+from warehouse.collected_history import Collected
+from warehouse.history import KnownCloses
 
 SETTLE_SECONDS: Final = 2.0
 """How often what was published is settled and remembered."""
@@ -34,6 +35,9 @@ _POLL_SECONDS: Final = 0.1
 _MICROS: Final = 1_000_000
 _MOST_PROBLEMS: Final = 20
 """So many problems of a symbol are kept; all of them are counted."""
+
+NOT_KNOWN_TEXT: Final = "the source does not know it; --again asks once more"
+_WAS_UNKNOWN: Final = "the source did not know it before, and does now: the next backfill asks for what was missed"
 
 Offsets = Mapping[tuple[str, int], int]
 
@@ -56,8 +60,8 @@ class Door(Protocol):
     def arrived(self) -> Offsets:
         """Return how far the lake and PostgreSQL are."""
 
-    def remember(self, collected: Collection[Collected]) -> None:
-        """Note what the lake has now."""
+    def remember(self, collected: Collection[Collected]) -> Collection[str]:
+        """Note what the lake has now, and return the symbols that the source did not know before and knows now."""
 
 
 @dataclass(slots=True)
@@ -75,10 +79,12 @@ class SymbolResult:
     too_old
         How many missing sessions lie before what the source has.
     is_unknown
-        Whether the source does not know it.
+        Whether the source does not know it, by its last answer.
+    was_unknown
+        Whether it did not know it before and does now: what was remembered of that time is missing again.
     without_bars
-        Sessions that were answered without any bar, in order, but for those before the first bar that the source has: the share
-        was not listed then, as far as that is known.
+        Sessions that were answered without any bar, in order, but for those before the first bar of this backfill: the share was
+        not listed then, as far as that is known.
     problems
         The first problems; ``problem_counts`` has all of them by code.
     reason
@@ -90,6 +96,7 @@ class SymbolResult:
     bars: int = 0
     too_old: int = 0
     is_unknown: bool = False
+    was_unknown: bool = False
     without_bars: list[date] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     problem_counts: Counter[str] = field(default_factory=Counter)
@@ -98,11 +105,12 @@ class SymbolResult:
     @property
     def is_done(self) -> bool:
         """Whether everything that was asked for is collected, and nothing was wrong with it."""
-        return self.collected == self.asked and not self.problem_counts and not self.is_unknown
+        return self.collected == self.asked and not (self.problem_counts or self.is_unknown or self.was_unknown)
 
     def remarks(self, most_problems: int) -> list[str]:
         """Return what is to be said of it in sentences, with as many problems at most."""
-        found = ["the source does not know it"] if self.is_unknown else []
+        found = [NOT_KNOWN_TEXT] if self.is_unknown else []
+        found += [_WAS_UNKNOWN] if self.was_unknown else []
         found += [self.reason] if self.reason else []
         found += [
             f"{'once' if number == 1 else f'{number:,} times'} {code}" for code, number in self.problem_counts.items()
@@ -197,10 +205,14 @@ def run_backfill(
     """
     started = time.monotonic()
     results = {
-        symbol: SymbolResult(asked=plan.missing.get(symbol, 0), too_old=plan.too_old.get(symbol, 0))
+        symbol: SymbolResult(
+            asked=plan.missing.get(symbol, 0),
+            too_old=plan.too_old.get(symbol, 0),
+            is_unknown=symbol in plan.unknown and symbol not in plan.missing,
+        )
         for symbol in plan.symbols
     }
-    under_way = _UnderWay(door, results, accepts_jumps=accepts_jumps)
+    under_way = _UnderWay(door, results, plan.unknown, accepts_jumps=accepts_jumps)
     answered = 0
     quota: QuotaUsedUpError | None = None
     fetched = fetch_all(source, plan.asks, pace, stop)
@@ -220,12 +232,16 @@ def run_backfill(
 class _UnderWay:
     """What was published and is not remembered yet."""
 
-    def __init__(self, door: Door, results: Mapping[str, SymbolResult], *, accepts_jumps: bool) -> None:
+    def __init__(
+        self, door: Door, results: Mapping[str, SymbolResult], unknown: frozenset[str], *, accepts_jumps: bool
+    ) -> None:
         self._door = door
+        self._unknown_before = unknown
         self._accepts_jumps = accepts_jumps
         self._results = results
         self._seen: set[int] = set()
-        self._first: dict[str, date] | None = None
+        self._first: dict[str, date] = {}
+        self._in_lake: Mapping[str, date] | None = None
         self._new: list[Collected] = []
         self._settled: deque[tuple[Offsets, list[Collected]]] = deque()
         self._settled_at = time.monotonic()
@@ -242,8 +258,11 @@ class _UnderWay:
         """Publish the bars of an answer, and note what it completes."""
         ask, answer = fetched.ask, fetched.answer
         if answer is None:
-            for symbol in ask.symbols:
-                self._results[symbol].reason = fetched.reason
+            if fetched.is_unreadable:
+                self._note([Problem(symbol, UnreadableAnswerError.code, fetched.reason) for symbol in ask.symbols])
+            else:
+                for symbol in ask.symbols:
+                    self._results[symbol].reason = fetched.reason
             return
         known = self._door.known_closes(ask) if answer.bars else {}
         believed = believe(ask, answer.bars, known, accepts_jumps=self._accepts_jumps)
@@ -255,15 +274,18 @@ class _UnderWay:
             self._results[bar.symbol].bars += 1
         self._note(problems)
         bad = {problem.symbol for problem in problems}
+        with_bars = {bar.symbol for bar in believed.bars}
         without_bars = self._without_bars(ask, believed.bars)
         for symbol in ask.symbols:
-            is_unknown = symbol in answer.unknown
-            if is_unknown or symbol not in bad:
-                empty = () if is_unknown else without_bars[symbol]
+            if symbol in answer.unknown:
+                self._results[symbol].is_unknown = True
+                self._new.append(self._unknown(symbol, ask))
+            elif symbol not in bad:
+                empty = without_bars[symbol]
                 self._results[symbol].without_bars += [session.session_date for session in empty]
-                self._new.append(Collected(symbol, ask.sessions, is_unknown=is_unknown, without_bars=empty))
-        for symbol in answer.unknown & set(ask.symbols):
-            self._results[symbol].is_unknown = True
+                self._new.append(Collected(symbol, ask.sessions, without_bars=empty, has_bars=symbol in with_bars))
+            elif symbol in with_bars & self._unknown_before:
+                self._new.append(Collected(symbol, (), has_bars=True))
 
     def settle_now_and_then(self) -> None:
         """Settle what was published, if it is time for that, and remember what has arrived."""
@@ -290,20 +312,39 @@ class _UnderWay:
             if self._settled:
                 time.sleep(_POLL_SECONDS)
 
+    def _unknown(self, symbol: str, ask: Ask) -> Collected:
+        """Return what is remembered of an ask for a symbol that the source said not to know.
+
+        All of it is asked for once more. Before the first bar of the lake an unknown symbol is one that was not listed yet, as
+        far as that answer can be believed: else every new bar would have these sessions asked for again, for ever.
+        """
+        begin = self._known_first().get(symbol, ask.first)
+        unknown = tuple(session for session in ask.sessions if session.session_date >= begin)
+        return Collected(symbol, ask.sessions, ask.sessions, unknown, is_unknown=True)
+
+    def _known_first(self) -> Mapping[str, date]:
+        """Return by symbol the first session of which the lake had a bar of the source when it was asked."""
+        if self._in_lake is None:
+            self._in_lake = self._door.first_sessions(self._results)
+        return self._in_lake
+
     def _without_bars(self, ask: Ask, bars: Sequence[Bar]) -> dict[str, tuple[Session, ...]]:
-        """Return by symbol the sessions without a bar, from the first bar on that the source is known to have."""
-        if self._first is None:
-            self._first = dict(self._door.first_sessions(self._results))
+        """Return by symbol the sessions without a bar.
+
+        Those before the first bar that the source is known to have do not count: the share was not listed. Only an answer with a
+        bar says so; of one without any all sessions count.
+        """
         opens = [round(session.open_at.timestamp()) * _MICROS for session in ask.sessions]
         had: dict[str, set[int]] = {symbol: set() for symbol in ask.symbols}
         for bar in bars:
             had[bar.symbol].add(bisect_right(opens, bar.ts) - 1)
         found = {}
         for symbol, numbers in had.items():
+            begin = ask.first
             if numbers:
                 first = ask.sessions[min(numbers)].session_date
                 self._first[symbol] = min(first, self._first.get(symbol, first))
-            begin = self._first.get(symbol, ask.first)
+                begin = min(first, self._known_first().get(symbol, first))
             found[symbol] = tuple(
                 session
                 for number, session in enumerate(ask.sessions)
@@ -314,7 +355,8 @@ class _UnderWay:
     def _leave_out_before_listing(self) -> None:
         """Sort the sessions without a bar, and drop those that turned out to lie before the first bar."""
         for symbol, result in self._results.items():
-            begin = (self._first or {}).get(symbol, date.min)
+            first = self._first.get(symbol)
+            begin = date.min if first is None else min(first, self._known_first().get(symbol, first))
             result.without_bars = sorted(day for day in result.without_bars if day >= begin)
 
     def _note(self, problems: Sequence[Problem]) -> None:
@@ -342,7 +384,8 @@ class _UnderWay:
         while self._settled and _has_passed(reached, self._settled[0][0]):
             _, collected = self._settled.popleft()
             self._bars_waiting.popleft()
-            self._door.remember(collected)
+            for symbol in self._door.remember(collected):
+                self._results[symbol].was_unknown = True
             for one in collected:
                 self._results[one.symbol].collected += len(one.sessions)
 

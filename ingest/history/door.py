@@ -13,7 +13,8 @@ from market.errors import PublishError
 from market.records import Bar
 from market.settings import Settings
 from market.topics import BARS
-from warehouse.history import Collected, KnownCloses, first_sessions, known_closes, remember
+from warehouse.collected_history import Collected, remember
+from warehouse.history import KnownCloses, first_sessions, known_closes
 from warehouse.progress import next_offsets
 
 SETTLE_SECONDS: Final = 60.0
@@ -86,9 +87,9 @@ class BarsDoor:
         """Return how far the lake and PostgreSQL are."""
         return next_offsets(self._settings)
 
-    def remember(self, collected: Collection[Collected]) -> None:
-        """Note what the lake has now."""
-        remember(self._settings, self._source, self._interval, collected)
+    def remember(self, collected: Collection[Collected]) -> Collection[str]:
+        """Note what the lake has now, and return the symbols that the source did not know before and knows now."""
+        return remember(self._settings, self._source, self._interval, collected)
 
     def _opened(self) -> Publisher:
         if self._publisher is None:

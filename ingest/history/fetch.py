@@ -26,6 +26,7 @@ from ingest.history.source import (
     SourceBusyError,
     StoppedError,
     UnansweredError,
+    UnreadableAnswerError,
 )
 
 ATTEMPTS: Final = 5
@@ -45,13 +46,15 @@ _Answer = TypeVar("_Answer")
 class Fetched:
     """What became of an ask, or of some of its sessions: an answer, or the reason why there is none.
 
-    ``quota`` is why the source is not asked for anything more, if its quota is used up.
+    ``quota`` is why the source is not asked for anything more, if its quota is used up. ``is_unreadable`` is whether it did
+    answer, each time with what cannot be read.
     """
 
     ask: Ask
     answer: Answer | None
     reason: str = ""
     quota: QuotaUsedUpError | None = None
+    is_unreadable: bool = False
 
 
 class Pace:
@@ -186,13 +189,14 @@ def asked(source: str, what: str, ask: Callable[[], _Answer], stop: threading.Ev
 def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: threading.Event) -> list[Fetched]:
     """Return what became of the sessions of an ask: what was answered of it is not asked for again, whatever ends it."""
     found: list[Fetched] = []
-    left = ask
+    left, is_unreadable = ask, True
 
     def fetch_left() -> Answer:
-        nonlocal left
+        nonlocal left, is_unreadable
         try:
             return source.fetch(left, pace)
         except UnansweredError as error:
+            is_unreadable = is_unreadable and isinstance(error, UnreadableAnswerError)
             if error.part is not None:
                 found.append(Fetched(*error.part))
                 left = Ask(left.symbols, left.interval, left.sessions[len(error.part[0].sessions) :])
@@ -205,7 +209,7 @@ def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: thre
     except QuotaUsedUpError as error:
         return [*found, Fetched(left, None, str(error), error)]
     except SourceBusyError as error:
-        return [*found, Fetched(left, None, str(error))]
+        return [*found, Fetched(left, None, str(error), is_unreadable=is_unreadable)]
     return [*found, Fetched(left, answer)]
 
 

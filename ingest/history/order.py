@@ -1,7 +1,7 @@
 """What a user asks a backfill for, completed: symbols, interval and sessions, and the plan that follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final, Self
 
@@ -15,6 +15,7 @@ from market.records import DAILY, INTERVALS
 from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, Session, sessions_between
 from market.settings import Settings
 from market.tiers import COLLECTED_DAYS
+from warehouse.collected_history import unknown_symbols
 from warehouse.history import missing_sessions
 from warehouse.watchlist import watched
 
@@ -101,27 +102,22 @@ class Order:
         )
 
 
-def plan_of(settings: Settings, source: HistorySource, order: Order) -> Plan:
-    """Return what has to be asked for an order.
+def plan_of(settings: Settings, source: HistorySource, order: Order, *, again: bool = False) -> Plan:
+    """Return what has to be asked for an order; with ``again`` also what the source was asked for before, and the lake lacks.
 
     Raises
     ------
     ServiceError
         If the database cannot be reached.
     """
-    missing = missing_sessions(
-        settings,
-        source.name,
-        order.interval,
-        order.symbols,
-        start=order.sessions[0].session_date,
-        end=order.sessions[-1].session_date,
-        until=order.now,
-    )
+    place = (settings, source.name, order.interval, order.symbols)
+    start, end = order.sessions[0].session_date, order.sessions[-1].session_date
+    missing = missing_sessions(*place, start=start, end=end, until=order.now, again=again)
     today = order.now.astimezone(EXCHANGE_ZONE).date()
-    return make_plan(
+    plan = make_plan(
         order.symbols, order.sessions, missing, source.offers[order.interval], today=today, limit=source.limit
     )
+    return replace(plan, unknown=frozenset(unknown_symbols(*place, start=start, end=end)))
 
 
 def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[tuple[str, ...], tuple[Problem, ...]]:

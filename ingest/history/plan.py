@@ -36,6 +36,8 @@ class Plan:
         How many requests that takes, at the least.
     seconds
         How long the source's limit makes it last, at the least; 0 without a limit.
+    unknown
+        Symbols that the source did not know when it was asked for some of these sessions.
     """
 
     symbols: tuple[str, ...]
@@ -45,6 +47,7 @@ class Plan:
     too_old: Mapping[str, int]
     requests: int
     seconds: float
+    unknown: frozenset[str] = frozenset()
 
 
 def make_plan(
@@ -110,9 +113,9 @@ def bars_per_session(interval: str, session: Session) -> int:
 def requests_of(ask: Ask, offer: Offer) -> int:
     """Return how many requests an ask takes, if every bar is there."""
     if offer.bars_per_request is None:
-        return 1
+        return 1 + offer.other_requests
     bars = len(ask.symbols) * sum(bars_per_session(ask.interval, session) for session in ask.sessions)
-    return max(1, -(-bars // offer.bars_per_request))
+    return max(1, -(-bars // offer.bars_per_request)) + offer.other_requests
 
 
 def _number_of_first(sessions: Sequence[Session], day: date) -> int:

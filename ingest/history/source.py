@@ -63,6 +63,13 @@ class SourceBusyError(UnansweredError, FeedError):
         self.after_seconds = after_seconds
 
 
+class UnreadableAnswerError(SourceBusyError):
+    """A source answered, and its answer cannot be read. Asked again it may be; if it never is, only this ask is lost."""
+
+    code = "unreadable"
+    """Of the problem that it is then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a source has of one bar length.
@@ -77,6 +84,8 @@ class Offer:
         How much may be asked for at once.
     bars_per_request
         How many bars one request brings at most: an ask for more takes several. ``None`` if it brings all.
+    other_requests
+        How many requests an ask takes beside those for its bars, such as one for splits.
     """
 
     interval: str
@@ -84,6 +93,7 @@ class Offer:
     sessions_per_ask: int = 10_000
     symbols_per_ask: int = 1
     bars_per_request: int | None = None
+    other_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

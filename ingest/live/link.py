@@ -14,7 +14,7 @@ import structlog
 
 from ingest.history.source import SourceBusyError, SourceError
 from ingest.live.allowance import Allowance
-from ingest.live.backoff import OPENS_AFTER, pause_seconds
+from ingest.live.backoff import connection_pause_seconds, is_open
 from ingest.live.connection import Line
 from ingest.live.coverage import MINUTE, Coverage, micros, span_of
 from ingest.live.notice import FeedState
@@ -96,6 +96,7 @@ class Link:
         self._log = structlog.get_logger(__name__).bind(source=source.name)
         self._live: _Live | None = None
         self._failures = 0
+        self._silent_since: float | None = None  # since the first failure after something came
         self._connect_at = 0.0
         self._symbols_at = clock.monotonic() + SYMBOLS_SECONDS
         self._allowance = Allowance()
@@ -265,6 +266,7 @@ class Link:
         live.heard_at = now
         moment = micros(now)
         live.newest = max(live.newest, *(min(record.ts, moment) for record in delivery.records), 0)
+        self._silent_since = None
         if self._failures and now - live.begun_at >= STEADY_AFTER:
             self._log.info("live_back", failures=self._failures, circuit="closed")
             self._failures = 0
@@ -315,13 +317,16 @@ class Link:
             self._reach.tell(FeedState.REFUSED, str(error))
             raise error
         self._failures += 1
-        seconds = pause_seconds(self._failures, error)
+        moment = self._clock.monotonic()
+        self._silent_since = moment if self._silent_since is None else self._silent_since
+        silent = moment - self._silent_since
+        seconds = connection_pause_seconds(self._failures, silent, error)
         self._log.warning(
             "live_connection_lost",
             cause=str(error),
             failures=self._failures,
-            circuit="open" if self._failures >= OPENS_AFTER else "closed",
+            circuit="open" if is_open(silent) else "closed",
             again_in_s=round(seconds, 1),
         )
         self._reach.tell(FeedState.DISCONNECTED, str(error))
-        self._connect_at = self._clock.monotonic() + seconds
+        self._connect_at = moment + seconds

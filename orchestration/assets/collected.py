@@ -6,22 +6,29 @@ from typing import Any, Final
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
+from pydantic import Field
 
 from ingest.history.backfill import Progress
 from ingest.history.source import HistorySource, SourceError
 from market.sessions import sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import OWNER, Group
-from orchestration.attempts import HAS_MORE_TAG, partitions_of
+from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG, partitions_of
 from orchestration.gaps import symbols_by_group
 from orchestration.history import History, Outcome, Series, series_of
-from orchestration.history_report import Task, complete_sessions, range_text, run_metadata, shortcomings, summary_text
+from orchestration.history_report import (
+    Task,
+    complete_sessions,
+    range_text,
+    run_metadata,
+    shortcomings,
+    summary_text,
+    unanswered,
+    wrong_symbols,
+)
 from orchestration.partitions import RANGE_TAGS, SYMBOL_GROUPS, history_key, history_partitions
 from orchestration.stoppable import Watch, carry_out
 
-MAX_RETRIES: Final = 3
-RETRY_SECONDS = 30.0
-"""How long after a failure a run tries again; twice as long each time."""
 RUN_SECONDS = 2400.0
 """After so long a run asks for nothing more: a run may last an hour, and the lake needs some of it."""
 COMPLETE: Final = "history_complete"
@@ -35,6 +42,15 @@ _HOW: Final = (
     "One partition per trading session and group of symbols (`./run watchlist add --group NAME SYMBOL…`). A run asks for what "
     "is missing of its partitions and for nothing else, publishes it to Kafka and waits for the lake; a range is one run."
 )
+
+
+class HistoryConfig(dg.Config):
+    """Whom to ask for."""
+
+    again: bool = Field(
+        default=False,
+        description="Ask once more for what the source was asked for before, as far as the lake lacks it.",
+    )
 
 
 def collected_bars(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -61,12 +77,12 @@ def _collected(series: Series) -> dg.AssetsDefinition:
         owners=[OWNER],
         description=f"{_DESCRIPTIONS[series.interval]}\n\n{_HOW}",
         metadata={"source": series.feed or "none", "interval": series.interval},
+        # No retries: between them a run would keep its place in the pool. The sensor asks again.
         pool=series.feed or None,
-        retry_policy=dg.RetryPolicy(
-            max_retries=MAX_RETRIES, delay=RETRY_SECONDS, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-        ),
     )
-    def bars(context: dg.AssetExecutionContext, history: dg.ResourceParam[History]) -> Iterator[Any]:
+    def bars(
+        context: dg.AssetExecutionContext, config: HistoryConfig, history: dg.ResourceParam[History]
+    ) -> Iterator[Any]:
         now = datetime.now(UTC)
         try:
             source = history.source(series)
@@ -76,7 +92,7 @@ def _collected(series: Series) -> dg.AssetsDefinition:
         if not task.sessions:
             msg = f"No session of {range_text(task.not_over)} is over yet: bars are asked for after the close."
             raise dg.Failure(msg, allow_retries=False)
-        outcome = _fetch(context, history, series, task, now)
+        outcome = _fetch(context, history, series, task, now, again=config.again)
         yield from _report(context, history, series, source, task=task, outcome=outcome)
 
     return bars
@@ -107,7 +123,9 @@ def _ends(context: dg.AssetExecutionContext) -> tuple[str, str]:
     return str(keys.start), str(keys.end)
 
 
-def _fetch(context: dg.AssetExecutionContext, history: History, series: Series, task: Task, now: datetime) -> Outcome:
+def _fetch(
+    context: dg.AssetExecutionContext, history: History, series: Series, task: Task, now: datetime, *, again: bool
+) -> Outcome:
     """Collect; a run whose time was up, although it got on, says that there is more.
 
     Raises
@@ -117,7 +135,9 @@ def _fetch(context: dg.AssetExecutionContext, history: History, series: Series, 
     """
 
     def collect(watch: Watch[Progress]) -> Outcome:
-        return history.collect(series, task.symbols, task.sessions, now=now, stop=watch.stop, on_progress=watch.note)
+        return history.collect(
+            series, task.symbols, task.sessions, now=now, stop=watch.stop, on_progress=watch.note, again=again
+        )
 
     outcome, watch = carry_out(context, collect, _describe, seconds=RUN_SECONDS)
     if watch.time_is_up and outcome.summary.bars:
@@ -144,36 +164,35 @@ def _report(
     Raises
     ------
     Failure
-        If the source did not answer, or the time was up; what is complete is materialized, if there is no other attempt.
+        If the source did not answer, or the time was up; what is complete is materialized.
     """
     said = summary_text(source.name, task, outcome)
     context.log.info(said)
-    reasons = list(dict.fromkeys(result.reason for result in outcome.summary.symbols.values() if result.reason))
-    failed = bool(reasons) or outcome.summary.stopped
-    quota = outcome.summary.quota
-    is_last = not reasons or quota is not None or context.retry_number >= MAX_RETRIES
-    complete = {} if failed and not is_last else complete_sessions(task, outcome)
+    for line in wrong_symbols(outcome.summary):
+        context.log.warning(line)
     run = run_metadata(source.limit, task, outcome)
+    complete = complete_sessions(task, outcome)
     partitions = _partitions(history, series, task, complete=complete, said=said, run=run)
     _materialize(context, series, partitions)
-    if reasons:
-        when = f" Come again after {quota.again_at:%Y-%m-%d %H:%M} UTC." if quota is not None and quota.again_at else ""
-        msg = (
-            f"{source.name} did not answer everything: {'; '.join(reasons[:3])} What it answered is in the lake.{when}"
-        )
-        raise dg.Failure(msg, metadata=run, allow_retries=quota is None)
-    if outcome.summary.stopped:
-        msg = f"The time was up ({RUN_SECONDS:g} s). What was answered is in the lake; the next run asks for the rest."
-        raise dg.Failure(msg, metadata=run, allow_retries=False)
     wrong = shortcomings(outcome.summary)
     yield dg.AssetCheckResult(
-        passed=not wrong,
+        passed=not (wrong or outcome.summary.stopped),
         check_name=COMPLETE,
         asset_key=series.key,
         severity=dg.AssetCheckSeverity.WARN,
         description=wrong or said,
         metadata=run,
     )
+    quota = outcome.summary.quota
+    if silent := unanswered(outcome.summary):
+        if quota is None:
+            context.instance.add_run_tags(context.run.run_id, {UNANSWERED_TAG: "true"})
+        when = f" Come again after {quota.again_at:%Y-%m-%d %H:%M} UTC." if quota is not None and quota.again_at else ""
+        msg = f"{source.name} did not answer everything. {silent} What it answered is in the lake.{when}"
+        raise dg.Failure(msg, metadata=run, allow_retries=False)
+    if outcome.summary.stopped:
+        msg = f"The time was up ({RUN_SECONDS:g} s). What was answered is in the lake; the next run asks for the rest."
+        raise dg.Failure(msg, metadata=run, allow_retries=False)
 
 
 def _materialize(

@@ -12,9 +12,9 @@ from ingest.actions.collect import NO_ANSWER, WHOLE
 from ingest.history.source import Limit, SourceError
 from market.settings import Settings
 from orchestration.actions import Actions, Outcome
-from orchestration.assets.collected import MAX_RETRIES, RETRY_SECONDS, RUN_SECONDS
+from orchestration.assets.collected import RUN_SECONDS
 from orchestration.assets.keys import COLLECTED_ACTIONS, OWNER, Group
-from orchestration.attempts import HAS_MORE_TAG
+from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG
 from orchestration.history_report import allowance
 from orchestration.session_ticks import newest_end
 from orchestration.stoppable import Watch, carry_out
@@ -56,10 +56,8 @@ def collected_actions(settings: Settings) -> dg.AssetsDefinition:
         owners=[OWNER],
         description=_DESCRIPTION,
         metadata={"source": settings.actions_feed or "none"},
+        # No retries: between them a run would keep its place in the pool. The sensor asks again.
         pool=settings.actions_feed or None,
-        retry_policy=dg.RetryPolicy(
-            max_retries=MAX_RETRIES, delay=RETRY_SECONDS, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-        ),
     )
     def corporate_actions(
         context: dg.AssetExecutionContext, config: ActionsConfig, actions: dg.ResourceParam[Actions]
@@ -125,10 +123,11 @@ def _report(
     if found.is_stopped:
         msg = f"The time was up ({RUN_SECONDS:g} s). {kept}"
         raise dg.Failure(msg, metadata=run, allow_retries=False)
-    if unanswered := [problem.detail for problem in found.problems if problem.code == NO_ANSWER]:
-        reasons = "; ".join(list(dict.fromkeys(unanswered))[:3])
-        msg = f"{name} did not answer everything: {reasons} {kept}"
-        raise dg.Failure(msg, metadata=run)
+    if unanswered := {problem.symbol: problem.detail for problem in found.problems if problem.code == NO_ANSWER}:
+        context.instance.add_run_tags(context.run.run_id, {UNANSWERED_TAG: "true"})
+        reasons = "; ".join(list(dict.fromkeys(unanswered.values()))[:3])
+        msg = f"{name} did not answer for {', '.join([*unanswered][:10])}: {reasons} {kept}"
+        raise dg.Failure(msg, metadata=run, allow_retries=False)
     wrong = {problem.symbol for problem in found.problems} | found.unknown
     wrong |= {action.symbol for action in found.missing.not_listed}
     return _result(said, run, sorted(wrong))

@@ -10,18 +10,9 @@ from market.errors import UsageError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from warehouse.actions import asked_symbols, remember_asked
+from warehouse.collected_history import Collected, forget, remember, unknown_symbols
 from warehouse.connection import connect
-from warehouse.history import (
-    Collected,
-    first_sessions,
-    forget,
-    known_closes,
-    missing_sessions,
-    remember,
-    stored_bars,
-    symbols_to_ask,
-    without_bars,
-)
+from warehouse.history import first_sessions, known_closes, missing_sessions, stored_bars, symbols_to_ask, without_bars
 from warehouse.schema import migrate
 from warehouse.watchlist import Changes, parse_group, unwatch, watch, watched, watchlist
 
@@ -91,8 +82,10 @@ def test_what_a_source_was_asked_for_is_not_missing_whatever_it_had(settings: Se
     remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[7:8]), Collected("SPY", SESSIONS[3:5])])
     assert missing(settings, "SPY", "IBM") == {"SPY": [(0, 2), (5, 7), (8, 10)], "IBM": [(1, 10)]}
     assert missing(settings, "SPY", interval="5m") == {"SPY": [(0, 10)]}
-    forget(settings, "yahoo", "1d", ["SPY"])
-    assert missing(settings, "SPY", "IBM") == {"SPY": [(0, 10)], "IBM": [(1, 10)]}
+    forget(settings, "yahoo", "1d", ["SPY"], SESSIONS[3:9])
+    assert missing(settings, "SPY", "IBM") == {"SPY": [(0, 2), (3, 10)], "IBM": [(1, 10)]}
+    again = missing_sessions(settings, "yahoo", "1d", ["SPY", "IBM"], start=START, end=END, until=LATER, again=True)
+    assert again == {"SPY": [(0, 10)], "IBM": [(0, 10)]}
 
 
 def asked_long_ago(settings: Settings) -> None:
@@ -116,6 +109,65 @@ def test_a_session_without_a_bar_is_asked_for_once_more_the_next_day_and_never_a
     asked_long_ago(settings)
     assert missing(settings, "SPY") == {}
     assert symbols_to_ask(*place, start=START, end=END, until=LATER) == []
+
+
+def unknown(symbol: str, sessions: tuple[Session, ...]) -> Collected:
+    return Collected(symbol, sessions, sessions, sessions, is_unknown=True)
+
+
+def test_what_was_asked_for_an_unknown_symbol_is_missing_half_a_day_later(settings: Settings) -> None:
+    place = (settings, "yahoo", "1d", ["NOPE"])
+    remember(settings, "yahoo", "1d", [unknown("NOPE", SESSIONS)])
+    assert missing(settings, "NOPE") == {}
+    asked_long_ago(settings)
+    assert missing(settings, "NOPE") == {"NOPE": [(0, 10)]}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == ["NOPE"]
+    assert remember(settings, "yahoo", "1d", [unknown("NOPE", SESSIONS)]) == set()
+    asked_long_ago(settings)
+    assert missing(settings, "NOPE") == {}
+    assert unknown_symbols(*place, start=START, end=END) == ["NOPE"]
+    assert without_bars(*place, start=START, end=END) == {}
+
+
+def test_a_symbol_that_turns_out_to_be_known_is_missing_for_the_time_when_it_was_not(settings: Settings) -> None:
+    place = (settings, "yahoo", "1d", ["FLAP"])
+    remember(settings, "yahoo", "1d", [Collected("FLAP", SESSIONS[:2], has_bars=True)])
+    remember(settings, "yahoo", "1d", [unknown("FLAP", SESSIONS[2:9])])
+    asked_long_ago(settings)
+    remember(settings, "yahoo", "1d", [unknown("FLAP", SESSIONS[2:9])])
+    assert remember(settings, "yahoo", "1d", [Collected("FLAP", SESSIONS[9:], without_bars=SESSIONS[9:])]) == set()
+    assert unknown_symbols(*place, start=START, end=END) == ["FLAP"]
+    assert remember(settings, "yahoo", "1d", [Collected("FLAP", SESSIONS[9:], has_bars=True)]) == {"FLAP"}
+    assert missing(settings, "FLAP") == {"FLAP": [(2, 9)]}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == ["FLAP"]
+    assert unknown_symbols(*place, start=START, end=END) == []
+    remember(settings, "yahoo", "1d", [Collected("FLAP", SESSIONS[2:9], has_bars=True)])
+    assert missing(settings, "FLAP") == {}
+
+
+def test_bars_of_which_one_is_bad_say_that_a_symbol_is_known_too(settings: Settings) -> None:
+    remember(settings, "yahoo", "1d", [unknown("FLAP", SESSIONS)])
+    assert remember(settings, "yahoo", "1d", [Collected("FLAP", (), has_bars=True)]) == {"FLAP"}
+    assert missing(settings, "FLAP") == {"FLAP": [(0, 10)]}
+
+
+def test_a_symbol_that_was_unknown_before_that_was_noted_is_asked_for_again(settings: Settings) -> None:
+    remember(settings, "yahoo", "1d", [Collected("NOPE", SESSIONS, is_unknown=True), Collected("SPY", SESSIONS)])
+    with connect(settings) as connection:
+        connection.execute("alter table app.collected_history drop column unknown")
+        connection.execute("delete from app.schema_migrations where name = 'ask_again_for_unknown_symbols'")
+    migrate(settings)
+    asked_long_ago(settings)
+    assert missing(settings, "NOPE", "SPY") == {"NOPE": [(0, 10)]}
+    assert unknown_symbols(settings, "yahoo", "1d", ["NOPE", "SPY"], start=START, end=END) == ["NOPE"]
+
+
+def test_what_is_asked_for_once_more_is_said_though_it_lies_before_the_first_bar(settings: Settings) -> None:
+    store(settings, "NEW", "1d", SESSIONS[8])
+    remember(settings, "yahoo", "1d", [Collected("NEW", SESSIONS, without_bars=SESSIONS[:2])])
+    days = [session.session_date for session in SESSIONS]
+    found = without_bars(settings, "yahoo", "1d", ["NEW"], start=START, end=END)
+    assert found == {"NEW": (3, days[0], days[9])}
 
 
 def test_what_had_no_bar_is_counted_from_the_first_bar_on(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from orchestration.build import build_definitions
 from orchestration.dbt import Dbt
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import emptied_lake, put_bar, put_vendor_bar
-from warehouse.history import Collected, remember
+from warehouse.collected_history import Collected, remember
 from warehouse.schema import migrate
 from warehouse.tiers import held, move_tiers, uncollected
 from warehouse.watchlist import watch

@@ -53,11 +53,11 @@
             ),
 
             known_tenures as (
-                {{ symbol_tenures('known_actions', days) }}
+                {{ symbol_tenures('known_actions', days, change_doubt('said_actions', days)) }}
             ),
 
             judged as (
-                {{ judged_actions('known_actions', 'known_tenures', days) }}
+                {{ judged_actions('known_actions', 'known_tenures', days, change_doubt('compared', days)) }}
             ),
 
             spans as (

@@ -4,11 +4,12 @@
   A split is suspicious if prices do not show it: with d = |ln(price_after / price_before / announced ratio)|, the move that the
   split leaves unexplained, if d > ln 1.5, or if d > ln 1.1 and |ln(price_after / price_before)| < d, which is to say that prices
   look more like no split at all. Of prices more than ten days apart neither is asked: years between them explain any move.
-  A dividend is suspicious if it is more than half of the price before. What a person confirmed is not doubted.
+  A dividend is suspicious if it is more than half of the price before, a change of symbol if bars contradict it (`change_doubt`, of
+  `compared`). What a person confirmed is not doubted.
 
   Of several that are the same (`same_dates`) one counts: the best by source that prices do not contradict.
 -#}
-{% macro judged_actions(actions, tenures, days) -%}
+{% macro judged_actions(actions, tenures, days, change_doubt) -%}
     with
 
     reached as (
@@ -99,6 +100,7 @@
         select
             compared.*,
             case
+                when compared.action = 'symbol_change' then {{ change_doubt }}
                 when compared.observed_ratio is null then null
                 when compared.source <> 'user' and compared.action = 'dividend' and compared.cash > compared.price_before / 2
                     then 'the dividend is more than half of the price before it'
@@ -146,7 +148,8 @@
         case
             when duplicate_of_date is not null then 'duplicate'
             when not coalesce(is_reached, false) then 'pending'
-            when action = 'symbol_change' then 'applied'
+            when action = 'symbol_change' and doubt is null then 'applied'
+            when action = 'symbol_change' then 'suspicious'
             when price_after is null then 'pending'
             when price_before is null then 'nothing_before'
             when doubt is not null then 'suspicious'

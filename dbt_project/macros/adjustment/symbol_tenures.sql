@@ -3,9 +3,9 @@
   A span ends because what traded under the symbol goes on under next_symbol, or because something else took the symbol (then
   next_symbol is null), or it lasts. Symbols that never changed have no row.
 
-  Each step to a next symbol goes to a later day, so whatever the changes say, no row of them can go in a circle.
+  A change that bars contradict (`change_doubt`, of `said_actions`) is left out. Each step to a next symbol goes to a later day, so whatever the changes say, no row of them can go in a circle.
 -#}
-{% macro symbol_tenures(actions, days) -%}
+{% macro symbol_tenures(actions, days, change_doubt) -%}
     with
 
     changes as (
@@ -14,8 +14,9 @@
             symbol,
             new_symbol,
             effective_date
-        from {{ actions }}
+        from {{ actions }} as said_actions
         where action = 'symbol_change'
+            and {{ change_doubt }} is null
             -- A change that is announced for a day of which there is no bar yet has changed nothing.
             and effective_date <= (select max(session_date) from {{ days }})
 

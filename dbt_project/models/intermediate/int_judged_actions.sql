@@ -1,1 +1,8 @@
-{{ judged_actions(ref('int_known_actions'), ref('int_symbol_tenures'), ref('int_daily_bars')) }}
+{{
+    judged_actions(
+        ref('int_known_actions'),
+        ref('int_symbol_tenures'),
+        ref('int_daily_bars'),
+        change_doubt('compared', ref('int_daily_bars')),
+    )
+}}

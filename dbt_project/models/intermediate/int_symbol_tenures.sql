@@ -1,1 +1,7 @@
-{{ symbol_tenures(ref('int_known_actions'), ref('int_daily_bars')) }}
+{{
+    symbol_tenures(
+        ref('int_known_actions'),
+        ref('int_daily_bars'),
+        change_doubt('said_actions', ref('int_daily_bars')),
+    )
+}}

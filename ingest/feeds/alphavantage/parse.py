@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ingest.history.source import Ask, Problem, QuotaUsedUpError, SourceBusyError, SourceError
+from ingest.history.source import Ask, Problem, QuotaUsedUpError, SourceBusyError, SourceError, UnreadableAnswerError
 from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
 from market.sessions import EXCHANGE_ZONE, open_micros
 
@@ -80,7 +80,7 @@ def read_answer(status: int, body: bytes) -> Series:
         answer = None
     if answer is None:
         msg = f"Alpha Vantage's answer ({len(body):,} bytes) is not one of its API."
-        raise SourceBusyError(msg)
+        raise UnreadableAnswerError(msg)
     for name in ("Error Message", "Information", "Note"):
         text = answer.get(name)
         if isinstance(text, str):
@@ -95,7 +95,7 @@ def _rows(answer: Mapping[str, str | dict[str, Any]]) -> Series:
     series = next((rows for name, rows in answer.items() if name.startswith(_SERIES)), None)
     if not isinstance(meta, dict) or not isinstance(series, dict):
         msg = "Alpha Vantage's answer holds neither rows nor a reason."
-        raise SourceBusyError(msg)
+        raise UnreadableAnswerError(msg)
     zone = next((str(value) for name, value in meta.items() if name.endswith("Time Zone")), "an unnamed zone")
     if zone not in _ZONES:
         msg = f"its times are those of {zone[:64]}, not of {EXCHANGE_ZONE.key}"

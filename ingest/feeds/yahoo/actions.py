@@ -7,6 +7,7 @@ changes of symbol.
 """
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,12 +17,11 @@ from typing import Final
 
 from ingest.actions.rounding import as_decimal, simplest_amount
 from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.feeds.yahoo.answer import DividendEvent, Result
 from ingest.feeds.yahoo.client import TIMEOUT_SECONDS, ChartClient
 from ingest.feeds.yahoo.parse import (
-    DividendEvent,
     NothingThereError,
     RefusedError,
-    Result,
     Split,
     UnknownSymbolError,
     day_of,
@@ -125,7 +125,7 @@ def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
     """
     day = day_of(event.date)
     factor = factor_after(day - _DAY, splits)
-    said = Fraction(Decimal(repr(event.amount)))
+    said = Fraction(Decimal(repr(event.amount)) if math.isfinite(event.amount) else 0)
     if not 0 < said * factor < MAX_PRICE:
         code = "wrong_dividend"
         raise RefusedError(code, f"{event.amount:g} on {day} is not a dividend")

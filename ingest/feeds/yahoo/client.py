@@ -19,8 +19,9 @@ from yfinance.config import YfConfig
 from yfinance.exceptions import YFException
 from yfinance.scrapers.history import PriceHistory
 
-from ingest.feeds.yahoo.parse import Result, read_answer
-from ingest.history.source import SourceBusyError
+from ingest.feeds.yahoo.answer import Result, as_json
+from ingest.feeds.yahoo.parse import read_answer
+from ingest.history.source import SourceBusyError, UnreadableAnswerError
 from ingest.history.waiting import wait_seconds
 from market.sessions import EXCHANGE_ZONE
 
@@ -70,7 +71,7 @@ class ChartClient:
             frame = history.history(interval=interval, start=start, end=end, auto_adjust=False, keepna=True)
         except (YFException, LookupError, TypeError, ValueError, AttributeError) as error:
             msg = f"Yahoo's answer about {ticker} cannot be read: {type(error).__name__}: {error}."
-            raise SourceBusyError(msg) from error
+            raise UnreadableAnswerError(msg) from error
         if requests.result is None:
             msg = f"yfinance gave an answer about {ticker} without asking for it."
             raise SourceBusyError(msg)
@@ -102,6 +103,8 @@ class _Requests:
             raise SourceBusyError(msg) from error
         headers = {"Retry-After": response.headers.get("Retry-After") or ""}
         self.result = read_answer(response.status_code, response.content, wait_seconds(headers, time.time()))
+        # yfinance reads JSON only.
+        response.content = as_json(response.content)
         return response
 
     cache_get = get

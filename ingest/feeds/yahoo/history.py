@@ -42,7 +42,7 @@ class YahooHistory(HistorySource):
         "1h": Offer("1h", days_back=729),
         "15m": Offer("15m", days_back=59),
         "5m": Offer("5m", days_back=59),
-        _SHORT: Offer(_SHORT, days_back=29, sessions_per_ask=5),
+        _SHORT: Offer(_SHORT, days_back=29, sessions_per_ask=5, other_requests=1),
     }
     # The vendor names no limit; people who ask faster for long are turned away.
     limit = Limit(60, 60.0)

@@ -4,19 +4,20 @@ The API's prices and volumes are adjusted for every split until today, not for d
 a bar are undone.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from http import HTTPStatus
-from math import prod
 from typing import Any, Final
 
 import msgspec
 import pandas as pd
 
-from ingest.history.source import Ask, Problem, SourceBusyError, SourceError
+from ingest.feeds.yahoo.answer import Reason, Result, SplitEvent, decode
+from ingest.history.source import Ask, Problem, SourceBusyError, SourceError, UnreadableAnswerError
 from market.records import DAILY, MAX_BAR_VOLUME, MAX_PRICE, Bar
 from market.sessions import EXCHANGE_ZONE, find_session, open_micros
 
@@ -71,78 +72,6 @@ class Split:
     ratio: Fraction
 
 
-class Meta(msgspec.Struct, frozen=True, rename="camel"):
-    """What the answer says of the symbol."""
-
-    exchange_timezone_name: str
-    currency: str | None = None
-
-
-class SplitEvent(msgspec.Struct, frozen=True):
-    """A split: ``numerator`` shares for ``denominator``, at ``date``, seconds since the epoch."""
-
-    date: int
-    numerator: float
-    denominator: float
-
-
-class DividendEvent(msgspec.Struct, frozen=True):
-    """A dividend: ``amount`` for a share of today, at ``date``, seconds since the epoch."""
-
-    date: int
-    amount: float
-
-
-class Events(msgspec.Struct, frozen=True):
-    """What happened in the range that was asked for."""
-
-    splits: dict[str, SplitEvent] = {}
-    dividends: dict[str, DividendEvent] = {}
-
-
-class Columns(msgspec.Struct, frozen=True):
-    """The columns of the answer; each is as long as its timestamps."""
-
-    open: list[float | None] = []
-    high: list[float | None] = []
-    low: list[float | None] = []
-    close: list[float | None] = []
-    volume: list[float | None] = []
-
-    def all(self) -> tuple[list[float | None], ...]:
-        """Return the columns."""
-        return (self.open, self.high, self.low, self.close, self.volume)
-
-
-class Indicators(msgspec.Struct, frozen=True):
-    """Holds the one set of columns."""
-
-    quote: list[Columns] = []
-
-
-class Result(msgspec.Struct, frozen=True):
-    """The answer about one symbol."""
-
-    meta: Meta
-    indicators: Indicators
-    timestamp: list[int] | None = None
-    events: Events | None = None
-
-
-class _Reason(msgspec.Struct, frozen=True):
-    code: str | None = None
-    description: str | None = None
-
-
-class _Chart(msgspec.Struct, frozen=True):
-    result: list[Result] | None = None
-    error: _Reason | None = None
-
-
-class _Envelope(msgspec.Struct, frozen=True):
-    chart: _Chart
-
-
 def ticker_of(symbol: str) -> str:
     """Return Yahoo's ticker: classes of shares have a hyphen there."""
     return symbol.replace(".", "-")
@@ -180,22 +109,22 @@ def read_answer(status: int, body: bytes, after_seconds: float | None = None) ->
         msg = f"Yahoo is out of order (HTTP {status})."
         raise SourceBusyError(msg, after_seconds)
     try:
-        chart = msgspec.json.decode(body, type=_Envelope).chart
-    except msgspec.MsgspecError as error:
+        chart = decode(body).chart
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
         if status >= HTTPStatus.BAD_REQUEST:
             text = f"HTTP {status} without a reason; look whether TAPEHOUSE_YAHOO_URL is right"
             raise RefusedError(_REFUSED, text) from error
         msg = f"Yahoo's answer (HTTP {status}, {len(body):,} bytes) is not one of its chart API: {error}."
-        raise SourceBusyError(msg) from error
+        raise UnreadableAnswerError(msg) from error
     if chart.error is not None:
         raise _meaning_of(chart.error)
     if not chart.result:
         msg = f"Yahoo's answer (HTTP {status}) holds neither rows nor a reason."
-        raise SourceBusyError(msg)
+        raise UnreadableAnswerError(msg)
     return _usable(chart.result[0])
 
 
-def _meaning_of(reason: _Reason) -> Exception:
+def _meaning_of(reason: Reason) -> Exception:
     text = (reason.description or reason.code or "no reason given")[:_LONGEST_TEXT]
     if reason.code == "Not Found":
         return UnknownSymbolError(text)
@@ -215,7 +144,8 @@ def _usable(result: Result) -> Result:
         raise NothingThereError(msg)
     if any(len(column) != len(result.timestamp) for column in result.indicators.quote[0].all()):
         msg = f"Yahoo's answer is incomplete: its columns are not as long as its {len(result.timestamp):,} timestamps."
-        raise SourceBusyError(msg)
+        raise UnreadableAnswerError(msg)
+    splits_of(result)  # yfinance stumbles over one that is none, and does not say so
     return result
 
 
@@ -233,14 +163,14 @@ def splits_of(result: Result) -> tuple[Split, ...]:
 
 def _split(event: SplitEvent) -> Split:
     day = day_of(event.date)
-    if event.numerator <= 0 or event.denominator <= 0:
+    if not (0 < event.numerator < math.inf and 0 < event.denominator < math.inf):
         raise RefusedError(_WRONG_SPLIT, f"{event.numerator:g} for {event.denominator:g} on {day} is not a split")
     return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(1_000_000))
 
 
 def factor_after(day: date, splits: Sequence[Split]) -> Fraction:
     """Return how many shares of today one share of ``day`` is; on the day of a split that split is in the prices already."""
-    return prod((split.ratio for split in splits if split.day > day), start=Fraction(1))
+    return math.prod((split.ratio for split in splits if split.day > day), start=Fraction(1))
 
 
 def raw_price(adjusted: float, factor: Fraction) -> Decimal:
@@ -259,15 +189,21 @@ def raw_shares(adjusted: int, factor: Fraction) -> int:
 
 
 def incomplete_moments(result: Result) -> dict[int, str]:
-    """Return when the answer has a row with some of its fields missing, and which; a row of nothing is no bar."""
+    """Return when the answer has a row with fields that are missing or no number, and which; a row of nothing is no bar."""
     if result.timestamp is None:
         return {}
     found = {}
+    names = [name.lower() for name in (*_PRICES, "Volume")]
     for at, *values in zip(result.timestamp, *result.indicators.quote[0].all(), strict=True):
-        missing = [name for name, value in zip((*_PRICES, "Volume"), values, strict=True) if value is None]
+        missing = [name for name, value in zip(names, values, strict=True) if value is None]
+        wrong = [
+            f"{name} is {value:g}"
+            for name, value in zip(names, values, strict=True)
+            if value is not None and not math.isfinite(value)
+        ]
         # A volume of 0 beside missing prices is how the vendor writes that nothing traded.
-        if missing and any(value for value in values):
-            found[at] = ", ".join(missing).lower()
+        if wrong or (missing and any(values)):
+            found[at] = ", ".join([*wrong, *([f"no {', '.join(missing)}"] if missing else [])])
     return found
 
 
@@ -354,7 +290,7 @@ def parse_bars(
         if key in left_out:
             continue
         if missing := incomplete.get(key):
-            problems.append(Problem(symbol, "not_a_number", f"no {missing} at {key if is_daily else moment}"))
+            problems.append(Problem(symbol, "not_a_number", f"{missing} at {key if is_daily else moment}"))
             continue
         if any(pd.isna(value) for value in row) or not any(row):
             continue

@@ -18,9 +18,9 @@ from ingest.history.source import Limit, Problem, SourceError
 from market.records import Split
 from market.settings import Settings
 from orchestration.actions import Outcome
-from orchestration.assets import collected, collected_actions
+from orchestration.assets import collected_actions
 from orchestration.assets.keys import COLLECTED_ACTIONS
-from orchestration.attempts import HAS_MORE_TAG, whole_attempts_at
+from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG, whole_attempts_at
 from orchestration.history_requests import _actions_request, daily_actions
 from orchestration.jobs import COLLECT_ACTIONS
 from orchestration.session_ticks import newest_end
@@ -154,14 +154,14 @@ def test_what_is_wrong_warns_by_symbol_and_the_run_succeeds(
     assert metadata_of(result)["symbol_results"].records[0].data["wrong"] == said
 
 
-def test_a_source_that_is_down_fails_after_retries(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(collected_actions, "RETRY_SECONDS", 0.0)
+def test_a_source_that_is_down_fails_at_once_and_says_of_which_symbols(instance: dg.DagsterInstance) -> None:
     actions = PlayedActions(answered=frozenset({"IBM"}), problems=(Problem("SPY", "no_answer", "yahoo answered 503."),))
     result = materialize(instance, actions)
-    assert failure(result).startswith("yahoo did not answer everything: yahoo answered 503.")
-    assert len(actions.asked) == collected.MAX_RETRIES + 1
+    assert failure(result).startswith("yahoo did not answer for SPY: yahoo answered 503.")
+    assert len(actions.asked) == 1
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[UNANSWERED_TAG] == "true"
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -20,7 +20,7 @@ from market.settings import Settings
 from orchestration.assets import collected
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.keys import DAILY_BARS
-from orchestration.attempts import HAS_MORE_TAG, attempts_at, partitions_of
+from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG, attempts_at, partitions_of
 from orchestration.history import Outcome, Series, series_of
 from orchestration.partitions import SYMBOL_GROUPS, history_key, history_partitions, history_range_tags
 from warehouse.watchlist import Watched
@@ -48,6 +48,7 @@ class PlayedHistory:
         self.results = dict(results or {})
         self.left = left or {}
         self.asked: list[tuple[tuple[str, ...], date, date]] = []
+        self.asked_again: list[bool] = []
         self.refusal: SourceError | None = None
         self.quota: QuotaUsedUpError | None = None
         self.during: Callable[[threading.Event], None] = lambda _stop: None
@@ -80,7 +81,9 @@ class PlayedHistory:
         now: datetime,
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
+        again: bool = False,
     ) -> Outcome:
+        self.asked_again.append(again)
         assert series in self.series
         assert all(session.post_close_at <= now for session in sessions)
         on_progress(Progress(0, 1, 0, 0))
@@ -99,12 +102,6 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield local
 
 
-@pytest.fixture
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let retries follow at once."""
-    monkeypatch.setattr(collected, "RETRY_SECONDS", 0.0)
-
-
 def done(asked: int = 5, **others: Any) -> SymbolResult:
     return SymbolResult(asked=asked, collected=asked, bars=asked, **others)
 
@@ -117,12 +114,19 @@ def materialize(
     first: date = FIRST,
     last: date = LAST,
     tags: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
     daily, _ = collected_bars(SETTINGS)
     range_tags = tags or history_range_tags(first, last, group)
     resources = {"history": history}
     return dg.materialize(
-        [daily], resources=resources, instance=instance, tags=range_tags, raise_on_error=False, selection=[DAILY_BARS]
+        [daily],
+        resources=resources,
+        instance=instance,
+        tags=range_tags,
+        raise_on_error=False,
+        selection=[DAILY_BARS],
+        run_config={"ops": {daily.op.name: {"config": dict(config or {})}}},
     )
 
 
@@ -257,19 +261,55 @@ def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_the_others_a
 
 def test_what_the_source_does_not_have_any_more_is_not_materialized(instance: dg.DagsterInstance) -> None:
     history = PlayedHistory({"IBM": done(3, too_old=2)}, {"IBM": [(0, 2)]})
-    assert materialize(instance, history).success
+    result = materialize(instance, history)
+    assert result.success
     assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[2:]}
+    check = check_of(result)
+    assert not check.passed
+    assert check.description == "2 sessions are too old for the source, and are not materialized."
 
 
-@pytest.mark.usefixtures("no_waits")
-def test_a_source_that_is_down_fails_after_retries_and_what_it_answered_is_kept(instance: dg.DagsterInstance) -> None:
+def test_a_source_that_is_down_fails_at_once_says_of_which_symbols_and_keeps_what_it_answered(
+    instance: dg.DagsterInstance,
+) -> None:
     left = SymbolResult(asked=5, collected=2, bars=2, reason="yahoo answered 503.")
-    history = PlayedHistory({"IBM": done(), "SPY": left}, {"SPY": [(2, 5)]})
+    history = PlayedHistory({"IBM": done(is_unknown=True), "SPY": left}, {"SPY": [(2, 5)]})
     result = materialize(instance, history)
     assert not result.success
-    assert len(history.asked) == collected.MAX_RETRIES + 1
-    assert "yahoo answered 503." in failure(result)
+    assert len(history.asked) == 1, "a run that waits for a retry would keep its place in the pool of the source"
+    said = "yahoo did not answer everything. SPY: yahoo answered 503. What it answered is in the lake."
+    assert failure(result) == said
     assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[:2]}
+    check = check_of(result)
+    assert check.description == "There is no answer for SPY: yahoo answered 503. Something is wrong with IBM."
+    table = check.metadata["symbol_results"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert {record.data["symbol"]: record.data["wrong"] for record in table.records} == {
+        "IBM": "the source does not know it; --again asks once more",
+        "SPY": "yahoo answered 503.",
+    }
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[UNANSWERED_TAG] == "true"
+
+
+def test_an_answer_that_cannot_be_read_is_a_warning_of_its_symbol(instance: dg.DagsterInstance) -> None:
+    bad = SymbolResult(
+        asked=5,
+        problems=[Problem("SPY", "unreadable", "it is not one")],
+        problem_counts=Counter({"unreadable": 1}),
+    )
+    result = materialize(instance, PlayedHistory({"IBM": done(), "SPY": bad}, {"SPY": [(0, 5)]}))
+    assert result.success
+    assert len(materialized(instance)) == len(DAYS)
+    assert check_of(result).description == "Something is wrong with SPY."
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_run_can_be_told_to_ask_again(instance: dg.DagsterInstance, again: bool) -> None:
+    history = PlayedHistory()
+    assert materialize(instance, history, config={"again": True} if again else {}).success
+    assert history.asked_again == [again]
 
 
 def test_a_quota_that_is_used_up_fails_once_says_when_to_come_again_and_keeps_what_came(

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from ingest.history.plan import Missing
 from market.sessions import sessions_between
-from orchestration.gaps import LOOK_BACK, PATIENCE, Attempt, Gap, changed_groups, gaps_to_fill, symbols_by_group
+from orchestration.gaps import (
+    LOOK_BACK,
+    PATIENCE,
+    PATIENCE_WITHOUT_ANSWER,
+    Attempt,
+    Gap,
+    changed_groups,
+    gaps_to_fill,
+    symbols_by_group,
+)
 from warehouse.watchlist import Watched
 
 SESSIONS = list(sessions_between(date(2026, 11, 9), date(2026, 11, 20)))
@@ -26,12 +35,13 @@ def run(
     hours_ago: float | None,
     group: str = "default",
     has_more: bool = False,
+    unanswered: bool = False,
     name: str = "run",
 ) -> Attempt:
     """A run that lasted a minute, or is under way since one."""
     ended = NOW - timedelta(hours=hours_ago) if hours_ago is not None else None
     started = (ended or NOW) - timedelta(minutes=1)
-    return Attempt(name, frozenset({group}), DAYS[first], DAYS[last], started, ended, has_more)
+    return Attempt(name, frozenset({group}), DAYS[first], DAYS[last], started, ended, has_more, unanswered)
 
 
 def asked(missing: Missing, *attempts: Attempt, watched: list[Watched] = WATCHED) -> list[tuple[str, int, int]]:
@@ -61,6 +71,19 @@ def test_a_gap_that_stays_is_asked_for_again_later_each_time(failed: int) -> Non
     before = [run(0, 9, hours_ago=hours + 200 + number) for number in range(failed - 1)]
     assert asked({"IBM": [(3, 4)]}, *before, run(0, 9, hours_ago=hours - 0.01)) == []
     assert asked({"IBM": [(3, 4)]}, *before, run(0, 9, hours_ago=hours)) == [("default", 3, 3)]
+
+
+def test_a_source_that_did_not_answer_is_asked_again_within_minutes_and_later_each_time() -> None:
+    waits = [wait.total_seconds() / 3600 for wait in PATIENCE_WITHOUT_ANSWER]
+    assert waits[:4] == [2 / 60, 5 / 60, 15 / 60, 1]
+    assert waits == sorted(waits)
+    for failed, hours in enumerate(waits):
+        before = [run(0, 9, hours_ago=hours + 200 + number) for number in range(failed)]
+        for ago, expected in ((hours * 0.99, []), (hours, [("default", 3, 3)])):
+            assert asked({"IBM": [(3, 4)]}, *before, run(0, 9, hours_ago=ago, unanswered=True)) == expected
+    # Once it has answered, what it lacks is not asked for so soon.
+    answered = run(0, 9, hours_ago=0.5)
+    assert asked({"IBM": [(3, 4)]}, run(0, 9, hours_ago=1, unanswered=True), answered) == []
 
 
 def test_patience_grows_and_keeps_a_day_from_being_spent_on_one_gap() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingest.actions.missing import missing_of
 from ingest.actions.source import Key, Listed, Listing, Range, key_of, start_of
 from ingest.feeds.yahoo.actions import YahooActions, cash_of, margin_of
-from ingest.feeds.yahoo.parse import DividendEvent
+from ingest.feeds.yahoo.answer import DividendEvent
 from ingest.feeds.yahoo.parse import Split as YahooSplit
 from ingest.history.source import SourceBusyError
 from market.records import CorporateAction, Dividend, Split

@@ -11,13 +11,23 @@ import pytest
 
 from ingest.history import backfill
 from ingest.history.backfill import Offsets, Progress, Summary, run_backfill
-from ingest.history.fetch import Pace
+from ingest.history.fetch import ATTEMPTS, Pace
 from ingest.history.plan import Plan, make_plan
-from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceBusyError, SourceError
+from ingest.history.source import (
+    Answer,
+    Ask,
+    Limit,
+    Offer,
+    Problem,
+    SourceBusyError,
+    SourceError,
+    UnreadableAnswerError,
+)
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session, sessions_between
-from warehouse.history import Collected, KnownClose, KnownCloses
+from warehouse.collected_history import Collected
+from warehouse.history import KnownClose, KnownCloses
 
 SESSIONS = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 11)))
 PLACE = ("market.bars.v1", 0)
@@ -70,6 +80,7 @@ class PlayedDoor:
     remembered: list[Collected] = field(default_factory=list)
     known: Mapping[str, KnownCloses] = field(default_factory=dict)
     first: Mapping[str, date] = field(default_factory=dict)
+    unknown_before: frozenset[str] = frozenset()
 
     def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
         return {symbol: closes for symbol, closes in self.known.items() if symbol in ask.symbols}
@@ -89,7 +100,7 @@ class PlayedDoor:
         self.taken_in = min(len(self.published), self.taken_in + self.at_each_look)
         return {PLACE: self.taken_in}
 
-    def remember(self, collected: Collection[Collected]) -> None:
+    def remember(self, collected: Collection[Collected]) -> Collection[str]:
         in_lake = {(found.symbol, found.ts) for found in self.published[: self.taken_in]}
         for one in collected:
             for session in one.sessions:
@@ -97,6 +108,7 @@ class PlayedDoor:
                 was_published = wanted in {(found.symbol, found.ts) for found in self.published}
                 assert wanted in in_lake or not was_published, "remembered before the lake had it"
         self.remembered += collected
+        return {one.symbol for one in collected if one.has_bars} & self.unknown_before
 
 
 @pytest.fixture
@@ -217,6 +229,52 @@ def test_a_symbol_that_the_source_does_not_know_is_said_and_remembered(tmp_path:
     assert (summary.is_done, summary.symbols["NOPE"].is_unknown, summary.symbols["SPY"].is_done) == (False, True, True)
 
 
+def test_what_was_asked_for_an_unknown_symbol_is_asked_for_once_more(tmp_path: Path, stop: threading.Event) -> None:
+    nobody = Answer([], unknown=frozenset({"NOPE"}))
+    door = PlayedDoor()
+    run(PlayedSource({"NOPE": nobody}), door, plan_of("NOPE"), tmp_path, stop)
+    assert [(one.without_bars, one.unknown) for one in door.remembered] == [(SESSIONS, SESSIONS)]
+    # Of a symbol that the lake has bars of, an answer about the time before them says nothing that a new bar would change.
+    door = PlayedDoor(first={"NOPE": SESSIONS[3].session_date})
+    run(PlayedSource({"NOPE": nobody}), door, plan_of("NOPE"), tmp_path, stop)
+    assert [(one.without_bars, one.unknown) for one in door.remembered] == [(SESSIONS, SESSIONS[3:])]
+
+
+def test_a_symbol_that_turns_out_to_be_known_is_not_done_yet(tmp_path: Path, stop: threading.Event) -> None:
+    door = PlayedDoor(unknown_before=frozenset({"FLAP", "BAD"}))
+    source = PlayedSource({"BAD": Answer([bar("BAD", SESSIONS[0])], [Problem("BAD", "not_a_number", "open is NaN")])})
+    plan = replace(plan_of("FLAP", "BAD", "SPY"), unknown=frozenset({"FLAP", "BAD"}))
+    summary = run(source, door, plan, tmp_path, stop)
+    assert {symbol: result.was_unknown for symbol, result in summary.symbols.items()} == {
+        "FLAP": True,
+        "BAD": True,
+        "SPY": False,
+    }
+    assert not summary.symbols["FLAP"].is_done
+    assert summary.symbols["FLAP"].remarks(5) == [
+        "the source did not know it before, and does now: the next backfill asks for what was missed"
+    ]
+    assert [(one.symbol, len(one.sessions)) for one in door.remembered] == [("FLAP", 5), ("BAD", 0), ("SPY", 5)]
+
+
+def test_a_symbol_that_need_not_be_asked_for_is_said_to_be_unknown_all_the_same(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    plan = replace(plan_of("SPY"), symbols=("NOPE", "SPY"), unknown=frozenset({"NOPE", "SPY"}))
+    summary = run(PlayedSource(), PlayedDoor(), plan, tmp_path, stop)
+    assert {symbol: result.is_unknown for symbol, result in summary.symbols.items()} == {"NOPE": True, "SPY": False}
+    assert not summary.is_done
+
+
+def test_an_answer_without_any_bar_does_not_say_that_a_share_was_not_listed(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    door = PlayedDoor(first={"NEW": date(2013, 10, 14)})
+    result = run(PlayedSource({"NEW": Answer([])}), door, plan_of("NEW"), tmp_path, stop).symbols["NEW"]
+    assert [one.without_bars for one in door.remembered] == [SESSIONS]
+    assert len(result.without_bars) == 5
+
+
 def test_bad_bars_are_counted_and_left_out_and_asked_for_again_another_time(
     tmp_path: Path, stop: threading.Event
 ) -> None:
@@ -237,6 +295,22 @@ def test_a_source_that_does_not_answer_costs_its_symbol_only(tmp_path: Path, sto
     source = PlayedSource({"IBM": SourceBusyError("no answer within 10 s", 0.0)})
     summary = run(source, door, plan_of("IBM", "SPY"), tmp_path, stop)
     assert (summary.symbols["IBM"].reason, summary.symbols["IBM"].is_done) == ("no answer within 10 s", False)
+    assert [one.symbol for one in door.remembered] == ["SPY"]
+
+
+def test_an_answer_that_cannot_be_read_however_often_is_a_problem_of_its_symbol(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    door = PlayedDoor()
+    source = PlayedSource({"BAD": UnreadableAnswerError("its answer is not one", 0.0)})
+    summary = run(source, door, plan_of("BAD", "SPY"), tmp_path, stop)
+    bad = summary.symbols["BAD"]
+    assert (bad.reason, bad.problem_counts, bad.remarks(5)) == (
+        "",
+        {"unreadable": 1},
+        ["once unreadable", "its answer is not one"],
+    )
+    assert source.asked == ["BAD"] * ATTEMPTS + ["SPY"]
     assert [one.symbol for one in door.remembered] == ["SPY"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.history.fetch import ATTEMPTS, MOST_FAILURES, Fetched, Pace, fetch_all
-from ingest.history.source import Answer, Ask, Limit, Offer, SourceBusyError, SourceError
+from ingest.history.source import Answer, Ask, Limit, Offer, SourceBusyError, SourceError, UnreadableAnswerError
 from market.sessions import sessions_between
 
 SESSIONS = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 7)))
@@ -136,3 +136,21 @@ def test_the_limit_is_kept_by_a_process_that_is_started_again(tmp_path: Path, st
     second()
     second.close()
     assert time.monotonic() - begun > 0.9
+
+
+@pytest.mark.parametrize(("others", "is_unreadable"), [([], True), ([SourceBusyError("503", 0.0)], False)])
+def test_an_ask_is_unreadable_if_every_answer_to_it_was(
+    pace: Pace, stop: threading.Event, others: list[Exception], is_unreadable: bool
+) -> None:
+    unreadable: list[Exception] = [UnreadableAnswerError("no JSON", 0.0) for _ in range(ATTEMPTS - len(others))]
+    source = PlayedSource({"S0": [*others, *unreadable]})
+    (found,) = fetch_all(source, asks(1), pace, stop)
+    assert (found.answer, found.reason, found.is_unreadable) == (None, "no JSON", is_unreadable)
+
+
+def test_a_source_of_which_nothing_can_be_read_is_down(pace: Pace, stop: threading.Event) -> None:
+    names = [f"S{number}" for number in range(MOST_FAILURES + 1)]
+    page: dict[str, list[Exception]] = {name: [UnreadableAnswerError("a page", 0.0)] * ATTEMPTS for name in names}
+    found = list(fetch_all(PlayedSource(page), asks(MOST_FAILURES + 3), pace, stop))
+    assert [one.is_unreadable for one in found] == [True] * MOST_FAILURES + [False] * 3
+    assert "was not asked any more" in found[-1].reason

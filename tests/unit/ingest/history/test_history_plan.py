@@ -6,6 +6,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.feeds.yahoo.history import YahooHistory
 from ingest.history.plan import make_plan
 from ingest.history.source import Limit, Offer
 from market.sessions import sessions_between
@@ -45,6 +46,14 @@ def test_an_ask_is_not_larger_than_the_source_takes() -> None:
     ]
     # A session has 78 bars of five minutes: two symbols in four sessions are 624, at 100 a request.
     assert plan.requests == 7 + 4 + 7 + 4 + 4 + 2
+
+
+def test_requests_for_other_things_than_bars_are_planned_for_too() -> None:
+    # Of Yahoo's minutes a symbol takes one request for the bars of five sessions, and one for the splits since.
+    plan = make_plan(
+        ["A", "B"], SESSIONS, {"A": [(0, 10)], "B": [(0, 3)]}, YahooHistory.offers["1m"], today=TODAY, limit=None
+    )
+    assert (len(plan.asks), plan.requests) == (3, 6)
 
 
 def test_what_is_too_old_for_the_source_is_not_asked_for_but_said() -> None:

@@ -27,7 +27,8 @@ from tests.unit.ingest.history.alphavantage_server import (
     running_alphavantage,
     said,
 )
-from warehouse.history import Collected, KnownCloses
+from warehouse.collected_history import Collected
+from warehouse.history import KnownCloses
 
 NOW = datetime(2024, 7, 1, 12, 0, tzinfo=UTC)
 SESSIONS = tuple(sessions_between(date(2024, 1, 2), date(2024, 6, 28)))
@@ -59,11 +60,12 @@ class PlayedDoor:
     def arrived(self) -> Offsets:
         return self.settle()
 
-    def remember(self, collected: Collection[Collected]) -> None:
+    def remember(self, collected: Collection[Collected]) -> Collection[str]:
         for one in collected:
             days = self.remembered.setdefault(one.symbol, set())
             assert not days & {session.session_date for session in one.sessions}, "asked for twice"
             days |= {session.session_date for session in one.sessions}
+        return ()
 
     def missing(self) -> dict[str, list[tuple[int, int]]]:
         """Return what is not remembered, by symbol: the last months, for the first ones come first."""

@@ -1,8 +1,10 @@
 """What Yahoo's history makes of rows and answers that are no good, through yfinance itself, against a server on this machine."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -67,6 +69,35 @@ def test_a_row_with_some_fields_missing_is_a_problem_and_no_bar(
     assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "not_a_number")]
     assert missing in answer.problems[0].detail
     assert "2024-06-11" in answer.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    ("interval", "row", "said"),
+    [
+        ("1d", ("2024-06-11 09:30", 10.0, 11.0, 9.0, math.nan, 100), "close is nan at 2024-06-11"),
+        ("1d", ("2024-06-11 09:30", 10.0, math.inf, None, 10.5, 100), "high is inf, no low at 2024-06-11"),
+        (
+            "1d",
+            ("2024-06-11 09:30", *[math.nan] * 5),
+            "open is nan, high is nan, low is nan, close is nan, volume is nan",
+        ),
+        ("1h", ("2024-06-11 10:30", 10.0, 11.0, 9.0, 10.5, -math.inf), "volume is -inf at 2024-06-11 10:30"),
+    ],
+)
+def test_a_value_that_is_no_number_costs_its_row_only_though_such_an_answer_is_no_json(
+    server: YahooServer, source: YahooHistory, interval: str, row: Row, said: str
+) -> None:
+    server.shares["IBM"] = Share({interval: [ROW, row]}, splits=[("2024-06-11 09:30", 2, 1)])
+    answer = source.fetch(ask_for("IBM", interval, "2024-06-10", "2024-06-11"), Pace())
+    assert [(b.ts, b.open) for b in answer.bars] == [(at("2024-06-10 13:30"), Decimal(20))]
+    assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "not_a_number")]
+    assert said in answer.problems[0].detail
+
+
+def test_a_split_that_is_no_number_is_said(server: YahooServer, source: YahooHistory) -> None:
+    server.shares["IBM"] = Share({"1d": [ROW]}, splits=[("2024-06-11 09:30", math.nan, 1)])
+    answer = source.fetch(ask_for("IBM", "1d", "2024-06-10", "2024-06-11"), Pace())
+    assert [(p.code, p.detail) for p in answer.problems] == [("wrong_split", "nan for 1 on 2024-06-11 is not a split")]
 
 
 @pytest.mark.parametrize(

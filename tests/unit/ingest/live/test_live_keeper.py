@@ -1,5 +1,6 @@
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.history.source import SourceBusyError, SourceError
+from ingest.live import backoff
 from ingest.live.covered_file import load_covered
 from ingest.live.spans import Spans
 from market.records import Trade
@@ -111,23 +113,46 @@ def test_a_mute_connection_is_left_after_a_minute_of_regular_hours_only(world: W
     assert_heartbeats_are_true(world)
 
 
-def test_the_circuit_opens_after_five_failures_and_closes_with_a_record(world: World) -> None:
+def test_an_outage_of_some_minutes_is_over_half_a_minute_after_its_end(world: World) -> None:
     world.refusal = SourceBusyError("connection limit exceeded")
-    world.at(250, lambda: setattr(world, "refusal", None))
+    world.at(300, lambda: setattr(world, "refusal", None))
     world.keep()
     begun = [(line.begun_at - START).total_seconds() for line in world.lines]
-    assert len(begun) == 6
-    assert begun[4] < 120
-    assert 300 <= begun[5] - begun[4] <= 302
+    assert all(later - earlier <= 32 for earlier, later in pairwise(begun))
+    assert max(later - earlier for earlier, later in pairwise(begun)) > 2, "pauses grow"
+    assert 300 <= begun[-1] <= 332
     assert ids(world.trades) == ids(world.tape)
     assert covered_seconds(world, "IBM") == WHOLE
 
 
-def test_a_connection_that_comes_and_goes_opens_the_circuit(world: World) -> None:
+def test_a_long_outage_opens_the_circuit_for_single_trials_and_a_record_closes_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "OPENS_AFTER_SECONDS", 150.0)
+    monkeypatch.setattr(backoff, "OPEN_SECONDS", 120.0)
+    world.refusal = SourceBusyError("connection limit exceeded")
+    world.at(400, lambda: setattr(world, "refusal", None))
+    world.at(560, world.breaks)  # soon after the return
+    world.keep()
+    begun = [(line.begun_at - START).total_seconds() for line in world.lines]
+    outage = [seconds for seconds in begun if seconds < 400]
+    opened = [second - first for first, second in pairwise(outage) if first >= 152]
+    assert opened
+    assert all(120 <= pause <= 122 for pause in opened)
+    back = [seconds for seconds in begun if seconds >= 400]
+    assert len(back) == 2
+    assert back[1] <= 592, "the old outage does not count any more"
+    assert ids(world.trades) == ids(world.tape)
+    assert covered_seconds(world, "IBM") == WHOLE
+
+
+def test_a_connection_that_comes_and_goes_is_tried_every_half_minute_at_most(world: World) -> None:
     for second in range(0, 590, 2):
         world.at(second, world.breaks)
     world.keep()
-    assert len(world.lines) <= 8, "each connection brought something, and none of them lasted"
+    begun = [(line.begun_at - START).total_seconds() for line in world.lines]
+    assert 12 <= len(begun) <= 120, "each connection brought something, and none of them lasted"
+    assert all(later - earlier <= 35 for earlier, later in pairwise(begun))
     assert ids(world.trades) == ids(world.tape)
     assert_heartbeats_are_true(world)
 

@@ -1,0 +1,151 @@
+"""What sources were asked for of history, and what they said of it: one row per source, symbol and bar length.
+
+What belongs here: remembering and forgetting. What does not: what follows from it for what is missing (:mod:`warehouse.history`).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
+
+from market.sessions import Session
+from market.settings import Settings
+from warehouse.connection import connect
+
+_APPLICATION: Final = "tapehouse history"
+_REMEMBER: Final = """
+insert into app.collected_history as known
+    (source, symbol, interval, covered, is_unknown, asked_at, without_bars, without_bars_at, unknown)
+values (
+    %(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s, %(without_bars)s::tstzmultirange,
+    case when not isempty(%(without_bars)s::tstzmultirange) then %(now)s::timestamptz end, %(unknown)s::tstzmultirange
+)
+on conflict (source, symbol, interval) do update set
+    covered = known.covered + excluded.covered,
+    is_unknown = excluded.is_unknown,
+    asked_at = excluded.asked_at,
+    without_bars = coalesce(known.without_bars, '{}') - excluded.covered + (excluded.without_bars - known.covered),
+    without_bars_at =
+        case when isempty(excluded.without_bars - known.covered) then known.without_bars_at else excluded.asked_at end,
+    unknown = coalesce(known.unknown, '{}') - excluded.covered + excluded.unknown
+"""
+_KNOWN_AFTER_ALL: Final = """
+update app.collected_history
+set covered = covered - unknown, without_bars = without_bars - unknown, unknown = '{}', is_unknown = false
+where source = %(source)s and symbol = %(symbol)s and interval = %(interval)s and not isempty(unknown)
+returning symbol
+"""
+_UNKNOWN: Final = """
+select symbol
+from app.collected_history
+where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+    and exists (
+        select from lake.sessions where session_date between %(start)s and %(end)s and unknown @> open_at
+    )
+order by symbol
+"""
+_FORGET: Final = """
+update app.collected_history
+set covered = covered - %(span)s, without_bars = without_bars - %(span)s, unknown = unknown - %(span)s
+where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Some adjoining sessions of a symbol of which everything that a source has is in the lake.
+
+    Attributes
+    ----------
+    symbol, sessions
+        Whose, and which; no session if the source only turned out to know the symbol.
+    without_bars
+        Those that had no bar although one was expected: they are asked for once more.
+    unknown
+        Those for which the source did not know the symbol: they are missing again once it has a bar of it.
+    is_unknown
+        Whether the source did not know the symbol.
+    has_bars
+        Whether it answered with a bar: then it knows the symbol, and what it said of it before as unknown does not count.
+    """
+
+    symbol: str
+    sessions: tuple[Session, ...]
+    without_bars: tuple[Session, ...] = ()
+    unknown: tuple[Session, ...] = ()
+    is_unknown: bool = False
+    has_bars: bool = False
+
+
+def unknown_symbols(
+    settings: Settings, source: str, interval: str, symbols: Sequence[str], *, start: date, end: date
+) -> list[str]:
+    """Return the symbols that a source did not know when it was asked for some of these sessions, and has had no bar of since.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {"source": source, "interval": interval, "symbols": list(symbols), "start": start, "end": end}
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return [row[0] for row in connection.execute(_UNKNOWN, values)]
+
+
+def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> set[str]:
+    """Note that everything that a source has of some sessions is in the lake.
+
+    Returns
+    -------
+    set
+        The symbols that the source did not know before and knows now: what was remembered of that time is missing again.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    now = datetime.now(UTC)
+    found: set[str] = set()
+    with connect(settings, application_name=_APPLICATION) as connection:
+        for one in sorted(collected, key=lambda one: one.symbol):
+            values: Mapping[str, Any] = {
+                "source": source,
+                "interval": interval,
+                "symbol": one.symbol,
+                "covered": _span_of(one.sessions),
+                "without_bars": _spans_of(one.without_bars),
+                "unknown": _spans_of(one.unknown),
+                "is_unknown": one.is_unknown,
+                "now": now,
+            }
+            if one.has_bars and connection.execute(_KNOWN_AFTER_ALL, values).fetchone() is not None:
+                found.add(one.symbol)
+            if one.sessions:
+                connection.execute(_REMEMBER, values)
+    return found
+
+
+def forget(settings: Settings, source: str, interval: str, symbols: Sequence[str], sessions: Sequence[Session]) -> None:
+    """Forget that a source was asked for some adjoining sessions, in order: what the lake has counts still.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {"source": source, "interval": interval, "symbols": list(symbols), "span": _span_of(sessions)}
+    with connect(settings, application_name=_APPLICATION) as connection:
+        connection.execute(_FORGET, values)
+
+
+def _span_of(sessions: Sequence[Session]) -> Multirange[datetime]:
+    """Return the time of adjoining sessions, in order."""
+    return Multirange([Range(sessions[0].pre_open_at, sessions[-1].post_close_at)] if sessions else [])
+
+
+def _spans_of(sessions: Sequence[Session]) -> Multirange[datetime]:
+    return Multirange(Range(session.pre_open_at, session.post_close_at) for session in sessions)
