@@ -12,7 +12,9 @@ from market.settings import load_settings
 
 @pytest.mark.parametrize("feed", ["alpaca", "alphavantage", "sample", "yahoo"])
 def test_a_path_for_a_source_of_history_without_files_is_refused(feed: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=rf"The source {feed} reads no files: leave --path out, or give --feed csv or lean"):
+    with pytest.raises(
+        UsageError, match=rf"The source {feed} reads no files: leave --path out, or give --feed csv or lean"
+    ):
         get_source(feed, load_settings(), SourceOptions(path=tmp_path))
 
 
