@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from cli.backfill_files import backfill_files
 from cli.progress import lines
 from cli.replay import parse_day
 from cli.signals import setting
@@ -32,7 +33,10 @@ def backfill(
         str, typer.Option(help="Comma-separated tickers; the watchlist, or all of a file, if not given.")
     ] = "",
     start: Annotated[
-        str | None, typer.Option(help="First session, as 2013-10-07; what is kept of the interval, if not given.")
+        str | None,
+        typer.Option(
+            help="First session, as 2013-10-07; what is kept of the interval, or all of a file, if not given."
+        ),
     ] = None,
     end: Annotated[str | None, typer.Option(help="Last session; the newest that is over, if not given.")] = None,
     interval: Annotated[str, typer.Option(help="Length of the bars: 1d, 1h, 15m, 5m or 1m.")] = "1d",
@@ -41,7 +45,9 @@ def backfill(
         str, typer.Option(help="What the columns of files are called, as timestamp=Date,close=Last.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Ask once more for what the source had no bar of.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask once more for what a vendor had no bar of; files are read each time.")
+    ] = False,
     accept_jumps: Annotated[
         bool,
         typer.Option(
@@ -53,13 +59,15 @@ def backfill(
 ) -> None:
     """Fetch the bars that the lake lacks, by symbol and session, from a source, and publish them like everything else.
 
-    What is there is never fetched again. Stopped in the middle and started again, it goes on where it was. The platform has to
-    run. Exits 1 if something of a symbol could not be had; the others are done. Sessions of which the source has no bar are said.
+    What is there is never fetched again; files are read each time, and what is there with the same values is not published again.
+    Stopped in the middle and started again, it goes on where it was. The platform has to run. Exits 1 if something of a symbol
+    could not be had; the others are done. Sessions of which the source has no bar are said.
     """
     from infra.local.home import connected_settings
     from ingest.history.backfill import run_backfill
     from ingest.history.door import BarsDoor
     from ingest.history.fetch import Pace
+    from ingest.history.files import Bounds, FileSource
     from ingest.history.order import Order, plan_of
     from ingest.history.sources import SourceOptions, get_source
     from market.settings import load_settings
@@ -68,15 +76,12 @@ def backfill(
     settings = connected_settings(load_settings())
     settings.require_database()
     source = get_source(feed, settings, SourceOptions(path, parse_columns(columns)))
-    order = Order.of(
-        settings,
-        source,
-        interval,
-        symbols=symbols,
-        start=parse_day(start, "--start"),
-        end=parse_day(end, "--end"),
-        now=datetime.now(UTC),
-    )
+    first, last = parse_day(start, "--start"), parse_day(end, "--end")
+    order = Order.of(settings, source, interval, symbols=symbols, start=first, end=last, now=datetime.now(UTC))
+    if isinstance(source, FileSource):
+        options = {"dry_run": dry_run, "accept_jumps": accept_jumps, "json_output": json_output}
+        backfill_files(settings, source, order, Bounds(first, last), **options)
+        return
     if again and not dry_run:
         forget(settings, source.name, interval, order.symbols)
     plan = plan_of(settings, source, order)
@@ -98,7 +103,7 @@ def backfill(
     with (
         setting(stop, second_ends=True) as stopped_by,
         BarsDoor(settings, source.name, interval) as door,
-        _progress(plan) as on_progress,
+        progress_of(plan) as on_progress,
     ):
         pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
         try:
@@ -207,7 +212,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _progress(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
+def progress_of(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
     """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
     if not sys.stderr.isatty():
         yield lines(_describe)

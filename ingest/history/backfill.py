@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError
+from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session
@@ -83,6 +83,9 @@ class SymbolResult:
         The first problems; ``problem_counts`` has all of them by code.
     reason
         Why the source did not answer, if it did not.
+    is_read, read, there, passed_over
+        Of files: whether the symbol was read, how many bars, how many of these the lake had with the same values, and how many
+        rows were passed over for what reason. ``asked`` are then the sessions with a bar, ``without_bars`` those between.
     """
 
     asked: int = 0
@@ -94,6 +97,10 @@ class SymbolResult:
     problems: list[Problem] = field(default_factory=list)
     problem_counts: Counter[str] = field(default_factory=Counter)
     reason: str = ""
+    is_read: bool = False
+    read: int = 0
+    there: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_done(self) -> bool:
@@ -108,15 +115,25 @@ class SymbolResult:
             f"{'once' if number == 1 else f'{number:,} times'} {code}" for code, number in self.problem_counts.items()
         ]
         found += [problem.detail for problem in self.problems[:most_problems]]
-        found += [no_bar_text(len(days), days[0], days[-1])] if (days := self.without_bars) else []
+        if days := self.without_bars:
+            found.append((no_row_text if self.is_read else no_bar_text)(len(days), days[0], days[-1]))
+        found += [f"{number:,} rows {reason} are passed over" for reason, number in self.passed_over.items()]
         found += [f"{self.too_old:,} sessions are too old for the source"] if self.too_old else []
         return found
 
 
 def no_bar_text(sessions: int, first: date, last: date) -> str:
     """Return that a source had no bar of so many sessions, and what to do."""
-    span = f"1 session ({first})" if sessions == 1 else f"{sessions:,} sessions ({first} … {last})"
-    return f"no bar of {span}; --again asks once more"
+    return f"no bar of {_span(sessions, first, last)}; --again asks once more"
+
+
+def no_row_text(sessions: int, first: date, last: date) -> str:
+    """Return that a file has no bar of so many sessions between others."""
+    return f"no bar of {_span(sessions, first, last)} between others"
+
+
+def _span(sessions: int, first: date, last: date) -> str:
+    return f"1 session ({first})" if sessions == 1 else f"{sessions:,} sessions ({first} … {last})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +262,21 @@ class _UnderWay:
             for symbol in ask.symbols:
                 self._results[symbol].reason = fetched.reason
             return
-        known = self._door.known_closes(ask) if answer.bars else {}
-        believed = believe(ask, answer.bars, known, accepts_jumps=self._accepts_jumps)
+        near = ask if answer.read is None else ask.around(answer.bars)
+        known = self._door.known_closes(near) if answer.bars else {}
+        believed = believe(near, answer.bars, known, accepts_jumps=self._accepts_jumps)
         problems = [problem for problem in (*answer.problems, *believed.problems) if problem.symbol in ask.symbols]
-        self._door.publish(believed.bars)
-        self.bars += len(believed.bars)
-        self._new_bars += len(believed.bars)
-        for bar in believed.bars:
+        bars = [bar for bar in believed.bars if (bar.symbol, bar.ts) not in answer.there]
+        self._door.publish(bars)
+        self.bars += len(bars)
+        self._new_bars += len(bars)
+        for bar in bars:
             self._results[bar.symbol].bars += 1
         self._note(problems)
         bad = {problem.symbol for problem in problems}
+        if answer.read is not None:
+            self._note_read(answer.read, answer.unknown, bad)
+            return
         without_bars = self._without_bars(ask, believed.bars)
         for symbol in ask.symbols:
             is_unknown = symbol in answer.unknown
@@ -263,6 +285,21 @@ class _UnderWay:
                 self._results[symbol].without_bars += [session.session_date for session in empty]
                 self._new.append(Collected(symbol, ask.sessions, is_unknown=is_unknown, without_bars=empty))
         for symbol in answer.unknown & set(ask.symbols):
+            self._results[symbol].is_unknown = True
+
+    def _note_read(self, found: Mapping[str, Read], unknown: Collection[str], bad: Collection[str]) -> None:
+        """Note what was read of files."""
+        for symbol, read in found.items():
+            result = self._results[symbol]
+            result.is_read = True
+            result.asked += len(read.sessions)
+            result.read += read.bars
+            result.there += read.there
+            result.passed_over.update(read.passed_over)
+            result.without_bars += read.without_bars
+            if symbol not in bad and read.sessions:
+                self._new.append(Collected(symbol, read.sessions))
+        for symbol in unknown:
             self._results[symbol].is_unknown = True
 
     def settle_now_and_then(self) -> None:

@@ -85,6 +85,11 @@ def believe(
     return Believed(sorted(believed, key=lambda bar: (bar.ts, bar.symbol)), problems)
 
 
+def closed_that_day(symbol: str, ts: int) -> Problem:
+    """Return what is wrong with a bar of a day without a session."""
+    return Problem(symbol, "no_session", f"a bar at {at(ts)}: the exchange was closed that day")
+
+
 def _impossible(same: Sequence[Bar]) -> Problem | None:
     """Return what no message can hold, by the bounds of the wire format: the stream would put the bar into quarantine."""
     for bar in same:
@@ -130,7 +135,7 @@ class _Starts:
     def problem(self, bar: Bar) -> Problem | None:
         """Return what is wrong with the time of a bar, if anything."""
         if self._is_stray(bar.ts):
-            return Problem(bar.symbol, "no_session", f"a bar at {at(bar.ts)}: the exchange was closed that day")
+            return closed_that_day(bar.symbol, bar.ts)
         if self.is_asked_for(bar.ts) and not self._is_start(bar):
             return Problem(bar.symbol, "wrong_time", f"a bar at {at(bar.ts)}, where no {bar.interval} bar begins")
         return None

@@ -74,8 +74,8 @@ class BarFrames:
             source, {str(symbol): part for (symbol,), part in parts.items()}, unplaced, nameless, known, problems
         )
 
-    def answer(self, ask: Ask) -> Answer:
-        """Return what was asked for; a symbol of which there is no row at all is not known.
+    def answer(self, ask: Ask, *, with_bars: bool = True) -> Answer:
+        """Return what was asked for, or only what is wrong with it; a symbol of which there is no row at all is not known.
 
         What cannot be placed is a problem of every ask that it may belong to: nothing of it counts as answered.
         """
@@ -92,7 +92,7 @@ class BarFrames:
                     Problem(symbol, code, fault)
                     for code, fault in rows.filter(is_faulty).select("code", "fault").iter_rows()
                 ]
-                bars += _records(self.source, ask.interval, rows.filter(~is_faulty))
+                bars += records(self.source, ask.interval, rows.filter(~is_faulty)) if with_bars else ()
             elif symbol not in self.unplaced and symbol not in self.known:
                 problems += [Problem(symbol, "no_symbol", fault) for fault in self.nameless]
                 unknown |= set() if self.nameless else {symbol}
@@ -122,6 +122,7 @@ def _micros(moment: datetime) -> int:
     return round(moment.timestamp()) * _MICROS
 
 
-def _records(source: str, interval: str, rows: pl.DataFrame) -> Iterable[Bar]:
+def records(source: str, interval: str, rows: pl.DataFrame) -> Iterable[Bar]:
+    """Return the rows of a frame with :data:`BAR_SCHEMA` as bars; none of them has a fault."""
     columns = (rows[name].to_list() for name in ("symbol", "ts", *PRICES, "volume"))
     return (Bar(source, symbol, interval, *values) for symbol, *values in zip(*columns, strict=True))

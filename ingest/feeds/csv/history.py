@@ -5,6 +5,7 @@ The columns are ``symbol, timestamp, open, high, low, close, volume``; other nam
 milliseconds or microseconds.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,9 @@ from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS
 
 _IS_SYMBOL: Final = pl.col("symbol").str.contains(SYMBOL_PATTERN)
+_DAILY_SYMBOLS: Final = 50
+_INTRADAY_SYMBOLS: Final = 1
+"""So many symbols are compared with the lake at once: ten years of minutes are a million bars of each."""
 _HOW_TO_WRITE_SYMBOLS: Final = "a symbol is a letter, then letters, digits, dots or hyphens, 15 at most"
 
 
@@ -42,6 +46,7 @@ class CsvHistory:
         self._path = path
         self._columns = {name: (columns or {}).get(name, name) for name in COLUMNS}
         self._by_interval: dict[str, BarFrames] = {}
+        self._reading = threading.Lock()
         unknown = sorted(set(columns or {}) - set(COLUMNS))
         if unknown:
             msg = f"There is no column {unknown[0]!r} to declare. The columns are: {', '.join(COLUMNS)}."
@@ -50,7 +55,8 @@ class CsvHistory:
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Every bar length: what the file has is what was asked for."""
-        return {interval: Offer(interval, symbols_per_ask=50) for interval in (DAILY, *INTERVALS)}
+        intraday = {interval: Offer(interval, symbols_per_ask=_INTRADAY_SYMBOLS) for interval in INTERVALS}
+        return {DAILY: Offer(DAILY, symbols_per_ask=_DAILY_SYMBOLS), **intraday}
 
     def check(self) -> None:
         """Look whether the files are there and have the columns.
@@ -84,12 +90,17 @@ class CsvHistory:
         )
 
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
-        """Return the bars of the files; they are read once."""
-        if ask.interval not in self._by_interval:
-            pace()
-            frames = [self._bars(path, rows, ask.interval) for path, rows in self._rows.items()]
-            self._by_interval[ask.interval] = BarFrames.of(self.name, pl.concat(frames))
-        return self._by_interval[ask.interval].answer(ask)
+        """Return the bars of the files."""
+        del pace  # nobody is asked
+        return self.read(ask).answer(ask)
+
+    def read(self, ask: Ask) -> BarFrames:
+        """Return all rows of the files; they are read once."""
+        with self._reading:
+            if ask.interval not in self._by_interval:
+                frames = [self._bars(path, rows, ask.interval) for path, rows in self._rows.items()]
+                self._by_interval[ask.interval] = BarFrames.of(self.name, pl.concat(frames))
+            return self._by_interval[ask.interval]
 
     def _bars(self, path: Path, rows: pl.LazyFrame, interval: str) -> pl.DataFrame:
         place = pl.format("{}, {} {}: ", pl.lit(path.name), pl.lit(name_of_row(path)), number_of_row(path))

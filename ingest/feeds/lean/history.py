@@ -23,7 +23,7 @@ from market.sessions import EXCHANGE_ZONE, Session
 MINUTE: Final = "1m"
 _COLUMNS: Final = ("at", *PRICES, "volume")
 _OPEN: Final = opens_of(pl.col("at").str.slice(0, 8).str.to_date("%Y%m%d", strict=False))
-_OFFERS: Final = {DAILY: Offer(DAILY, symbols_per_ask=20), MINUTE: Offer(MINUTE, sessions_per_ask=20)}
+_OFFERS: Final = {DAILY: Offer(DAILY, symbols_per_ask=20), MINUTE: Offer(MINUTE, sessions_per_ask=250)}
 
 
 class LeanHistory:
@@ -58,6 +58,13 @@ class LeanHistory:
         if not (self._folder / "daily").is_dir() and not (self._folder / "minute").is_dir():
             msg = f"{self._folder} has neither daily nor minute: it is not of a LEAN data folder with bars. Give another --path."
             raise SourceError(msg)
+
+    def symbols(self) -> None:
+        """Return nothing: without symbols the watchlist's are meant, for a folder may be of the whole market."""
+
+    def misnamed(self) -> tuple[Problem, ...]:
+        """Return nothing: files have the names of symbols."""
+        return ()
 
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Return the bars of the files."""
