@@ -117,7 +117,10 @@ class SymbolResult:
         found += [problem.detail for problem in self.problems[:most_problems]]
         if days := self.without_bars:
             found.append((no_row_text if self.is_read else no_bar_text)(len(days), days[0], days[-1]))
-        found += [f"{number:,} rows {reason} are passed over" for reason, number in self.passed_over.items()]
+        found += [
+            f"{'1 row' if number == 1 else f'{number:,} rows'} passed over: {reason}"
+            for reason, number in self.passed_over.items()
+        ]
         found += [f"{self.too_old:,} sessions are too old for the source"] if self.too_old else []
         return found
 

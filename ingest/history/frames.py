@@ -86,7 +86,9 @@ class BarFrames:
             problems += [Problem(symbol, code, fault) for code, fault in self.unplaced.get(symbol, ())]
             found = self.by_symbol.get(symbol)
             if found is not None:
-                rows = _of_sessions(found, ask)
+                rows = (
+                    _of_sessions(found, ask) if with_bars or found["fault"].null_count() < found.height else found[:0]
+                )
                 is_faulty = pl.col("fault").is_not_null()
                 problems += [
                     Problem(symbol, code, fault)

@@ -167,7 +167,8 @@ def _likely(shift: int, step: int, moment: datetime) -> str:
         return f"{shift // SECOND // 60} minutes late: as if they bore the time of their end"
     offset = (moment.utcoffset() or timedelta()) + timedelta(microseconds=shift)
     sign, minutes = ("-" if offset < timedelta() else "+"), abs(offset) // timedelta(minutes=1)
-    much = f"{abs(shift) / SECOND / 3600:g} hours {'late' if shift > 0 else 'early'}"
+    hour = f"{abs(shift) / SECOND / 3600:g} hour{'s' if abs(shift) != 2 * _HALF_HOUR else ''}"
+    much = f"{hour} {'late' if shift > 0 else 'early'}"
     return f"{much}: as if written by a clock of UTC{sign}{minutes // 60:02}:{minutes % 60:02}"
 
 

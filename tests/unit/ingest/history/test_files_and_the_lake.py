@@ -151,7 +151,7 @@ def test_what_is_not_over_closed_or_too_old_is_said_by_symbol(tmp_path: Path, la
         "of sessions that are not over": 3,
         "before 1990-01-02, where the calendar begins": 1,
     }
-    assert "3 rows of sessions that are not over are passed over" in result.remarks(5)
+    assert "3 rows passed over: of sessions that are not over" in result.remarks(5)
 
 
 def test_rows_of_the_hours_beside_are_counted_and_fail_nothing(tmp_path: Path, lake: Lake) -> None:

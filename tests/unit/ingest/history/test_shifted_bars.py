@@ -151,7 +151,7 @@ def test_bars_that_bear_the_time_of_their_end_are_refused_if_four_sessions_say_s
     ("shift", "said"),
     [
         (4, "from 13:30 to 19:55 New York, 4 hours late: as if written by a clock of UTC+00:00"),
-        (-1, "from 08:30 to 14:55 New York, 1 hours early: as if written by a clock of UTC-05:00"),
+        (-1, "from 08:30 to 14:55 New York, 1 hour early: as if written by a clock of UTC-05:00"),
         (9.5, "from 19:00 to 01:25 New York, 9.5 hours late: as if written by a clock of UTC+05:30"),
     ],
 )
