@@ -77,22 +77,24 @@ seeds = st.integers(0, 2**32)
 
 @dataclass(frozen=True)
 class Trading:
-    """How much of a share's sessions has bars: of regular hours, of those beside them, and from which part of it until which."""
+    """How much of a share's sessions has bars: of regular hours, of those before and after, and from which part until which."""
 
     fill: float
-    beside: float
+    pre: float
+    post: float
     since: float = 0.0
     until: float = 1.0
 
 
-trading = st.builds(Trading, st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+parts = st.floats(0, 1)
+trading = st.builds(Trading, st.floats(0.01, 1), parts, parts, parts, parts)
 
 
 @settings(deadline=None, max_examples=150)
 @given(ranges, st.sampled_from(INTRADAY), seeds, trading)
-@example(SESSIONS[:1], "5m", 2, Trading(1, 1, until=0.15))  # a halt until the close, after full pre hours
-@example(SESSIONS[:1], "5m", 2, Trading(1, 1, since=0.6))  # a late first trade, then full post hours
-@example(SESSIONS[:1], "1h", 2, Trading(1, 1, until=0.5))
+@example(SESSIONS[:1], "5m", 2, Trading(1, 1, 0, until=1 / 6.5))  # full pre hours, and a halt from 10:30 on
+@example(SESSIONS[:1], "5m", 2, Trading(1, 0, 1, since=4 / 6.5))  # a first trade at 13:30, and full post hours
+@example(SESSIONS[:1], "1h", 2, Trading(1, 1, 1, until=0.5))
 def test_a_real_tape_with_gaps_is_never_refused(
     sessions: tuple[Session, ...], interval: str, seed: int, share: Trading
 ) -> None:
@@ -104,7 +106,9 @@ def test_a_real_tape_with_gaps_is_never_refused(
         first, last = (start_of(session) + part * length for part in (share.since, share.until))
         is_halted = len(sessions) == 1 or chance.random() < 0.5
         bars += [one for one in own if first <= one.ts < last] if is_halted else own
-        bars += beside(session, interval, chance, share.beside * share.fill)
+        before, after = (part * share.fill for part in (share.pre, share.post))
+        bars += [one for one in beside(session, interval, chance, before) if one.ts < start_of(session)]
+        bars += [one for one in beside(session, interval, chance, after) if one.ts > start_of(session)]
     assert shifted(bars, interval).times == frozenset()
 
 
