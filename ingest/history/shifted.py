@@ -21,8 +21,11 @@ from market.sessions import EXCHANGE_ZONE
 
 FILLED: Final = 0.5
 """So much of a session has to have bars: a share that trades less says nothing of the clock."""
+FILLED_ELSEWHERE: Final = 0.75
+FEWEST_ELSEWHERE: Final = 6
+"""And so much, with so many bars at least, if regular hours have none at all: a day of pre or post bars alone is not shifted."""
 FILLED_TO_ITS_END: Final = 0.9
-"""And so much to tell bars that bear the time of their end: one bar lacks at the beginning then, and one is too many."""
+"""So much to tell bars that bear the time of their end: one bar lacks at the beginning then, and one is too many."""
 STRAY: Final = 0.02
 """So many bars of a shifted session may lie where the shift does not explain them."""
 EDGE: Final = 0.05
@@ -128,8 +131,10 @@ def _votes(times: Integers, volume: np.ndarray, calendar: Hours, step: int, shif
     else:
         left, right = np.maximum(end, opens), closes
     lacking = -(-(right - left) // step)
+    elsewhere = np.maximum(FILLED_ELSEWHERE * slots, FEWEST_ELSEWHERE)
+    needed = (FILLED if shift % _HALF_HOUR == 0 else FILLED_TO_ITS_END) * slots
     fits = (
-        (found >= (FILLED if shift % _HALF_HOUR == 0 else FILLED_TO_ITS_END) * slots)
+        (found >= np.where(_count(times, opens, closes) > 0, needed, elsewhere))
         & (around - found <= STRAY * found)
         & (_count(times, left, right) <= STRAY * lacking)
         & (_count(times, start, start + edge) > 0)

@@ -94,6 +94,9 @@ trading = st.builds(Trading, st.floats(0.01, 1), parts, parts, parts, parts)
 @given(ranges, st.sampled_from(INTRADAY), seeds, trading)
 @example(SESSIONS[:1], "5m", 2, Trading(1, 1, 0, until=1 / 6.5))  # full pre hours, and a halt from 10:30 on
 @example(SESSIONS[:1], "5m", 2, Trading(1, 0, 1, since=4 / 6.5))  # a first trade at 13:30, and full post hours
+@example(
+    drawn_sessions(46, 4), "1h", 2921275105, Trading(0.75, 0, 1, since=1, until=0)
+)  # post bars alone, of a half-day too
 @example(SESSIONS[:1], "1h", 2, Trading(1, 1, 1, until=0.5))
 def test_a_real_tape_with_gaps_is_never_refused(
     sessions: tuple[Session, ...], interval: str, seed: int, share: Trading
