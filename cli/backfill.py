@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from cli.backfill_files import backfill_files
 from cli.progress import lines
 from cli.replay import parse_day
 from cli.signals import setting
 from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
-    from ingest.history.backfill import Progress, Summary, SymbolResult
+    from ingest.history.backfill import Progress
     from ingest.history.order import Order
     from ingest.history.plan import Plan
     from ingest.history.source import HistorySource, Problem
+    from ingest.history.summary import Summary, SymbolResult
     from market.settings import Settings
 
 _INCOMPLETE: Final = 1
@@ -34,7 +36,10 @@ def backfill(
         str, typer.Option(help="Comma-separated tickers; the watchlist, or all of a file, if not given.")
     ] = "",
     start: Annotated[
-        str | None, typer.Option(help="First session, as 2013-10-07; what is kept of the interval, if not given.")
+        str | None,
+        typer.Option(
+            help="First session, as 2013-10-07; what is kept of the interval, or all of a file, if not given."
+        ),
     ] = None,
     end: Annotated[str | None, typer.Option(help="Last session; the newest that is over, if not given.")] = None,
     interval: Annotated[str, typer.Option(help="Length of the bars: 1d, 1h, 15m, 5m or 1m.")] = "1d",
@@ -44,7 +49,8 @@ def backfill(
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Ask once more for what the lake lacks of these sessions.")
+        bool,
+        typer.Option("--again", help="Ask a vendor once more for what the lake lacks; files are read each time."),
     ] = False,
     accept_jumps: Annotated[
         bool,
@@ -57,10 +63,12 @@ def backfill(
 ) -> None:
     """Fetch the bars that the lake lacks, by symbol and session, from a source, and publish them like everything else.
 
-    What is there is never fetched again. Stopped in the middle and started again, it goes on where it was. The platform has to
-    run. Exits 1 if something of a symbol could not be had; the others are done. Sessions of which the source has no bar are said.
+    What is there is never fetched again; files are read each time, and what is there with the same values is not published again.
+    Stopped in the middle and started again, it goes on where it was. The platform has to run. Exits 1 if something of a symbol
+    could not be had; the others are done. Sessions of which the source has no bar are said.
     """
     from infra.local.home import connected_settings
+    from ingest.history.files import Bounds, FileSource
     from ingest.history.order import Order, plan_of
     from ingest.history.source import StoppedError
     from ingest.history.sources import SourceOptions, get_source
@@ -71,15 +79,12 @@ def backfill(
     settings = connected_settings(load_settings())
     settings.require_database()
     source = get_source(feed, settings, SourceOptions(path, parse_columns(columns)))
-    order = Order.of(
-        settings,
-        source,
-        interval,
-        symbols=symbols,
-        start=parse_day(start, "--start"),
-        end=parse_day(end, "--end"),
-        now=datetime.now(UTC),
-    )
+    first, last = parse_day(start, "--start"), parse_day(end, "--end")
+    order = Order.of(settings, source, interval, symbols=symbols, start=first, end=last, now=datetime.now(UTC))
+    if isinstance(source, FileSource):
+        options = {"dry_run": dry_run, "accept_jumps": accept_jumps, "json_output": json_output}
+        backfill_files(settings, source, order, Bounds(first, last), **options)
+        return
     if dry_run:
         _show_plan(source, plan_of(settings, source, order, again=again))
         _say_what_is_refused(order.refused)
@@ -117,7 +122,7 @@ def _fetch(
     from ingest.history.fetch import Pace
 
     interval = plan.asks[0].interval
-    with BarsDoor(settings, source.name, interval) as door, _progress(plan) as on_progress:
+    with BarsDoor(settings, source.name, interval) as door, progress_of(plan) as on_progress:
         pace = Pace(source.limit, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
         try:
             return run_backfill(
@@ -212,7 +217,7 @@ def _say_nothing_is_missing(plan: "Plan") -> None:
 
 
 def _say_what_had_no_bar(found: "Mapping[str, tuple[int, date, date]]", source: str) -> None:
-    from ingest.history.backfill import no_bar_text
+    from ingest.history.summary import no_bar_text
 
     for symbol, (sessions, first, last) in list(found.items())[:_SHOWN_PROBLEMS]:
         typer.echo(f"{symbol}: {source} had {no_bar_text(sessions, first, last)}.")
@@ -221,7 +226,7 @@ def _say_what_had_no_bar(found: "Mapping[str, tuple[int, date, date]]", source: 
 
 
 def _say_who_is_unknown(plan: "Plan") -> None:
-    from ingest.history.backfill import NOT_KNOWN_TEXT
+    from ingest.history.summary import NOT_KNOWN_TEXT
 
     for symbol in sorted(plan.unknown)[:_SHOWN_PROBLEMS]:
         typer.echo(f"{symbol}: {NOT_KNOWN_TEXT}.", err=True)
@@ -250,7 +255,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _progress(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
+def progress_of(plan: "Plan") -> "Iterator[Callable[[Progress], None]]":
     """Yield what shows the progress: a bar on a terminal, else a line every few seconds."""
     if not sys.stderr.isatty():
         yield lines(_describe)

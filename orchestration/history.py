@@ -13,13 +13,14 @@ from typing import Final
 import dagster as dg
 import structlog
 
-from ingest.history.backfill import Progress, Summary, SymbolResult, run_backfill
+from ingest.history.backfill import Progress, run_backfill
 from ingest.history.door import BarsDoor
 from ingest.history.fetch import Pace
 from ingest.history.order import KEPT_DAYS, Order, plan_of
 from ingest.history.plan import Missing, Plan
 from ingest.history.source import HistorySource, SourceError, StoppedError
 from ingest.history.sources import get_source
+from ingest.history.summary import Summary, SymbolResult
 from ingest.history.turn import turn
 from market.records import DAILY
 from market.sessions import EXCHANGE_ZONE, Session, sessions_between

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import dagster as dg
 
-from ingest.history.backfill import Summary, SymbolResult, no_bar_text
 from ingest.history.source import Ask, Limit
+from ingest.history.summary import Summary, SymbolResult, no_bar_text
 from market.sessions import Session
 from orchestration.history import Outcome
 

@@ -44,6 +44,7 @@ _SOURCES: Final[dict[str, Callable[[Settings, Path | None], ActionSource]]] = {
     "yahoo": _yahoo,
 }
 ACTION_SOURCE_NAMES: Final = tuple(_SOURCES)
+_WITH_FILES: Final = ("csv", "lean")
 
 
 def get_action_source(name: str, settings: Settings, path: Path | None = None) -> ActionSource:
@@ -54,11 +55,14 @@ def get_action_source(name: str, settings: Settings, path: Path | None = None) -
     FeedError
         If there is none; the message lists those that exist.
     UsageError
-        If it needs a path that is not given.
+        If it needs a path that is not given, or reads no files and one is given.
     """
     if name not in _SOURCES:
         msg = f"There is no source of corporate actions {name!r}. The sources are: {', '.join(ACTION_SOURCE_NAMES)}."
         raise FeedError(msg)
+    if path is not None and name not in _WITH_FILES:
+        msg = f"The source {name} reads no files: leave --path out, or give --feed {' or '.join(_WITH_FILES)}."
+        raise UsageError(msg)
     return _SOURCES[name](settings, path)
 
 

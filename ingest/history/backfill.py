@@ -11,16 +11,17 @@ lake recognises what it has.
 import threading
 import time
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Final, Protocol
 
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, UnreadableAnswerError
+from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read, UnreadableAnswerError
+from ingest.history.summary import Summary, SymbolResult
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session
@@ -35,9 +36,6 @@ _POLL_SECONDS: Final = 0.1
 _MICROS: Final = 1_000_000
 _MOST_PROBLEMS: Final = 20
 """So many problems of a symbol are kept; all of them are counted."""
-
-NOT_KNOWN_TEXT: Final = "the source does not know it; --again asks once more"
-_WAS_UNKNOWN: Final = "the source did not know it before, and does now: the next backfill asks for what was missed"
 
 Offsets = Mapping[tuple[str, int], int]
 
@@ -64,69 +62,6 @@ class Door(Protocol):
         """Note what the lake has now, and return the symbols that the source did not know before and knows now."""
 
 
-@dataclass(slots=True)
-class SymbolResult:
-    """What became of a symbol.
-
-    Attributes
-    ----------
-    asked
-        How many sessions were missing and the source was asked for.
-    collected
-        Of how many of these everything that the source has is in the lake.
-    bars
-        How many bars were published.
-    too_old
-        How many missing sessions lie before what the source has.
-    is_unknown
-        Whether the source does not know it, by its last answer.
-    was_unknown
-        Whether it did not know it before and does now: what was remembered of that time is missing again.
-    without_bars
-        Sessions that were answered without any bar, in order, but for those before the first bar of this backfill: the share was
-        not listed then, as far as that is known.
-    problems
-        The first problems; ``problem_counts`` has all of them by code.
-    reason
-        Why the source did not answer, if it did not.
-    """
-
-    asked: int = 0
-    collected: int = 0
-    bars: int = 0
-    too_old: int = 0
-    is_unknown: bool = False
-    was_unknown: bool = False
-    without_bars: list[date] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    problem_counts: Counter[str] = field(default_factory=Counter)
-    reason: str = ""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether everything that was asked for is collected, and nothing was wrong with it."""
-        return self.collected == self.asked and not (self.problem_counts or self.is_unknown or self.was_unknown)
-
-    def remarks(self, most_problems: int) -> list[str]:
-        """Return what is to be said of it in sentences, with as many problems at most."""
-        found = [NOT_KNOWN_TEXT] if self.is_unknown else []
-        found += [_WAS_UNKNOWN] if self.was_unknown else []
-        found += [self.reason] if self.reason else []
-        found += [
-            f"{'once' if number == 1 else f'{number:,} times'} {code}" for code, number in self.problem_counts.items()
-        ]
-        found += [problem.detail for problem in self.problems[:most_problems]]
-        found += [no_bar_text(len(days), days[0], days[-1])] if (days := self.without_bars) else []
-        found += [f"{self.too_old:,} sessions are too old for the source"] if self.too_old else []
-        return found
-
-
-def no_bar_text(sessions: int, first: date, last: date) -> str:
-    """Return that a source had no bar of so many sessions, and what to do."""
-    span = f"1 session ({first})" if sessions == 1 else f"{sessions:,} sessions ({first} … {last})"
-    return f"no bar of {span}; --again asks once more"
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a backfill is: asks that were answered of all, bars published, bars that the lake still has to take in."""
@@ -135,39 +70,6 @@ class Progress:
     asks: int
     bars: int
     waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a backfill did; ``symbols`` has a result for each symbol that was asked for.
-
-    ``quota`` is why the source was not asked for all of it, if its quota was used up.
-    """
-
-    symbols: Mapping[str, SymbolResult]
-    requests: int
-    seconds: float
-    stopped: bool
-    quota: QuotaUsedUpError | None = None
-
-    @property
-    def bars(self) -> int:
-        """How many bars were published."""
-        return sum(result.bars for result in self.symbols.values())
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every symbol has what was asked for."""
-        return not self.stopped and all(result.is_done for result in self.symbols.values())
-
-    def with_refused(self, problems: Collection[Problem]) -> "Summary":
-        """Return it with what could not even be asked for, such as what is no symbol."""
-        others: dict[str, SymbolResult] = {}
-        for problem in problems:
-            result = others.setdefault(problem.symbol, SymbolResult())
-            result.problems.append(problem)
-            result.problem_counts[problem.code] += 1
-        return replace(self, symbols={**self.symbols, **others})
 
 
 class CountingPace(Protocol):
@@ -264,16 +166,21 @@ class _UnderWay:
                 for symbol in ask.symbols:
                     self._results[symbol].reason = fetched.reason
             return
-        known = self._door.known_closes(ask) if answer.bars else {}
-        believed = believe(ask, answer.bars, known, accepts_jumps=self._accepts_jumps)
+        near = ask if answer.read is None else ask.around(answer.bars)
+        known = self._door.known_closes(near) if answer.bars else {}
+        believed = believe(near, answer.bars, known, accepts_jumps=self._accepts_jumps)
         problems = [problem for problem in (*answer.problems, *believed.problems) if problem.symbol in ask.symbols]
-        self._door.publish(believed.bars)
-        self.bars += len(believed.bars)
-        self._new_bars += len(believed.bars)
-        for bar in believed.bars:
+        bars = [bar for bar in believed.bars if (bar.symbol, bar.ts) not in answer.there]
+        self._door.publish(bars)
+        self.bars += len(bars)
+        self._new_bars += len(bars)
+        for bar in bars:
             self._results[bar.symbol].bars += 1
         self._note(problems)
         bad = {problem.symbol for problem in problems}
+        if answer.read is not None:
+            self._note_read(answer.read, answer.unknown, bad)
+            return
         with_bars = {bar.symbol for bar in believed.bars}
         without_bars = self._without_bars(ask, believed.bars)
         for symbol in ask.symbols:
@@ -286,6 +193,21 @@ class _UnderWay:
                 self._new.append(Collected(symbol, ask.sessions, without_bars=empty, has_bars=symbol in with_bars))
             elif symbol in with_bars & self._unknown_before:
                 self._new.append(Collected(symbol, (), has_bars=True))
+
+    def _note_read(self, found: Mapping[str, Read], unknown: Collection[str], bad: Collection[str]) -> None:
+        """Note what was read of files."""
+        for symbol, read in found.items():
+            result = self._results[symbol]
+            result.is_read = True
+            result.asked += len(read.sessions)
+            result.read += read.bars
+            result.there += read.there
+            result.passed_over.update(read.passed_over)
+            result.without_bars += read.without_bars
+            if symbol not in bad and read.sessions:
+                self._new.append(Collected(symbol, read.sessions))
+        for symbol in unknown:
+            self._results[symbol].is_unknown = True
 
     def settle_now_and_then(self) -> None:
         """Settle what was published, if it is time for that, and remember what has arrived."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from ingest.history import jumps
 from ingest.history.jumps import at
+from ingest.history.shifted import shifted
 from ingest.history.source import Ask, Problem
 from market.records import DAILY, INTERVALS, MAX_BAR_VOLUME, MAX_PRICE, PRICE_DECIMALS, Bar
 from market.sessions import Session, find_session
@@ -58,8 +59,11 @@ def believe(
     problems: list[Problem] = []
     by_place: dict[tuple[str, int], list[Bar]] = {}
     starts = _Starts(ask)
-    for bar in bars:
-        if bar.symbol not in ask.symbols or bar.interval != ask.interval:
+    own = [bar for bar in bars if bar.symbol in ask.symbols and bar.interval == ask.interval]
+    wrong_clock, said = _of_another_clock(own, ask)
+    problems += said
+    for bar in own:
+        if (bar.symbol, bar.ts) in wrong_clock:
             continue
         if (wrong := starts.problem(bar)) is not None:
             problems.append(wrong)
@@ -83,6 +87,25 @@ def believe(
         believed += [bar for bar in found if bar.ts not in wrongs]
         problems += [wrongs[ts] for ts in sorted(wrongs)]
     return Believed(sorted(believed, key=lambda bar: (bar.ts, bar.symbol)), problems)
+
+
+def _of_another_clock(bars: Sequence[Bar], ask: Ask) -> tuple[set[tuple[str, int]], list[Problem]]:
+    """Return the symbols and times of the bars that are shifted, and what is said of them."""
+    of_symbols: defaultdict[str, list[Bar]] = defaultdict(list)
+    for bar in bars:
+        of_symbols[bar.symbol].append(bar)
+    wrong: set[tuple[str, int]] = set()
+    problems: list[Problem] = []
+    for symbol, of in of_symbols.items():
+        found = shifted(of, ask.interval)
+        wrong |= {(symbol, ts) for ts in found.times}
+        problems += found.problems
+    return wrong, problems
+
+
+def closed_that_day(symbol: str, ts: int) -> Problem:
+    """Return what is wrong with a bar of a day without a session."""
+    return Problem(symbol, "no_session", f"a bar at {at(ts)}: the exchange was closed that day")
 
 
 def _impossible(same: Sequence[Bar]) -> Problem | None:
@@ -130,7 +153,7 @@ class _Starts:
     def problem(self, bar: Bar) -> Problem | None:
         """Return what is wrong with the time of a bar, if anything."""
         if self._is_stray(bar.ts):
-            return Problem(bar.symbol, "no_session", f"a bar at {at(bar.ts)}: the exchange was closed that day")
+            return closed_that_day(bar.symbol, bar.ts)
         if self.is_asked_for(bar.ts) and not self._is_start(bar):
             return Problem(bar.symbol, "wrong_time", f"a bar at {at(bar.ts)}, where no {bar.interval} bar begins")
         return None

@@ -30,9 +30,12 @@ class BarsDoor:
         Says where the broker and the database are.
     source, interval
         Of whose bars.
+    remembers
+        Whether it is noted what the source was asked for; not of files, which are read anew each time.
     """
 
-    def __init__(self, settings: Settings, source: str, interval: str) -> None:
+    def __init__(self, settings: Settings, source: str, interval: str, *, remembers: bool = True) -> None:
+        self._remembers = remembers
         self._settings = settings
         self._source = source
         self._interval = interval
@@ -89,10 +92,51 @@ class BarsDoor:
 
     def remember(self, collected: Collection[Collected]) -> Collection[str]:
         """Note what the lake has now, and return the symbols that the source did not know before and knows now."""
-        return remember(self._settings, self._source, self._interval, collected)
+        return remember(self._settings, self._source, self._interval, collected) if self._remembers else ()
 
     def _opened(self) -> Publisher:
         if self._publisher is None:
             msg = "The door is not open: use it in a with statement."
             raise AssertionError(msg)
         return self._publisher
+
+
+class Glance:
+    """A door that nothing goes through: it knows what the lake has, and lets a backfill come out as it would.
+
+    Parameters
+    ----------
+    settings
+        Says where the database is.
+    interval
+        Of the bars.
+    """
+
+    def __init__(self, settings: Settings, interval: str) -> None:
+        self._settings = settings
+        self._interval = interval
+
+    def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
+        """Return by symbol the closes near the sessions of an ask that the lake has."""
+        return known_closes(self._settings, self._interval, ask.symbols, ask.sessions[0], ask.sessions[-1])
+
+    def first_sessions(self, symbols: Collection[str]) -> Mapping[str, date]:
+        """Return nothing: what a file lacks is seen in the file."""
+        del symbols
+        return {}
+
+    def publish(self, bars: Sequence[Bar]) -> None:
+        """Publish nothing."""
+
+    def settle(self) -> Offsets:
+        """Return no ends: nothing is on its way."""
+        return {}
+
+    def arrived(self) -> Offsets:
+        """Return no offsets: nothing is awaited."""
+        return {}
+
+    def remember(self, collected: Collection[Collected]) -> Collection[str]:
+        """Remember nothing."""
+        del collected
+        return ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final, Self
 
-from ingest.feeds.csv.history import CsvHistory
+from ingest.history.files import FileSource
 from ingest.history.plan import Plan, make_plan
 from ingest.history.source import HistorySource, Problem
 from market import tiers
@@ -23,7 +23,7 @@ KEPT_DAYS: Final = {
     DAILY: COLLECTED_DAYS[tiers.DAILY.name],
     **dict.fromkeys(INTERVALS, COLLECTED_DAYS[tiers.INTRADAY.name]),
 }
-"""How many days back history is collected if nothing is said."""
+"""How many days back history is collected if nothing is said; files are taken whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Order:
         return cls(
             symbols=wanted,
             interval=interval,
-            sessions=tuple(_sessions(interval, start, end, now)),
+            sessions=tuple(_sessions(interval, start, end, now, is_whole=isinstance(source, FileSource))),
             now=now,
             refused=refused,
         )
@@ -105,15 +105,21 @@ class Order:
 def plan_of(settings: Settings, source: HistorySource, order: Order, *, again: bool = False) -> Plan:
     """Return what has to be asked for an order; with ``again`` also what the source was asked for before, and the lake lacks.
 
+    Of files everything is read, whatever the lake has.
+
     Raises
     ------
     ServiceError
         If the database cannot be reached.
     """
+    today = order.now.astimezone(EXCHANGE_ZONE).date()
+    if isinstance(source, FileSource):
+        every = {symbol: [(0, len(order.sessions))] for symbol in order.symbols}
+        plan = make_plan(order.symbols, order.sessions, every, source.offers[order.interval], today=today, limit=None)
+        return replace(plan, missing={})  # how much that is will be seen in the files
     place = (settings, source.name, order.interval, order.symbols)
     start, end = order.sessions[0].session_date, order.sessions[-1].session_date
     missing = missing_sessions(*place, start=start, end=end, until=order.now, again=again)
-    today = order.now.astimezone(EXCHANGE_ZONE).date()
     plan = make_plan(
         order.symbols, order.sessions, missing, source.offers[order.interval], today=today, limit=source.limit
     )
@@ -123,8 +129,8 @@ def plan_of(settings: Settings, source: HistorySource, order: Order, *, again: b
 def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[tuple[str, ...], tuple[Problem, ...]]:
     if text:
         return parse_symbols(text), ()
-    if isinstance(source, CsvHistory):
-        found, refused = source.symbols(), source.misnamed()
+    if isinstance(source, FileSource) and (found := source.symbols()) is not None:
+        refused = source.misnamed()
         if not found:
             msg = "\n".join(["The files name no symbol.", *(problem.detail for problem in refused[:5])])
             raise FeedError(msg)
@@ -136,9 +142,13 @@ def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[tupl
     return symbols, ()
 
 
-def _sessions(interval: str, start: date | None, end: date | None, now: datetime) -> Sequence[Session]:
+def _sessions(
+    interval: str, start: date | None, end: date | None, now: datetime, *, is_whole: bool
+) -> Sequence[Session]:
     today = now.astimezone(EXCHANGE_ZONE).date()
-    first = start or max(FIRST_SESSION, (end or today) - timedelta(days=KEPT_DAYS[interval]))
+    first = start or FIRST_SESSION
+    if start is None and not is_whole:
+        first = max(FIRST_SESSION, (end or today) - timedelta(days=KEPT_DAYS[interval]))
     last = end or today
     if first > today:
         msg = f"The range begins on {first}, which lies in the future. Today is {today}."

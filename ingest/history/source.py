@@ -5,6 +5,7 @@ What belongs here: requests, answers and the errors that a source may raise. Wha
 (``ingest/feeds/<name>/history.py``).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -132,6 +133,15 @@ class Ask:
         """The last session."""
         return self.sessions[-1].session_date
 
+    def around(self, bars: Sequence[Bar]) -> "Ask":
+        """Return the part of it from the session before the first of some bars to the one after the last."""
+        if not bars:
+            return self
+        opens = [round(session.open_at.timestamp()) * 1_000_000 for session in self.sessions]
+        first = bisect_right(opens, min(bar.ts for bar in bars)) - 2
+        last = bisect_right(opens, max(bar.ts for bar in bars))
+        return Ask(self.symbols, self.interval, self.sessions[max(0, first) : last + 1])
+
     def __str__(self) -> str:
         days = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
         return f"{','.join(self.symbols)} {self.interval} {days}"
@@ -157,6 +167,31 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What was read of a symbol by a source of files.
+
+    Attributes
+    ----------
+    bars
+        How many bars of regular hours.
+    there
+        How many of these the lake has with the same values.
+    sessions
+        The sessions of which there is a bar, in order.
+    without_bars
+        The sessions between these without one.
+    passed_over
+        How many rows are not taken, by reason.
+    """
+
+    bars: int
+    there: int
+    sessions: tuple[Session, ...]
+    without_bars: tuple[date, ...]
+    passed_over: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a source answered to an :class:`Ask`.
 
@@ -169,11 +204,17 @@ class Answer:
         answered: it is asked for again another time, unless it is one of ``unknown``.
     unknown
         The symbols that the source does not know.
+    read
+        Of a source of files: by symbol what was read. ``None`` of others.
+    there
+        The symbols and times of those bars that the lake has with the same values: they are not published again.
     """
 
     bars: Sequence[Bar]
     problems: Sequence[Problem] = ()
     unknown: frozenset[str] = frozenset()
+    read: Mapping[str, Read] | None = None
+    there: frozenset[tuple[str, int]] = frozenset()
 
 
 class HistorySource(Protocol):

@@ -77,6 +77,7 @@ _SOURCES: Final[dict[str, Callable[[Settings, SourceOptions], HistorySource]]] =
     "yahoo": _yahoo,
 }
 SOURCE_NAMES: Final = tuple(_SOURCES)
+_WITH_FILES: Final = ("csv", "lean")
 
 
 def get_source(name: str, settings: Settings, options: SourceOptions | None = None) -> HistorySource:
@@ -87,12 +88,19 @@ def get_source(name: str, settings: Settings, options: SourceOptions | None = No
     FeedError
         If there is none; the message lists those that exist.
     UsageError
-        If it needs an option that is not given.
+        If it needs an option that is not given, or has no use for one that is.
     """
     if name not in _SOURCES:
         msg = f"There is no source of history {name!r}. The sources are: {', '.join(SOURCE_NAMES)}."
         raise FeedError(msg)
-    return _SOURCES[name](settings, options or SourceOptions())
+    options = options or SourceOptions()
+    if options.path is not None and name not in _WITH_FILES:
+        msg = f"The source {name} reads no files: leave --path out, or give --feed {' or '.join(_WITH_FILES)}."
+        raise UsageError(msg)
+    if options.columns and name != "csv":
+        msg = f"The source {name} has no columns to declare: leave --columns out, or give --feed csv."
+        raise UsageError(msg)
+    return _SOURCES[name](settings, options)
 
 
 def _path(name: str, options: SourceOptions) -> Path:

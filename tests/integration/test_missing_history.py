@@ -14,6 +14,7 @@ from warehouse.collected_history import Collected, forget, remember, unknown_sym
 from warehouse.connection import connect
 from warehouse.history import first_sessions, known_closes, missing_sessions, stored_bars, symbols_to_ask, without_bars
 from warehouse.schema import migrate
+from warehouse.stored_values import stored_values
 from warehouse.watchlist import Changes, parse_group, unwatch, watch, watched, watchlist
 
 pytestmark = pytest.mark.integration
@@ -86,6 +87,24 @@ def test_what_a_source_was_asked_for_is_not_missing_whatever_it_had(settings: Se
     assert missing(settings, "SPY", "IBM") == {"SPY": [(0, 2), (3, 10)], "IBM": [(1, 10)]}
     again = missing_sessions(settings, "yahoo", "1d", ["SPY", "IBM"], start=START, end=END, until=LATER, again=True)
     assert again == {"SPY": [(0, 10)], "IBM": [(0, 10)]}
+
+
+def test_the_values_of_the_lake_come_back_exactly_and_of_one_source_only(settings: Settings) -> None:
+    store(settings, "SPY", "5m", SESSIONS[0], bars=2)
+    store(settings, "SPY", "5m", SESSIONS[1], source="csv")
+    store(settings, "SPY", "1d", SESSIONS[0])
+    store(settings, "IBM", "5m", SESSIONS[0])
+    with connect(settings) as connection:
+        connection.execute("update lake.vendor_bars set close = 10.509995, volume = 5000000000 where symbol = 'SPY'")
+    start, end = SESSIONS[0].pre_open_at, SESSIONS[-1].post_close_at
+    found = stored_values(settings, "yahoo", "5m", ["SPY", "NEW"], start=start, end=end)
+    opened = round(SESSIONS[0].open_at.timestamp()) * 1_000_000
+    prices = (Decimal(1), Decimal(1), Decimal(1), Decimal("10.509995"))
+    assert sorted(found.rows()) == [
+        ("SPY", opened + minute * 60_000_000, *prices, 5_000_000_000) for minute in range(2)
+    ]
+    after = SESSIONS[1].pre_open_at
+    assert stored_values(settings, "yahoo", "5m", ["SPY"], start=after, end=end).is_empty()
 
 
 def asked_long_ago(settings: Settings) -> None:

@@ -5,6 +5,7 @@ The columns are ``symbol, timestamp, open, high, low, close, volume``; other nam
 milliseconds or microseconds.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +13,17 @@ from typing import Final
 
 import polars as pl
 
-from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames, opens_of
+from ingest.feeds.csv.bars import COLUMNS, bars_of, symbol_of
+from ingest.feeds.csv.rows import SUFFIXES, SURPLUS, name_of_row, number_of_row, read_rows
+from ingest.history.frames import BarFrames
 from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceError
 from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS
-from market.sessions import EXCHANGE_ZONE
 
-COLUMNS: Final = ("symbol", "timestamp", *PRICES, "volume")
-_ZONE: Final = str(EXCHANGE_ZONE)
-_UNITS: Final = {10: 1_000_000, 13: 1_000, 16: 1}
-"""Microseconds of an epoch number by its digits: from 2001 to 2286 these are seconds, milliseconds and microseconds."""
 _IS_SYMBOL: Final = pl.col("symbol").str.contains(SYMBOL_PATTERN)
-_HOW_TO_WRITE_TIMES: Final = "write a date as 2026-10-05, a moment as 2026-10-05 09:35 or as epoch seconds"
+_DAILY_SYMBOLS: Final = 50
+_INTRADAY_SYMBOLS: Final = 1
+"""So many symbols are compared with the lake at once: ten years of minutes are a million bars of each."""
 _HOW_TO_WRITE_SYMBOLS: Final = "a symbol is a letter, then letters, digits, dots or hyphens, 15 at most"
 
 
@@ -46,6 +46,7 @@ class CsvHistory:
         self._path = path
         self._columns = {name: (columns or {}).get(name, name) for name in COLUMNS}
         self._by_interval: dict[str, BarFrames] = {}
+        self._reading = threading.Lock()
         unknown = sorted(set(columns or {}) - set(COLUMNS))
         if unknown:
             msg = f"There is no column {unknown[0]!r} to declare. The columns are: {', '.join(COLUMNS)}."
@@ -54,7 +55,8 @@ class CsvHistory:
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Every bar length: what the file has is what was asked for."""
-        return {interval: Offer(interval, symbols_per_ask=50) for interval in (DAILY, *INTERVALS)}
+        intraday = {interval: Offer(interval, symbols_per_ask=_INTRADAY_SYMBOLS) for interval in INTERVALS}
+        return {DAILY: Offer(DAILY, symbols_per_ask=_DAILY_SYMBOLS), **intraday}
 
     def check(self) -> None:
         """Look whether the files are there and have the columns.
@@ -64,8 +66,8 @@ class CsvHistory:
         SourceError
             If not; names the file and what it has.
         """
-        for path in self._files:
-            found = _scan(path).collect_schema().names()
+        for path, rows in self._rows.items():
+            found = [name for name in rows.collect_schema().names() if name != SURPLUS]
             missing = [own for own in self._columns.values() if own not in found]
             if missing:
                 ours = next(name for name, own in self._columns.items() if own == missing[0])
@@ -77,166 +79,73 @@ class CsvHistory:
 
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols of the files, in order, but for what cannot be one."""
-        own = _symbol(pl.col(self._columns["symbol"])).alias("symbol")
-        found = pl.concat([_scan(path).select(own.unique()) for path in self._files]).collect()
-        return tuple(found.filter(_IS_SYMBOL)["symbol"].unique().sort())
+        return tuple(pl.concat(self._names.values()).filter(_IS_SYMBOL)["symbol"].unique().sort())
 
     def misnamed(self) -> tuple[Problem, ...]:
         """Return what cannot be a symbol, each with the first row that has it."""
-        return tuple(problem for path in self._files for problem in _misnamed(path, self._columns["symbol"]))
+        odd = [path for path, names in self._names.items() if not names.filter(~_IS_SYMBOL).is_empty()]
+        return tuple(problem for path in odd for problem in _misnamed(path, self._rows[path], self._columns["symbol"]))
 
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
-        """Return the bars of the files; they are read once."""
-        if ask.interval not in self._by_interval:
-            pace()
-            frames = [_bars(_scan(path), self._columns, ask.interval, path) for path in self._files]
-            self._by_interval[ask.interval] = BarFrames.of(self.name, pl.concat(frames))
-        return self._by_interval[ask.interval].answer(ask)
+        """Return the bars of the files."""
+        del pace  # nobody is asked
+        return self.read(ask).answer(ask)
+
+    def read(self, ask: Ask) -> BarFrames:
+        """Return all rows of the files; they are read once."""
+        with self._reading:
+            if ask.interval not in self._by_interval:
+                frames = [self._bars(path, rows, ask.interval) for path, rows in self._rows.items()]
+                self._by_interval[ask.interval] = BarFrames.of(self.name, pl.concat(frames))
+            return self._by_interval[ask.interval]
+
+    def _bars(self, path: Path, rows: pl.LazyFrame, interval: str) -> pl.DataFrame:
+        place = pl.format("{}, {} {}: ", pl.lit(path.name), pl.lit(name_of_row(path)), number_of_row(path))
+        try:
+            return bars_of(rows, self._columns, interval, place)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            msg = f"{path} cannot be read: {str(error).splitlines()[0][:200]}."
+            raise SourceError(msg) from error
+
+    @cached_property
+    def _rows(self) -> dict[Path, pl.LazyFrame]:
+        return {path: read_rows(path) for path in self._files}
+
+    @cached_property
+    def _names(self) -> dict[Path, pl.DataFrame]:
+        """What is written as a symbol, in upper case, each once a file: quicker than a look at every row."""
+        own = pl.col(self._columns["symbol"]).unique()
+        return {
+            path: rows.select(symbol_of(own).alias("symbol")).unique().collect() for path, rows in self._rows.items()
+        }
 
     @cached_property
     def _files(self) -> list[Path]:
         if self._path.is_file():
             return [self._path]
-        suffixes = (".csv", ".csv.gz", ".parquet")
         files = (
-            sorted(path for path in self._path.glob("*") if path.name.lower().endswith(suffixes))
+            sorted(path for path in self._path.glob("*") if path.name.lower().endswith(SUFFIXES))
             if self._path.is_dir()
             else []
         )
         if not files:
-            msg = f"{self._path} is neither a file nor a folder with {', '.join(suffixes)} files. Give another --path."
+            msg = f"{self._path} is neither a file nor a folder with {', '.join(SUFFIXES)} files. Give another --path."
             raise SourceError(msg)
         return files
 
 
-def _scan(path: Path) -> pl.LazyFrame:
-    try:
-        is_parquet = path.name.lower().endswith(".parquet")
-        frame = pl.scan_parquet(path) if is_parquet else pl.scan_csv(path, infer_schema=False)
-        frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        msg = f"{path} cannot be read: {reason}."
-        raise SourceError(msg) from error
-    return frame
-
-
-def _bars(rows: pl.LazyFrame, columns: Mapping[str, str], interval: str, path: Path) -> pl.DataFrame:
-    """Return the rows with :data:`ingest.history.frames.BAR_SCHEMA`."""
-    own = {name: pl.col(column) for name, column in columns.items()}
-    types = rows.collect_schema()
-    read = {
-        "symbol": _symbol(own["symbol"]),
-        "ts": _ts(own["timestamp"], types[columns["timestamp"]], interval),
-        **{name: _price(own[name]) for name in PRICES},
-        "volume": own["volume"]
-        .cast(pl.String)
-        .str.strip_chars()
-        .str.replace(r"\.0*$", "")
-        .cast(pl.Int64, strict=False),
-    }
-    faults = [
-        pl.when(value.is_null()).then(pl.format(f"{columns.get(name, columns['timestamp'])} {{}}", _shown(own, name)))
-        for name, value in read.items()
-    ]
-    place = pl.format("{}, {} {}: ", pl.lit(path.name), pl.lit(_row_name(path)), _number(path))
-    fault = pl.when(pl.any_horizontal(value.is_null() for value in read.values())).then(
-        pl.concat_str(place, pl.concat_str(faults, separator=", ", ignore_nulls=True))
-    )
-    try:
-        found = rows.select(*(value.alias(name) for name, value in read.items()), fault.alias("fault")).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        msg = f"{path} cannot be read: {str(error).splitlines()[0][:200]}."
-        raise SourceError(msg) from error
-    return _of_each_symbol(found.cast(pl.Schema(BAR_SCHEMA)))
-
-
-def _of_each_symbol(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a file with those whose symbol cannot be read told as one: it may be of any symbol of the file."""
-    nameless = rows.filter(pl.col("symbol").is_null())
-    if nameless.is_empty():
-        return rows
-    more = f" (and {nameless.height - 1:,} more without a symbol)" if nameless.height > 1 else ""
-    told = nameless.head(1).select(pl.lit(None, pl.Int64).alias("ts"), pl.col("fault") + more)
-    named = rows.filter(pl.col("symbol").is_not_null())
-    of_each = named.select(pl.col("symbol").unique()).join(told, how="cross")
-    return pl.concat([named, of_each, told], how="diagonal").select(*BAR_SCHEMA)
-
-
-def _misnamed(path: Path, column: str) -> list[Problem]:
+def _misnamed(path: Path, rows: pl.LazyFrame, column: str) -> list[Problem]:
     own = pl.col(column)
-    rows = _scan(path).select(
-        _symbol(own).alias("symbol"), own.cast(pl.String).alias("own"), _number(path).alias("number")
+    named = rows.select(
+        symbol_of(own).alias("symbol"), own.cast(pl.String).alias("own"), number_of_row(path).alias("number")
     )
-    wrong = rows.filter(~_IS_SYMBOL).group_by("symbol").agg(pl.all().first(), pl.len().alias("rows")).collect()
+    wrong = named.filter(~_IS_SYMBOL).group_by("symbol").agg(pl.all().first(), pl.len().alias("rows")).collect()
     return [
         Problem(
             symbol[:40],
             "no_symbol",
-            f"{path.name}, {_row_name(path)} {number}{f' and {rows - 1:,} more' if rows > 1 else ''}: {column} {own[:40]!r}: "
+            f"{path.name}, {name_of_row(path)} {number}{f' and {more - 1:,} more' if more > 1 else ''}: {column} {own[:40]!r}: "
             f"{_HOW_TO_WRITE_SYMBOLS}",
         )
-        for symbol, own, number, rows in wrong.sort("number").iter_rows()
+        for symbol, own, number, more in wrong.sort("number").iter_rows()
     ]
-
-
-def _row_name(path: Path) -> str:
-    return "row" if path.name.lower().endswith(".parquet") else "line"
-
-
-def _number(path: Path) -> pl.Expr:
-    """Return the number of a row; of a line of CSV, which has a header."""
-    return pl.int_range(pl.len(), dtype=pl.Int64) + (1 if _row_name(path) == "row" else 2)
-
-
-def _symbol(column: pl.Expr) -> pl.Expr:
-    """Return symbols in upper case; null where there is none."""
-    text = column.cast(pl.String).str.strip_chars().str.to_uppercase()
-    return pl.when(text != "").then(text)
-
-
-def _shown(own: Mapping[str, pl.Expr], name: str) -> pl.Expr:
-    column = own["timestamp"] if name == "ts" else own[name]
-    how = f" ({_HOW_TO_WRITE_TIMES})" if name == "ts" else ""
-    return pl.format("'{}'" + how, column.cast(pl.String).fill_null("").str.head(40))
-
-
-def _price(column: pl.Expr) -> pl.Expr:
-    text = column.cast(pl.String).str.strip_chars()
-    is_plain = text.str.contains(r"^-?[0-9]+(\.[0-9]{0,6}0*)?$")
-    return pl.when(is_plain).then(text).otherwise(None).str.to_decimal(scale=6)
-
-
-def _ts(column: pl.Expr, kind: pl.DataType, interval: str) -> pl.Expr:
-    """Return when bars begin, in epoch microseconds; of a daily bar the open of its session."""
-    if isinstance(kind, pl.Date):
-        return opens_of(column)
-    if isinstance(kind, pl.Datetime):
-        moment = (
-            column if kind.time_zone else column.dt.replace_time_zone(_ZONE, ambiguous="earliest", non_existent="null")
-        )
-        moment = moment.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-        return opens_of(moment.dt.convert_time_zone(_ZONE).dt.date()) if interval == DAILY else moment.to_physical()
-    text = column.cast(pl.String).str.strip_chars()
-    epoch = text.cast(pl.Int64, strict=False) * text.str.len_chars().replace_strict(
-        _UNITS, default=None, return_dtype=pl.Int64
-    )
-    zoned = text.str.to_datetime(time_unit="us", time_zone="UTC", strict=False, format="%+")
-    naive = pl.coalesce(
-        text.str.to_datetime(written, time_unit="us", strict=False)
-        for written in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
-    ).dt.replace_time_zone(_ZONE, ambiguous="earliest", non_existent="null")
-    moment = pl.coalesce(
-        pl.from_epoch(epoch, "us").dt.replace_time_zone("UTC"), zoned, naive.dt.convert_time_zone("UTC")
-    )
-    if interval != DAILY:
-        return moment.to_physical()
-    day = pl.coalesce(
-        text.str.to_date("%Y-%m-%d", strict=False),
-        text.str.to_date("%Y%m%d", strict=False),
-        # A moment of a daily bar is its day at midnight UTC, or a moment of the day in New York.
-        pl.when(moment.dt.time() == pl.time(0))
-        .then(moment.dt.date())
-        .otherwise(moment.dt.convert_time_zone(_ZONE).dt.date()),
-    )
-    return opens_of(day)

@@ -97,7 +97,11 @@ class LeanActions:
         problems: list[Problem] = []
         unknown: set[str] = set()
         for symbol in symbols:
-            factors, symbol_map = (self._read(name, symbol) for name in ("factor_files", "map_files"))
+            try:
+                factors, symbol_map = (self._read(name, symbol) for name in ("factor_files", "map_files"))
+            except BadFileError as error:
+                problems.append(Problem(symbol, "damaged_file", str(error)))
+                continue
             if factors is None and symbol_map is None:
                 unknown.add(symbol)
                 continue
@@ -115,7 +119,7 @@ class LeanActions:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            msg = f"{folder}/{symbol.lower()}.csv cannot be read: {error}"
+            msg = f"{folder}/{symbol.lower()}.csv cannot be read: {error}. Get the file again, or save it as UTF-8."
             raise BadFileError(msg) from error
 
 

@@ -15,13 +15,15 @@ import polars as pl
 
 from ingest.feeds.lean.client import content_of
 from ingest.history.frames import BAR_SCHEMA, PRICES, BarFrames, opens_of
-from ingest.history.source import Answer, Ask, Limit, Offer, SourceError
+from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceError
+from market.errors import FeedError
 from market.records import DAILY
 from market.sessions import EXCHANGE_ZONE, Session
 
 MINUTE: Final = "1m"
 _COLUMNS: Final = ("at", *PRICES, "volume")
-_OFFERS: Final = {DAILY: Offer(DAILY, symbols_per_ask=20), MINUTE: Offer(MINUTE, sessions_per_ask=20)}
+_OPEN: Final = opens_of(pl.col("at").str.slice(0, 8).str.to_date("%Y%m%d", strict=False))
+_OFFERS: Final = {DAILY: Offer(DAILY, symbols_per_ask=20), MINUTE: Offer(MINUTE, sessions_per_ask=250)}
 
 
 class LeanHistory:
@@ -57,42 +59,51 @@ class LeanHistory:
             msg = f"{self._folder} has neither daily nor minute: it is not of a LEAN data folder with bars. Give another --path."
             raise SourceError(msg)
 
+    def symbols(self) -> None:
+        """Return nothing: without symbols the watchlist's are meant, for a folder may be of the whole market."""
+
+    def misnamed(self) -> tuple[Problem, ...]:
+        """Return nothing: files have the names of symbols."""
+        return ()
+
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Return the bars of the files."""
         del pace  # nobody is asked
-        frames = [self._bars(symbol, ask) for symbol in ask.symbols]
-        found = [frame for frame in frames if frame is not None]
-        bars = pl.concat([pl.DataFrame(schema=BAR_SCHEMA), *found])
-        answer = BarFrames.of(self.name, bars).answer(ask)
-        unknown = frozenset(symbol for symbol, frame in zip(ask.symbols, frames, strict=True) if frame is None)
-        return Answer(answer.bars, answer.problems, unknown)
+        return self.read(ask).answer(ask)
 
-    def _bars(self, symbol: str, ask: Ask) -> pl.DataFrame | None:
-        """Return the bars of a symbol, or ``None`` if the folder has none of it."""
+    def read(self, ask: Ask) -> BarFrames:
+        """Read the files of some symbols; one that is damaged is a problem of its symbol, and the others are read."""
+        frames, known, problems = [pl.DataFrame(schema=BAR_SCHEMA)], set(), []
+        for symbol in ask.symbols:
+            for path, ts in self._files(symbol, ask):
+                known.add(symbol)
+                try:
+                    frames.append(_read(path, symbol, ts))
+                except (FeedError, pl.exceptions.PolarsError) as error:
+                    problems.append(Problem(symbol, "damaged_file", _named(path, error)))
+            if ask.interval != DAILY and (self._folder / "minute" / symbol.lower()).is_dir():
+                known.add(symbol)
+        return BarFrames.of(self.name, pl.concat(frames), known=known, problems=problems)
+
+    def _files(self, symbol: str, ask: Ask) -> list[tuple[Path, pl.Expr]]:
+        """Return the files of a symbol that are there, each with when its rows begin."""
         if ask.interval == DAILY:
-            path = self._folder / "daily" / f"{symbol.lower()}.zip"
-            return _daily(path, symbol) if path.is_file() else None
-        folder = self._folder / "minute" / symbol.lower()
-        if not folder.is_dir():
-            return None
-        files = [(folder / f"{session.session_date:%Y%m%d}_trade.zip", session) for session in ask.sessions]
-        return pl.concat(
-            [
-                pl.DataFrame(schema=BAR_SCHEMA),
-                *(_minutes(path, symbol, session) for path, session in files if path.is_file()),
-            ]
-        )
+            files = [(self._folder / "daily" / f"{symbol.lower()}.zip", _OPEN)]
+        else:
+            folder = self._folder / "minute" / symbol.lower()
+            files = [(folder / f"{day.session_date:%Y%m%d}_trade.zip", _minute_of(day)) for day in ask.sessions]
+        return [(path, ts) for path, ts in files if path.is_file()]
 
 
-def _daily(path: Path, symbol: str) -> pl.DataFrame:
-    return _read(path, symbol, opens_of(pl.col("at").str.slice(0, 8).str.to_date("%Y%m%d", strict=False)))
-
-
-def _minutes(path: Path, symbol: str, session: Session) -> pl.DataFrame:
+def _minute_of(session: Session) -> pl.Expr:
     midnight = datetime.combine(session.session_date, time(), EXCHANGE_ZONE)
-    return _read(
-        path, symbol, pl.col("at").cast(pl.Int64, strict=False) * 1_000 + round(midnight.timestamp()) * 1_000_000
-    )
+    return pl.col("at").cast(pl.Int64, strict=False) * 1_000 + round(midnight.timestamp()) * 1_000_000
+
+
+def _named(path: Path, error: Exception) -> str:
+    """Return what is wrong with a file, with its name, on one line."""
+    text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return text if str(path) in text else f"{path} cannot be read: {text}. Get the file again."
 
 
 def _read(path: Path, symbol: str, ts: pl.Expr) -> pl.DataFrame:
@@ -107,7 +118,10 @@ def _read(path: Path, symbol: str, ts: pl.Expr) -> pl.DataFrame:
         pl.format("{}, line {}: {}", pl.lit(path.name), number, row).alias("fault"),
     )
     is_whole = pl.all_horizontal(pl.col("ts", *PRICES, "volume").is_not_null())
-    return bars.with_columns(pl.when(~is_whole).then("fault").alias("fault")).cast(pl.Schema(BAR_SCHEMA))
+    code = pl.when(pl.col("ts").is_null()).then(pl.lit("unplaced_row")).otherwise(pl.lit("not_a_number"))
+    return bars.with_columns(
+        pl.when(~is_whole).then("fault").alias("fault"), pl.when(~is_whole).then(code).alias("code")
+    ).cast(pl.Schema(BAR_SCHEMA))
 
 
 def _price(column: pl.Expr) -> pl.Expr:

@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
+import polars as pl
+
 from ingest.feeds.base import FeedRequest
 from ingest.feeds.sample.client import SYMBOLS, SampleFeed
-from ingest.history.source import Answer, Ask, Limit, Offer
+from ingest.history.frames import BAR_SCHEMA, BarFrames
+from ingest.history.source import Answer, Ask, Limit, Offer, Problem
 from market.records import DAILY, Bar
 
 _OFFERS: Final = {DAILY: Offer(DAILY, symbols_per_ask=len(SYMBOLS))}
@@ -34,15 +37,29 @@ class SampleHistory:
         """
         _ = self._bars
 
+    def symbols(self) -> None:
+        """Return nothing: without symbols the watchlist's are meant."""
+
+    def misnamed(self) -> tuple[Problem, ...]:
+        """Return nothing."""
+        return ()
+
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Return the bars of the package."""
         del pace  # nobody is asked
-        wanted = frozenset(ask.symbols)
-        start, end = (
-            round(moment.timestamp()) * 1_000_000 for moment in (ask.sessions[0].open_at, ask.sessions[-1].close_at)
-        )
-        found = [bar for bar in self._bars if bar.symbol in wanted and start <= bar.ts < end]
-        return Answer(found, unknown=wanted - set(SYMBOLS))
+        return self.read(ask).answer(ask)
+
+    def read(self, ask: Ask) -> BarFrames:
+        """Return all bars of the package."""
+        del ask
+        return self._frames
+
+    @cached_property
+    def _frames(self) -> BarFrames:
+        values = [
+            (bar.symbol, bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume, None, None) for bar in self._bars
+        ]
+        return BarFrames.of(self.name, pl.DataFrame(values, schema=BAR_SCHEMA, orient="row"))
 
     @cached_property
     def _bars(self) -> list[Bar]:

@@ -92,6 +92,17 @@ def test_a_bad_file_is_a_problem_of_its_company_and_the_others_are_done(
     assert [item.action.symbol for item in listing.actions] == ["SPY"]
 
 
+def test_a_file_that_is_no_text_is_a_problem_of_its_company_and_the_others_are_done(tmp_path: Path) -> None:
+    source = folder(tmp_path, factors_ibm="", factors_spy="20140404,0.98,1,200\n20501231,1,1,0\n")
+    (tmp_path / "equity" / "usa" / "factor_files" / "ibm.csv").write_bytes(b"\xff\xfe20140606,1,1,1\n")
+    listing = source.fetch(["IBM", "SPY"], EVER, unpaced)
+    (problem,) = listing.problems
+    assert (problem.symbol, problem.code) == ("IBM", "damaged_file")
+    assert problem.detail.startswith("factor_files/ibm.csv cannot be read: 'utf-8' codec can't decode")
+    assert [item.action.symbol for item in listing.actions] == ["SPY"]
+    assert listing.unknown == frozenset()
+
+
 def test_a_folder_without_files_of_actions_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="neither factor_files nor map_files"):
         LeanActions(tmp_path).check()

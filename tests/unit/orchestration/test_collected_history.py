@@ -12,9 +12,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ingest.history.backfill import Progress, Summary, SymbolResult
+from ingest.history.backfill import Progress
 from ingest.history.plan import Missing, make_plan
 from ingest.history.source import Limit, Offer, Problem, QuotaUsedUpError, SourceError
+from ingest.history.summary import Summary, SymbolResult
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets import collected

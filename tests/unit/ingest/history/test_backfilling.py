@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.history import backfill
-from ingest.history.backfill import Offsets, Progress, Summary, run_backfill
+from ingest.history.backfill import Offsets, Progress, run_backfill
 from ingest.history.fetch import ATTEMPTS, Pace
 from ingest.history.plan import Plan, make_plan
 from ingest.history.source import (
@@ -23,6 +23,7 @@ from ingest.history.source import (
     SourceError,
     UnreadableAnswerError,
 )
+from ingest.history.summary import Summary
 from market.errors import ServiceError
 from market.records import Bar
 from market.sessions import Session, sessions_between

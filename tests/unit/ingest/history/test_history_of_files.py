@@ -75,12 +75,12 @@ def test_the_hour_is_right_on_both_sides_of_the_change_of_clocks(tmp_path: Path)
 
 
 def test_what_cannot_be_read_is_said_with_its_line_and_the_rest_is_read(tmp_path: Path) -> None:
-    rows = ["2013-10-07,1,2,NaN,1,1", "2013-10-08,1,2,1,1.1234567,1", "2013-10-09,1,2,1,1,1.0", "2013-10-10,1,2,1,,1"]
+    rows = ["2013-10-07,1,2,NaN,1,1", "2013-10-08,1,2,1,1;5,1", "2013-10-09,1,2,1,1,1.0", "2013-10-10,1,2,1,,1"]
     answer = fetch(CsvHistory(file(tmp_path, HEADER + "".join(f"SPY,{row}\n" for row in rows))), "1d", "SPY")
     assert [when(bar)[:10] for bar in answer.bars] == ["2013-10-09"]
     assert [(problem.symbol, problem.code, problem.detail) for problem in answer.problems] == [
         ("SPY", "not_a_number", "bars.csv, line 2: low 'NaN'"),
-        ("SPY", "not_a_number", "bars.csv, line 3: close '1.1234567'"),
+        ("SPY", "not_a_number", "bars.csv, line 3: close '1;5'"),
         ("SPY", "not_a_number", "bars.csv, line 5: close ''"),
     ]
 

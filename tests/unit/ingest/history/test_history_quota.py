@@ -11,10 +11,11 @@ from pydantic import SecretStr
 
 from cli.backfill import _say_when_to_come_again
 from ingest.feeds.alphavantage.history import AlphaVantageHistory
-from ingest.history.backfill import Offsets, Summary, run_backfill
+from ingest.history.backfill import Offsets, run_backfill
 from ingest.history.fetch import Pace
 from ingest.history.plan import make_plan
 from ingest.history.source import Ask, Limit, QuotaUsedUpError
+from ingest.history.summary import Summary
 from market.records import Bar
 from market.sessions import sessions_between
 from market.settings import Settings

@@ -1,0 +1,90 @@
+"""The rows of a user's file, CSV or Parquet, as they are written.
+
+What belongs here: files to columns, also where single rows are no rows. What does not: what the columns mean
+(:mod:`ingest.feeds.csv.bars`).
+"""
+
+import csv
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TextIO
+
+import polars as pl
+
+from ingest.history.source import SourceError
+
+SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+SURPLUS: Final = "\x00fields"
+"""The column that says how many fields a row has, if these are more than the header has: nobody knows which is which then."""
+
+
+def read_rows(path: Path) -> pl.LazyFrame:
+    """Return the rows of a file with its own columns and :data:`SURPLUS`; those of CSV are all text.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read; names the file.
+    """
+    try:
+        if is_parquet(path):
+            rows = pl.scan_parquet(path)
+            rows.collect_schema()
+            return rows.with_columns(pl.lit(None, pl.Int64).alias(SURPLUS))
+        return _read_csv(path).lazy()
+    except (pl.exceptions.PolarsError, OSError, EOFError, csv.Error) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        msg = f"{path} cannot be read: {reason}."
+        raise SourceError(msg) from error
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is taken for Parquet: by its name."""
+    return path.name.lower().endswith(".parquet")
+
+
+def number_of_row(path: Path) -> pl.Expr:
+    """Return the number of a row; of a line of CSV, which has a header."""
+    return pl.int_range(pl.len(), dtype=pl.Int64) + (1 if is_parquet(path) else 2)
+
+
+def name_of_row(path: Path) -> str:
+    """Return what a row of the file is called."""
+    return "row" if is_parquet(path) else "line"
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    try:
+        rows = pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.ComputeError:
+        # One row with a field too many, or that is no UTF-8, spoils the whole file for polars.
+        return _read_row_by_row(path)
+    return rows.with_columns(pl.lit(None, pl.Int64).alias(SURPLUS))
+
+
+def _read_row_by_row(path: Path) -> pl.DataFrame:
+    with _opened(path) as file:
+        reader = csv.reader(file)
+        names = next(reader)
+        wide = len(names)
+        rows = [
+            [
+                *((field or None) for field in row[:wide]),
+                *[None] * (wide - len(row)),
+                len(row) if len(row) > wide else None,
+            ]
+            for row in reader
+        ]
+    schema = {**dict.fromkeys(names, pl.String()), SURPLUS: pl.Int64()}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    with path.open("rb") as raw:
+        is_packed = raw.read(2) == b"\x1f\x8b"
+    opened = gzip.open if is_packed else open
+    with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
+        yield file
