@@ -26,6 +26,7 @@ def compare(
     found: pl.DataFrame,
     table: Table,
     key: Sequence[str],
+    also_prices: Sequence[str] = (),
 ) -> None:
     """Record every row of ``found`` that is doubled, missing, unexpected or different.
 
@@ -41,6 +42,8 @@ def compare(
         Declares which columns are prices.
     key
         The columns that name a row.
+    also_prices
+        Further columns that are prices.
     """
     doubled = found.filter(pl.struct(key).is_duplicated()).unique(key, maintain_order=True)
     _record(findings, f"{what} is more than once in {where}", doubled.select(key))
@@ -54,7 +57,7 @@ def compare(
     both = expected.join(found, on=key, how="inner", suffix=_FOUND, nulls_equal=True)
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}{_FOUND}")) for name in values)
     different = both.filter(differs)
-    prices = {column.name for column in table.columns if column.type in _DECIMAL_TYPES}
+    prices = {column.name for column in table.columns if column.type in _DECIMAL_TYPES} | set(also_prices)
     findings.break_law(
         f"{what} differs in {where}",
         _differences(different.head(SHOWN_OFFENCES), key, values, prices),

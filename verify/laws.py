@@ -14,7 +14,7 @@ import polars as pl
 
 from market.settings import Settings
 from market.tables import MESSAGES
-from verify import bars, gaps, ledger
+from verify import bars, gaps, indicators, ledger
 from verify.decisions import Decisions, decide
 from verify.lake import Lake
 from verify.published import open_snapshot
@@ -58,6 +58,7 @@ def verify_all(
                 lake, published, decisions, broker_ends=broker_ends, broker_starts=broker_starts, complete=complete
             ),
             bars.prove_bars(lake, published, decisions),
+            indicators.prove_indicators(published),
             gaps.prove_gaps(lake, published, decisions),
         ]
         return [_remark(result, lake) for result in results]
@@ -76,6 +77,12 @@ def verify_bars(settings: Settings) -> LawResult:
     """Prove law 2; see :func:`verify_all`."""
     with _view(settings) as (lake, published, decisions):
         return _remark(bars.prove_bars(lake, published, decisions), lake)
+
+
+def verify_indicators(settings: Settings) -> LawResult:
+    """Prove law 3, for which the lake is not looked at; see :func:`verify_all`."""
+    with open_snapshot(settings) as published:
+        return indicators.prove_indicators(published)
 
 
 def verify_gaps(settings: Settings) -> LawResult:

@@ -3,11 +3,13 @@
 What belongs here: the questions. What does not: how PostgreSQL is asked, which is :mod:`verify.published`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
 import polars as pl
+
+from verify.indicator_marts import IndicatorMart, Series
 
 Place = tuple[str, int]
 Through = tuple[datetime | None, datetime | None]
@@ -97,3 +99,18 @@ class Published(Protocol):
 
     def gaps_known_through(self) -> datetime | None:
         """Return the ``ingested_at`` up to which batches were seen by the newest build of the gaps; ``None`` without one."""
+
+    def indicator_columns(self, mart: IndicatorMart) -> set[str] | None:
+        """Return the columns of a mart of indicators, or ``None`` if there is no such mart."""
+
+    def indicator_series(self, mart: IndicatorMart) -> list[Series]:
+        """Return the series that have bars, or rows in the mart."""
+
+    def pending_sessions(self, mart: IndicatorMart) -> Mapping[str, date]:
+        """Return since which session of each symbol the mart has yet to take changes up."""
+
+    def indicator_bars(self, mart: IndicatorMart, series: Series) -> pl.DataFrame:
+        """Return the bars that belong to a series, with the mart's names (:attr:`IndicatorMart.schema`), in order."""
+
+    def indicator_rows(self, mart: IndicatorMart, series: Series, values: Sequence[str]) -> pl.DataFrame:
+        """Return the mart's rows of a series: the same columns, ``bar_number``, ``is_stable``, and ``values`` as doubles."""

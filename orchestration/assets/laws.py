@@ -32,6 +32,11 @@ CHECKS: Final[Mapping[int, Check]] = MappingProxyType(
             table_key(PG_BARS),
             "The bars, in the lake, in PostgreSQL and in the mart, are those of one pass over the trades of bronze.",
         ),
+        3: Check(
+            "law_3_same_indicators",
+            table_key(PG_BARS),
+            "The indicators are those of a full refresh and of the textbook; every row says whether it is past its warm-up.",
+        ),
         5: Check(
             "law_5_no_silent_gap",
             table_key(FEED_STATUS),

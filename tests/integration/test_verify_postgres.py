@@ -12,7 +12,7 @@ from market.settings import Settings
 from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
 from tests.unit.verify.tiny_marts import fill_marts
-from verify.laws import verify_all, verify_bars, verify_gaps, verify_ledger
+from verify.laws import verify_all, verify_bars, verify_gaps, verify_indicators, verify_ledger
 from verify.mart_schemas import HISTORICAL, INTRADAY, MART_SCHEMA, PRICE_SCHEMA, REALTIME
 from verify.published import open_snapshot
 from warehouse.connection import connect
@@ -39,7 +39,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def settings(settings_with_database: Settings) -> Settings:
-    """Settings of a lake and a PostgreSQL in which both laws hold."""
+    """Settings of a lake and a PostgreSQL in which the laws hold."""
     migrate(settings_with_database)
     lake = TinyLake(Path(settings_with_database.lake))
     fill_trades(lake)
@@ -75,9 +75,10 @@ def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, databas
 
 def test_the_laws_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verify(settings, json_output=True)
-    ledger, bars, gaps = answer(capsys)
+    ledger, bars, indicators, gaps = answer(capsys)
     assert (ledger["law"], ledger["holds"], ledger["counts"]["messages"]) == (1, True, 9)
     assert (bars["law"], bars["holds"], bars["counts"]["bars"]) == (2, True, 2)
+    assert (indicators["law"], indicators["holds"]) == (3, True)
     assert (gaps["law"], gaps["holds"], gaps["counts"]["bars"]) == (5, True, 1)  # the newest minute may not be over
 
 
@@ -95,13 +96,14 @@ def test_each_law_can_be_proved_alone(settings: Settings) -> None:
     assert verify_ledger(settings).holds
     assert verify_bars(settings).holds
     assert verify_gaps(settings).holds
+    assert verify_indicators(settings).holds
 
 
 def test_a_cent_in_postgres_is_seen(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     change(settings, "update lake.bars_1m set close = close + 0.01 where volume = 600")
     try:
         assert not run_verify(settings, json_output=True)
-        _, bars, _ = answer(capsys)
+        _, bars, *_ = answer(capsys)
         assert not run_verify(settings)
         shown = capsys.readouterr().out
     finally:
@@ -148,7 +150,7 @@ _POSTGRES_TYPES = {
 
 def test_marts_keep_the_law(marts: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verify(marts, json_output=True)
-    _, bars, _ = answer(capsys)
+    _, bars, *_ = answer(capsys)
     assert (bars["counts"]["mart_bars"], bars["counts"]["mart_days"]) == (5, 1)
     assert (bars["counts"]["mart_bars_behind"], bars["note"]) == (0, "")
 
@@ -168,7 +170,7 @@ def test_a_row_of_a_mart_that_was_changed_by_hand_is_seen(
 ) -> None:
     change(marts, statement.format(problem.rsplit(maxsplit=1)[-1]))
     assert not run_verify(marts, json_output=True)
-    _, bars, _ = answer(capsys)
+    _, bars, *_ = answer(capsys)
     assert [row["problem"] for row in bars["offending"]] == [problem]
 
 
@@ -176,5 +178,5 @@ def test_marts_without_rows_are_behind(marts: Settings, capsys: pytest.CaptureFi
     change(marts, f"delete from {INTRADAY}")
     change(marts, f"delete from {HISTORICAL}")
     assert run_verify(marts, json_output=True)
-    _, bars, _ = answer(capsys)
+    _, bars, *_ = answer(capsys)
     assert (bars["counts"]["mart_bars_behind"], bars["counts"]["mart_days_behind"]) == (2, 1)

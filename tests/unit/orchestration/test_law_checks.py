@@ -26,7 +26,8 @@ class PlayedLaws:
         self.lake = lake
 
     def prove(self) -> list[LawResult]:
-        return [*self.lake.prove(), tiny_lake(self.lake.folder / "again").prove_gaps()]
+        again = tiny_lake(self.lake.folder / "again")
+        return [*self.lake.prove(), again.prove_indicators(), again.prove_gaps()]
 
 
 def tiny_lake(folder: Path) -> TinyLake:
@@ -54,6 +55,7 @@ def test_laws_that_hold_pass_their_checks_and_say_what_was_looked_at(tmp_path: P
     assert {name: event.passed for name, event in found.items()} == {
         "lake/bronze_messages law_1_every_message_once": True,
         "postgres/bars_1m law_2_same_bars": True,
+        "postgres/bars_1m law_3_same_indicators": True,
         "lake/feed_status law_5_no_silent_gap": True,
     }
     bars = found["postgres/bars_1m law_2_same_bars"].metadata

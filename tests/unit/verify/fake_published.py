@@ -9,6 +9,7 @@ import polars as pl
 
 from market import tables
 from market.tables import DataType, Table
+from tests.unit.verify.fake_indicators import FakeIndicators
 from tests.unit.verify.nothing_adjusted import NothingAdjusted
 from verify.lake import schema_of
 from verify.mart_schemas import (
@@ -28,10 +29,11 @@ ARROW_PRICES: Final = {DataType.PRICE: pl.Decimal(18, 6), DataType.NOTIONAL: pl.
 """How prices and notionals are stored in the lake."""
 
 
-class FakePublished(NothingAdjusted):
+class FakePublished(NothingAdjusted, FakeIndicators):
     """PostgreSQL as a test wants it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bar_rows: list[Row] = []
         self.session_rows: list[Row] | None = None
         self.vendor_rows: list[Row] = []

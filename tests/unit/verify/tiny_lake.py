@@ -16,6 +16,7 @@ from tests.unit.verify.fake_published import ARROW_PRICES, FakePublished, Row
 from verify.bars import prove_bars
 from verify.decisions import decide
 from verify.gaps import prove_gaps
+from verify.indicators import prove_indicators
 from verify.lake import schema_of
 from verify.laws import open_lake
 from verify.ledger import prove_ledger
@@ -66,6 +67,10 @@ class TinyLake:
         with decide(lake, self.now) as decisions:
             ledger = prove_ledger(lake, self.published, decisions, **{"patience_seconds": 0.0, **ledger_arguments})
             return ledger, prove_bars(lake, self.published, decisions)
+
+    def prove_indicators(self) -> LawResult:
+        """Prove law 3 over what PostgreSQL says."""
+        return prove_indicators(self.published)
 
     def prove_gaps(self) -> LawResult:
         """Prove law 5 over what is written now."""
