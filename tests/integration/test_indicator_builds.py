@@ -21,6 +21,10 @@ from tests.integration.indicator_oracle import column
 from tests.integration.indicator_rows import INTRADAY, RUN, differences, fill, walk
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import DAYS, emptied_lake, put_bar
+from verify.indicator_marts import indicator_marts
+from verify.indicators import prove_mart
+from verify.published import open_snapshot
+from verify.results import Findings
 from warehouse.connection import connect
 from warehouse.dbt import DBT_PROJECT, dbt_environment
 from warehouse.dbt_indicators import render_pages
@@ -132,24 +136,32 @@ def test_sessions_that_are_forgotten_are_built_again(
 def test_periods_are_added_and_taken_away_by_configuration_alone(
     connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt, tmp_path: Path
 ) -> None:
-    fill(connection, random.Random(5), "IBM", 0.4)
+    fill(connection, random.Random(5), "IBM", 0.6)
     dbt(*RUN)
     project = tmp_path / "dbt_project"
     shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     declared = yaml.safe_load((project / "dbt_project.yml").read_text())
     chosen = declared["vars"]["indicators"]
-    chosen.update(rsi=[14, 7], sma=[20, 50], bollinger=[[20, 2], [10, 1.5]])
+    chosen.update(rsi=[14, 7, 1], sma=[20, 50], ema=[1, 12], atr=[1], adx=[3, 1], bollinger=[[20, 2], [10, 1.5]])
+    chosen.update(
+        macd=[[12, 26, 9], [1, 2, 1]], stochastic=[[14, 3, 3], [3, 160, 250]]
+    )  # the last is what is stable last
     (project / "dbt_project.yml").write_text(yaml.safe_dump(declared))
     for path, text in render_pages(chosen).items():
         (project / path.relative_to(DBT_PROJECT)).write_text(text)
     with dbt_runs(settings, project) as run_with_other_periods:
         run_with_other_periods(*RUN)
+    findings = Findings()
+    with open_snapshot(settings) as snapshot:
+        prove_mart(findings, snapshot, indicator_marts()[0], chosen)
+    assert findings.result(3, "").offending == []
     rows = read(connection, MINUTES)
     close = column(rows, "close")
     bands = talib.BBANDS(close, 10, 1.5, 1.5)
     assert np.allclose(column(rows, "rsi_7"), talib.RSI(close, 7), rtol=1e-12, equal_nan=True)
     assert np.allclose(column(rows, "bb_upper_10_1_5"), bands[0], rtol=1e-12, equal_nan=True)
     assert "sma_200" not in rows[0]
+    assert next(row["bar_number"] for row in rows if row["is_stable"]) == 411
     dbt(*RUN)
     rows = read(connection, MINUTES)
     assert "rsi_7" not in rows[0]

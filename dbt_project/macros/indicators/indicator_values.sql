@@ -117,8 +117,16 @@
 -#}
 {% macro stable_after(periods) -%}
     greatest(
-        {{ periods.closes_back + 1 }},
-        {{ periods.others_back + 1 }}
+        2
+        {%- for period in periods.sums %},
+        {{ period }}
+        {%- endfor %}
+        {%- for period in periods.roc + periods.realised_volatility + periods.relative_volume %},
+        {{ period + 1 }}
+        {%- endfor %}
+        {%- for stochastic in periods.stochastic %},
+        {{ stochastic.period + stochastic.smooth + stochastic.signal - 2 }}
+        {%- endfor %}
         {%- for period in periods.ema %},
         {{ period }} + {{ bars_to_forget('2.0 / %s' % (period + 1)) }}
         {%- endfor %}
@@ -134,7 +142,7 @@
     )
 {%- endmacro %}
 
-{#- After how many bars a start weighs less than a billionth, if the newest bar weighs `weight`. -#}
+{#- After how many bars a start weighs less than a billionth, if the newest bar weighs `weight`; of a period of 1 it is all of it. -#}
 {% macro bars_to_forget(weight) -%}
-    ceil(ln(1e-9::double precision) / ln(1 - ({{ weight }})::double precision))::integer
+    coalesce(ceil(ln(1e-9::double precision) / ln(nullif(1 - ({{ weight }})::double precision, 0))), 1)::integer
 {%- endmacro %}
