@@ -20,6 +20,8 @@ EVERY_SYMBOL: Final = "*"
 """Stands in the queue for every session of every symbol."""
 
 _NUMBER: Final = pl.Int128()
+_PRICE: Final = pl.Decimal(38, 6)
+_AS_READ: Final[Mapping[pl.DataType, pl.DataType]] = {MOMENT: pl.Float64(), pl.Date(): pl.Int32()}
 _MILLIONTHS: Final = ("open", "high", "low", "close", "bar_vwap")
 _COPIED: Final = {
     "symbol": pl.String(),
@@ -36,7 +38,7 @@ _COPIED: Final = {
 }
 _OF_DAYS: Final = {"company": pl.String(), "current_symbol": pl.String()}
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
-"""Moments beyond these, infinite ones too, are compared as these: they are equal to none that can be."""
+"""Days beyond these, infinite ones too, are compared as these: they are equal to none that can be."""
 
 
 class Series(NamedTuple):
@@ -187,13 +189,10 @@ class IndicatorSnapshot:
     def _copied(
         self, table: str, schema: Mapping[str, pl.DataType], named: Mapping[str, str], where: str, series: Series
     ) -> pl.DataFrame:
-        columns = ", ".join(_as_text(name, kind, named.get(name, f'"{name}"')) for name, kind in schema.items())
+        columns = ", ".join(_as_text(kind, named.get(name, f'"{name}"')) for name, kind in schema.items())
         query = f"select {columns} from {table} where {where} order by bar_at, symbol"  # noqa: S608 - fixed names
         parameters = (list(series.symbols), series.interval, series.name)
-        read = {name: pl.Int64() if kind == MOMENT else kind for name, kind in schema.items()}
-        read = {name: pl.Int32() if kind == pl.Date() else kind for name, kind in read.items()}
-        found = _parsed(self._text(query, parameters), read)
-        return found.with_columns(pl.col(name).cast(kind) for name, kind in schema.items())
+        return _parsed(self._text(query, parameters), schema)
 
     def _text(self, query: str, parameters: Sequence[object]) -> bytes:
         with (
@@ -212,18 +211,23 @@ def _of_series(name: str) -> str:
 
 
 def _parsed(text: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    if not text:
-        return pl.DataFrame(schema=schema)
-    # What is no number, as the NaN of a numeric, is null: it is equal to none that is expected.
-    return pl.read_csv(io.BytesIO(text), has_header=False, schema=schema, ignore_errors=True)
+    """Return rows out of their text. What is no number, as the NaN of a numeric, is null, as is a moment without end."""
+    read = {name: _PRICE if name in _MILLIONTHS else _AS_READ.get(kind, kind) for name, kind in schema.items()}
+    rows = pl.DataFrame(schema=read)
+    if text:
+        rows = pl.read_csv(io.BytesIO(text), has_header=False, schema=read, ignore_errors=True)
+    seconds = [name for name, kind in schema.items() if kind == MOMENT]
+    return rows.with_columns(
+        pl.col(*_MILLIONTHS).to_physical(),
+        pl.col("session_date").cast(pl.Date()),
+        (pl.col(seconds) * 1e6).round().cast(pl.Int64(), strict=False).cast(MOMENT),
+    )
 
 
-def _as_text(name: str, kind: pl.DataType, column: str) -> str:
-    if name in _MILLIONTHS:
-        return f"trunc({column} * 1000000)"
+def _as_text(kind: pl.DataType, column: str) -> str:
+    """Return an expression that costs little to write and to read: a moment is seconds, a day its number, since 1970."""
     if kind == MOMENT:
-        finite = f"least(greatest({column}, '{_FIRST}'), '{_LAST}')"
-        return f"case when {column} is not null then trunc(extract(epoch from {finite}) * 1000000) end"
+        return f"date_part('epoch', {column})"
     if kind == pl.Date():
         finite = f"least(greatest({column}, '{_FIRST}'), '{_LAST}')"
         return f"case when {column} is not null then {finite} - '1970-01-01'::date end"

@@ -1,8 +1,10 @@
 """Law 3 on a few bars: right rows keep it, each way to break it is seen, and what is queued is behind."""
 
+import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,9 +13,9 @@ from tests.unit.verify.fake_indicators import SYMBOL, FakeIndicators
 from tests.unit.verify.fake_published import FakePublished
 from verify.averages import MILLION
 from verify.indicator_marts import bars_per_year, indicator_marts
-from verify.indicators import prove_indicators, prove_mart
+from verify.indicators import _differ, prove_indicators, prove_mart
 from verify.results import Findings, LawResult
-from verify.textbook import Bars, textbook
+from verify.textbook import Bars, Values, textbook
 
 PERIODS: dict[str, Any] = {
     **{name: [2] for name in ("sma", "ema", "rsi", "atr", "adx", "roc", "realised_volatility", "relative_volume")},
@@ -193,3 +195,9 @@ def test_where_everything_is_queued_everything_is_behind(published: FakePublishe
     published.pending = {"*": date(1, 1, 2)}
     result = prove(published, mart)
     assert (result.holds, result.counts) == (True, {"mart_indicator_rows_behind": COUNT})
+
+
+def test_a_value_that_is_gone_is_seen_where_it_was_zero_too() -> None:
+    own = Values(np.array([0.0, math.nan, 0.0]), 1.0)
+    found = pl.Series([None, 0.0, 0.0], dtype=pl.Float64)
+    assert _differ(own, found, np.arange(3)).tolist() == [True, True, False]
