@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
+AT_REST: Final = 1e-290
+"""What fades where nothing moves is zero from here on, as a double of PostgreSQL has to be."""
 MILLION: Final = 10**6
 """Prices are whole millionths."""
 
@@ -44,6 +46,7 @@ def exponential_average(values: Sequence[float], period: int) -> list[float]:
     average = math.fsum(values[:period]) / period
     averages = [average]
     for value in values[period:]:
+        average = at_rest(average)
         average += (value - average) * weight
         averages.append(average)
     return averages
@@ -56,7 +59,7 @@ def wilder_average(values: Sequence[float], period: int) -> list[float]:
     average = math.fsum(values[:period]) / period
     averages = [average]
     for value in values[period:]:
-        average = (average * (period - 1) + value) / period
+        average = (at_rest(average) * (period - 1) + value) / period
         averages.append(average)
     return averages
 
@@ -66,6 +69,30 @@ def wilder_sum(values: Sequence[float], period: int) -> list[float]:
     total = math.fsum(values[: period - 1])
     totals = []
     for value in values[period - 1 :]:
+        total = at_rest(total)
         total = total - total / period + value
         totals.append(total)
     return totals
+
+
+def directional_index(plus: Sequence[float], minus: Sequence[float], period: int) -> list[float]:
+    """Return the average directional index from the ``period``-th bar on; where nothing moves it stays."""
+    total = 0.0
+    indices = []
+    for number, (up, down) in enumerate(zip(plus, minus, strict=True), start=1):
+        moved = up + down
+        direction = 100 * abs(up - down) / moved if moved > 0 else None
+        if number <= period:
+            total += direction or 0.0
+        if number == period:
+            total /= period
+        if number > period and direction is not None:
+            total = (at_rest(total) * (period - 1) + direction) / period
+        if number >= period:
+            indices.append(total)
+    return indices
+
+
+def at_rest(value: float) -> float:
+    """Return what fades, or 0 where hardly anything is left of it."""
+    return value if abs(value) > AT_REST else 0.0

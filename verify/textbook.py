@@ -21,6 +21,7 @@ from market.indicators import parse_periods
 from verify.averages import (
     MILLION,
     deviations,
+    directional_index,
     exponential_average,
     means,
     wilder_average,
@@ -192,24 +193,6 @@ def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[li
         plus.append(rise if rise > fall and rise > 0 else 0.0)
         minus.append(fall if fall > rise and fall > 0 else 0.0)
     return plus, minus
-
-
-def directional_index(plus: Sequence[float], minus: Sequence[float], period: int) -> list[float]:
-    """Return the average directional index from the ``period``-th bar on; where nothing moves it stays."""
-    total = 0.0
-    indices = []
-    for number, (up, down) in enumerate(zip(plus, minus, strict=True), start=1):
-        moved = up + down
-        direction = 100 * abs(up - down) / moved if moved > 0 else None
-        if number <= period:
-            total += direction or 0.0
-        if number == period:
-            total /= period
-        if number > period and direction is not None:
-            total = (total * (period - 1) + direction) / period
-        if number >= period:
-            indices.append(total)
-    return indices
 
 
 def on_balance_volume(prices: Sequence[int], volumes: Sequence[int]) -> list[int]:

@@ -14,6 +14,7 @@ import pytest
 
 from market.indicators import indicators
 from market.settings import Settings
+from market.tables import PG_BARS
 from tests.integration.dbt_runs import Dbt, dbt_runs
 from tests.integration.indicator_oracle import compared
 from tests.integration.indicator_rows import (
@@ -31,7 +32,8 @@ from tests.integration.indicator_rows import (
     walk,
 )
 from tests.integration.mart_oracle import Row, read, session_of
-from tests.integration.mart_rows import emptied_lake, put_bar
+from tests.integration.mart_rows import DAYS, emptied_lake, put_bar
+from verify.laws import verify_indicators
 from warehouse.dbt import dbt_variables
 from warehouse.schema import migrate
 
@@ -302,3 +304,33 @@ def test_values_that_cannot_be_are_null_and_nothing_fails(connection: psycopg.Co
     deviation = statistics.pstdev(map(Fraction, bars[-20:]))
     assert last["WILD"]["bb_upper"] == pytest.approx(float(sum(bars[-20:]) / 20) + 2 * deviation, rel=1e-12)
     assert all(math.isfinite(value) for row in last.values() for value in row.values() if isinstance(value, float))
+
+
+def test_a_price_that_stands_still_for_months_fails_nothing(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    chance = random.Random(11)
+    for minute in range(60):
+        put_bar(
+            connection, "lean", "STILL", session_of(DAYS[0]).open_at + timedelta(minutes=minute), walk(chance, 100.0)
+        )
+    places = (
+        "select session_date, minute as bar_at from lake.sessions cross join generate_series(open_at, close_at - interval "
+        f"'1 minute', interval '1 minute') as minute where session_date > '{DAYS[0]}' order by minute limit 11000"
+    )
+    names = PG_BARS.column_names
+    others = {"bar_at": "place.bar_at", "session_date": "place.session_date"}
+    others |= dict.fromkeys(("open", "high", "low"), "one.close")
+    values = ", ".join(others.get(name, f"one.{name}") for name in names)
+    connection.execute(
+        f"insert into lake.bars_1m ({', '.join(names)}) select {values} "
+        f"from (select * from lake.bars_1m limit 1) as one cross join ({places}) as place".encode()
+    )
+    dbt(*RUN)
+    last = read(
+        connection, "select * from marts.intraday_analytics where interval = '1m' order by bar_at desc limit 1"
+    )[0]
+    assert last["bar_number"] == 11_060
+    assert [last[name] for name in ("atr_14", "dm_range_14", "avg_loss_14", "rsi_14")] == [0, 0, 0, None]
+    assert abs(last["macd_signal"]) < 1e-12
+    assert verify_indicators(settings).offending == []

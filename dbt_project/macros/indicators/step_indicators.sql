@@ -49,6 +49,7 @@
                 if bar_number >= {{ macd.slow }} then
                     macd_now := ema_{{ macd.fast }} - ema_{{ macd.slow }};
                     if bar_number >= {{ macd.slow + macd.signal }} then
+                        macd_signal{{ macd.suffix }} := {{ at_rest('macd_signal' ~ macd.suffix) }};
                         macd_signal{{ macd.suffix }} := macd_signal{{ macd.suffix }} + (macd_now - macd_signal{{ macd.suffix }}) * {{ ema_weight(macd.signal) }};
                     elsif bar_number = {{ macd.slow + macd.signal - 1 }} then
                         macd_signal{{ macd.suffix }} := (macd_signal{{ macd.suffix }} + macd_now) / {{ macd.signal }};
@@ -92,8 +93,8 @@
                     {%- endif %}
                     {%- for period in periods.rsi %}
                     if bar_number > {{ period + 1 }} then
-                        avg_gain_{{ period }} := (avg_gain_{{ period }} * {{ period - 1 }} + gain) / {{ period }};
-                        avg_loss_{{ period }} := (avg_loss_{{ period }} * {{ period - 1 }} + loss) / {{ period }};
+                        avg_gain_{{ period }} := ({{ at_rest('avg_gain_%s' % period) }} * {{ period - 1 }} + gain) / {{ period }};
+                        avg_loss_{{ period }} := ({{ at_rest('avg_loss_%s' % period) }} * {{ period - 1 }} + loss) / {{ period }};
                     else
                         avg_gain_{{ period }} := avg_gain_{{ period }} + gain;
                         avg_loss_{{ period }} := avg_loss_{{ period }} + loss;
@@ -105,7 +106,7 @@
                     {%- endfor %}
                     {%- for period in periods.atr %}
                     if bar_number > {{ period + 1 }} then
-                        atr_{{ period }} := (atr_{{ period }} * {{ period - 1 }} + true_range) / {{ period }};
+                        atr_{{ period }} := ({{ at_rest('atr_%s' % period) }} * {{ period - 1 }} + true_range) / {{ period }};
                     elsif bar_number = {{ period + 1 }} then
                         atr_{{ period }} := (atr_{{ period }} + true_range) / {{ period }};
                     else
@@ -114,14 +115,17 @@
                     {%- endfor %}
                     {%- for period in periods.adx %}
                     if bar_number > {{ period }} then
+                        plus_dm_{{ period }} := {{ at_rest('plus_dm_%s' % period) }};
                         plus_dm_{{ period }} := plus_dm_{{ period }} - plus_dm_{{ period }} / {{ period }} + plus_dm;
+                        minus_dm_{{ period }} := {{ at_rest('minus_dm_%s' % period) }};
                         minus_dm_{{ period }} := minus_dm_{{ period }} - minus_dm_{{ period }} / {{ period }} + minus_dm;
+                        dm_range_{{ period }} := {{ at_rest('dm_range_%s' % period) }};
                         dm_range_{{ period }} := dm_range_{{ period }} - dm_range_{{ period }} / {{ period }} + true_range;
                         -- Where nothing moved there is no direction, and the average stays.
                         if dm_range_{{ period }} > 0 and plus_dm_{{ period }} + minus_dm_{{ period }} > 0 then
                             direction := 100 * abs(plus_dm_{{ period }} - minus_dm_{{ period }}) / (plus_dm_{{ period }} + minus_dm_{{ period }});
                             if bar_number > {{ 2 * period }} then
-                                adx_{{ period }} := (adx_{{ period }} * {{ period - 1 }} + direction) / {{ period }};
+                                adx_{{ period }} := ({{ at_rest('adx_%s' % period) }} * {{ period - 1 }} + direction) / {{ period }};
                             else
                                 adx_{{ period }} := adx_{{ period }} + direction;
                             end if;
@@ -243,4 +247,12 @@
 {#- The weight of the newest value in an exponential average, with all the digits of a double. -#}
 {% macro ema_weight(period) -%}
     {{- '%.17g' % (2 / (period + 1)) -}}::double precision
+{%- endmacro %}
+
+{#-
+  A value that fades where nothing moves any more, or 0 where hardly anything is left of it: PostgreSQL takes a double that is too
+  small to be one for an error.
+-#}
+{% macro at_rest(value) -%}
+    case when abs({{ value }}) > 1e-290 then {{ value }} else 0 end
 {%- endmacro %}

@@ -151,12 +151,13 @@ def test_history_reaches_the_daily_mart_through_kafka_and_the_lake(graph: AssetG
     assert graph.get(key("kafka/market_actions_v1")).parent_keys == {key("history/corporate_actions")}
 
 
-def test_nothing_but_topics_and_the_calendar_comes_from_nowhere(graph: AssetGraph) -> None:
+def test_nothing_but_topics_the_calendar_and_definitions_comes_from_nowhere(graph: AssetGraph) -> None:
     roots = {node.to_user_string() for node in graph.get_all_asset_keys() if not graph.get(node).parent_keys}
     assert roots == {
         *HISTORY,
         "kafka/market_quotes_v1",
         "kafka/market_trades_v1",
+        "marts/indicator_definitions",
         "postgres/sessions",
         "postgres/tiers",
     }

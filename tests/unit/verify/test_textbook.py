@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from market.indicators import indicators
 from market.records import INTERVALS
 from tests.integration.indicator_oracle import OTHER_START, expected_values
-from verify.averages import MILLION, exponential_average, wilder_average, wilder_sum, window_sums
+from verify.averages import MILLION, directional_index, exponential_average, wilder_average, wilder_sum, window_sums
 from verify.indicator_marts import bars_per_year
 from verify.textbook import (
     Bars,
     deviations_of_returns,
-    directional_index,
     extremes_of_a_year,
     log_returns,
     on_balance_volume,
