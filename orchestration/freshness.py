@@ -27,7 +27,7 @@ POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
         asset_key(Group.MARTS, "bar_reconciliation"): LIVE,
         asset_key(Group.MARTS, "intraday_analytics"): LIVE,
         asset_key(Group.MARTS, "historical_ohlcv"): DAILY,
-        **{asset_key(Group.MARTS, f"daily_analytics{prices}"): DAILY for prices in ("", "_raw", "_total_return")},
+        asset_key(Group.MARTS, "daily_analytics"): DAILY,
     }
 )
 """The assets that must be fresh. Quarantine and duplicates are well when nothing happens to them; quotes and vendor bars

@@ -17,6 +17,8 @@ from tests.integration.mart_rows import DAYS, put, put_bar
 Day = tuple[Any, ...]
 """Date, open, high, low, close, volume."""
 DAILY: Final = ("daily_analytics", "daily_analytics_raw", "daily_analytics_total_return")
+ALL_PRICES: Final = {"daily_prices": ["split_adjusted", "raw", "total_return"]}
+"""The variable of the dbt project with which all of these are built."""
 RUN: Final = ("run", "--select", "intraday_ohlcv", "intraday_analytics")
 RUN_DAYS: Final = ("run", "--select", "int_daily_bars", "historical_ohlcv", *DAILY)
 INTRADAY: Final = "select * from marts.intraday_analytics order by symbol, interval, bar_at"

@@ -18,6 +18,7 @@ from market.tables import PG_BARS
 from tests.integration.dbt_runs import Dbt, dbt_runs
 from tests.integration.indicator_oracle import compared
 from tests.integration.indicator_rows import (
+    ALL_PRICES,
     DAILY,
     INTRADAY,
     RUN,
@@ -48,7 +49,7 @@ def settings(settings_with_database: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
+    with dbt_runs(settings, variables=ALL_PRICES) as run:
         run("run")
         yield run
 

@@ -8,6 +8,7 @@ import pytest
 from market.settings import Settings
 from tests.integration.dbt_runs import dbt_runs
 from tests.integration.indicator_rows import (
+    ALL_PRICES,
     DAILY,
     fill,
     put_action,
@@ -34,7 +35,10 @@ def settings(settings_with_database: Settings) -> Settings:
     migrate(settings_with_database)
     days = sample_days("IBM")[:700]
     wild = [("0.000001", 10**12) if number % 2 else ("99999999.5", 1) for number in range(120)]
-    with dbt_runs(settings_with_database) as dbt, emptied_lake(settings_with_database) as connection:
+    with (
+        dbt_runs(settings_with_database, variables=ALL_PRICES) as dbt,
+        emptied_lake(settings_with_database) as connection,
+    ):
         fill(connection, random.Random(3), "IBM", 0.9)
         fill(connection, random.Random(4), "SPY", 0.2)
         put_days(connection, "FB", days[:300])

@@ -1,5 +1,6 @@
 {{
     config(
+        enabled='total_return' in var('daily_prices'),
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='append_new_columns',
