@@ -13,6 +13,7 @@ import yaml
 from market.errors import UsageError
 from market.settings import Settings
 from tests.integration.dbt_runs import Dbt, dbt_runs
+from tests.integration.indicator_rows import ALL_PRICES
 from tests.integration.mart_oracle import expected_marts, read, session_of
 from tests.integration.mart_rows import (
     BAR_COLUMNS,
@@ -54,7 +55,7 @@ def settings(settings_with_database: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
+    with dbt_runs(settings, variables=ALL_PRICES) as run:
         yield run
 
 
