@@ -173,18 +173,18 @@ def test_what_is_missing_of_history_is_fetched_once_and_the_good_comes_beside_th
     path = tmp_path / "days.csv"
     path.write_text("\n".join(["symbol,timestamp,open,high,low,close,volume", *good, *bad]) + "\n")
     planned = call(*HISTORY, "--path", str(path), "--dry-run")
-    assert planned.returncode == 0, planned.stderr
-    assert "10 sessions of 2 symbols" in planned.stdout
+    assert planned.returncode == 1, planned.stderr  # it says what will be wrong
+    assert "10 bars read, 0 of them in the lake already with the same values; 9 would be published" in planned.stdout
     first = call(*HISTORY, "--path", str(path), "--json")
     assert first.returncode == 1, first.stderr  # of BAD one bar cannot be
     results = {line["symbol"]: line for line in map(json.loads, first.stdout.splitlines())}
-    assert (results["GOOD"]["collected"], results["GOOD"]["bars"], results["GOOD"]["problems"]) == (5, 5, {})
+    assert (results["GOOD"]["read"], results["GOOD"]["bars"], results["GOOD"]["problems"]) == (5, 5, {})
     assert (results["BAD"]["bars"], results["BAD"]["problems"]) == (4, {"prices_out_of_order": 1})
     stored = call("sql", DAYS_OF_A_WEEK, "--csv").stdout.splitlines()
     assert stored[1:] == ["BAD,4,4", "GOOD,5,510"]
     again = call(*HISTORY, "--path", str(path), "--symbols", "good")
     assert again.returncode == 0, again.stderr
-    assert "Nothing is missing" in again.stdout
+    assert "5 bars read, 5 of them in the lake already with the same values; 0 published" in again.stdout
 
 
 def test_actions_are_published_once_and_adjust_the_days_before_them(
