@@ -4,11 +4,13 @@ dbt wants every column of a mart named in its page, and readers want the definit
 All of it follows from the variable ``indicators`` of ``dbt_project.yml`` and from :mod:`market.indicators`.
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
+import yaml
 
 from market.indicators import Indicator, indicators
 from market.settings import CHECKOUT
@@ -175,6 +177,24 @@ def render_table(chosen: Mapping[str, Any]) -> str:
             ),
         ]
     )
+
+
+def copy_project(chosen: Mapping[str, Any], folder: Path) -> Path:
+    """Copy the dbt project into a folder with other periods, and return the copy, where they can be tried.
+
+    Raises
+    ------
+    SettingsError
+        If the periods cannot be used.
+    """
+    project = folder / DBT_PROJECT.name
+    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    declared = yaml.safe_load((project / "dbt_project.yml").read_text())
+    declared["vars"]["indicators"] = dict(chosen)
+    (project / "dbt_project.yml").write_text(yaml.safe_dump(declared))
+    for path, text in render_pages(chosen).items():
+        (project / path.relative_to(DBT_PROJECT)).write_text(text)
+    return project
 
 
 def main() -> None:

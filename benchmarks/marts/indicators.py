@@ -3,7 +3,6 @@
 The bars are those of some symbols of :mod:`benchmarks.marts.universe`: eighteen months of 5, 15 and 60 minutes.
 """
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,6 @@ from typing import Final, TypeAlias
 import numpy as np
 import structlog
 import talib
-import yaml
 
 from benchmarks.engines import scratch_engines
 from benchmarks.figures import Figure, spread
@@ -23,8 +21,8 @@ from market.indicators import indicators
 from market.settings import Settings
 from orchestration.dbt import Dbt
 from warehouse.connection import connect
-from warehouse.dbt import DBT_PROJECT, dbt_variables
-from warehouse.dbt_indicators import render_pages
+from warehouse.dbt import dbt_variables
+from warehouse.dbt_indicators import copy_project
 from warehouse.schema import migrate
 
 Closes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -69,7 +67,7 @@ def run(settings: Settings) -> Iterator[Figure]:
                 _seconds(lambda: Dbt(engines).build(["--full-refresh", *_BUILD], _ignore)) for _ in range(REPEATS)
             ]
             with tempfile.TemporaryDirectory(prefix="tapehouse-bench-") as folder:
-                Dbt(engines, _project(Path(folder))).build(["--full-refresh", *_BUILD], _ignore)
+                Dbt(engines, copy_project(_CLASSIC, Path(folder))).build(["--full-refresh", *_BUILD], _ignore)
             passes, peers = [], []
             for _ in range(REPEATS):
                 passes.append(_seconds(lambda: owner.execute(_CLASSIC_QUERY, {"symbols": list(USED)}).fetchall()))
@@ -107,18 +105,6 @@ def _classic_figure(values: list[float], peers: list[float], bars: int) -> Figur
         holds=value / peer <= TIMES_TALIB,
         spread=spread(values),
     )
-
-
-def _project(folder: Path) -> Path:
-    """Return a copy of the dbt project with five classic indicators alone."""
-    project = folder / "dbt_project"
-    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    declared = yaml.safe_load((project / "dbt_project.yml").read_text())
-    declared["vars"]["indicators"] = _CLASSIC
-    (project / "dbt_project.yml").write_text(yaml.safe_dump(declared))
-    for path, text in render_pages(_CLASSIC).items():
-        (project / path.relative_to(DBT_PROJECT)).write_text(text)
-    return project
 
 
 def _closes(connection: Connection, symbol: str) -> Closes:

@@ -7,10 +7,15 @@ from typing import Any, Final
 import psycopg
 
 from market.sessions import EXCHANGE_ZONE, sessions_between
+from market.settings import Settings
 from tests.integration.mart_oracle import Row, read, session_of
 from tests.integration.mart_rows import put_bar, put_vendor_bar
+from verify.adjusted import prove_adjusted
+from verify.published import open_snapshot
+from verify.results import Findings
 
 MONDAY: Final = date(2013, 10, 7)
+RUN: Final = ("run", "--select", "int_daily_bars", "historical_ohlcv")
 
 
 class Lake:
@@ -84,3 +89,11 @@ class Lake:
 
 def text(value: object) -> str:
     return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+
+
+def disagreements(settings: Settings) -> list[object]:
+    findings = Findings()
+    with open_snapshot(settings) as published:
+        prove_adjusted(findings, published, published.corporate_actions())
+    assert "mart_days_adjusted_behind" not in findings.counts
+    return list(findings.result(2, "adjusted").offending)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -17,6 +18,10 @@ from infra.local.postgres import postgres_service
 from infra.local.service import Service
 from infra.local.supervisor import Supervisor
 from market.settings import Settings, load_settings
+from tests.integration.action_rows import Lake, disagreements
+from tests.integration.dbt_runs import Dbt, dbt_runs
+from tests.integration.mart_rows import emptied_lake
+from warehouse.schema import migrate
 
 Engine = Callable[[Home, Settings], tuple[Service, str]]
 
@@ -73,3 +78,32 @@ def settings_with_database(database_url: str, tmp_path_factory: pytest.TempPathF
 def home(tmp_path: Path) -> Home:
     """An empty home."""
     return Home(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def settings(settings_with_database: Settings) -> Settings:
+    """Settings of an empty home with a database of this module's own that has its tables, and no broker."""
+    migrate(settings_with_database)
+    return settings_with_database
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that commits each statement, to what the marts are made from, emptied."""
+    with emptied_lake(settings) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def dbt(settings: Settings) -> Iterator[Dbt]:
+    """What runs dbt; every model was run once, on an empty lake."""
+    with dbt_runs(settings) as run:
+        run("run")
+        yield run
+
+
+@pytest.fixture
+def lake(connection: psycopg.Connection[Any], settings: Settings) -> Iterator[Lake]:
+    """At the end, what verify works out by itself has to be what the mart has."""
+    yield Lake(connection)
+    assert disagreements(settings) == []

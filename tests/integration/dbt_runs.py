@@ -1,9 +1,10 @@
 """dbt as tests run it: in this process, the project parsed once."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from dbt.cli.main import dbtRunner
@@ -11,7 +12,11 @@ from dbt.cli.main import dbtRunner
 from market.settings import Settings
 from warehouse.dbt import DBT_PROJECT, dbt_environment
 
-Dbt = Callable[..., None]
+
+class Dbt(Protocol):
+    """Run dbt; variables are added to those that every run of it has."""
+
+    def __call__(self, *arguments: str, variables: Mapping[str, object] | None = None) -> None: ...
 
 
 @contextmanager
@@ -19,17 +24,18 @@ def dbt_runs(
     settings: Settings, project: Path = DBT_PROJECT, variables: Mapping[str, object] | None = None
 ) -> Iterator[Dbt]:
     """Give what runs a dbt project on the database of some settings; it raises if a model or a test of it fails."""
-    chosen = ["--vars", json.dumps(variables)] if variables else []
+    chosen = dict(variables or {})
     with pytest.MonkeyPatch.context() as patch:
         folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
         for name, value in {**dbt_environment(settings), **folders}.items():
             patch.setenv(name, value)
-        manifest = dbtRunner().invoke(["--quiet", "parse", *chosen]).result
+        manifest = dbtRunner().invoke(["--quiet", "parse", "--vars", json.dumps(chosen)]).result
 
-        def run(*arguments: str) -> None:
+        def run(*arguments: str, variables: Mapping[str, object] | None = None) -> None:
             # A run with other variables has to parse again.
-            runner = dbtRunner(manifest=None if "--vars" in arguments else manifest)
-            outcome = runner.invoke(["--quiet", "--no-use-colors", *arguments, *chosen])
+            runner = dbtRunner(manifest=None if variables else manifest)
+            given = ("--vars", json.dumps({**chosen, **(variables or {})}))
+            outcome = runner.invoke(["--quiet", "--no-use-colors", *arguments, *given])
             results = getattr(outcome.result, "results", [])
             failed = [result for result in results if result.status not in {"success", "pass", "warn"}]
             assert outcome.success, outcome.exception or [(result.node.name, result.message) for result in failed]

@@ -1,62 +1,21 @@
 """Days adjusted for splits, dividends and changes of symbol, and the series as it was known on a day."""
 
 import random
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
-import psycopg
 import pytest
 
 from market.sessions import find_session
 from market.settings import Settings
-from tests.integration.action_rows import Lake, text
-from tests.integration.dbt_runs import Dbt, dbt_runs
+from tests.integration.action_rows import RUN, Lake, disagreements, text
+from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import read
-from tests.integration.mart_rows import emptied_lake
 from verify.adjusted import prove_adjusted
 from verify.published import open_snapshot
 from verify.results import Findings
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
-
-RUN = ("run", "--select", "int_daily_bars", "historical_ohlcv")
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
-def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
-        run("run")
-        yield run
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
-
-
-@pytest.fixture
-def lake(connection: psycopg.Connection[Any], settings: Settings) -> Iterator[Lake]:
-    """At the end, what verify works out by itself has to be what the mart has."""
-    yield Lake(connection)
-    assert disagreements(settings) == []
-
-
-def disagreements(settings: Settings) -> list[object]:
-    findings = Findings()
-    with open_snapshot(settings) as published:
-        prove_adjusted(findings, published, published.corporate_actions())
-    assert "mart_days_adjusted_behind" not in findings.counts
-    return list(findings.result(2, "adjusted").offending)
 
 
 def test_without_an_action_all_three_series_are_the_same(lake: Lake, dbt: Dbt) -> None:

@@ -22,7 +22,6 @@ from tests.integration.mart_rows import emptied_lake
 from verify.adjusted import prove_adjusted
 from verify.published import open_snapshot
 from verify.results import Findings
-from warehouse.schema import migrate
 
 DATA = CHECKOUT.parent / "shared" / "data" / "lean"
 USA = DATA / "equity" / "usa"
@@ -34,12 +33,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not DATA.is_dir(), reason=f"real market data are not at {DATA}"),
 ]
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
 
 
 @pytest.fixture(scope="module")

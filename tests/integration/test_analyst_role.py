@@ -49,12 +49,6 @@ WRITES = (
 
 
 @pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Iterator[Dbt]:
     with dbt_runs(settings) as run:
         yield run

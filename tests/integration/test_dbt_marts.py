@@ -25,14 +25,12 @@ from tests.integration.mart_rows import (
     SYMBOLS,
     assert_marts_as_expected,
     change_something,
-    emptied_lake,
     put,
     put_bar,
     put_vendor_bar,
 )
 from warehouse.dbt import DBT_PROJECT
 from warehouse.marts import Rebuild, forget_builds
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
 
@@ -48,21 +46,9 @@ RUN_MARTS = (
 
 
 @pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Iterator[Dbt]:
     with dbt_runs(settings, variables=ALL_PRICES) as run:
         yield run
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
 
 
 def test_the_project_builds_on_an_empty_lake_and_all_its_tests_hold(
@@ -240,10 +226,10 @@ def test_a_changed_source_priority_builds_again_without_a_full_refresh(
     dbt("run")
     origins = "select distinct origin from marts.intraday_ohlcv"
     assert read(connection, origins) == [{"origin": "lean"}]
-    changed = ("--vars", "{source_priority: [simulated, '*']}")
-    dbt(*RUN_MARTS, *changed)
+    changed = {"source_priority": ["simulated", "*"]}
+    dbt(*RUN_MARTS, variables=changed)
     assert read(connection, origins) == [{"origin": "lean"}], "the view that chooses the source was not replaced yet"
-    dbt("run", *changed)
+    dbt("run", variables=changed)
     assert read(connection, origins) == [{"origin": "simulated"}]
     dbt("run")
     assert read(connection, origins) == [{"origin": "lean"}]

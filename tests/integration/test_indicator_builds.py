@@ -1,11 +1,10 @@
 """Builds of the marts of indicators: two at once, killed half-way, and with other periods."""
 
 import random
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +12,25 @@ import numpy as np
 import psycopg
 import pytest
 import talib
-import yaml
 
 from market.settings import CHECKOUT, Settings
 from tests.integration.dbt_runs import Dbt, dbt_runs
 from tests.integration.indicator_oracle import column
 from tests.integration.indicator_rows import INTRADAY, RUN, differences, fill, walk
 from tests.integration.mart_oracle import read, session_of
-from tests.integration.mart_rows import DAYS, emptied_lake, put_bar
+from tests.integration.mart_rows import DAYS, put_bar
 from verify.indicator_marts import indicator_marts
 from verify.indicators import prove_mart
 from verify.published import open_snapshot
 from verify.results import Findings
 from warehouse.connection import connect
-from warehouse.dbt import DBT_PROJECT, dbt_environment
-from warehouse.dbt_indicators import render_pages
+from warehouse.dbt import dbt_environment, dbt_variables
+from warehouse.dbt_indicators import copy_project
 from warehouse.marts import Rebuild, forget_builds
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
 
 MINUTES = "select * from marts.intraday_analytics where interval = '1m' order by bar_at"
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
-def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
-        run("run")
-        yield run
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
 
 
 def build_apart(settings: Settings) -> "subprocess.Popen[bytes]":
@@ -138,17 +116,18 @@ def test_periods_are_added_and_taken_away_by_configuration_alone(
 ) -> None:
     fill(connection, random.Random(5), "IBM", 0.6)
     dbt(*RUN)
-    project = tmp_path / "dbt_project"
-    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    declared = yaml.safe_load((project / "dbt_project.yml").read_text())
-    chosen = declared["vars"]["indicators"]
-    chosen.update(rsi=[14, 7, 1], sma=[20, 50], ema=[1, 12], atr=[1], adx=[3, 1], bollinger=[[20, 2], [10, 1.5]])
-    chosen.update(
-        macd=[[12, 26, 9], [1, 2, 1]], stochastic=[[14, 3, 3], [3, 160, 250]]
-    )  # the last is what is stable last
-    (project / "dbt_project.yml").write_text(yaml.safe_dump(declared))
-    for path, text in render_pages(chosen).items():
-        (project / path.relative_to(DBT_PROJECT)).write_text(text)
+    chosen = {
+        **dbt_variables()["indicators"],
+        "rsi": [14, 7, 1],
+        "sma": [20, 50],
+        "ema": [1, 12],
+        "atr": [1],
+        "adx": [3, 1],
+        "bollinger": [[20, 2], [10, 1.5]],
+        "macd": [[12, 26, 9], [1, 2, 1]],
+        "stochastic": [[14, 3, 3], [3, 160, 250]],  # the last is what is stable last
+    }
+    project = copy_project(chosen, tmp_path)
     with dbt_runs(settings, project) as run_with_other_periods:
         run_with_other_periods(*RUN)
     findings = Findings()

@@ -33,18 +33,11 @@ from tests.integration.indicator_rows import (
     walk,
 )
 from tests.integration.mart_oracle import Row, read, session_of
-from tests.integration.mart_rows import DAYS, emptied_lake, put_bar
+from tests.integration.mart_rows import DAYS, put_bar
 from verify.laws import verify_indicators
 from warehouse.dbt import dbt_variables
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +45,6 @@ def dbt(settings: Settings) -> Iterator[Dbt]:
     with dbt_runs(settings, variables=ALL_PRICES) as run:
         run("run")
         yield run
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
 
 
 def change_bars(connection: psycopg.Connection[Any], chance: random.Random) -> None:

@@ -1,58 +1,13 @@
 """Changes of symbol beside the days of sources that list all of a company's past under its newest symbol."""
 
-from collections.abc import Iterator
-from typing import Any
-
-import psycopg
 import pytest
 
 from market.settings import Settings
-from tests.integration.action_rows import Lake
-from tests.integration.dbt_runs import Dbt, dbt_runs
-from tests.integration.mart_rows import emptied_lake
-from verify.adjusted import prove_adjusted
-from verify.published import open_snapshot
-from verify.results import Findings
+from tests.integration.action_rows import RUN, Lake
+from tests.integration.dbt_runs import Dbt
 from warehouse.actions import listed_before
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
-
-RUN = ("run", "--select", "int_daily_bars", "historical_ohlcv")
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
-def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
-        run("run")
-        yield run
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
-
-
-@pytest.fixture
-def lake(connection: psycopg.Connection[Any], settings: Settings) -> Iterator[Lake]:
-    """At the end, what verify works out by itself has to be what the mart has."""
-    yield Lake(connection)
-    assert disagreements(settings) == []
-
-
-def disagreements(settings: Settings) -> list[object]:
-    findings = Findings()
-    with open_snapshot(settings) as published:
-        prove_adjusted(findings, published, published.corporate_actions())
-    assert "mart_days_adjusted_behind" not in findings.counts
-    return list(findings.result(2, "adjusted").offending)
 
 
 def test_a_change_that_days_under_the_newest_symbol_contradict_is_suspicious_until_it_is_confirmed(

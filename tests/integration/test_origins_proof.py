@@ -1,7 +1,6 @@
 """verify's own choice of sources beside dbt's, after any changes; and a mart that shows another one is seen."""
 
 import random
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -13,9 +12,9 @@ import pytest
 from market import tables
 from market.sessions import find_session
 from market.settings import Settings
-from tests.integration.dbt_runs import Dbt, dbt_runs
+from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import session_of
-from tests.integration.mart_rows import DAYS, change_something, emptied_lake, put_bar, put_vendor_bar
+from tests.integration.mart_rows import DAYS, change_something, put_bar, put_vendor_bar
 from tests.integration.test_dbt_marts import RUN_MARTS
 from verify.days import DayProof
 from verify.lake import Lake
@@ -24,7 +23,6 @@ from verify.origins import RealSymbols
 from verify.published import PostgresSnapshot, open_snapshot
 from verify.reconciliation import ReconciliationProof
 from verify.results import Findings
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
 
@@ -41,25 +39,6 @@ class LakeOfRows:
 
     def read(self, rows: pl.LazyFrame) -> pl.DataFrame:
         return rows.collect()
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
-def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
-        run("run")
-        yield run
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
 
 
 def versions_of(published: PostgresSnapshot) -> pl.DataFrame:
@@ -112,13 +91,13 @@ def test_what_dbt_shows_is_what_verify_would_after_any_changes(
 @pytest.mark.parametrize(
     ("rule", "wrong"),
     [
-        ("vendor_completeness_percent: 1", {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
-        ("source_priority: [yahoo, '*', simulated]", {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
-        ("source_priority: [lean, sample, '*']", {"marts.intraday_ohlcv"}),
+        ({"vendor_completeness_percent": 1}, {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
+        ({"source_priority": ["yahoo", "*", "simulated"]}, {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
+        ({"source_priority": ["lean", "sample", "*"]}, {"marts.intraday_ohlcv"}),
     ],
 )
 def test_a_mart_that_was_built_by_another_rule_is_seen(
-    connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings, rule: str, wrong: set[str]
+    connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings, rule: dict[str, object], wrong: set[str]
 ) -> None:
     """IBM has a vendor with three bars beside one with all, SPY two whole ones and a made-up session of its own."""
     first, second, third = (session_of(day) for day in DAYS)
@@ -137,7 +116,7 @@ def test_a_mart_that_was_built_by_another_rule_is_seen(
     dbt("run")
     assert breaks(settings) == []
     assert "mart_comparisons_behind" not in proved(settings).counts
-    dbt("run", "--vars", f"{{{rule}}}")
+    dbt("run", variables=rule)
     assert {offence["problem"].split(" in ")[-1] for offence in breaks(settings)} == wrong
     dbt("run")
 

@@ -4,47 +4,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
-import psycopg
 import pytest
 
 from market.settings import Settings
-from tests.integration.action_rows import Lake
-from tests.integration.dbt_runs import Dbt, dbt_runs
+from tests.integration.action_rows import RUN, Lake
+from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import read
-from tests.integration.mart_rows import emptied_lake
-from tests.integration.test_adjusted_history import RUN, disagreements
 from verify.previous_closes import with_previous_closes
 from verify.published import open_snapshot
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
-
-
-@pytest.fixture(scope="module")
-def dbt(settings: Settings) -> Iterator[Dbt]:
-    with dbt_runs(settings) as run:
-        run("run")
-        yield run
-
-
 @pytest.fixture
-def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    with emptied_lake(settings) as connection:
-        yield connection
-
-
-@pytest.fixture
-def lake(connection: psycopg.Connection[Any], settings: Settings) -> Iterator[Lake]:
-    """At the end, what verify works out by itself has to be what the mart has."""
-    lake = Lake(connection)
+def lake(lake: Lake, settings: Settings) -> Iterator[Lake]:
+    """At the end, what verify compares prices with has to be what the mart has, too."""
     yield lake
-    assert disagreements(settings) == []
     assert wrong_prices(lake, settings) == []
 
 

@@ -17,7 +17,6 @@ from orchestration.dbt import Dbt
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import emptied_lake, put_bar, put_vendor_bar
 from warehouse.collected_history import Collected, remember
-from warehouse.schema import migrate
 from warehouse.tiers import held, move_tiers, uncollected
 from warehouse.watchlist import watch
 
@@ -27,12 +26,6 @@ OLD, OTHER = date(2013, 11, 27), date(2013, 12, 2)
 PRICES = (Decimal(2),) * 4
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - INTRADAY.keeps - timedelta(days=1) if INTRADAY.keeps else NOW
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from warehouse.progress import (
     stream_status,
     wait_for_offsets,
 )
-from warehouse.schema import migrate
 from warehouse.staging import QUOTE_COLUMNS, arrow_schema
 
 pytestmark = pytest.mark.integration
@@ -38,12 +37,6 @@ EXACT = Decimal("123456789012.123457")
 few_examples = hypothesis_settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
 
 
 @pytest.fixture

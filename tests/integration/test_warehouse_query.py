@@ -6,15 +6,8 @@ from market.errors import QueryError, UsageError
 from market.settings import Settings
 from warehouse.connection import connect
 from warehouse.query import ask
-from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def settings(settings_with_database: Settings) -> Settings:
-    migrate(settings_with_database)
-    return settings_with_database
 
 
 def refusal(settings: Settings, question: str, timeout_seconds: float = 30) -> str:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_a_module_is_short(path: Path) -> None:
 @pytest.mark.parametrize("path", EVERY_MODULE, ids=named)
 def test_a_module_is_named_for_what_it_does(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "helper", "misc", "common"}
+
+
+def test_no_two_test_modules_have_the_same_name() -> None:
+    """pytest takes a second module of one name for the first, and runs nothing of it."""
+    names = Counter(path.stem for path in (CHECKOUT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("path", PROJECT_MODULES, ids=named)

@@ -20,7 +20,7 @@
         same_bars,
         bars,
         passed,
-        model.raw_code ~ indicator_values(is_daily) ~ join_indicator_values(is_daily),
+        model.raw_code ~ (daily_indicators(indicators) if is_daily else '') ~ indicator_values(is_daily) ~ join_indicator_values(is_daily),
         is_daily,
     ) }};
     create temporary table taken_sessions (symbol text, session_date date, is_whole boolean) on commit drop;
