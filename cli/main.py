@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "docs": "Write the documentation of the marts with their lineage, as one page.",
     "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",
+    "quality": "Hold values against what their columns may have.",
     "marts": "Build the marts now; with --rebuild whatever they were built from.",
     "recompute": "Work sessions out again from bronze, and repair what differs.",
     "quarantine": "Show what was rejected, and why; retry it.",

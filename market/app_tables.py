@@ -64,5 +64,16 @@ COLLECTED_ACTIONS: Final = Table(
         Column("asked_at", DataType.TIMESTAMP, "When it was asked last; the lake has what it answered."),
     ),
 )
+QUALITY_MARKS: Final = Table(
+    store=Store.POSTGRES,
+    layer="app",
+    name="quality_marks",
+    grain="one row per table whose values were looked at",
+    key=("table_name",),
+    columns=(
+        Column("table_name", DataType.TEXT, "The table, with its schema or its layer of the lake."),
+        Column("checked_until_at", DataType.TIMESTAMP, "Newest change up to which every value was possible."),
+    ),
+)
 
-APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY, COLLECTED_ACTIONS)
+APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY, COLLECTED_ACTIONS, QUALITY_MARKS)

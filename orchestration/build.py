@@ -9,10 +9,12 @@ from infra.local.home import connected_settings
 from market.settings import Settings, load_settings
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.collected_actions import collected_actions
+from orchestration.assets.full_refresh import full_refresh_check
 from orchestration.assets.history import sample_daily_bars
 from orchestration.assets.lake import stream_assets
 from orchestration.assets.laws import law_checks
 from orchestration.assets.marts import mart_assets
+from orchestration.assets.quality import lake_quality, mart_quality, postgres_quality
 from orchestration.assets.recomputed import recomputed_sessions
 from orchestration.assets.tiers import tier_assets, tier_checks
 from orchestration.dbt import Dbt
@@ -20,7 +22,14 @@ from orchestration.history_requests import daily_actions, daily_history, history
 from orchestration.jobs import build_jobs
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
-from orchestration.schedules import intraday_marts, nightly_recompute, nightly_tiers, nightly_verify, session_close
+from orchestration.schedules import (
+    intraday_marts,
+    nightly_recompute,
+    nightly_tiers,
+    nightly_verify,
+    session_close,
+    weekly_full_refresh,
+)
 from orchestration.sensors import lake_progress
 
 
@@ -44,7 +53,8 @@ def build_definitions(
         If the dbt project cannot be parsed.
     """
     settings = settings or connected_settings(load_settings())
-    marts = mart_assets(Dbt(settings).manifest())
+    manifest = Dbt(settings).manifest()
+    marts = mart_assets(manifest)
     return dg.Definitions(
         assets=[
             *stream_assets(settings),
@@ -55,7 +65,14 @@ def build_definitions(
             tier_assets(settings),
             marts,
         ],
-        asset_checks=[law_checks, tier_checks],
+        asset_checks=[
+            law_checks,
+            tier_checks,
+            postgres_quality,
+            mart_quality(manifest),
+            lake_quality,
+            full_refresh_check,
+        ],
         jobs=[*build_jobs(marts), run_retention],
         schedules=[
             session_close,
@@ -65,6 +82,7 @@ def build_definitions(
             nightly_recompute,
             nightly_verify,
             nightly_tiers,
+            weekly_full_refresh,
             nightly_retention,
         ],
         sensors=[lake_progress, history_gaps],

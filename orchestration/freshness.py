@@ -26,9 +26,12 @@ POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
         asset_key(Group.MARTS, "bar_gaps"): LIVE,
         asset_key(Group.MARTS, "bar_reconciliation"): LIVE,
         asset_key(Group.MARTS, "intraday_analytics"): LIVE,
-        asset_key(Group.MARTS, "historical_ohlcv"): DAILY,
-        asset_key(Group.MARTS, "daily_analytics"): DAILY,
     }
 )
-"""The assets that must be fresh. Quarantine and duplicates are well when nothing happens to them; quotes and vendor bars
-come only from some feeds."""
+"""The assets that must be fresh while the market is open. Quarantine and duplicates are well when nothing happens to them; quotes
+and vendor bars come only from some feeds."""
+
+
+def policy_of(key: dg.AssetKey) -> dg.FreshnessPolicy | None:
+    """Return how old an asset may grow, or ``None`` if it may grow as old as it likes; a mart may not."""
+    return POLICIES.get(key, DAILY if key.path[0] == Group.MARTS else None)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from orchestration.assets.full_refresh import full_refresh_check
 from orchestration.assets.keys import (
     COLLECTED_ACTIONS,
     DAILY_BARS,
@@ -12,6 +13,7 @@ from orchestration.assets.keys import (
     SAMPLE_DAILY_BARS,
 )
 from orchestration.assets.laws import law_checks
+from orchestration.assets.quality import lake_quality, postgres_quality
 from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
 HISTORY: Final = "history"
@@ -22,6 +24,7 @@ RUN_RETENTION: Final = "run_retention"
 RECOMPUTE: Final = "recompute"
 TIERS: Final = "tiers"
 VERIFY: Final = "verify"
+FULL_REFRESH: Final = "full_refresh"
 
 _LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
 """Years of sessions take longer than what other runs may."""
@@ -48,7 +51,8 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
 
     ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``collect_actions`` its
     splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions out again,
-    ``tiers`` removes what the marts keep no longer, and ``verify`` proves the laws.
+    ``tiers`` removes what the marts keep no longer, ``verify`` proves the laws, and ``full_refresh`` compares the marts with
+    what they are when built anew.
     """
     return [
         dg.define_asset_job(
@@ -60,8 +64,8 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
         *COLLECT_JOBS,
         dg.define_asset_job(
             MARTS,
-            selection=dg.AssetSelection.assets(marts),
-            description="Builds every dbt model and runs its tests.",
+            selection=dg.AssetSelection.assets(marts) | dg.AssetSelection.checks(postgres_quality),
+            description="Looks at what the marts are made from, builds every dbt model, runs its tests, and looks at the marts.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
@@ -75,14 +79,22 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             TIERS,
             selection=dg.AssetSelection.assets(TIERS_KEY)
             | dg.AssetSelection.assets(marts)
+            | dg.AssetSelection.checks(postgres_quality)
             | dg.AssetSelection.checks(tier_checks),
             description="Moves the tiers of the marts on, removes what they keep no longer, and checks them.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
             VERIFY,
-            selection=dg.AssetSelection.checks(law_checks),
-            description="Proves the laws over the data at hand.",
+            selection=dg.AssetSelection.checks(law_checks, lake_quality),
+            description="Proves the laws over the data at hand, and looks at the values that came into the lake.",
             executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            FULL_REFRESH,
+            selection=dg.AssetSelection.checks(full_refresh_check),
+            description="Builds the marts anew, and compares them with what was built step by step.",
+            executor_def=dg.in_process_executor,
+            tags={"dagster/max_runtime": str(_LONGEST_RECOMPUTE_SECONDS)},
         ),
     ]

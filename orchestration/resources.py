@@ -19,6 +19,7 @@ from orchestration.actions import Actions
 from orchestration.dbt import Dbt
 from orchestration.history import History
 from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
+from quality.checks import Quality
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
 from warehouse.progress import wait_for_offsets
@@ -148,6 +149,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "actions": Actions(settings),
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
+        "quality": Quality(settings),
         "tier_store": TierStore(settings),
         "dbt": Dbt(settings),
     }

@@ -8,7 +8,7 @@ import dagster as dg
 
 from market.sessions import EXCHANGE_ZONE, find_session
 from orchestration.assets.recomputed import recomputed_until
-from orchestration.jobs import MARTS, RECOMPUTE, TIERS, VERIFY
+from orchestration.jobs import FULL_REFRESH, MARTS, RECOMPUTE, TIERS, VERIFY
 from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
 from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
@@ -20,6 +20,8 @@ VERIFY_CRON: Final = "30 21 * * *"
 """After the deep path."""
 TIERS_CRON: Final = "0 3 * * *"
 """While nobody trades."""
+FULL_REFRESH_CRON: Final = "0 5 * * 0"
+"""On Sunday, when nothing comes in."""
 
 UNDER_WAY: Final = [
     dg.DagsterRunStatus.QUEUED,
@@ -127,6 +129,16 @@ nightly_tiers = dg.ScheduleDefinition(
     execution_timezone=str(EXCHANGE_ZONE),
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Moves the tiers of the marts on by a day, removes what they keep no longer, and checks them.",
+)
+
+
+weekly_full_refresh = dg.ScheduleDefinition(
+    name="weekly_full_refresh",
+    job_name=FULL_REFRESH,
+    cron_schedule=FULL_REFRESH_CRON,
+    execution_timezone=str(EXCHANGE_ZONE),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Builds the marts anew once a week, and compares them with what was built step by step.",
 )
 
 

@@ -15,7 +15,7 @@ from market.instruments import parse_symbols
 from market.tables import POSTGRES_TABLES
 from orchestration.assets.keys import OWNER, Group, asset_key, table_key
 from orchestration.dbt import Dbt, Event
-from orchestration.freshness import POLICIES
+from orchestration.freshness import policy_of
 from warehouse.marts import Rebuild
 
 DBT_POOL: Final = "dbt"
@@ -85,7 +85,7 @@ class Translator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         materialized = str(self.get_resource_props(manifest, unique_id).get("config", {}).get("materialized", "table"))
         return spec.replace_attributes(
-            freshness_policy=POLICIES.get(spec.key),
+            freshness_policy=policy_of(spec.key),
             owners=[OWNER],
             kinds={"dbt", "postgres", "view" if materialized == "view" else "table"},
         )

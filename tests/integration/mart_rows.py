@@ -126,7 +126,12 @@ def put_vendor_bar(
         "session_date": day,
     }
     row |= {"open": close, "high": close + 1, "low": close / 2, "close": close, "volume": volume, "revision": revision}
-    row |= {"topic": "t", "partition": 0, "offset": revision, "ingested_at": datetime(2026, 1, revision, tzinfo=UTC)}
+    row |= {
+        "topic": "market.bars.v1",
+        "partition": 0,
+        "offset": revision,
+        "ingested_at": datetime(2026, 1, revision, tzinfo=UTC),
+    }
     put(connection, "lake.vendor_bars", PG_VENDOR_BARS.key, row)
 
 
@@ -169,7 +174,14 @@ def agree_with_own(connection: psycopg.Connection[Any], chance: random.Random, s
         row = {name: minute.get(name) for name in PG_VENDOR_BARS.column_names}
         factor = 1 + Decimal(chance.choice([0, 0, 5, 15])) / 100_000
         row |= {name: round(minute[name] * factor, 6) for name in ("open", "high", "low", "close")}
-        row |= {"source": "vendor", "interval": "1m", "topic": "t", "partition": 0, "offset": 0, "revision": 1}
+        row |= {
+            "source": "vendor",
+            "interval": "1m",
+            "topic": "market.bars.v1",
+            "partition": 0,
+            "offset": 0,
+            "revision": 1,
+        }
         row |= {"volume": minute["volume"] + chance.choice([0, 0, 1, 100]), "ingested_at": minute["revised_at"]}
         put(connection, "lake.vendor_bars", PG_VENDOR_BARS.key, row)
 

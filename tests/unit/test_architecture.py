@@ -10,7 +10,18 @@ import pytest
 
 from market.settings import CHECKOUT
 
-PACKAGES = ("benchmarks", "cli", "infra", "ingest", "market", "orchestration", "spark_jobs", "verify", "warehouse")
+PACKAGES = (
+    "benchmarks",
+    "cli",
+    "infra",
+    "ingest",
+    "market",
+    "orchestration",
+    "quality",
+    "spark_jobs",
+    "verify",
+    "warehouse",
+)
 MAX_LINES = 400
 PROJECT_MODULES = sorted(path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
 EVERY_MODULE = PROJECT_MODULES + sorted((CHECKOUT / "tests").rglob("*.py"))

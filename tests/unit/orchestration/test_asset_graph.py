@@ -73,6 +73,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "collect_actions",
         "collect_history",
+        "full_refresh",
         "history",
         "marts",
         "recompute",
@@ -91,6 +92,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "nightly_tiers": ("0 3 * * *", "America/New_York"),
         "nightly_verify": ("30 21 * * *", "America/New_York"),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
+        "weekly_full_refresh": ("0 5 * * 0", "America/New_York"),
     }
     assert sorted(sensor.name for sensor in repository.sensor_defs) == ["history_gaps", "lake_progress"]
 
@@ -186,8 +188,9 @@ def test_the_tests_of_a_mart_are_its_checks(graph: AssetGraph, mart: str) -> Non
 
 def test_every_freshness_policy_is_on_an_asset(graph: AssetGraph) -> None:
     fresh = {node for node in graph.get_all_asset_keys() if graph.get(node).freshness_policy is not None}
-    assert fresh == set(POLICIES)
-    assert {key(mart) for mart in MARTS if mart not in OF_ACTIONS} <= fresh
+    marts = {node for node in graph.get_all_asset_keys() if node.path[0] == "marts"}
+    assert {key(mart) for mart in MARTS} <= marts
+    assert fresh == set(POLICIES) | marts
 
 
 def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
@@ -207,8 +210,21 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert moved.executable_asset_keys == {*marts, TIERS_KEY}
     assert {check.name for check in moved.asset_graph.asset_check_keys} >= {KEPT_CHECK, *COLLECTED_CHECKS.values()}
     checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
-    assert {check.asset_key.to_user_string() for check in checks} == {
-        "lake/bronze_messages",
-        "lake/feed_status",
-        "postgres/bars_1m",
-    }
+    laws = {check.asset_key.to_user_string() for check in checks if check.name.startswith("law_")}
+    assert laws == {"lake/bronze_messages", "lake/feed_status", "postgres/bars_1m"}
+    looked_at = {check.asset_key for check in checks if check.name == "possible_values"}
+    assert looked_at == {table_key(table) for table in LAKE_TABLES}
+    (compared,) = definitions.resolve_job_def("full_refresh").asset_layer.asset_graph.asset_check_keys
+    assert compared.name == "same_as_full_refresh"
+
+
+def test_a_build_of_the_marts_looks_at_values_before_and_after(definitions: dg.Definitions) -> None:
+    for job in ("marts", "tiers"):
+        built = definitions.resolve_job_def(job)
+        checks = {
+            check.asset_key.to_user_string()
+            for check in built.asset_layer.asset_graph.asset_check_keys
+            if check.name == "possible_values"
+        }
+        assert checks >= {"postgres/bars_1m", "postgres/vendor_bars", "marts/intraday_ohlcv", "marts/daily_analytics"}
+        assert "same_as_full_refresh" not in {check.name for check in built.asset_layer.asset_graph.asset_check_keys}

@@ -1,0 +1,1 @@
+"""What values are possible at all: suites of Great Expectations from the declarations, held against what changed."""

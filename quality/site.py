@@ -1,0 +1,59 @@
+"""The context of Great Expectations: nothing of it is kept but the outcomes, which make the pages that people read.
+
+What belongs here: where outcomes and pages lie, and for how long. What does not: what is checked.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from quality.library import DataContextConfig, ProgressBarsConfig, gx
+
+KEPT_RUNS: Final = 3
+"""How many outcomes of a suite stay on the pages."""
+
+_IN_MEMORY: Final = {"class_name": "InMemoryStoreBackend"}
+
+
+def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types follow its releases
+    """Return a context with the outcomes of earlier checks, whose pages are in ``folder``.
+
+    Suites follow from declarations, and addresses from settings: neither is written to a file, and with them no password.
+    """
+    for name in ("great_expectations", "great_expectations.data_context"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    outcomes = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder / "outcomes")}
+    pages = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder / "pages")}
+    config = DataContextConfig(
+        analytics_enabled=False,  # it would report to its makers
+        progress_bars=ProgressBarsConfig(globally=False),
+        expectations_store_name="expectations",
+        validation_results_store_name="outcomes",
+        checkpoint_store_name="checkpoints",
+        stores={
+            "expectations": {"class_name": "ExpectationsStore", "store_backend": _IN_MEMORY},
+            "outcomes": {"class_name": "ValidationResultsStore", "store_backend": outcomes},
+            "checkpoints": {"class_name": "CheckpointStore", "store_backend": _IN_MEMORY},
+            "validation_definition_store": {"class_name": "ValidationDefinitionStore", "store_backend": _IN_MEMORY},
+        },
+        data_docs_sites={
+            "pages": {
+                "class_name": "SiteBuilder",
+                "show_how_to_buttons": False,
+                "store_backend": pages,
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            }
+        },
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def build_pages(context: Any, folder: Path) -> Path:  # noqa: ANN401
+    """Forget the oldest outcomes, write the pages of the others, and return the first page."""
+    for suite in (folder / "outcomes").glob("*/*/*"):  # layer, table, name of the run
+        for outdated in sorted(suite.iterdir())[:-KEPT_RUNS]:
+            shutil.rmtree(outdated)
+    shutil.rmtree(folder / "pages", ignore_errors=True)
+    context.build_data_docs()
+    return folder / "pages" / "index.html"

@@ -1,0 +1,75 @@
+"""Suites held against rows, without an engine: each kind of expectation is met by right values and broken by wrong ones."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from market.settings import Settings
+from quality.outcomes import Outcome, joined
+from quality.stored import Checked
+from quality.suites import Suites
+
+RIGHT: dict[str, Any] = {
+    "symbol": "BRK.B",
+    "segment": "pre",
+    "open": 2.0,
+    "low": 1.0,
+    "high": 2.0,
+    "rsi_14": 100.0,
+    "size": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> Suites:
+    return Suites(tmp_path_factory.mktemp("quality"), Settings())
+
+
+def hold(suites: Suites, *rows: dict[str, Any]) -> Outcome:
+    frame = pd.DataFrame([{"id": number, **row} for number, row in enumerate(rows)])
+    return suites.hold_frame(Checked("marts.some", dict.fromkeys(RIGHT, "says"), ("id",), None), frame)
+
+
+def test_right_values_hold_and_nulls_are_not_spoken_of(suites: Suites) -> None:
+    outcome = hold(suites, RIGHT, {**dict.fromkeys(RIGHT), "size": 1}, RIGHT)
+    assert (outcome.holds, outcome.rows, outcome.expectations) == (True, 3, 7 + 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"symbol": "brk"}, r"symbol matches ^[A-Z][A-Z0-9.\-]{0,14}$"),
+        ({"segment": "lunch"}, "segment is one of pre, regular, post"),
+        ({"size": 0}, "size is 1 or more"),
+        ({"rsi_14": 100.1}, "rsi_14 is -1e-09 or more and 100 or less"),
+        ({"open": 3.0}, "open is not above high"),
+        ({"low": 0.0}, "low is above 0"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_its_key(suites: Suites, wrong: dict[str, Any], says: str) -> None:
+    outcome = hold(suites, RIGHT, {**RIGHT, **wrong}, RIGHT)
+    (broken,) = outcome.broken
+    assert (broken.says, broken.rows) == (says, 1)
+    (row,) = broken.examples
+    assert row["id"] == 1
+    assert wrong.items() <= row.items()
+
+
+def test_parts_of_a_table_are_one_outcome(suites: Suites) -> None:
+    low, both = {**RIGHT, "low": -1.0}, {**RIGHT, "low": -1.0, "size": 0}
+    outcome = joined([hold(suites, RIGHT, low), hold(suites, RIGHT), hold(suites, both, both)])
+    assert outcome.rows == 5
+    assert [(one.says, one.rows, len(one.examples)) for one in outcome.broken] == [
+        ("low is above 0", 3, 3),
+        ("size is 1 or more", 2, 2),
+    ]
+
+
+def test_pages_are_written_at_the_end_and_old_outcomes_go(tmp_path: Path) -> None:
+    for number in range(5):
+        with Suites(tmp_path, Settings()) as suites:
+            hold(suites, {**RIGHT, "size": number})
+    assert len(list(tmp_path.glob("outcomes/marts/some/*/*"))) == 3
+    assert "marts.some" in (tmp_path / "pages" / "index.html").read_text()
