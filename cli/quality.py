@@ -30,8 +30,7 @@ def quality(
     parts = (checks.check_lake, checks.check_postgres, checks.check_marts)
     outcomes = [outcome for part in parts for outcome in part(everything=everything)]
     _print_outcomes(outcomes)
-    if checks.page.is_file():
-        typer.echo(f"Pages: {checks.page}")
+    typer.echo(f"Page: {checks.page}")
     if not all(outcome.holds for outcome in outcomes):
         raise typer.Exit(_BROKEN)
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from market.settings import Settings
 from quality.outcomes import Outcome, joined
+from quality.overview import PAGE, write_overview
 from quality.stored import LAKE, POSTGRES, Checked, checked_marts, read_parts
 from warehouse.connection import connect
 from warehouse.quality_marks import move_mark, read_mark
@@ -41,7 +42,7 @@ class Quality:
     @property
     def page(self) -> Path:
         """The first of the pages."""
-        return self.folder / "pages" / "index.html"
+        return self.folder / PAGE
 
     def check_postgres(self, *, everything: bool = False) -> list[Outcome]:
         """Check the tables that the marts are made from, what changed of them or all, and return an outcome for each.
@@ -76,6 +77,7 @@ class Quality:
                     newest = _newest(frame[checked.moment], newest)
                 outcomes.append(joined(parts) if parts else Outcome(checked.name, 0, 0, ()))
                 self._remember(outcomes[-1], newest)
+        write_overview(self.folder, outcomes)
         return outcomes
 
     def _check_relations(self, relations: Sequence[Checked], *, everything: bool) -> list[Outcome]:
@@ -84,8 +86,9 @@ class Quality:
             for checked in relations:
                 query = checked.query(None if everything else self._since(checked))
                 rows, newest = self._count(checked, query)
-                outcomes.append(suites.hold_query(checked, query) if rows else Outcome(checked.name, 0, 0, ()))
+                outcomes.append(suites.hold_query(checked, query, rows) if rows else Outcome(checked.name, 0, 0, ()))
                 self._remember(outcomes[-1], newest)
+        write_overview(self.folder, outcomes)
         return outcomes
 
     def _since(self, checked: Checked) -> datetime | None:

@@ -49,11 +49,10 @@ def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def build_pages(context: Any, folder: Path) -> Path:  # noqa: ANN401
-    """Forget the oldest outcomes, write the pages of the others, and return the first page."""
+def build_pages(context: Any, folder: Path) -> None:  # noqa: ANN401
+    """Forget the oldest outcomes, and write the pages of the others."""
     for suite in (folder / "outcomes").glob("*/*/*"):  # layer, table, name of the run
         for outdated in sorted(suite.iterdir())[:-KEPT_RUNS]:
             shutil.rmtree(outdated)
     shutil.rmtree(folder / "pages", ignore_errors=True)
     context.build_data_docs()
-    return folder / "pages" / "index.html"

@@ -70,36 +70,48 @@ class Suites:
         if self._looked_at and kind is None:
             build_pages(self._context, self._folder)
 
-    def hold_query(self, checked: Checked, query: str) -> Outcome:
+    def hold_query(self, checked: Checked, query: str, number_of_rows: int) -> Outcome:
         """Hold the rows of a query on PostgreSQL against the suite of a table, and return what was found."""
         # Nothing of the source is written to a file, the password neither; a $ would be taken for a variable's name.
         url = self._settings.require_database().replace("$", "%24")
         address = _DRIVER + url.split("://", 1)[1]
         source = self._context.data_sources.add_or_update_postgres(name="postgres", connection_string=address)
         asset = source.add_query_asset(name=checked.name, query=query)
-        return self._hold(checked, asset.add_batch_definition_whole_table("changed"), {})
+        return self._hold(checked, asset.add_batch_definition_whole_table("changed"), {}, number_of_rows)
 
     def hold_frame(self, checked: Checked, rows: pd.DataFrame) -> Outcome:
         """Hold rows of a table of the lake against its suite, and return what was found."""
         source = self._context.data_sources.add_or_update_pandas(name="lake")
         asset = source.add_dataframe_asset(name=checked.name)
-        return self._hold(checked, asset.add_batch_definition_whole_dataframe("changed"), {"dataframe": rows})
+        return self._hold(
+            checked, asset.add_batch_definition_whole_dataframe("changed"), {"dataframe": rows}, len(rows)
+        )
 
-    def _hold(self, checked: Checked, rows: Any, parameters: Mapping[str, Any]) -> Outcome:  # noqa: ANN401
+    def _hold(
+        self,
+        checked: Checked,
+        rows: Any,  # noqa: ANN401
+        parameters: Mapping[str, Any],
+        number_of_rows: int,
+    ) -> Outcome:
         suite = self._context.suites.add_or_update(build_suite(checked.name, checked.columns))
         definition = self._context.validation_definitions.add_or_update(
             gx.ValidationDefinition(name=checked.name, data=rows, suite=suite)
         )
         self._looked_at = True
+        given = dict(parameters) or None
+        counted = definition.run(batch_parameters=given, result_format="BOOLEAN_ONLY")  # one pass over the rows
+        if counted.success:
+            return Outcome(checked.name, number_of_rows, len(counted.results), ())
         found = definition.run(
-            batch_parameters=dict(parameters) or None,
+            batch_parameters=given,
             result_format={
                 "result_format": "SUMMARY",
                 "unexpected_index_column_names": list(checked.key),
                 "partial_unexpected_count": SHOWN,
             },
         )
-        return read_outcome(checked.name, found)
+        return read_outcome(checked.name, number_of_rows, found)
 
 
 def _expectation_of(column: str, domain: Domain, says: str) -> Any:  # noqa: ANN401 - any class of expectation

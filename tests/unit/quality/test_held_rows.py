@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from market.settings import Settings
-from quality.outcomes import Outcome, joined
+from quality.outcomes import Broken, Outcome, joined
+from quality.overview import write_overview
 from quality.stored import Checked
 from quality.suites import Suites
 
@@ -65,6 +66,20 @@ def test_parts_of_a_table_are_one_outcome(suites: Suites) -> None:
         ("low is above 0", 3, 3),
         ("size is 1 or more", 2, 2),
     ]
+
+
+def test_the_first_page_has_the_newest_outcome_of_each_table(tmp_path: Path) -> None:
+    wrong = Outcome("marts.some", 4, 7, (Broken("low is above 0", 2, ({"id": 3, "low": "<b>"},)),))
+    write_overview(tmp_path, [Outcome("lake.other", 2, 3, ()), wrong])
+    page = write_overview(tmp_path, [Outcome("lake.other", 0, 0, ()), Outcome("lake.third", 0, 0, ())]).read_text()
+    assert "1 of 3 tables have values that are not possible." in page
+    assert page.index("marts.some") < page.index("lake.other") < page.index("lake.third"), "what is broken comes first"
+    assert "low is above 0: not so in 2 rows" in page
+    assert "id 3, low &lt;b&gt;" in page
+    assert "<td class=number>2</td><td class=number>3</td><td>yes</td>" in page, "nothing changed: the outcome stays"
+    assert "src=" not in page, "nothing is loaded from elsewhere"
+    write_overview(tmp_path, [Outcome("marts.some", 5, 7, ())])
+    assert "All values are possible." in (tmp_path / "index.html").read_text()
 
 
 def test_pages_are_written_at_the_end_and_old_outcomes_go(tmp_path: Path) -> None:
