@@ -22,6 +22,7 @@ from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
 from orchestration.schedules import intraday_marts, nightly_recompute, nightly_tiers, nightly_verify, session_close
 from orchestration.sensors import lake_progress
+from orchestration.touched import touched_sessions
 
 
 def build_definitions(
@@ -67,7 +68,7 @@ def build_definitions(
             nightly_tiers,
             nightly_retention,
         ],
-        sensors=[lake_progress, history_gaps],
+        sensors=[lake_progress, touched_sessions, history_gaps],
         resources={**default_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -12,12 +12,14 @@ from orchestration.assets.keys import (
     SAMPLE_DAILY_BARS,
 )
 from orchestration.assets.laws import law_checks
+from orchestration.assets.marts import TOUCHED_MODELS
 from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
 HISTORY: Final = "history"
 COLLECT_HISTORY: Final = "collect_history"
 COLLECT_ACTIONS: Final = "collect_actions"
 MARTS: Final = "marts"
+TOUCHED_MARTS: Final = "touched_marts"
 RUN_RETENTION: Final = "run_retention"
 RECOMPUTE: Final = "recompute"
 TIERS: Final = "tiers"
@@ -47,8 +49,9 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     """Return the jobs.
 
     ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``collect_actions`` its
-    splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions out again,
-    ``tiers`` removes what the marts keep no longer, and ``verify`` proves the laws.
+    splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``touched_marts`` builds of those that can what
+    was queued as changed, ``recompute`` works sessions out again, ``tiers`` removes what the marts keep no longer, and ``verify``
+    proves the laws.
     """
     return [
         dg.define_asset_job(
@@ -62,6 +65,15 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             MARTS,
             selection=dg.AssetSelection.assets(marts),
             description="Builds every dbt model and runs its tests.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            TOUCHED_MARTS,
+            selection=dg.AssetSelection.assets(
+                *(key for key in marts.keys if key.path[-1] in TOUCHED_MODELS)
+            ).without_checks(),
+            config={"ops": {marts.op.name: {"config": {"touched": True}}}},
+            description="Builds the sessions that are queued as changed, of the models that can, without tests.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(

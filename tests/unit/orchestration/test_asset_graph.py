@@ -78,6 +78,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "recompute",
         "run_retention",
         "tiers",
+        "touched_marts",
         "verify",
     ]
     assert {
@@ -85,14 +86,18 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     } == {
         "daily_actions": ("45 17-20 * * 1-5", "America/New_York"),
         "daily_history": ("45 17-20 * * 1-5", "America/New_York"),
-        "intraday_marts": ("*/2 * * * *", None),
+        "intraday_marts": ("*/15 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
         "nightly_tiers": ("0 3 * * *", "America/New_York"),
         "nightly_verify": ("30 21 * * *", "America/New_York"),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
     }
-    assert sorted(sensor.name for sensor in repository.sensor_defs) == ["history_gaps", "lake_progress"]
+    assert sorted(sensor.name for sensor in repository.sensor_defs) == [
+        "history_gaps",
+        "lake_progress",
+        "touched_sessions",
+    ]
 
 
 def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
