@@ -31,6 +31,7 @@ from orchestration.schedules import (
     weekly_full_refresh,
 )
 from orchestration.sensors import lake_progress
+from orchestration.touched import touched_sessions
 
 
 def build_definitions(
@@ -85,7 +86,7 @@ def build_definitions(
             weekly_full_refresh,
             nightly_retention,
         ],
-        sensors=[lake_progress, history_gaps],
+        sensors=[lake_progress, touched_sessions, history_gaps],
         resources={**default_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

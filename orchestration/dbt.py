@@ -40,6 +40,9 @@ _PASSING: Final = re.compile(
 )
 """How dbt tells that PostgreSQL was away, or in each other's way: tried again, the models may well be built."""
 
+_LOOK_AT_TOUCHED: Final = {"PGOPTIONS": "-c tapehouse.look=touched"}
+"""What PostgreSQL's own client library reads when it connects: a variable of dbt would have the project parsed anew."""
+
 Event = dict[str, Any]
 
 
@@ -71,8 +74,10 @@ class Dbt:
             cached = _read(path)
             return self._parse_to(path) if cached is None else cached
 
-    def build(self, arguments: Sequence[str], on_event: Callable[[Event], None]) -> None:
+    def build(self, arguments: Sequence[str], on_event: Callable[[Event], None], *, touched: bool = False) -> None:
         """Run ``dbt build`` with ``arguments``, passing on every event of dbt. The unit tests of models are left to ``dbt test``.
+
+        With ``touched`` the models look at the sessions alone that are queued as changed (``macros/runtime/look.sql``).
 
         Raises
         ------
@@ -87,7 +92,9 @@ class Dbt:
         with exclusive(self.folder / "build.lock", timeout_seconds=BUILD_SECONDS, purpose="building the marts"):
             parsed = self.folder / "parse" / "partial_parse.msgpack"
             reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
-            self._invoke(["build", "--exclude-resource-type", "unit_test", *reuse, *arguments], "target", on_event)
+            options = _LOOK_AT_TOUCHED if touched else {}
+            with _environment(options):
+                self._invoke(["build", "--exclude-resource-type", "unit_test", *reuse, *arguments], "target", on_event)
 
     def write_page(self) -> Path:
         """Write the documentation of the models with their lineage, as one page that needs no server, and return it.

@@ -13,6 +13,11 @@ from orchestration.assets.keys import Group, asset_key, table_key
 LIVE: Final = dg.FreshnessPolicy.time_window(warn_window=timedelta(minutes=10), fail_window=timedelta(minutes=30))
 """For what moves with the market. Outside of trading hours, or after a replay, such an asset is stale, and is said to be."""
 
+QUARTER_HOURLY: Final = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(minutes=30), fail_window=timedelta(minutes=60)
+)
+"""For what only a run of all marts builds, while the market moves."""
+
 DAILY: Final = dg.FreshnessPolicy.time_window(
     warn_window=timedelta(days=1, hours=6), fail_window=timedelta(days=4, hours=6)
 )
@@ -21,10 +26,10 @@ DAILY: Final = dg.FreshnessPolicy.time_window(
 POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
     {
         **{table_key(table): LIVE for table in (MESSAGES, TRADES, BAR_REVISIONS, PG_BARS, PG_STREAM_BATCHES)},
-        asset_key(Group.MARTS, "realtime_prices"): LIVE,
+        asset_key(Group.MARTS, "realtime_prices"): QUARTER_HOURLY,
         asset_key(Group.MARTS, "intraday_ohlcv"): LIVE,
-        asset_key(Group.MARTS, "bar_gaps"): LIVE,
-        asset_key(Group.MARTS, "bar_reconciliation"): LIVE,
+        asset_key(Group.MARTS, "bar_gaps"): QUARTER_HOURLY,
+        asset_key(Group.MARTS, "bar_reconciliation"): QUARTER_HOURLY,
         asset_key(Group.MARTS, "intraday_analytics"): LIVE,
     }
 )

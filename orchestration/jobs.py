@@ -13,6 +13,7 @@ from orchestration.assets.keys import (
     SAMPLE_DAILY_BARS,
 )
 from orchestration.assets.laws import law_checks
+from orchestration.assets.marts import TOUCHED_MODELS
 from orchestration.assets.quality import lake_quality, postgres_quality
 from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
@@ -20,6 +21,7 @@ HISTORY: Final = "history"
 COLLECT_HISTORY: Final = "collect_history"
 COLLECT_ACTIONS: Final = "collect_actions"
 MARTS: Final = "marts"
+TOUCHED_MARTS: Final = "touched_marts"
 RUN_RETENTION: Final = "run_retention"
 RECOMPUTE: Final = "recompute"
 TIERS: Final = "tiers"
@@ -50,9 +52,9 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     """Return the jobs.
 
     ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``collect_actions`` its
-    splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``recompute`` works sessions out again,
-    ``tiers`` removes what the marts keep no longer, ``verify`` proves the laws, and ``full_refresh`` compares the marts with
-    what they are when built anew.
+    splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``touched_marts`` builds of those that can what
+    was queued as changed, ``recompute`` works sessions out again, ``tiers`` removes what the marts keep no longer, ``verify``
+    proves the laws, and ``full_refresh`` compares the marts with what they are when built anew.
     """
     return [
         dg.define_asset_job(
@@ -66,6 +68,16 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             MARTS,
             selection=dg.AssetSelection.assets(marts) | dg.AssetSelection.checks(postgres_quality),
             description="Looks at what the marts are made from, builds every dbt model, runs its tests, and looks at the marts.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            TOUCHED_MARTS,
+            selection=dg.AssetSelection.assets(
+                *(key for key in marts.keys if key.path[-1] in TOUCHED_MODELS)
+            ).without_checks()
+            | dg.AssetSelection.checks(postgres_quality),
+            config={"ops": {marts.op.name: {"config": {"touched": True}}}},
+            description="Looks at what changed, and builds the sessions that are queued, of the models that can, without tests.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(

@@ -5,7 +5,7 @@ batches are told apart by query and number, and the time of publishing only limi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
@@ -57,6 +57,7 @@ select 'bars', max(change_number) from lake.bar_sessions having max(change_numbe
 union all select 'vendors', max(change_number) from lake.vendor_bar_sessions having max(change_number) is not null
 union all select 'repairs', last_value from lake.repair_number where is_called
 """
+_PENDING: Final = "select exists (select from staging.pending_sessions where mart = any(%(marts)s))"
 _VENDOR_BARS: Final = """
 select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
 from lake.vendor_bars where source = %(source)s
@@ -186,6 +187,19 @@ def newest_changes(settings: Settings) -> str | None:
         newest = connection.execute(_CHANGES, {"margin": LONGEST_TRANSACTION}).fetchall()
         bars = connection.execute(_BAR_CHANGES).fetchall()
     return _names(dict([*newest, *bars])) if newest or bars else None
+
+
+def has_pending(settings: Settings, marts: Sequence[str]) -> bool:
+    """Return whether a session is queued for one of the marts.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        ((found,),) = connection.execute(_PENDING, {"marts": list(marts)}).fetchall()
+    return bool(found)
 
 
 def vendor_bars(settings: Settings, source: str) -> set[Bar]:

@@ -1,7 +1,7 @@
 """What assets, sensors and schedules use of the other packages: one small object for each, replaceable in tests."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from market.topics import TOPICS, Topic
 from orchestration.actions import Actions
 from orchestration.dbt import Dbt
 from orchestration.history import History
-from orchestration.progress import Advance, Mark, advance_after, newest_changes, vendor_bars
+from orchestration.progress import Advance, Mark, advance_after, has_pending, newest_changes, vendor_bars
 from quality.checks import Quality
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
@@ -41,6 +41,10 @@ class Lake:
     def newest_changes(self) -> str | None:
         """Return the newest batches that changed what the marts are made from, as one text."""
         return newest_changes(self.settings)
+
+    def has_pending(self, marts: Sequence[str]) -> bool:
+        """Return whether a session is queued for one of the marts."""
+        return has_pending(self.settings, marts)
 
     def touched(self) -> dict[str, dict[date, int]]:
         """Return by topic and session the stamp of the newest batch that stored something of it, in epoch microseconds."""

@@ -1,4 +1,4 @@
-"""When jobs run: the marts after each close and while the lake moves, the deep path and the proof every night."""
+"""When jobs run: all marts after each close and while the lake moves, the deep path and the proof every night."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date
@@ -13,7 +13,8 @@ from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
 from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
 
-INTRADAY_CRON: Final = "*/2 * * * *"
+INTRADAY_CRON: Final = "*/15 * * * *"
+"""Between two of these runs the sensor ``touched_sessions`` has what changed built."""
 RECOMPUTE_CRON: Final = "30 20 * * *"
 """Exchange time: the post segment of a whole day has ended half an hour before. Weekends too: then history may come in."""
 VERIFY_CRON: Final = "30 21 * * *"
@@ -61,7 +62,7 @@ def session_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.S
     cron_schedule=INTRADAY_CRON,
     job_name=MARTS,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Builds the marts while the stream changes what they are made from.",
+    description="Builds and tests all marts while the stream changes what they are made from.",
 )
 def intraday_marts(
     context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from market.tables import (
+    PG_BAR_SESSIONS,
     PG_BARS,
+    PG_FEED_COVERAGE,
     PG_STREAM_BATCHES,
     PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
@@ -31,11 +33,14 @@ COLUMN_TYPES: Final[Mapping[DataType, str]] = {
 INDEXES: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     PG_BARS.qualified_name: (("session_date", "symbol"),),
     PG_VENDOR_BARS.qualified_name: (("interval", "session_date"),),
+    PG_BAR_SESSIONS.qualified_name: (("symbol", "session_date"), ("source", "session_date")),
+    PG_FEED_COVERAGE.qualified_name: (("source", "session_date"),),
     PG_VENDOR_BAR_SESSIONS.qualified_name: (("symbol", "session_date"),),
     PG_STREAM_BATCHES.qualified_name: (("published_at",),),
 }
 """Secondary indexes by table: the columns of each. Every index slows the stream down, so each one names its reader:
-the bars of a session (dbt), the vendor's daily bars (dbt), what vendors have of a session (dbt), the newest batch (status)."""
+the bars of a session (dbt), the vendor's daily bars (dbt), what there is of a session, and of a source's newest one (dbt, of what
+changed), the newest heartbeats of a source (dbt), what vendors have of a session (dbt), the newest batch (status)."""
 
 _NAME: Final = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 

@@ -96,8 +96,7 @@ def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
         for schema, name in connection.execute(_QUEUED_BY_SESSION).fetchall():
             queue = SQL(
                 "insert into staging.pending_sessions (mart, symbol, session_date, is_whole) "
-                "select distinct %(mart)s, symbol, session_date, true from {} where {} "
-                "on conflict (mart, symbol, session_date) do update set is_whole = true"
+                "select distinct %(mart)s, symbol, session_date, true from {} where {}"
             )
             connection.execute(queue.format(Identifier(schema, name), SQL(_CHOSEN)), {**values, "mart": name})
     if not known:

@@ -24,6 +24,17 @@ DBT_POOL: Final = "dbt"
 _SOURCES: Final = {table.name: table_key(table) for table in POSTGRES_TABLES}
 
 
+TOUCHED_MODELS: Final = (
+    "intraday_ohlcv",
+    "intraday_analytics",
+    "int_daily_bars",
+    "historical_ohlcv",
+    "daily_analytics",
+    "daily_analytics_raw",
+    "daily_analytics_total_return",
+)
+"""The models that can look at the sessions alone that are queued as changed."""
+
 IS_FINAL: Final = "is_final"
 """In the metadata of a failed step: whether it would fail again."""
 
@@ -40,6 +51,9 @@ class MartsConfig(dg.Config):
     )
     end: str | None = Field(default=None, description="With rebuild: the last session.")
     symbols: list[str] = Field(default=[], description="With rebuild: the symbols; none means all.")
+    touched: bool = Field(
+        default=False, description="Look at the sessions alone that are queued as changed, and run no tests."
+    )
 
     def sessions(self) -> Rebuild | None:
         """Return the sessions to build again, or ``None`` if none is asked for.
@@ -104,7 +118,8 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         events: list[Event] = []
         failure: ServiceError | None = None
         try:
-            dbt.build([*chosen.selection_args, *indirect], events.append)
+            options = ["--exclude-resource-type", "test"] if config.touched else []
+            dbt.build([*chosen.selection_args, *indirect, *options], events.append, touched=config.touched)
         except ServiceError as error:
             failure = error
         for event in events:  # what was built before a failure is built, so it is reported all the same

@@ -14,9 +14,11 @@ from warehouse.dbt import DBT_PROJECT, dbt_environment
 
 
 class Dbt(Protocol):
-    """Run dbt; variables are added to those that every run of it has."""
+    """Run dbt; variables are added to those that every run of it has. ``touched``: what is queued alone is looked at."""
 
-    def __call__(self, *arguments: str, variables: Mapping[str, object] | None = None) -> None: ...
+    def __call__(
+        self, *arguments: str, variables: Mapping[str, object] | None = None, touched: bool = False
+    ) -> None: ...
 
 
 @contextmanager
@@ -31,7 +33,8 @@ def dbt_runs(
             patch.setenv(name, value)
         manifest = dbtRunner().invoke(["--quiet", "parse", "--vars", json.dumps(chosen)]).result
 
-        def run(*arguments: str, variables: Mapping[str, object] | None = None) -> None:
+        def run(*arguments: str, variables: Mapping[str, object] | None = None, touched: bool = False) -> None:
+            patch.setenv("PGOPTIONS", "-c tapehouse.look=touched" if touched else "")
             # A run with other variables has to parse again.
             runner = dbtRunner(manifest=None if variables else manifest)
             given = ("--vars", json.dumps({**chosen, **(variables or {})}))

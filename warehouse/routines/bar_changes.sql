@@ -1,4 +1,5 @@
--- Keeps lake.bar_sessions true to lake.bars_1m, whoever writes: the stream, a repair or a person.
+-- Keeps lake.bar_sessions true to lake.bars_1m, whoever writes: the stream, a repair or a person, and queues for the marts which
+-- sessions changed, from which minute on (staging.pending_sessions).
 -- A session whose change_number differs from the one that a mart was built from has to be built again. Numbers come from
 -- a sequence and never repeat, so equality is safe where a watermark is not: commits need not come in the order of times.
 create sequence if not exists lake.bar_change_number;
@@ -10,7 +11,12 @@ begin
     if tg_op = 'TRUNCATE' then
         update lake.bar_sessions
         set bar_count = 0, newest_bar_at = null, revised_at = null, change_number = nextval('lake.bar_change_number');
-    elsif tg_op = 'INSERT' then
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole)
+        select mart, '*', '-infinity', true
+        from unnest(array['intraday_ohlcv', 'int_daily_bars']) as mart;
+        return null;
+    end if;
+    if tg_op = 'INSERT' then
         insert into lake.bar_sessions as known
             (source, symbol, session_date, bar_count, newest_bar_at, revised_at, change_number)
         select changed.*, nextval('lake.bar_change_number')
@@ -61,6 +67,25 @@ begin
         where known.source = changed.source
             and known.symbol = changed.symbol
             and known.session_date = changed.session_date;
+    end if;
+    if tg_op = 'DELETE' then
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole, from_at)
+        select marts.mart, changed.symbol, changed.session_date, false, case when marts.has_from_at then changed.from_at end
+        from (
+            select symbol, session_date, min(bar_at) as from_at
+            from old_bars
+            group by symbol, session_date
+        ) as changed
+        cross join (values ('intraday_ohlcv', true), ('int_daily_bars', false)) as marts (mart, has_from_at);
+    else
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole, from_at)
+        select marts.mart, changed.symbol, changed.session_date, false, case when marts.has_from_at then changed.from_at end
+        from (
+            select symbol, session_date, min(bar_at) as from_at
+            from new_bars
+            group by symbol, session_date
+        ) as changed
+        cross join (values ('intraday_ohlcv', true), ('int_daily_bars', false)) as marts (mart, has_from_at);
     end if;
     return null;
 end

@@ -26,14 +26,13 @@ set search_path = pg_catalog
 as $$
 begin
     if tg_op = 'TRUNCATE' then
-        insert into staging.pending_sessions values (tg_table_name, '*', '-infinity', true) on conflict do nothing;
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole) values (tg_table_name, '*', '-infinity', true);
         return null;
     end if;
-    insert into staging.pending_sessions as pending (mart, symbol, session_date, is_whole)
+    insert into staging.pending_sessions (mart, symbol, session_date, is_whole)
     select distinct tg_table_name, changed.symbol, changed.session_date, true
     from (values (old.symbol, old.session_date), (new.symbol, new.session_date)) as changed (symbol, session_date)
-    where changed.symbol is not null
-    on conflict (mart, symbol, session_date) do update set is_whole = true where not pending.is_whole;
+    where changed.symbol is not null;
     return null;
 end
 $$;

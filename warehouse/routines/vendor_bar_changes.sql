@@ -1,5 +1,5 @@
 -- Keeps lake.vendor_bar_sessions true to lake.vendor_bars, whoever writes, as bar_changes.sql does for 1-minute bars: by it the
--- marts see which sessions changed without a look at the bars. A daily bar is a session by itself and needs no row.
+-- marts see which sessions changed without a look at the bars. What changed is queued as there. A daily bar is a session by itself and needs no row.
 create or replace function lake.note_vendor_bar_changes() returns trigger
 language plpgsql
 as $$
@@ -7,7 +7,12 @@ begin
     if tg_op = 'TRUNCATE' then
         update lake.vendor_bar_sessions
         set bar_count = 0, revised_at = null, change_number = nextval('lake.bar_change_number');
-    elsif tg_op = 'INSERT' then
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole)
+        select mart, '*', '-infinity', true
+        from unnest(array['intraday_ohlcv', 'int_daily_bars']) as mart;
+        return null;
+    end if;
+    if tg_op = 'INSERT' then
         insert into lake.vendor_bar_sessions as known
             (source, symbol, interval, session_date, bar_count, revised_at, change_number)
         select changed.*, nextval('lake.bar_change_number')
@@ -63,6 +68,37 @@ begin
             and known.symbol = changed.symbol
             and known.interval = changed.interval
             and known.session_date = changed.session_date;
+    end if;
+    -- Of days a span of sessions is queued: a backfill brings years of them. Shorter bars matter to days, too: no made-up
+    -- ones are shown beside them.
+    if tg_op = 'DELETE' then
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole, last_session_date)
+        select marts.mart, changed.symbol, changed.session_date, false, null::date
+        from (
+            select distinct symbol, session_date
+            from old_bars
+            where interval <> '1d'
+        ) as changed
+        cross join (values ('intraday_ohlcv'), ('int_daily_bars')) as marts (mart)
+        union all
+        select 'int_daily_bars', symbol, min(session_date), false, nullif(max(session_date), min(session_date))
+        from old_bars
+        where interval = '1d'
+        group by symbol;
+    else
+        insert into staging.pending_sessions (mart, symbol, session_date, is_whole, last_session_date)
+        select marts.mart, changed.symbol, changed.session_date, false, null::date
+        from (
+            select distinct symbol, session_date
+            from new_bars
+            where interval <> '1d'
+        ) as changed
+        cross join (values ('intraday_ohlcv'), ('int_daily_bars')) as marts (mart)
+        union all
+        select 'int_daily_bars', symbol, min(session_date), false, nullif(max(session_date), min(session_date))
+        from new_bars
+        where interval = '1d'
+        group by symbol;
     end if;
     return null;
 end

@@ -11,6 +11,13 @@
     )
 {%- endmacro %}
 
+{#- The sources that stand after "*". -#}
+{% macro last_resorts() -%}
+    {%- set sources = var("source_priority") -%}
+    {%- set after = sources[sources.index('*') + 1:] if '*' in sources else [] -%}
+    array[{% for source in after %}'{{ source }}'{{ ', ' if not loop.last }}{% endfor %}]::text[]
+{%- endmacro %}
+
 {% macro source_priority() -%}
     array['{{ var("source_priority") | join("', '") }}']
 {%- endmacro %}

@@ -3,7 +3,8 @@
   takes them off the queue, and removes what is to be built again. The table `changed_series` then says what the model has to
   build: the columns of `series`, and from_at. A series of which not all bars stay that seed its recursions is built from its beginning.
 
-  The arguments are those of create_indicator_function. Of days a queued session stands for all later ones of its symbol too.
+  The arguments are those of create_indicator_function. Of days a queued session stands for all later ones of its symbol too; of
+  shorter bars it may say from when on there are changes: then bars that end later are built, and nothing is compared.
 -#}
 {% macro begin_indicators(relation, indicators, series, same_bars, bars, passed, is_daily) -%}
     {%- set names = series | map('first') | list -%}
@@ -23,15 +24,7 @@
         model.raw_code ~ (daily_indicators(indicators) if is_daily else '') ~ indicator_values(is_daily) ~ join_indicator_values(is_daily),
         is_daily,
     ) }};
-    create temporary table taken_sessions (symbol text, session_date date, is_whole boolean) on commit drop;
-    with taken as (
-        delete from staging.pending_sessions
-        where mart = '{{ relation.identifier }}'
-        returning symbol, session_date, is_whole
-    )
-    insert into taken_sessions
-    select symbol, session_date, is_whole
-    from taken;
+    {{ take_pending(relation, false) }};
     {%- if not is_incremental() %}
     create temporary table changed_series on commit drop as
     select distinct
@@ -47,11 +40,30 @@
     create temporary table changed_series on commit drop as
     with
 
+    taken as (
+        select
+            symbol,
+            session_date,
+            bool_or(is_whole) as is_whole,
+            case when count(*) = count(from_at) and not bool_or(is_whole) then min(from_at) end as from_at
+        from taken_sessions
+        group by symbol, session_date
+    ),
+
+    compared_sessions as (
+        select
+            symbol,
+            session_date,
+            is_whole
+        from taken
+        where from_at is null
+    ),
+
     shown as (
         select
             bars.*,
             taken.is_whole
-        from taken_sessions as taken
+        from compared_sessions as taken
         inner join (
             {{ bars }}
         ) as bars
@@ -61,7 +73,7 @@
 
     built as (
         select built.*
-        from taken_sessions as taken
+        from compared_sessions as taken
         inner join {{ relation }} as built
             on taken.symbol = built.symbol
             and built.session_date {{ '>=' if is_daily else '=' }} taken.session_date
@@ -87,6 +99,42 @@
             or shown.{{ name }} is distinct from built.{{ name }}
             {%- endfor %}
         group by {{ range(1, names | length + 1) | join(', ') }}
+        {%- if not is_daily %}
+        union all
+        -- Where it is known what changed, bars need not be compared.
+        select
+            taken.symbol,
+            lengths.interval,
+            least(shown.bar_at, built.bar_at)
+        from taken
+        cross join {{ intraday_lengths() }} as lengths (interval, length)
+        left join lateral (
+            select bars.bar_at
+            from (
+                {{ bars }}
+            ) as bars
+            where bars.symbol = taken.symbol
+                and bars.interval = lengths.interval
+                and bars.session_date = taken.session_date
+                and bars.bar_at > taken.from_at - lengths.length
+                and bars.bar_at < taken.session_date::timestamp at time zone 'UTC' + interval '2 days'
+            order by bars.bar_at
+            limit 1
+        ) as shown on true
+        left join lateral (
+            select bars.bar_at
+            from {{ relation }} as bars
+            where bars.symbol = taken.symbol
+                and bars.interval = lengths.interval
+                and bars.session_date = taken.session_date
+                and bars.bar_at > taken.from_at - lengths.length
+                and bars.bar_at < taken.session_date::timestamp at time zone 'UTC' + interval '2 days'
+            order by bars.bar_at
+            limit 1
+        ) as built on true
+        where taken.from_at is not null
+            and num_nonnulls(shown.bar_at, built.bar_at) > 0
+        {%- endif %}
         union all
         select distinct
             {%- for name in names %}

@@ -146,7 +146,7 @@
         ) then
             drop function if exists {{ name }};
             execute concat($function$create function {{ declared }} as $body$$function$, logic, chr(10), $function${{ body }}$body$$function$);
-            insert into staging.pending_sessions values ('{{ relation.identifier }}', '*', '-infinity', true) on conflict do nothing;
+            insert into staging.pending_sessions values ('{{ relation.identifier }}', '*', '-infinity', true);
         end if;
     end
     $create$

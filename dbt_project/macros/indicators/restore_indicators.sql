@@ -21,6 +21,7 @@
                 highest_{{ period }} := 'infinity';
                 lowest_{{ period }} := '-infinity';
                 {%- endfor %}
+                -- Closes reach further back than all else: of the many bars that they take nothing else is read.
                 select
                     {%- for period in periods.sums %}
                     sum(last_bars.close) filter (where last_bars.age < {{ period }}),
@@ -28,6 +29,27 @@
                     {%- for period in periods.band_periods %}
                     sum(last_bars.close * last_bars.close) filter (where last_bars.age < {{ period }}),
                     {%- endfor %}
+                    array_agg(last_bars.close order by last_bars.place)
+                into
+                    {%- for period in periods.sums %}
+                    close_sum_{{ period }},
+                    {%- endfor %}
+                    {%- for period in periods.band_periods %}
+                    square_sum_{{ period }},
+                    {%- endfor %}
+                    closes
+                from (
+                    select
+                        built.close,
+                        prior.bar_number - built.bar_number as age,
+                        (built.bar_number - 1) % {{ closes_back }} as place
+                    from {{ relation }} as built
+                    where {{ same_series }}
+                        and built.bar_at < from_at
+                    order by built.bar_at desc
+                    limit {{ closes_back }}
+                ) as last_bars;
+                select
                     {%- for period in periods.realised_volatility %}
                     sum(last_bars.log_return) filter (where last_bars.age < {{ period }}),
                     sum(last_bars.log_return * last_bars.log_return) filter (where last_bars.age < {{ period }}),
@@ -36,24 +58,17 @@
                     sum(last_bars.volume) filter (where last_bars.age between 1 and {{ period }}),
                     {%- endfor %}
                     {%- for stochastic in periods.stochastic %}
-                    array_agg(last_bars.stoch_fast_k{{ stochastic.suffix }} order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
-                    array_agg(last_bars.stoch_k{{ stochastic.suffix }} order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
+                    array_agg(last_bars.stoch_fast_k{{ stochastic.suffix }} order by last_bars.place),
+                    array_agg(last_bars.stoch_k{{ stochastic.suffix }} order by last_bars.place),
                     {%- endfor %}
                     {%- if is_daily %}
-                    array_agg(last_bars.session_date order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
+                    array_agg(last_bars.session_date order by last_bars.place),
                     {%- endif %}
-                    array_agg(last_bars.high order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
-                    array_agg(last_bars.low order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
-                    array_agg(last_bars.volume order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
-                    array_agg(last_bars.log_return order by last_bars.other_place) filter (where last_bars.age < {{ others_back }}),
-                    array_agg(last_bars.close order by last_bars.close_place) filter (where last_bars.age < {{ closes_back }})
+                    array_agg(last_bars.high order by last_bars.place),
+                    array_agg(last_bars.low order by last_bars.place),
+                    array_agg(last_bars.volume order by last_bars.place),
+                    array_agg(last_bars.log_return order by last_bars.place)
                 into
-                    {%- for period in periods.sums %}
-                    close_sum_{{ period }},
-                    {%- endfor %}
-                    {%- for period in periods.band_periods %}
-                    square_sum_{{ period }},
-                    {%- endfor %}
                     {%- for period in periods.realised_volatility %}
                     return_sum_{{ period }},
                     return_square_sum_{{ period }},
@@ -71,12 +86,10 @@
                     highs,
                     lows,
                     volumes,
-                    returns,
-                    closes
+                    returns
                 from (
                     select
                         built.session_date,
-                        built.close,
                         built.high::double precision as high,
                         built.low::double precision as low,
                         built.volume::numeric as volume,
@@ -86,16 +99,20 @@
                         built.stoch_k{{ stochastic.suffix }},
                         {%- endfor %}
                         prior.bar_number - built.bar_number as age,
-                        (built.bar_number - 1) % {{ closes_back }} as close_place,
-                        (built.bar_number - 1) % {{ others_back }} as other_place
+                        (built.bar_number - 1) % {{ others_back }} as place
                     from {{ relation }} as built
                     where {{ same_series }}
                         and built.bar_at < from_at
                     order by built.bar_at desc
-                    limit {{ [closes_back, others_back] | max }}
+                    limit {{ others_back }}
                 ) as last_bars;
                 {%- if is_daily %}
-                select min(built.session_date) into first_session_date from {{ relation }} as built where {{ same_series }};
+                select built.session_date
+                into first_session_date
+                from {{ relation }} as built
+                where {{ same_series }}
+                order by built.bar_at
+                limit 1;
                 high_52w := 'infinity';
                 low_52w := '-infinity';
                 {%- endif %}

@@ -2,9 +2,8 @@
   Deletes the rows of the symbols' sessions that were not built from what `known_sessions` says of them now, or that it does
   not know. It goes before the model, which builds the sessions that have no row: one that comes to nothing is gone with that,
   and a bar at a wrong session cannot keep the right one out. The sessions are looked up one after the other, by an index.
-  Each session that is deleted or to be built is queued for the mart `follower`, if one is made of the relation.
 -#}
-{% macro delete_outdated_sessions(relation, known_sessions, logic, follower=none) -%}
+{% macro delete_outdated_sessions(relation, known_sessions, logic) -%}
     {%- if is_incremental() -%}
         with recursive built as (
             (
@@ -45,19 +44,9 @@
                 and built.session_date = known.session_date
             where built.built_from is distinct from known.built_from
         )
-        {%- if follower %},
-        pending as (
-            insert into staging.pending_sessions
-            select '{{ follower }}', symbol, session_date, false
-            from changed
-            on conflict do nothing
-        )
-        {%- endif %}
         delete from {{ relation }} as bars
         using changed
         where bars.symbol = changed.symbol
             and bars.session_date = changed.session_date
-    {%- elif follower -%}
-        insert into staging.pending_sessions values ('{{ follower }}', '*', '-infinity', true) on conflict do nothing
     {%- endif -%}
 {%- endmacro %}

@@ -1,11 +1,11 @@
 {#-
   The bars of every source that may be shown of the sessions in `changed_sessions` (rows of int_intraday_sessions, with
-  `built_from`), at every length, as the last of some CTEs: `intraday_bars`. `is_given` tells a bar that its vendor gave at
+  `built_from`, and `from_at`: only bars that end after it; null for all), at every length, as the last of some CTEs: `intraday_bars`. `is_given` tells a bar that its vendor gave at
   that length, `is_shown` the ones that marts show. The rule is that of docs/bars.md, decided by symbol, session, segment and
   length.
 -#}
 {% macro intraday_bars() -%}
-    minutes as (
+    minutes as not materialized (
 
         select * from {{ ref('int_bars_1m_buckets') }}
 
@@ -34,13 +34,7 @@
         select
             interval,
             length
-        from (
-            values
-            ('1m', interval '1 minute'),
-            ('5m', interval '5 minutes'),
-            ('15m', interval '15 minutes'),
-            ('1h', interval '1 hour')
-        ) as declared (interval, length)
+        from {{ intraday_lengths() }} as declared (interval, length)
 
     ),
 
@@ -62,11 +56,20 @@
                 else changed_sessions.has_whole_post
             end as is_whole
         from changed_sessions
-        inner join minutes
-            on changed_sessions.own_source = minutes.source
-            and changed_sessions.symbol = minutes.symbol
-            and changed_sessions.session_date = minutes.session_date
-        where minutes.interval <> '1d'
+        cross join lateral (
+            -- Session by session, by an index; where it is known what changed, of the hour before only.
+            select *
+            from minutes as own_minutes
+            where own_minutes.source = changed_sessions.own_source
+                and own_minutes.symbol = changed_sessions.symbol
+                and own_minutes.session_date = changed_sessions.session_date
+                and own_minutes.bar_at > coalesce(changed_sessions.from_at - interval '1 hour', '-infinity')
+                and own_minutes.bar_at < changed_sessions.session_date::timestamp at time zone 'UTC' + interval '2 days'
+            offset 0
+        ) as minutes
+        inner join lengths
+            on minutes.interval = lengths.interval
+            and minutes.bucket_at > coalesce(changed_sessions.from_at - lengths.length, '-infinity')
         group by
             changed_sessions.symbol,
             changed_sessions.session_date,
@@ -356,4 +359,15 @@
         from weighed_bars
 
     )
+{%- endmacro %}
+
+{#- The lengths of intraday bars, as a relation. -#}
+{% macro intraday_lengths() -%}
+    (
+            values
+            ('1m', interval '1 minute'),
+            ('5m', interval '5 minutes'),
+            ('15m', interval '15 minutes'),
+            ('1h', interval '1 hour')
+        )
 {%- endmacro %}

@@ -1,61 +1,55 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='delete+insert',
-        unique_key=['symbol', 'session_date'],
+        incremental_strategy='append',
         on_schema_change='append_new_columns',
         indexes=[
             {'columns': ['symbol', 'session_date'], 'unique': true},
             {'columns': ['session_date']},
         ],
-        pre_hook="{{ begin_building() }}",
-        post_hook=["{{ delete_sessions_without_daily_bar(this) }}", "{{ watch_changes(this) }}"],
+        pre_hook=["{{ begin_building() }}", "{{ begin_daily_bars(this, ref('int_daily_sessions'), logic_version(), 'historical_ohlcv') }}"],
+        post_hook=["{{ delete_empty_days(this) }}", "{{ watch_changes(this) }}"],
     )
 }}
 
 with
 
-daily_sessions as (
+{% if is_incremental() %}
+    changed_sessions as (
 
-    select
-        symbol,
-        session_date,
-        source,
-        is_vendor_bar,
-        tape_at,
-        open_at,
-        md5(concat_ws('/', fingerprint, {{ logic_version() }}))::uuid as built_from
-    from {{ ref('int_daily_sessions') }}
+        -- begin_daily_bars has filled it.
+        select * from changed_days
+        where source is not null
 
-),
+    ),
 
-changed_sessions as (
+    vendor_bars as (
 
-    select
-        daily_sessions.symbol,
-        daily_sessions.session_date,
-        daily_sessions.source,
-        daily_sessions.is_vendor_bar,
-        daily_sessions.tape_at,
-        daily_sessions.open_at,
-        daily_sessions.built_from
-    from daily_sessions
-    {% if is_incremental() %}
-        left join {{ this }} as built
-            on daily_sessions.symbol = built.symbol
-            and daily_sessions.session_date = built.session_date
-        where built.built_from is distinct from daily_sessions.built_from
-    {% endif %}
+        {{ vendor_daily_bars('changed_days') }}
 
-),
+    ),
+{% else %}
+    changed_sessions as (
 
-vendor_bars as (
+        select
+            symbol,
+            session_date,
+            source,
+            is_vendor_bar,
+            tape_at,
+            open_at,
+            md5(concat_ws('/', fingerprint, {{ logic_version() }}))::uuid as built_from
+        from {{ ref('int_daily_sessions') }}
 
-    select * from {{ ref('int_vendor_daily_bars') }}
+    ),
 
-),
+    vendor_bars as (
 
-minutes as (
+        select * from {{ ref('int_vendor_daily_bars') }}
+
+    ),
+{% endif %}
+minutes as not materialized (
 
     select * from {{ ref('int_bars_1m_buckets') }}
 
@@ -90,7 +84,7 @@ bars_of_vendors as (
 
 bars_of_minutes as (
 
-    -- A session without a regular minute gives a row without volume: it replaces what was built, and then is deleted.
+    -- A session without a regular minute gives a row without volume, which is deleted afterwards.
     select
         changed_sessions.symbol,
         changed_sessions.session_date,
@@ -101,11 +95,17 @@ bars_of_minutes as (
         changed_sessions.is_vendor_bar,
         changed_sessions.built_from
     from changed_sessions
-    left join minutes
-        on changed_sessions.source = minutes.source
-        and changed_sessions.symbol = minutes.symbol
-        and changed_sessions.session_date = minutes.session_date
-        and minutes.interval = '1d'
+    left join lateral (
+        -- Session by session, by an index.
+        select own_minutes.*
+        from minutes as own_minutes
+        where
+            own_minutes.source = changed_sessions.source
+            and own_minutes.symbol = changed_sessions.symbol
+            and own_minutes.session_date = changed_sessions.session_date
+            and own_minutes.interval = '1d'
+        offset 0
+    ) as minutes on true
     where not changed_sessions.is_vendor_bar
     group by
         changed_sessions.symbol,

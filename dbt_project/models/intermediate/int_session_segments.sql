@@ -14,30 +14,20 @@ sessions as (
 
 segments as (
 
+    -- By this form one session's are found by its index.
     select
-        session_date,
-        'pre' as segment,
-        pre_open_at as starts_at,
-        open_at as ends_at
+        sessions.session_date,
+        segments.segment,
+        segments.starts_at,
+        segments.ends_at
     from sessions
-
-    union all
-
-    select
-        session_date,
-        'regular' as segment,
-        open_at as starts_at,
-        close_at as ends_at
-    from sessions
-
-    union all
-
-    select
-        session_date,
-        'post' as segment,
-        close_at as starts_at,
-        post_close_at as ends_at
-    from sessions
+    cross join
+        lateral (
+            values
+            ('pre', sessions.pre_open_at, sessions.open_at),
+            ('regular', sessions.open_at, sessions.close_at),
+            ('post', sessions.close_at, sessions.post_close_at)
+        ) as segments (segment, starts_at, ends_at)
 
 )
 

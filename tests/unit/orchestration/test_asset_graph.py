@@ -79,6 +79,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "recompute",
         "run_retention",
         "tiers",
+        "touched_marts",
         "verify",
     ]
     assert {
@@ -86,7 +87,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     } == {
         "daily_actions": ("45 17-20 * * 1-5", "America/New_York"),
         "daily_history": ("45 17-20 * * 1-5", "America/New_York"),
-        "intraday_marts": ("*/2 * * * *", None),
+        "intraday_marts": ("*/15 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
         "nightly_tiers": ("0 3 * * *", "America/New_York"),
@@ -94,7 +95,11 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
         "weekly_full_refresh": ("0 5 * * 0", "America/New_York"),
     }
-    assert sorted(sensor.name for sensor in repository.sensor_defs) == ["history_gaps", "lake_progress"]
+    assert sorted(sensor.name for sensor in repository.sensor_defs) == [
+        "history_gaps",
+        "lake_progress",
+        "touched_sessions",
+    ]
 
 
 def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
@@ -228,3 +233,6 @@ def test_a_build_of_the_marts_looks_at_values_before_and_after(definitions: dg.D
         }
         assert checks >= {"postgres/bars_1m", "postgres/vendor_bars", "marts/intraday_ohlcv", "marts/daily_analytics"}
         assert "same_as_full_refresh" not in {check.name for check in built.asset_layer.asset_graph.asset_check_keys}
+    fast = definitions.resolve_job_def("touched_marts").asset_layer.asset_graph.asset_check_keys
+    assert {check.name for check in fast} == {"possible_values"}
+    assert {check.asset_key.path[0] for check in fast} == {"postgres"}

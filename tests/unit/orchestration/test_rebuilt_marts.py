@@ -20,13 +20,15 @@ class PlayedDbt:
     def __init__(self, failure: ServiceError) -> None:
         self.asked: list[object] = []
         self.failure = failure
+        self.arguments: Sequence[str] = ()
 
     def forget_builds(self, rebuild: Rebuild) -> int:
         self.asked.append(rebuild)
         return 3
 
-    def build(self, _arguments: Sequence[str], _on_event: object) -> None:
-        self.asked.append("build")
+    def build(self, arguments: Sequence[str], _on_event: object, *, touched: bool = False) -> None:
+        self.asked.append("build touched" if touched else "build")
+        self.arguments = arguments
         raise self.failure
 
 
@@ -57,6 +59,16 @@ def test_sessions_are_forgotten_before_the_models_are_built(definitions: dg.Defi
     dbt.asked.clear()
     run(definitions, dbt, start="2013-10-07")
     assert dbt.asked == [], "a range without rebuild is a mistake"
+
+
+def test_what_was_touched_is_built_of_the_models_that_can_and_nothing_is_tested(definitions: dg.Definitions) -> None:
+    dbt = PlayedDbt(ServiceError("enough"))
+    definitions.resolve_job_def("touched_marts").execute_in_process(resources={"dbt": dbt}, raise_on_error=False)
+    assert dbt.asked == ["build touched"]
+    models = {name.rpartition(".")[2] for argument in dbt.arguments for name in argument.split()}
+    assert {"intraday_ohlcv", "intraday_analytics", "int_daily_bars", "historical_ohlcv", "daily_analytics"} <= models
+    assert models.isdisjoint({"bar_gaps", "bar_reconciliation", "realtime_prices", "stg_bars_1m"})
+    assert list(dbt.arguments[-2:]) == ["--exclude-resource-type", "test"]
 
 
 @pytest.mark.parametrize(("failure", "is_final"), [(ModelsFailedError("2 rows"), True), (ServiceError("away"), False)])

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
+from orchestration.jobs import TOUCHED_MARTS
 from orchestration.retention import delete_runs_before
 
 
@@ -26,6 +27,14 @@ def test_only_finished_runs_of_the_marts_from_before_are_deleted(tmp_path: Path)
             ("history", "SUCCESS"),
             ("marts", "STARTED"),
         ]
+
+
+def test_runs_of_touched_sessions_are_deleted_by_their_own_moment(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for job in ("marts", TOUCHED_MARTS):
+            instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.SUCCESS))
+        assert delete_runs_before(instance, datetime.now(UTC) + timedelta(hours=1), TOUCHED_MARTS) == 1
+        assert [run.job_name for run in instance.get_runs()] == ["marts"]
 
 
 def test_the_logs_of_a_deleted_run_are_deleted_too(tmp_path: Path) -> None:

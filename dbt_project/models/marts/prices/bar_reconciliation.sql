@@ -81,6 +81,7 @@ changed_sessions as (
         intraday_sessions.has_whole_regular,
         intraday_sessions.has_whole_post,
         intraday_sessions.is_last_resort,
+        null::timestamp with time zone as from_at,
         outdated_sessions.built_from
     from outdated_sessions
     inner join intraday_sessions

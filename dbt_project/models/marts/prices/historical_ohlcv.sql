@@ -1,18 +1,18 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='delete+insert',
-        unique_key=['symbol', 'session_date'],
+        incremental_strategy='append',
         on_schema_change='append_new_columns',
         indexes=[
             {'columns': ['symbol', 'session_date'], 'unique': true},
             {'columns': ['session_date']},
             {'columns': ['current_symbol', 'session_date']},
         ],
-        pre_hook="{{ begin_building() }}",
+        pre_hook=[
+            "{{ begin_building() }}",
+            "{{ begin_adjusted_days(this, ref('int_daily_bars'), ref('int_adjustments'), logic_version(), daily_followers()) }}",
+        ],
         post_hook=[
-            "{{ delete_days_without_bar(this, daily_followers()) }}",
-            "{{ queue_built_days(this, daily_followers()) }}",
             "{{ watch_changes(this) }}",
             "{{ create_function_as_known(this) }}",
         ],
@@ -27,27 +27,51 @@ days as (
 
 ),
 
-adjustments as materialized (
+{% if is_incremental() %}
+    outdated_days as (
 
-    select * from {{ ref('int_adjustments') }}
+        -- begin_adjusted_days has filled it, and adjustments.
+        select
+            symbol,
+            session_date,
+            built_from
+        from changed_days
+        where built_from is not null
 
-),
+    ),
+{% else %}
+    adjustments as materialized (
 
-digests as (
+        select * from {{ ref('int_adjustments') }}
 
-    -- All that is said of a symbol: days need not be looked up in its spans to see that nothing has changed.
-    select
-        symbol,
-        md5(string_agg(
-            concat_ws('/', from_date, split_factor, total_return_factor, coalesce(current_symbol, '-')),
-            '|' order by from_date
-        )) as digest
-    from adjustments
-    group by symbol
+    ),
 
-),
+    digests as (
 
-adjusted_days as (
+        {{ adjustment_digests('adjustments') }}
+
+    ),
+
+    logic as (
+
+        select {{ logic_version() }} as version
+
+    ),
+
+    outdated_days as (
+
+        select
+            days.symbol,
+            days.session_date,
+            {{ adjusted_from('days', 'digests', 'logic.version') }} as built_from
+        from days
+        cross join logic
+        left join digests
+            on days.symbol = digests.symbol
+
+    ),
+{% endif %}
+days_to_build as (
 
     select
         days.symbol,
@@ -67,71 +91,41 @@ adjusted_days as (
         days.origin,
         days.is_vendor_bar,
         days.revised_at,
-        md5(concat_ws('/', days.built_from, digests.digest, {{ logic_version() }}))::uuid as built_from
-    from days
-    left join digests
-        on days.symbol = digests.symbol
-
-),
-
-changed_days as (
-
-    select
-        adjusted_days.symbol,
-        adjusted_days.interval,
-        adjusted_days.bar_at,
-        adjusted_days.open,
-        adjusted_days.high,
-        adjusted_days.low,
-        adjusted_days.close,
-        adjusted_days.volume,
-        adjusted_days.vwap,
-        adjusted_days.trade_count,
-        adjusted_days.session_date,
-        adjusted_days.segment,
-        adjusted_days.is_final,
-        adjusted_days.revision,
-        adjusted_days.origin,
-        adjusted_days.is_vendor_bar,
-        adjusted_days.revised_at,
-        adjusted_days.built_from
-    from adjusted_days
-    {% if is_incremental() %}
-        left join {{ this }} as built
-            on adjusted_days.symbol = built.symbol
-            and adjusted_days.session_date = built.session_date
-        where built.built_from is distinct from adjusted_days.built_from
-    {% endif %}
+        outdated_days.built_from
+    from outdated_days
+    inner join days
+        on outdated_days.symbol = days.symbol
+        and outdated_days.session_date = days.session_date
 
 ),
 
 final as (
 
     select
-        changed_days.symbol,
-        changed_days.interval,
-        changed_days.bar_at,
-        changed_days.open,
-        changed_days.high,
-        changed_days.low,
-        changed_days.close,
-        changed_days.volume,
-        changed_days.vwap,
-        changed_days.trade_count,
-        changed_days.session_date,
-        changed_days.segment,
-        changed_days.is_final,
-        changed_days.revision,
-        changed_days.origin,
-        changed_days.is_vendor_bar,
-        changed_days.revised_at,
-        changed_days.built_from,
-        {{ adjusted_bar('changed_days', 'spans') }}
-    from changed_days
+        days_to_build.symbol,
+        days_to_build.interval,
+        days_to_build.bar_at,
+        days_to_build.open,
+        days_to_build.high,
+        days_to_build.low,
+        days_to_build.close,
+        days_to_build.volume,
+        days_to_build.vwap,
+        days_to_build.trade_count,
+        days_to_build.session_date,
+        days_to_build.segment,
+        days_to_build.is_final,
+        days_to_build.revision,
+        days_to_build.origin,
+        days_to_build.is_vendor_bar,
+        days_to_build.revised_at,
+        days_to_build.built_from,
+        {{ adjusted_bar('days_to_build', 'spans') }}
+    from days_to_build
     left join adjustments as spans
-        on changed_days.symbol = spans.symbol
-        and changed_days.session_date >= spans.from_date
-        and changed_days.session_date < spans.until_date
+        on days_to_build.symbol = spans.symbol
+        and days_to_build.session_date >= spans.from_date
+        and days_to_build.session_date < spans.until_date
     {{ join_factors('spans') }}
 
 )

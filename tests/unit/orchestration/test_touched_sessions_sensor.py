@@ -1,0 +1,75 @@
+"""The sensor that asks for a run where sessions are queued, over a lake that is played by the test."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.jobs import MARTS, TOUCHED_MARTS
+from orchestration.schedules import BATCHES_TAG
+from orchestration.touched import INTERVAL_SECONDS, touched_sessions
+
+BATCHES = "aaaaaaaa/7"
+
+
+class PlayedLake:
+    """A lake whose newest changes are given, and whether any of them is queued still."""
+
+    def __init__(self, *, is_pending: bool, batches: str | None = BATCHES) -> None:
+        self.is_pending = is_pending
+        self.batches = batches
+
+    def has_pending(self, marts: Sequence[str]) -> bool:
+        assert "intraday_ohlcv" in marts
+        return self.is_pending
+
+    def newest_changes(self) -> str | None:
+        return self.batches
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        yield local
+
+
+def tick(instance: dg.DagsterInstance, lake: PlayedLake) -> dg.RunRequest | dg.SkipReason:
+    answer = touched_sessions(dg.build_sensor_context(instance=instance), lake=lake)
+    assert isinstance(answer, dg.RunRequest | dg.SkipReason)
+    return answer
+
+
+def test_nothing_is_asked_for_where_nothing_is_queued(instance: dg.DagsterInstance) -> None:
+    assert isinstance(tick(instance, PlayedLake(is_pending=False)), dg.SkipReason)
+    assert isinstance(tick(instance, PlayedLake(is_pending=True, batches=None)), dg.SkipReason)
+
+
+def test_what_is_queued_is_asked_for_by_the_same_key_until_the_lake_changes(instance: dg.DagsterInstance) -> None:
+    first, again = (tick(instance, PlayedLake(is_pending=True)) for _ in range(2))
+    later = tick(instance, PlayedLake(is_pending=True, batches="aaaaaaaa/8"))
+    assert isinstance(first, dg.RunRequest)
+    assert first.tags == {BATCHES_TAG: BATCHES}
+    assert first == again
+    assert isinstance(later, dg.RunRequest)
+    assert later.run_key != first.run_key
+
+
+@pytest.mark.parametrize("job", [MARTS, TOUCHED_MARTS])
+def test_nothing_is_asked_for_while_a_run_is_under_way(instance: dg.DagsterInstance, job: str) -> None:
+    instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED))
+    assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
+
+
+def test_a_run_that_fails_for_the_same_changes_is_asked_for_a_few_times_only(instance: dg.DagsterInstance) -> None:
+    for failures in range(3):
+        assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.RunRequest), failures
+        instance.add_run(
+            dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.FAILURE, tags={BATCHES_TAG: BATCHES})
+        )
+    assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
+
+
+def test_marts_are_less_than_a_minute_behind() -> None:
+    assert touched_sessions.minimum_interval_seconds == INTERVAL_SECONDS <= 30
+    assert touched_sessions.default_status is dg.DefaultSensorStatus.RUNNING
