@@ -34,13 +34,14 @@ def parquet_of(connection: Connection, relations: list[str], folder: Path) -> du
         _log.info("exporting", relation=relation)
         path = folder / f"{relation}.parquet"
         if relation == AS_KNOWN:
-            # A function of a day has no rows of its own: as good as the day that the questions name.
+            # A function has no rows of its own: as good as the day that the questions name.
             source, columns = f"marts.{AS_KNOWN}('2005-02-27')", _columns(connection, "marts.historical_ohlcv")
         else:
             source, columns = f"marts.{relation}", _columns(connection, f"marts.{relation}")
         _export(connection, peer, source, columns, path)
         if relation == AS_KNOWN:
-            peer.execute(f"create macro marts.{relation}(day) as table from read_parquet('{path}')")
+            rows = f"from read_parquet('{path}') where list_contains(symbols, symbol)"  # noqa: S608 - a path of our own
+            peer.execute(f"create macro marts.{relation}(day, symbols) as table {rows}")
         else:
             peer.execute(f"create view marts.{relation} as from read_parquet('{path}')")
     return peer

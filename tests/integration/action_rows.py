@@ -68,8 +68,16 @@ class Lake:
         return [text(row["value"]) for row in read(self.connection, query)]
 
     def as_known(self, day: int, symbol: str, column: str = "split_adjusted_close") -> list[str]:
-        query = f"select {column} as value from marts.historical_ohlcv_as_known('{self.days[day]}') where symbol = '{symbol}'"
-        return [text(row["value"]) for row in read(self.connection, f"{query} order by session_date")]
+        """Return a column of a symbol's series as it was known on a day: the same by both functions."""
+
+        def rows(of: str) -> list[Row]:
+            function = f"marts.historical_ohlcv_as_known('{self.days[day]}'{of})"
+            query = f"select {column} as value from {function} where symbol = '{symbol}' order by session_date"
+            return read(self.connection, query)
+
+        known = rows("")
+        assert rows(f", array['{symbol}']") == known
+        return [text(row["value"]) for row in known]
 
     def previous_close(self, symbol: str) -> tuple[str, str]:
         """Return the close before a symbol's newest session, and the change since."""

@@ -152,9 +152,14 @@ def test_it_calls_every_function_of_the_marts_and_gets_what_the_owner_gets(
         "select array_agg(p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')') from pg_proc as p "
         "join pg_namespace as n on n.oid = p.pronamespace where n.nspname = 'marts'"
     ).fetchone() or (None,)
-    assert names == ["historical_ohlcv_as_known(day date)"], "call the new function here, too"
+    assert sorted(names) == [
+        "historical_ohlcv_as_known(day date)",
+        "historical_ohlcv_as_known(day date, symbols text[])",
+    ], "call the new function here, too"
     for day, closes in (("2013-10-08", ["70", "70"]), ("2013-10-09", ["10", "10", "10"])):
         question = f"select * from marts.historical_ohlcv_as_known('{day}') order by bar_at"
+        of_symbols = question.replace("')", "', (select array_agg(distinct symbol) from marts.historical_ohlcv))")
+        assert analyst.execute(of_symbols.encode()).fetchall() == owner.execute(question.encode()).fetchall()
         assert analyst.execute(question.encode()).fetchall() == owner.execute(question.encode()).fetchall()
         adjusted = f"select split_adjusted_close from marts.historical_ohlcv_as_known('{day}') order by bar_at"
         assert [close for (close,) in analyst.execute(adjusted.encode())] == [Decimal(close) for close in closes]

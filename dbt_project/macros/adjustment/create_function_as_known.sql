@@ -1,15 +1,57 @@
 {#-
-  Creates marts.historical_ohlcv_as_known(day): the days up to one day, adjusted by the actions that were known by then and hold
-  by then, in the columns of the mart. The raw bars are those that are known now. It is made with the mart, of the same macros.
+  Creates marts.historical_ohlcv_as_known(day) and marts.historical_ohlcv_as_known(day, symbols): the days up to one day, of all
+  symbols or of some, adjusted by the actions that were known by then and hold by then, in the columns of the mart. The raw bars are
+  those that are known now. They are made with the mart, of the same macros. Of some symbols only their actions are judged, and those
+  of all that they are linked to by changes of symbol: nothing else bears on them.
 
-  It has its owner's rights: the role analyst may not see staging and lake, of which it is made. That is safe because it takes a day
-  and nothing else, changes nothing, runs no text, and finds every name in pg_catalog or by its schema, whatever the caller's
-  search_path is.
+  They have their owner's rights: the role analyst may not see staging and lake, of which they are made. That is safe because they take
+  a day and symbols and nothing else, change nothing, run no text, and find every name in pg_catalog or by its schema, whatever the
+  caller's search_path is.
 -#}
 {% macro create_function_as_known(relation) -%}
+    {%- set name = relation.schema ~ '.historical_ohlcv_as_known' -%}
     {%- set days = '(select * from ' ~ relation ~ ' where session_date <= historical_ohlcv_as_known.day)' -%}
-    {%- set create_function -%}
-        create or replace function {{ relation.schema }}.historical_ohlcv_as_known(day date) returns table (
+    {%- set of_symbols -%}
+        (select * from {{ ref('stg_corporate_actions') }} where symbol in (
+            {{ linked_symbols(ref('stg_corporate_actions'), 'historical_ohlcv_as_known.symbols') }}
+        ))
+    {%- endset -%}
+    do $do$
+    begin
+        execute $create${{ _as_known(relation, name ~ '(day date)', ref('stg_corporate_actions'), days) }}$create$;
+        execute $create${{ _as_known(relation, name ~ '(day date, symbols text[])', of_symbols, days, 'historical_ohlcv_as_known.symbols') }}$create$;
+    exception when invalid_function_definition then
+        drop function if exists {{ name }}(date) cascade;
+        drop function if exists {{ name }}(date, text[]) cascade;
+        execute $create${{ _as_known(relation, name ~ '(day date)', ref('stg_corporate_actions'), days) }}$create$;
+        execute $create${{ _as_known(relation, name ~ '(day date, symbols text[])', of_symbols, days, 'historical_ohlcv_as_known.symbols') }}$create$;
+    end
+    $do$;
+    comment on function {{ name }}(date) is
+    'historical_ohlcv up to a day, adjusted by the actions that were known by then and hold by then: the series as one could see it that day.';
+    comment on function {{ name }}(date, text[]) is
+    'The same of some symbols, which takes a fraction of the time.'
+{%- endmacro %}
+
+{#- The symbols of an array, and all that are linked to them by changes of symbol, whoever says so and whenever. -#}
+{% macro linked_symbols(actions, symbols) -%}
+    with recursive linked as (
+        select unnest({{ symbols }}) as symbol
+        union
+        select case when changes.symbol = linked.symbol then changes.new_symbol else changes.symbol end
+        from linked
+        inner join {{ actions }} as changes
+            on changes.action = 'symbol_change'
+            and linked.symbol in (changes.symbol, changes.new_symbol)
+    )
+    select linked.symbol
+    from linked
+    where linked.symbol is not null
+{%- endmacro %}
+
+{#- The function `declared`, by the actions `versions`; of the symbols of the array `symbols` alone if that is given. -#}
+{% macro _as_known(relation, declared, versions, days, symbols=none) -%}
+        create or replace function {{ declared }} returns table (
             symbol text,
             "interval" text,
             bar_at timestamp with time zone,
@@ -49,7 +91,7 @@
             with
 
             known_actions as (
-                {{ actions_known(ref('stg_corporate_actions'), source_rank('source'), 'historical_ohlcv_as_known.day') }}
+                {{ actions_known(versions, source_rank('source'), 'historical_ohlcv_as_known.day') }}
             ),
 
             known_tenures as (
@@ -90,16 +132,8 @@
                 and days.session_date < spans.until_date
             {{ join_factors('spans') }}
             where days.session_date <= historical_ohlcv_as_known.day
+            {%- if symbols %}
+                and days.symbol = any({{ symbols }})
+            {%- endif %}
         $body$
-    {%- endset -%}
-    do $do$
-    begin
-        execute $create${{ create_function }}$create$;
-    exception when invalid_function_definition then
-        drop function {{ relation.schema }}.historical_ohlcv_as_known(date) cascade;
-        execute $create${{ create_function }}$create$;
-    end
-    $do$;
-    comment on function {{ relation.schema }}.historical_ohlcv_as_known(date) is
-    'historical_ohlcv up to a day, adjusted by the actions that were known by then and hold by then: the series as one could see it that day.'
 {%- endmacro %}
