@@ -26,9 +26,14 @@ POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
         asset_key(Group.MARTS, "bar_gaps"): LIVE,
         asset_key(Group.MARTS, "bar_reconciliation"): LIVE,
         asset_key(Group.MARTS, "intraday_analytics"): LIVE,
+        asset_key(Group.MARTS, "data_quality"): LIVE,
         asset_key(Group.MARTS, "historical_ohlcv"): DAILY,
         asset_key(Group.MARTS, "daily_analytics"): DAILY,
+        asset_key(Group.MARTS, "market_breadth"): DAILY,
+        asset_key(Group.MARTS, "top_movers"): DAILY,
+        asset_key(Group.MARTS, "anomalies"): DAILY,
+        asset_key(Group.MARTS, "correlations"): DAILY,
     }
 )
 """The assets that must be fresh. Quarantine and duplicates are well when nothing happens to them; quotes and vendor bars
-come only from some feeds."""
+come only from some feeds. The dimensions change when the calendar or a symbol does."""

@@ -37,3 +37,15 @@ begin
     return null;
 end
 $$;
+
+-- Of a table that sums days up, where anybody but dbt changes it: all of it is built again.
+create or replace function staging.note_changed_summary() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog
+as $$
+begin
+    insert into staging.pending_sessions values (tg_table_name, '*', '-infinity', true) on conflict do nothing;
+    return null;
+end
+$$;
