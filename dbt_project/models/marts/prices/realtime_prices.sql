@@ -295,11 +295,6 @@ final as (
             100 * (session_prices.price - session_prices.previous_close) / nullif(session_prices.previous_close, 0),
             6
         )::double precision as change_pct,
-        session_prices.average_volume_20,
-        session_prices.volume / nullif(session_prices.average_volume_20, 0) as volume_ratio,
-        (
-            (session_prices.close - session_prices.low) / nullif(session_prices.high - session_prices.low, 0)
-        )::double precision as range_position,
         latest_quotes.bid,
         latest_quotes.bid_size,
         latest_quotes.bid_at,
@@ -312,7 +307,12 @@ final as (
         greatest(
             0,
             floor(extract(epoch from now() - session_prices.price_at - interval '1 minute'))
-        )::bigint as staleness_seconds
+        )::bigint as staleness_seconds,
+        session_prices.average_volume_20,
+        session_prices.volume / nullif(session_prices.average_volume_20, 0) as volume_ratio,
+        (
+            (session_prices.close - session_prices.low) / nullif(session_prices.high - session_prices.low, 0)
+        )::double precision as range_position
     from with_usual_volumes as session_prices
     left join latest_quotes
         on session_prices.source = latest_quotes.source
