@@ -36,6 +36,11 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "bar_gaps": "feed_status",
         "bar_reconciliation": "vendor_bars",
         "historical_ohlcv": "vendor_bars",
+        "top_movers": "vendor_bars",
+        "data_quality": "feed_status",
+        "market_breadth": "vendor_bars",
+        "anomalies": "vendor_bars",
+        "correlations": "vendor_bars",
     }
 )
 """The table of the lake that has what a table of PostgreSQL shows."""

@@ -31,6 +31,7 @@ POLICIES: Final[Mapping[dg.AssetKey, dg.FreshnessPolicy]] = MappingProxyType(
         asset_key(Group.MARTS, "bar_gaps"): QUARTER_HOURLY,
         asset_key(Group.MARTS, "bar_reconciliation"): QUARTER_HOURLY,
         asset_key(Group.MARTS, "intraday_analytics"): LIVE,
+        asset_key(Group.MARTS, "data_quality"): QUARTER_HOURLY,
     }
 )
 """The assets that must be fresh while the market is open. Quarantine and duplicates are well when nothing happens to them; quotes

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from market.app_tables import WATCHLIST
 from market.tables import POSTGRES_TABLES, Column, Table
 from warehouse.dbt import DBT_PROJECT
 from warehouse.ddl import COLUMN_TYPES, table_comment
@@ -12,26 +13,41 @@ from warehouse.ddl import COLUMN_TYPES, table_comment
 SOURCES_FILE: Final[Path] = DBT_PROJECT / "models" / "staging" / "_sources.yml"
 
 _HEAD: Final = """\
-# Generated from market/tables.py by `python -m warehouse.dbt_sources`: change the declaration, not this file.
+# Generated from market/tables.py and app_tables.py by `python -m warehouse.dbt_sources`: change the declarations, not this file.
 version: 2
 
 sources:
-  - name: lake
-    schema: lake
-    description: What the stream writes into PostgreSQL, one transaction per micro-batch.
-    tables:
 """
+
+SOURCE_TABLES: Final[tuple[Table, ...]] = (*POSTGRES_TABLES, WATCHLIST)
+"""The tables that models read."""
+_DESCRIPTIONS: Final = {
+    "lake": "What the stream writes into PostgreSQL, one transaction per micro-batch.",
+    "app": "What users chose.",
+}
+"""The schemas that models read, in the order of the file."""
 
 
 def render_sources() -> str:
-    """Return the text of dbt's sources file: every declared PostgreSQL table with its grain and columns."""
-    return _HEAD + "".join(_render_table(table) for table in POSTGRES_TABLES)
+    """Return the text of dbt's sources file: every declared table that models read, with its grain and columns."""
+    return _HEAD + "".join(_render_schema(schema, description) for schema, description in _DESCRIPTIONS.items())
 
 
 def main() -> None:
     """Rewrite the sources file."""
     SOURCES_FILE.write_text(render_sources())
     structlog.get_logger(__name__).info("dbt_sources_written", path=str(SOURCES_FILE))
+
+
+def _render_schema(schema: str, description: str) -> str:
+    lines = [
+        f"  - name: {schema}",
+        f"    schema: {schema}",
+        f"    description: {description}",
+        "    tables:",
+    ]
+    tables = (table for table in SOURCE_TABLES if table.layer == schema)
+    return "\n".join(lines) + "\n" + "".join(_render_table(table) for table in tables)
 
 
 def _render_table(table: Table) -> str:

@@ -40,7 +40,7 @@ def parquet_of(connection: Connection, relations: list[str], folder: Path) -> du
             source, columns = f"marts.{relation}", _columns(connection, f"marts.{relation}")
         _export(connection, peer, source, columns, path)
         if relation == AS_KNOWN:
-            rows = f"from read_parquet('{path}') where list_contains(symbols, symbol)"  # noqa: S608 - a path of our own
+            rows = f"from read_parquet('{path}') where list_contains(symbols, symbol)"
             peer.execute(f"create macro marts.{relation}(day, symbols) as table {rows}")
         else:
             peer.execute(f"create view marts.{relation} as from read_parquet('{path}')")

@@ -12,16 +12,16 @@ from pydantic import Field
 
 from market.errors import ModelsFailedError, ServiceError, UsageError
 from market.instruments import parse_symbols
-from market.tables import POSTGRES_TABLES
 from orchestration.assets.keys import OWNER, Group, asset_key, table_key
 from orchestration.dbt import Dbt, Event
 from orchestration.freshness import policy_of
+from warehouse.dbt_sources import SOURCE_TABLES
 from warehouse.marts import Rebuild
 
 DBT_POOL: Final = "dbt"
 """Runs that need this pool run one after the other."""
 
-_SOURCES: Final = {table.name: table_key(table) for table in POSTGRES_TABLES}
+_SOURCES: Final = {table.name: table_key(table) for table in SOURCE_TABLES}
 
 
 TOUCHED_MODELS: Final = (

@@ -62,6 +62,7 @@ def admitted(settings: Settings, dbt: Dbt) -> Settings:
         lake.closes("AAPL", 0, "70", "70", "10")
         lake.split("AAPL", 2, "7")
     dbt("run")
+    dbt("snapshot")
     assert admit_analyst(settings, lambda: PASSWORD, owns_server=True).is_well
     return settings
 
@@ -90,7 +91,7 @@ def relations(connection: psycopg.Connection[Any], schema: str) -> list[str]:
 
 def assert_it_reads_all(analyst: psycopg.Connection[Any], owner: psycopg.Connection[Any]) -> None:
     names = relations(owner, "marts")
-    assert {"realtime_prices", "intraday_ohlcv", "historical_ohlcv", "bar_gaps", "corporate_actions"} <= set(names)
+    assert {"realtime_prices", "intraday_ohlcv", "historical_ohlcv", "market_breadth", "dim_instrument"} <= set(names)
     for name in names:
         analyst.execute(SQL("select * from marts.{} limit 1").format(Identifier(name)))
         analyst.execute(SQL("select * from {} limit 1").format(Identifier(name)))  # without the schema, too
@@ -103,7 +104,7 @@ def test_it_reads_every_mart_also_after_dbt_made_them_anew(
     dbt("run", "--full-refresh")
     assert_it_reads_all(analyst, owner)
     owner.execute("drop view marts.realtime_prices, marts.bar_gaps")
-    owner.execute("drop table marts.bar_reconciliation")
+    owner.execute("drop table marts.bar_reconciliation cascade")  # with the view that stands on it
     dbt("run")
     assert_it_reads_all(analyst, owner)
 
@@ -149,13 +150,17 @@ def test_it_calls_every_function_of_the_marts_and_gets_what_the_owner_gets(
     analyst: psycopg.Connection[Any], owner: psycopg.Connection[Any]
 ) -> None:
     (names,) = owner.execute(
-        "select array_agg(p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')') from pg_proc as p "
-        "join pg_namespace as n on n.oid = p.pronamespace where n.nspname = 'marts'"
+        "select array_agg(p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' order by p.proname) "
+        "from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace where n.nspname = 'marts'"
     ).fetchone() or (None,)
-    assert sorted(names) == [
+    assert sorted(names or []) == [
         "historical_ohlcv_as_known(day date)",
         "historical_ohlcv_as_known(day date, symbols text[])",
+        "rolling_correlation(symbol text, other_symbol text, sessions integer)",
     ], "call the new function here, too"
+    pair = b"select session_date, sessions_used from marts.rolling_correlation('AAPL', 'aapl', 2)"
+    assert [used for _, used in analyst.execute(pair)] == [1, 2]
+    assert analyst.execute(pair).fetchall() == owner.execute(pair).fetchall()
     for day, closes in (("2013-10-08", ["70", "70"]), ("2013-10-09", ["10", "10", "10"])):
         question = f"select * from marts.historical_ohlcv_as_known('{day}') order by bar_at"
         of_symbols = question.replace("')", "', (select array_agg(distinct symbol) from marts.historical_ohlcv))")

@@ -301,6 +301,9 @@ def test_realtime_prices_are_the_newest_session_so_far_with_the_previous_close(
     assert told == {
         "symbol": "IBM",
         "price": 110,
+        "average_volume_20": None,
+        "volume_ratio": None,
+        "range_position": 0.75,
         "price_at": session.close_at + timedelta(minutes=5),
         "segment": "post",
         "session_date": HALF_DAY,

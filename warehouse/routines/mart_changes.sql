@@ -36,3 +36,15 @@ begin
     return null;
 end
 $$;
+
+-- Of a table that sums days up, where anybody but dbt changes it: all of it is built again.
+create or replace function staging.note_changed_summary() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog
+as $$
+begin
+    insert into staging.pending_sessions (mart, symbol, session_date, is_whole) values (tg_table_name, '*', '-infinity', true);
+    return null;
+end
+$$;

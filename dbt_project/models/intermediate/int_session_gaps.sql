@@ -55,7 +55,10 @@ bars as (
         source,
         symbol,
         session_date,
-        bar_at
+        bar_at,
+        revision,
+        cancelled_trade_count,
+        corrected_trade_count
     from {{ ref('stg_bars_1m') }}
     where segment = 'regular'
 
@@ -77,7 +80,11 @@ session_bars as (
         changed_sessions.symbol,
         changed_sessions.session_date,
         range_agg(tstzrange(bars.bar_at, bars.bar_at + interval '1 minute')) as there,
-        count(*) as bar_count
+        count(*) as bar_count,
+        count(*) filter (where bars.revision > 1) as revised_bars,
+        sum(bars.revision - 1) as revisions,
+        sum(bars.cancelled_trade_count) as cancelled_trades,
+        sum(bars.corrected_trade_count) as corrected_trades
     from changed_sessions
     inner join bars
         on changed_sessions.source = bars.source
@@ -101,6 +108,10 @@ minutes as (
         changed_sessions.covered = '{}' as is_not_collected,
         (extract(epoch from changed_sessions.ends_at - changed_sessions.open_at) / 60)::bigint as expected_bars,
         coalesce(session_bars.bar_count, 0) as bar_count,
+        coalesce(session_bars.revised_bars, 0) as revised_bars,
+        coalesce(session_bars.revisions, 0)::bigint as revisions,
+        coalesce(session_bars.cancelled_trades, 0)::bigint as cancelled_trades,
+        coalesce(session_bars.corrected_trades, 0)::bigint as corrected_trades,
         tstzmultirange(tstzrange(changed_sessions.open_at, changed_sessions.ends_at))
         - coalesce(session_bars.there, '{}') as missing,
         {{ whole_minutes('changed_sessions.covered') }} as covered,
@@ -113,7 +124,7 @@ minutes as (
 
 ),
 
-final as (
+explained as (
 
     select
         minutes.source,
@@ -125,9 +136,37 @@ final as (
         minutes.missing * minutes.covered * minutes.halted as halted,
         case when minutes.is_not_collected then '{}' else minutes.missing - minutes.covered end as feed_down,
         case when minutes.is_not_collected then minutes.missing else '{}' end as not_collected,
-        stream_batches.known_through_at,
+        minutes.revised_bars,
+        minutes.revisions,
+        minutes.cancelled_trades,
+        minutes.corrected_trades,
         minutes.built_from
     from minutes
+
+),
+
+final as (
+
+    select
+        explained.source,
+        explained.symbol,
+        explained.session_date,
+        explained.expected_bars,
+        explained.bar_count,
+        explained.no_trade,
+        explained.halted,
+        explained.feed_down,
+        explained.not_collected,
+        {%- for reason in ['no_trade', 'halted', 'feed_down', 'not_collected'] %}
+            {{ count_of_minutes('explained.' ~ reason) }} as {{ reason }}_bars,
+        {%- endfor %}
+        explained.revised_bars,
+        explained.revisions,
+        explained.cancelled_trades,
+        explained.corrected_trades,
+        stream_batches.known_through_at,
+        explained.built_from
+    from explained
     cross join stream_batches
 
 )

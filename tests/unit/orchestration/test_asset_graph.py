@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
+from market.app_tables import WATCHLIST
 from market.tables import LAKE_TABLES, TABLES, Store
 from market.topics import TOPICS
 from orchestration.assets.keys import OWNER, table_key, topic_key
@@ -12,13 +13,21 @@ from orchestration.freshness import POLICIES
 
 OF_ACTIONS = ["marts/corporate_actions", "marts/unexplained_jumps"]
 """They change when an action does, which may be never."""
+DIMENSIONS = ["marts/dim_instrument", "marts/dim_session"]
+"""They change when a symbol or the calendar does."""
 MARTS = [
+    "marts/anomalies",
     "marts/bar_gaps",
     "marts/bar_reconciliation",
+    "marts/correlations",
+    "marts/data_quality",
     "marts/historical_ohlcv",
     "marts/intraday_ohlcv",
+    "marts/market_breadth",
     "marts/realtime_prices",
+    "marts/top_movers",
     *OF_ACTIONS,
+    *DIMENSIONS,
 ]
 BARS = ["history/daily_bars", "history/intraday_bars", "history/sample_daily_bars"]
 HISTORY = ["history/corporate_actions", *BARS]
@@ -48,6 +57,7 @@ STREAM_KEYS = [
     "postgres/trading_halts",
     "postgres/vendor_bar_sessions",
     "postgres/vendor_bars",
+    "postgres/watchlist",
 ]
 
 
@@ -109,9 +119,9 @@ def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
 
 
 def test_every_declared_table_and_topic_is_an_asset(graph: AssetGraph) -> None:
-    declared = {table_key(table) for table in TABLES} | {topic_key(topic) for topic in TOPICS}
+    declared = {table_key(table) for table in (*TABLES, WATCHLIST)} | {topic_key(topic) for topic in TOPICS}
     assert declared == graph.external_asset_keys | {TIERS_KEY}
-    assert len(declared) == len(TABLES) + len(TOPICS)
+    assert len(declared) == len(TABLES) + 1 + len(TOPICS)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.qualified_name)
@@ -130,7 +140,7 @@ def test_a_lake_table_says_where_it_is(graph: AssetGraph) -> None:
         assert graph.get(table_key(table)).metadata["dagster/uri"] == f"s3://bucket/lake/{table.path}"
 
 
-@pytest.mark.parametrize("mart", MARTS)
+@pytest.mark.parametrize("mart", [mart for mart in MARTS if mart != "marts/dim_session"])
 def test_lineage_reaches_from_the_topics_to_every_mart(graph: AssetGraph, mart: str) -> None:
     behind = ancestors(graph, mart)
     assert {
@@ -167,6 +177,7 @@ def test_nothing_but_topics_the_calendar_and_definitions_comes_from_nowhere(grap
         "marts/indicator_definitions",
         "postgres/sessions",
         "postgres/tiers",
+        "postgres/watchlist",
     }
 
 
@@ -175,6 +186,13 @@ def test_every_model_is_in_the_group_of_its_folder(graph: AssetGraph) -> None:
     assert {model.key.path[0] for model in models} == {"staging", "intermediate", "marts"}
     assert all(model.group_name == model.key.path[0] for model in models)
     assert set(MARTS) <= {model.key.to_user_string() for model in models}
+
+
+def test_a_snapshot_is_a_mart_with_its_tests_and_its_lineage(graph: AssetGraph) -> None:
+    node = graph.get(key("marts/dim_instrument"))
+    assert node.kinds == {"dbt", "postgres", "table"}
+    assert node.parent_keys == {key("intermediate/int_instruments")}
+    assert "postgres/watchlist" in ancestors(graph, "marts/dim_instrument")
 
 
 def test_every_asset_is_described_and_owned(graph: AssetGraph) -> None:

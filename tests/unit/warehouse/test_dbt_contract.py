@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from market.app_tables import WATCHLIST
 from market.errors import SettingsError
 from market.settings import load_settings
 from market.tables import POSTGRES_TABLES
@@ -30,9 +31,13 @@ def test_the_sources_file_is_the_one_that_the_declarations_give() -> None:
 
 
 def test_the_sources_file_names_every_table_and_column() -> None:
-    (source,) = yaml.safe_load(SOURCES_FILE.read_text())["sources"]
-    found = {table["name"]: [column["name"] for column in table["columns"]] for table in source["tables"]}
-    assert found == {table.name: list(table.column_names) for table in POSTGRES_TABLES}
+    sources = yaml.safe_load(SOURCES_FILE.read_text())["sources"]
+    found = {
+        (source["schema"], table["name"]): [column["name"] for column in table["columns"]]
+        for source in sources
+        for table in source["tables"]
+    }
+    assert found == {(table.layer, table.name): list(table.column_names) for table in (*POSTGRES_TABLES, WATCHLIST)}
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)

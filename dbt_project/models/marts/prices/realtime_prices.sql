@@ -26,9 +26,9 @@ latest_sessions as (
 
 ),
 
-sessions as (
+sessions as materialized (
 
-    -- The session before is looked up, for the few days that are asked for: over all of them it takes longest of all.
+    -- The session before is looked up once for each session that is the newest of a symbol, not once for each symbol.
     select
         listed.session_date,
         listed.close_at,
@@ -38,6 +38,7 @@ sessions as (
             where earlier.session_date < listed.session_date
         ) as previous_session_date
     from {{ ref('stg_sessions') }} as listed
+    where listed.session_date in (select newest.session_date from latest_sessions as newest)
 
 ),
 
@@ -53,7 +54,7 @@ latest_quotes as (
 
 ),
 
-historical_ohlcv as (
+historical_ohlcv as not materialized (
 
     select * from {{ ref('historical_ohlcv') }}
 
@@ -165,6 +166,8 @@ beside_previous_closes as (
         session_prices.revised_at,
         sessions.previous_session_date,
         sessions.close_at as session_close_at,
+        historical_ohlcv.current_symbol,
+        historical_ohlcv.split_factor,
         historical_ohlcv.close as raw_previous_close,
         splits.source as split_source,
         splits.new_shares,
@@ -196,10 +199,10 @@ beside_previous_closes as (
 
 ),
 
-with_previous_closes as (
+judged_splits as (
 
-    -- In the shares of the newest session. A split of that day counts as soon as it is known, unless the first price
-    -- contradicts it, or a better source has the same of another day and the price does not show it now.
+    -- A split of the newest session counts as soon as it is known, unless the first price contradicts it, or a better
+    -- source has the same of another day and the price does not show it now.
     select
         symbol,
         session_date,
@@ -218,18 +221,55 @@ with_previous_closes as (
         revised_at,
         previous_session_date,
         session_close_at,
-        case
-            when split_source is null then raw_previous_close
-            when
-                split_source <> 'user'
-                and (
-                    {{ is_split_doubted('observed_ratio', 'announced_ratio') }}
-                    or same_dates is not null and {{ is_split_unseen('observed_ratio', 'announced_ratio') }}
-                )
-                then raw_previous_close
-            else {{ vwap('raw_previous_close * old_shares', 'new_shares') }}
-        end as previous_close
+        current_symbol,
+        split_factor,
+        raw_previous_close,
+        new_shares,
+        old_shares,
+        split_source is not null
+        and (
+            split_source = 'user'
+            or not coalesce(
+                {{ is_split_doubted('observed_ratio', 'announced_ratio') }}
+                or same_dates is not null and {{ is_split_unseen('observed_ratio', 'announced_ratio') }},
+                false
+            )
+        ) as is_split
     from beside_previous_closes
+
+),
+
+with_previous_closes as (
+
+    -- In the shares of the newest session.
+    select
+        judged_splits.*,
+        case
+            when judged_splits.is_split
+                then {{ vwap(
+                    'judged_splits.raw_previous_close * judged_splits.old_shares', 'judged_splits.new_shares'
+                ) }}
+            else judged_splits.raw_previous_close
+        end as previous_close,
+        case
+            when judged_splits.is_split
+                then judged_splits.split_factor * judged_splits.new_shares / judged_splits.old_shares
+            else judged_splits.split_factor
+        end::double precision as shares_ratio
+    from judged_splits
+
+),
+
+with_usual_volumes as (
+
+    select
+        with_previous_closes.*,
+        case
+            when days_before.day_count = 20
+                then days_before.mean_volume * with_previous_closes.shares_ratio
+        end as average_volume_20
+    from with_previous_closes
+    cross join lateral {{ usual_volume('historical_ohlcv', 'with_previous_closes') }} as days_before
 
 ),
 
@@ -267,8 +307,13 @@ final as (
         greatest(
             0,
             floor(extract(epoch from now() - session_prices.price_at - interval '1 minute'))
-        )::bigint as staleness_seconds
-    from with_previous_closes as session_prices
+        )::bigint as staleness_seconds,
+        session_prices.average_volume_20,
+        session_prices.volume / nullif(session_prices.average_volume_20, 0) as volume_ratio,
+        (
+            (session_prices.close - session_prices.low) / nullif(session_prices.high - session_prices.low, 0)
+        )::double precision as range_position
+    from with_usual_volumes as session_prices
     left join latest_quotes
         on session_prices.source = latest_quotes.source
         and session_prices.symbol = latest_quotes.symbol
