@@ -43,6 +43,9 @@ _PASSING: Final = re.compile(
 _LOOK_AT_TOUCHED: Final = {"PGOPTIONS": "-c tapehouse.look=touched"}
 """What PostgreSQL's own client library reads when it connects: a variable of dbt would have the project parsed anew."""
 
+_PARSED: Final[dict[str, Any]] = {}
+"""Projects as dbt has parsed them, by the hash of all that this depends on."""
+
 Event = dict[str, Any]
 
 
@@ -92,9 +95,12 @@ class Dbt:
         with exclusive(self.folder / "build.lock", timeout_seconds=BUILD_SECONDS, purpose="building the marts"):
             parsed = self.folder / "parse" / "partial_parse.msgpack"
             reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
-            options = _LOOK_AT_TOUCHED if touched else {}
-            with _environment(options):
-                self._invoke(["build", "--exclude-resource-type", "unit_test", *reuse, *arguments], "target", on_event)
+            command = ["build", "--exclude-resource-type", "unit_test", *reuse, *arguments]
+            if not touched:
+                self._invoke(command, "target", on_event)
+                return
+            with _environment(_LOOK_AT_TOUCHED):
+                self._invoke([*command, "--no-write-json"], "target", on_event, self._parsed())
 
     def write_page(self) -> Path:
         """Write the documentation of the models with their lineage, as one page that needs no server, and return it.
@@ -118,6 +124,15 @@ class Dbt:
         """Let the next build begin anew with some sessions, and return how many; see :func:`warehouse.marts.forget_builds`."""
         return forget_builds(self.settings, rebuild)
 
+    def _parsed(self) -> Any:  # noqa: ANN401 - dbt is untyped
+        """Return the parsed project as dbt has it, parsed once a process: of a small build that is most of the time."""
+        digest = self._digest()
+        if digest not in _PARSED:
+            purpose = "parsing the dbt project"
+            with exclusive(self.folder / "parse.lock", timeout_seconds=PARSE_SECONDS, purpose=purpose):
+                _PARSED[digest] = self._invoke(["parse", "--quiet", "--no-write-json"], "parse", lambda _event: None)
+        return _PARSED[digest]
+
     def _parse_to(self, path: Path) -> dict[str, Any]:
         self._invoke(["parse", "--quiet"], "parse", lambda _event: None)
         parsed = self.folder / "parse" / "manifest.json"
@@ -130,7 +145,13 @@ class Dbt:
             raise ServiceError(msg)
         return manifest
 
-    def _invoke(self, command: Sequence[str], target: str, on_event: Callable[[Event], None]) -> None:
+    def _invoke(
+        self,
+        command: Sequence[str],
+        target: str,
+        on_event: Callable[[Event], None],
+        manifest: Any = None,  # noqa: ANN401 - dbt is untyped
+    ) -> Any:  # noqa: ANN401
         from dbt.cli.main import dbtRunner
         from dbt_common.events.functions import msg_to_dict
 
@@ -149,12 +170,13 @@ class Dbt:
             *("--target-path", str(self.folder / target), "--log-path", str(self.folder / "logs")),
         ]
         with _environment(self._environment()):
-            result = dbtRunner(callbacks=[receive]).invoke(arguments)
+            result = dbtRunner(manifest, callbacks=[receive]).invoke(arguments)
         if not result.success:
             self.refuse_failures(getattr(result.result, "results", None) or [])
             cause = "; ".join(dict.fromkeys(filter(None, problems))) or str(result.exception)
             msg = f"dbt {command[0]} failed: {cause}. The whole log: {self.folder / 'logs' / 'dbt.log'}"
             raise ServiceError(msg) from result.exception
+        return result.result
 
     def refuse_failures(self, results: Sequence[Any]) -> None:
         """Look at the outcomes of what dbt ran.

@@ -29,6 +29,7 @@ from tests.integration.mart_rows import (
     put_vendor_bars,
 )
 from tests.integration.test_indicator_builds import wait_until
+from tests.integration.test_origins_proof import breaks
 from warehouse.connection import connect
 from warehouse.dbt import dbt_environment
 
@@ -96,6 +97,21 @@ def test_touched_sessions_alone_leave_what_an_independent_computation_gives(
     dbt(*MARTS)
     assert read(connection, "select array_agg(xmin::text) from marts.intraday_ohlcv") == before, "all was there"
     assert_as_a_full_refresh(connection, dbt, f"seed {seed}")
+
+
+def test_what_touched_sessions_leave_is_what_verify_makes_of_the_lake(
+    connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    seed = random.SystemRandom().randrange(10**9)
+    print(f"seed {seed}")  # noqa: T201 - to run it again
+    chance = random.Random(seed)
+    dbt("run")
+    for step in range(5):
+        for _ in range(chance.randrange(1, 4)):
+            change_something(connection, chance)
+        dbt(*MARTS, touched=True)
+        wrong = [offence for offence in breaks(settings) if "reconciliation" not in offence["problem"]]
+        assert wrong == [], f"seed {seed}, step {step}"
 
 
 @pytest.mark.usefixtures("minutes")
@@ -205,6 +221,7 @@ def test_a_writer_does_not_wait_for_a_build_and_what_it_writes_meanwhile_comes_w
         build = pool.submit(dbt, *MARTS, touched=True)
         waiting = "select pid from pg_locks where not granted and relation = 'marts.intraday_ohlcv'::regclass"
         wait_until(lambda: read(connection, waiting))
+        connection.execute("set lock_timeout = '5s'")
         began = time.monotonic()
         put_bar(connection, "lean", "IBM", second, (Decimal(8),) * 4, revision=9)
         put_bar(connection, "lean", "IBM", first, (Decimal(9),) * 4, revision=10)

@@ -173,11 +173,20 @@
     ) as prior on true;
     delete from {{ relation }}
     where exists (select from taken_sessions where symbol = '*');
-    delete from {{ relation }} as built
-    using changed_series
-    where built.bar_at >= changed_series.from_at
-        {%- for name in names %}
-        and built.{{ name }} = changed_series.{{ name }}
-        {%- endfor %}
+    -- Series by series, by an index: where few bars go, nobody shall look through all.
+    delete from {{ relation }}
+    where ctid = any(array(
+        select outdated.ctid
+        from changed_series
+        cross join lateral (
+            select built.ctid
+            from {{ relation }} as built
+            where built.bar_at >= changed_series.from_at
+                {%- for name in names %}
+                and built.{{ name }} = changed_series.{{ name }}
+                {%- endfor %}
+            offset 0
+        ) as outdated
+    ))
     {%- endif %}
 {%- endmacro %}

@@ -134,13 +134,23 @@
     where changed_sessions.from_at is null
         and bars.symbol = changed_sessions.symbol
         and bars.session_date = changed_sessions.session_date;
-    delete from {{ relation }} as bars
-    using changed_sessions
-    cross join {{ intraday_lengths() }} as lengths (interval, length)
-    where changed_sessions.from_at is not null
-        and bars.symbol = changed_sessions.symbol
-        and bars.interval = lengths.interval
-        and bars.bar_at > changed_sessions.from_at - lengths.length
-        and bars.session_date = changed_sessions.session_date
+    -- Session by session, by an index: where few bars go, nobody shall look through all.
+    delete from {{ relation }}
+    where ctid = any(array(
+        select outdated.ctid
+        from changed_sessions
+        cross join {{ intraday_lengths() }} as lengths (interval, length)
+        cross join lateral (
+            select built.ctid
+            from {{ relation }} as built
+            where built.symbol = changed_sessions.symbol
+                and built.interval = lengths.interval
+                and built.session_date = changed_sessions.session_date
+                and built.bar_at > changed_sessions.from_at - lengths.length
+                and built.bar_at < changed_sessions.session_date::timestamp at time zone 'UTC' + interval '2 days'
+            offset 0
+        ) as outdated
+        where changed_sessions.from_at is not null
+    ))
     {%- endif %}
 {%- endmacro %}

@@ -28,15 +28,17 @@ days as (
 ),
 
 {% if is_incremental() %}
-    outdated_days as (
+    days_to_build as (
 
-        -- begin_adjusted_days has filled it, and adjustments.
+        -- begin_adjusted_days has filled changed_days and adjustments.
         select
-            symbol,
-            session_date,
-            built_from
+            days.*,
+            changed_days.built_from as adjusted_from
         from changed_days
-        where built_from is not null
+        inner join days
+            on changed_days.symbol = days.symbol
+            and changed_days.session_date = days.session_date
+        where changed_days.built_from is not null
 
     ),
 {% else %}
@@ -58,12 +60,11 @@ days as (
 
     ),
 
-    outdated_days as (
+    days_to_build as (
 
         select
-            days.symbol,
-            days.session_date,
-            {{ adjusted_from('days', 'digests', 'logic.version') }} as built_from
+            days.*,
+            {{ adjusted_from('days', 'digests', 'logic.version') }} as adjusted_from
         from days
         cross join logic
         left join digests
@@ -71,34 +72,6 @@ days as (
 
     ),
 {% endif %}
-days_to_build as (
-
-    select
-        days.symbol,
-        days.interval,
-        days.bar_at,
-        days.open,
-        days.high,
-        days.low,
-        days.close,
-        days.volume,
-        days.vwap,
-        days.trade_count,
-        days.session_date,
-        days.segment,
-        days.is_final,
-        days.revision,
-        days.origin,
-        days.is_vendor_bar,
-        days.revised_at,
-        outdated_days.built_from
-    from outdated_days
-    inner join days
-        on outdated_days.symbol = days.symbol
-        and outdated_days.session_date = days.session_date
-
-),
-
 final as (
 
     select
@@ -119,7 +92,7 @@ final as (
         days_to_build.origin,
         days_to_build.is_vendor_bar,
         days_to_build.revised_at,
-        days_to_build.built_from,
+        days_to_build.adjusted_from as built_from,
         {{ adjusted_bar('days_to_build', 'spans') }}
     from days_to_build
     left join adjustments as spans
