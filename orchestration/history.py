@@ -59,7 +59,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a collection did, and the sessions that are missing after it."""
+    """What a collection did, and the sessions that are missing after it, with those that the source withholds."""
 
     plan: Plan
     summary: Summary
@@ -137,6 +137,12 @@ class History:
         concerned = symbols_to_ask(*place, symbols, start=start, end=end, until=until)
         return missing_sessions(*place, concerned, start=start, end=end, until=until) if concerned else {}
 
+    def left(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
+        """Return by symbol which of some adjoining sessions the lake lacks, and the source did not answer or withholds."""
+        start, end, until = sessions[0].session_date, sessions[-1].session_date, sessions[-1].post_close_at
+        place = (self.settings, series.feed, series.interval, symbols)
+        return missing_sessions(*place, start=start, end=end, until=until, withheld=True)
+
     def stored(
         self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]
     ) -> Mapping[tuple[str, date], int]:
@@ -182,7 +188,7 @@ class History:
         except StoppedError:
             plan = plan_of(self.settings, source, order)
             results = {symbol: SymbolResult(asked=plan.missing.get(symbol, 0)) for symbol in plan.symbols}
-            return Outcome(plan, Summary(results, 0, 0.0, stopped=True), self.missing(series, symbols, sessions))
+            return Outcome(plan, Summary(results, 0, 0.0, stopped=True), self.left(series, symbols, sessions))
 
     def _carry_out(
         self,
@@ -197,14 +203,18 @@ class History:
         symbols, sessions = order.symbols, order.sessions
         if not plan.asks:
             results = {
-                symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0), is_unknown=symbol in plan.unknown)
+                symbol: SymbolResult(
+                    too_old=plan.too_old.get(symbol, 0),
+                    withheld=plan.withheld.get(symbol, 0),
+                    is_unknown=symbol in plan.unknown,
+                )
                 for symbol in plan.symbols
             }
-            return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.missing(series, symbols, sessions))
+            return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.left(series, symbols, sessions))
         with BarsDoor(self.settings, source.name, series.interval) as door:
             pace = Pace(source.limit, self.settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
             try:
                 summary = run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
             finally:
                 pace.close()
-        return Outcome(plan, summary, self.missing(series, symbols, sessions))
+        return Outcome(plan, summary, self.left(series, symbols, sessions))

@@ -3,7 +3,8 @@
 A session is had when the lake has every bar that the calendar expects of it, or when the source was asked for it and everything
 that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A session
 of which it had no bar at all is asked for once more, half a day later or after. So is one for which it did not know the symbol;
-that one is also missing again as soon as the source has a bar of the symbol.
+that one is also missing again as soon as the source has a bar of the symbol. What it has for other plans only is asked for again
+after a month.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,6 +16,7 @@ from typing import Final
 from market.records import DAILY, INTERVALS
 from market.sessions import Session
 from market.settings import Settings
+from warehouse.collected_history import PLAN_RECHECK_AFTER
 from warehouse.connection import connect
 
 _APPLICATION: Final = "tapehouse history"
@@ -33,8 +35,9 @@ with days as (
     select symbol,
         case
             when %(again)s then '{}'
-            when without_bars_at <= now() - %(recheck)s then covered - without_bars
             else covered
+                - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end
+                - case when withheld_at <= now() - %(plan_recheck)s or %(withheld)s then coalesce(withheld, '{}') else '{}' end
         end as covered
     from unnest(%(symbols)s::text[]) as symbol
     left join (
@@ -66,7 +69,12 @@ cross join days
 left join app.collected_history as history
     on history.source = %(source)s and history.interval = %(interval)s and history.symbol = wanted.symbol
 where opens is not null
-    and (covered - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end @> opens) is not true
+    and (
+        covered
+        - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end
+        - case when withheld_at <= now() - %(plan_recheck)s then withheld else '{}' end
+        @> opens
+    ) is not true
 order by wanted.symbol
 """
 _STORED: Final = """
@@ -96,7 +104,7 @@ with stored as (
 select symbol, count(*), min(session_date), max(session_date)
 from app.collected_history
 join lake.sessions
-    on covered - coalesce(unknown, '{}') @> open_at and session_date between %(start)s and %(end)s
+    on covered - coalesce(unknown, '{}') - coalesce(withheld, '{}') @> open_at and session_date between %(start)s and %(end)s
 left join stored using (symbol, session_date)
 left join listed using (symbol)
 where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s) and stored.symbol is null
@@ -160,6 +168,7 @@ def missing_sessions(
     end: date,
     until: datetime,
     again: bool = False,
+    withheld: bool = False,
 ) -> dict[str, list[tuple[int, int]]]:
     """Return by symbol which sessions are missing.
 
@@ -175,6 +184,8 @@ def missing_sessions(
         Sessions that were not over by then are not expected yet.
     again
         Whether to pass over what the source was asked for: then all that the lake does not have whole is missing.
+    withheld
+        Whether what the source has for other plans only is missing, too.
 
     Returns
     -------
@@ -194,7 +205,9 @@ def missing_sessions(
         "end": end,
         "until": until,
         "recheck": RECHECK_AFTER,
+        "plan_recheck": PLAN_RECHECK_AFTER,
         "again": again,
+        "withheld": withheld,
         "seconds": None if interval == DAILY else INTERVALS[interval],
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
@@ -262,6 +275,7 @@ def symbols_to_ask(
         "end": end,
         "until": until,
         "recheck": RECHECK_AFTER,
+        "plan_recheck": PLAN_RECHECK_AFTER,
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         return [row[0] for row in connection.execute(_NOT_ASKED, values)]
