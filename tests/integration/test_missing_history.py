@@ -132,26 +132,30 @@ def test_a_session_without_a_bar_is_asked_for_once_more_the_next_day_and_never_a
 
 def test_what_is_for_other_plans_only_is_missing_a_month_later_and_for_a_report_at_once(settings: Settings) -> None:
     place = (settings, "yahoo", "1d", ["SPY"])
-    span = {"start": START, "end": END}
     remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS, withheld=SESSIONS[:6])])
     remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[9:])])
     assert missing(settings, "SPY") == {}
-    assert symbols_to_ask(*place, **span, until=LATER) == []
-    assert withheld_sessions(*place, **span) == {"SPY": 6}
-    assert without_bars(*place, **span) == {"SPY": (4, SESSIONS[6].session_date, SESSIONS[9].session_date)}
-    assert missing_sessions(*place, **span, until=LATER, withheld=True) == {"SPY": [(0, 6)]}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == []
+    assert withheld_sessions(*place, start=START, end=END) == {"SPY": 6}
+    assert without_bars(*place, start=START, end=END) == {
+        "SPY": (4, SESSIONS[6].session_date, SESSIONS[9].session_date)
+    }
+    assert missing_sessions(*place, start=START, end=END, until=LATER, withheld=True) == {"SPY": [(0, 6)]}
     with connect(settings) as connection:
         connection.execute("update app.collected_history set withheld_at = withheld_at - interval '29 days'")
     assert missing(settings, "SPY") == {}
     with connect(settings) as connection:
         connection.execute("update app.collected_history set withheld_at = withheld_at - interval '1 day'")
     assert missing(settings, "SPY") == {"SPY": [(0, 6)]}
-    assert symbols_to_ask(*place, **span, until=LATER) == ["SPY"]
-    assert withheld_sessions(*place, **span) == {}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == ["SPY"]
+    assert withheld_sessions(*place, start=START, end=END) == {}
     remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[:6], withheld=SESSIONS[:2])])
-    assert (missing(settings, "SPY"), withheld_sessions(*place, **span)) == ({}, {"SPY": 2})
+    assert (missing(settings, "SPY"), withheld_sessions(*place, start=START, end=END)) == ({}, {"SPY": 2})
     forget(settings, "yahoo", "1d", ["SPY"], SESSIONS[:1])
-    assert (missing(settings, "SPY"), withheld_sessions(*place, **span)) == ({"SPY": [(0, 1)]}, {"SPY": 1})
+    assert (missing(settings, "SPY"), withheld_sessions(*place, start=START, end=END)) == (
+        {"SPY": [(0, 1)]},
+        {"SPY": 1},
+    )
 
 
 def unknown(symbol: str, sessions: tuple[Session, ...]) -> Collected:
