@@ -33,18 +33,16 @@ class Task:
 
 
 def complete_sessions(task: Task, outcome: Outcome) -> dict[str, list[date]]:
-    """Return by group the sessions of which every symbol was answered.
+    """Return by group the sessions of which every symbol was answered, and none is missing after it.
 
-    A symbol of which something was not believed counts as answered: its other bars are there, and the check says what is wrong.
+    A symbol of which something was not believed lacks the sessions that the lake has not whole, and that alone.
     """
     found = {}
     for group, symbols in task.groups.items():
         numbers: set[int] = set()
         for symbol in symbols:
-            result = outcome.summary.symbols.get(symbol, SymbolResult())
-            if outcome.summary.stopped or result.reason or not result.problem_counts:
-                for start, end in outcome.missing.get(symbol, ()):
-                    numbers.update(range(start, end))
+            for start, end in outcome.missing.get(symbol, ()):
+                numbers.update(range(start, end))
         found[group] = [session.session_date for number, session in enumerate(task.sessions) if number not in numbers]
     return found
 
