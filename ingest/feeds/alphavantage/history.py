@@ -10,7 +10,7 @@ from ingest.feeds.alphavantage.parse import (
     PremiumError,
     Series,
     UnknownSymbolError,
-    WrongZoneError,
+    UselessError,
     oldest_day,
     parse_bars,
     ticker_of,
@@ -113,8 +113,8 @@ class AlphaVantageHistory(HistorySource):
             series, is_small = self._daily_series(ask, symbol, pace)
         except UnknownSymbolError:
             return Answer((), unknown=frozenset({symbol}))
-        except WrongZoneError as error:
-            return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+        except UselessError as error:
+            return Answer((), (Problem(symbol, error.code, str(error)),))
         bars, wrong = parse_bars(series, ask, symbol, self.name)
         return Answer(bars, wrong, withheld=_cut_off(ask, symbol, series) if is_small else ())
 
@@ -145,8 +145,8 @@ class AlphaVantageHistory(HistorySource):
             except UnknownSymbolError:
                 # Also what a month before the first trade is answered with.
                 invalid += 1
-            except WrongZoneError as error:
-                return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+            except UselessError as error:
+                return Answer((), (Problem(symbol, error.code, str(error)),))
             except UnansweredError as error:
                 error.part = _answered_before(month, ask, symbol, series, self.name)
                 raise

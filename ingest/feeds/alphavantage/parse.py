@@ -27,6 +27,8 @@ FUNCTIONS: Final = {
 }
 """By bar length what to ask for."""
 
+_OTHER_SYMBOL: Final = "other_symbol"
+_WRONG_TIME_ZONE: Final = "wrong_time_zone"
 _ZONES: Final = {"US/Eastern", "America/New_York"}
 _SERIES: Final = "Time Series"
 _FIELDS: Final = ("1. open", "2. high", "3. low", "4. close", "5. volume")
@@ -45,8 +47,18 @@ class PremiumError(SourceError):
     """The key's plan does not have what was asked for."""
 
 
-class WrongZoneError(Exception):
-    """The times are not New York's."""
+class UselessError(Exception):
+    """Alpha Vantage's answer about one symbol is of no use.
+
+    Attributes
+    ----------
+    code
+        The code of the :class:`~ingest.history.source.Problem`.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 def ticker_of(symbol: str) -> str:
@@ -54,12 +66,19 @@ def ticker_of(symbol: str) -> str:
     return symbol.replace(".", "-")
 
 
-def read_answer(status: int, body: bytes) -> Series:
+def read_answer(ticker: str, status: int, body: bytes) -> Series:
     """Return the rows of an HTTP answer, by time; none if it holds nothing.
+
+    Parameters
+    ----------
+    ticker
+        Alpha Vantage's ticker that was asked for.
+    status, body
+        The answer.
 
     Raises
     ------
-    UnknownSymbolError, WrongZoneError
+    UnknownSymbolError, UselessError
         If they are of no use.
     SourceBusyError
         If it is no answer, or says that requests came too fast.
@@ -85,10 +104,10 @@ def read_answer(status: int, body: bytes) -> Series:
         text = answer.get(name)
         if isinstance(text, str):
             raise _meaning_of(text)
-    return _rows(answer)
+    return _rows(ticker, answer)
 
 
-def _rows(answer: Mapping[str, str | dict[str, Any]]) -> Series:
+def _rows(ticker: str, answer: Mapping[str, str | dict[str, Any]]) -> Series:
     if not answer:
         return {}
     meta = answer.get("Meta Data")
@@ -96,10 +115,12 @@ def _rows(answer: Mapping[str, str | dict[str, Any]]) -> Series:
     if not isinstance(meta, dict) or not isinstance(series, dict):
         msg = "Alpha Vantage's answer holds neither rows nor a reason."
         raise UnreadableAnswerError(msg)
+    whose = next((str(value) for name, value in meta.items() if name.endswith("Symbol")), ticker)
+    if ticker_of(whose.strip().upper()) != ticker.upper():
+        raise UselessError(_OTHER_SYMBOL, f"Alpha Vantage's answer is about {whose[:64]}, not about {ticker}")
     zone = next((str(value) for name, value in meta.items() if name.endswith("Time Zone")), "an unnamed zone")
     if zone not in _ZONES:
-        msg = f"its times are those of {zone[:64]}, not of {EXCHANGE_ZONE.key}"
-        raise WrongZoneError(msg)
+        raise UselessError(_WRONG_TIME_ZONE, f"its times are those of {zone[:64]}, not of {EXCHANGE_ZONE.key}")
     return series
 
 
