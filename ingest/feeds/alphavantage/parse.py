@@ -4,11 +4,13 @@ Errors come with HTTP 200, as an object with one text under ``Error Message``, `
 key, so no text of the vendor is passed on. Times are New York's, without a zone: when the bar begins, or the day of a daily bar.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -36,7 +38,15 @@ _MICROS: Final = 1_000_000
 _BURST_SECONDS: Final = 1.0
 _MINUTE_SECONDS: Final = 60.0
 
-Series = Mapping[str, Mapping[str, Any]]
+Series = Mapping[str, Any]
+"""By time a row, or :class:`Repeated` ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The values of one name that an object holds several times, where they differ: JSON readers take the last one silently."""
+
+    values: tuple[Any, ...]
 
 
 class UnknownSymbolError(Exception):
@@ -93,8 +103,8 @@ def read_answer(ticker: str, status: int, body: bytes) -> Series:
         msg = f"Alpha Vantage refuses requests (HTTP {status}). Look at {KEY_NAME} and TAPEHOUSE_ALPHAVANTAGE_URL."
         raise SourceError(msg)
     try:
-        answer = msgspec.json.decode(body, type=dict[str, str | dict[str, Any]])
-    except msgspec.MsgspecError:
+        answer = _decoded(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         # Without the decoder's own words: they may quote what the vendor sent.
         answer = None
     if answer is None:
@@ -105,6 +115,27 @@ def read_answer(ticker: str, status: int, body: bytes) -> Series:
         if isinstance(text, str):
             raise _meaning_of(text)
     return _rows(ticker, answer)
+
+
+def _decoded(body: bytes) -> dict[str, str | dict[str, Any]]:
+    found = json.loads(body, object_pairs_hook=_with_repeated, parse_constant=_refuse)
+    return msgspec.convert(found, type=dict[str, str | dict[str, Any]])
+
+
+def _with_repeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        if value not in (of := values.setdefault(name, [])):
+            of.append(value)
+    return {name: of[0] if len(of) == 1 else Repeated(tuple(of)) for name, of in values.items()}
+
+
+def _refuse(constant: str) -> NoReturn:
+    msg = f"{constant} is no JSON"
+    raise ValueError(msg)
 
 
 def _rows(ticker: str, answer: Mapping[str, str | dict[str, Any]]) -> Series:
@@ -157,7 +188,9 @@ def parse_bars(series: Series, ask: Ask, symbol: str, source: str) -> tuple[list
     sessions = {session.session_date: session for session in ask.sessions}
     bars: list[Bar] = []
     problems: list[Problem] = []
-    for text, row in series.items():
+    # Each of several rows of one time is a bar here: whoever believes bars sees that they differ.
+    rows = ((text, row) for text, of in series.items() for row in (of.values if isinstance(of, Repeated) else (of,)))
+    for text, row in rows:
         moment = _moment(text)
         if moment is None:
             problems.append(Problem(symbol, "wrong_time", f"{text[:40]!r} is no time"))

@@ -193,42 +193,6 @@ def test_an_answer_of_nothing_is_no_bar_and_no_problem(
     assert source.fetch(ask_for("IBM", "5m", "2024-06-10"), Pace()) == Answer((), (), frozenset())
 
 
-@pytest.mark.parametrize("interval", ["1d", "5m"])
-def test_another_time_zone_is_a_problem_and_gives_no_bars(
-    server: AlphaVantageServer, source: AlphaVantageHistory, interval: str
-) -> None:
-    server.rows["IBM", "daily"] = [("2024-06-10", *PRICES)]
-    server.rows["IBM", "5min"] = [("2024-06-10 09:30:00", *PRICES)]
-    server.zone = "UTC"
-    answer = source.fetch(ask_for("IBM", interval, "2024-06-10"), Pace())
-    assert list(answer.bars) == []
-    assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "wrong_time_zone")]
-    assert "UTC" in answer.problems[0].detail
-
-
-@pytest.mark.parametrize("interval", ["1d", "5m"])
-def test_an_answer_about_another_symbol_is_a_problem_and_gives_no_bars(
-    server: AlphaVantageServer, source: AlphaVantageHistory, interval: str
-) -> None:
-    server.rows["IBM", "daily"] = [("2024-06-10", *PRICES)]
-    server.rows["IBM", "5min"] = [("2024-06-10 09:30:00", *PRICES)]
-    server.says_to_be = "IBMX"
-    answer = source.fetch(ask_for("IBM", interval, "2024-06-10"), Pace())
-    assert list(answer.bars) == []
-    assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "other_symbol")]
-    assert answer.problems[0].detail == "Alpha Vantage's answer is about IBMX, not about IBM"
-
-
-@pytest.mark.parametrize("said", ["BRK-B", "BRK.B", "brk-b"])
-def test_the_vendors_way_to_write_a_symbol_is_no_other_symbol(
-    server: AlphaVantageServer, source: AlphaVantageHistory, said: str
-) -> None:
-    server.rows["BRK-B", "daily"] = [("2024-06-10", *PRICES)]
-    server.says_to_be = said
-    answer = source.fetch(ask_for("BRK.B", "1d", "2024-06-10"), Pace())
-    assert ([b.symbol for b in answer.bars], list(answer.problems)) == (["BRK.B"], [])
-
-
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "", "None"])
 def test_what_is_no_number_is_a_problem_and_no_bar(
     server: AlphaVantageServer, source: AlphaVantageHistory, value: str
