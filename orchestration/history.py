@@ -160,10 +160,12 @@ class History:
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
         again: bool = False,
+        accepts_jumps: bool = False,
     ) -> Outcome:
         """Ask for what is missing of some adjoining sessions, all of which are over, and wait until the lake has it.
 
-        With ``again`` what the source was asked for before is missing, too, unless the lake has all of it.
+        With ``again`` what the source was asked for before is missing, too, unless the lake has all of it. With ``accepts_jumps``
+        prices are believed that are far from those that the lake has.
 
         Raises
         ------
@@ -184,7 +186,9 @@ class History:
                 if again:
                     forget(self.settings, source.name, series.interval, symbols, sessions)
                 plan = plan_of(self.settings, source, order)
-                return self._carry_out(series, source, order, plan, stop=stop, on_progress=on_progress)
+                return self._carry_out(
+                    series, source, order, plan, stop=stop, on_progress=on_progress, accepts_jumps=accepts_jumps
+                )
         except StoppedError:
             plan = plan_of(self.settings, source, order)
             results = {symbol: SymbolResult(asked=plan.missing.get(symbol, 0)) for symbol in plan.symbols}
@@ -199,6 +203,7 @@ class History:
         *,
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
+        accepts_jumps: bool,
     ) -> Outcome:
         symbols, sessions = order.symbols, order.sessions
         if not plan.asks:
@@ -214,7 +219,9 @@ class History:
         with BarsDoor(self.settings, source.name, series.interval) as door:
             pace = Pace(source.limit, self.settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
             try:
-                summary = run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
+                summary = run_backfill(
+                    source, plan, door, pace, stop=stop, accepts_jumps=accepts_jumps, on_progress=on_progress
+                )
             finally:
                 pace.close()
         return Outcome(plan, summary, self.left(series, symbols, sessions))

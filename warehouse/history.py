@@ -137,6 +137,23 @@ cross join lateral (
     )
 ) as near
 """
+_KNOWN_SPLITS: Final = """
+with newest as (
+    select distinct on (source, symbol, session_date) source, symbol, session_date, is_withdrawn, new_shares, old_shares
+    from lake.corporate_actions
+    where action = 'split' and symbol = any(%(symbols)s)
+        and session_date between (%(start)s::timestamptz - %(reach)s)::date and (%(end)s::timestamptz + %(reach)s)::date
+    order by source, symbol, session_date, ingested_at desc, partition desc, "offset" desc
+)
+select
+    symbol,
+    source,
+    (extract(epoch from session_date::timestamp at time zone 'America/New_York') * 1000000)::bigint as ts,
+    old_shares / new_shares
+from newest
+where not is_withdrawn
+order by symbol, source, ts
+"""
 _REACH: Final = timedelta(days=30)
 """How far away a close may lie that is near still."""
 
@@ -151,11 +168,24 @@ class KnownClose:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSplit:
+    """A split as a source tells it: from ``ts`` on, the start of its day in New York, a price is ``times`` what it was."""
+
+    source: str
+    ts: int
+    times: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class KnownCloses:
-    """The closes that the lake has nearest to some sessions: in the first of them or before, in the last of them or after."""
+    """The closes that the lake has nearest to some sessions: in the first of them or before, in the last of them or after.
+
+    ``splits`` are those that the lake knows of between, of every source.
+    """
 
     before: KnownClose | None = None
     after: KnownClose | None = None
+    splits: tuple[KnownSplit, ...] = ()
 
 
 def missing_sessions(
@@ -224,7 +254,7 @@ def known_closes(
     -------
     dict
         By symbol the newest of the session ``first`` or the 30 days before, and the oldest of the session ``last`` or the 30 days
-        after, of daily bars and of bars of ``interval``. Symbols without any are left out.
+        after, of daily bars and of bars of ``interval``, with the splits of that time. Symbols without any are left out.
 
     Raises
     ------
@@ -241,10 +271,16 @@ def known_closes(
         "reach": _REACH,
     }
     found: dict[str, dict[str, KnownClose]] = {}
+    splits: dict[str, list[KnownSplit]] = {}
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         for symbol, is_before, source, ts, close in connection.execute(_KNOWN_CLOSES, values):
             found.setdefault(symbol, {})["before" if is_before else "after"] = KnownClose(source, ts, close)
-    return {symbol: KnownCloses(**closes) for symbol, closes in found.items()}
+        for symbol, source, ts, times in connection.execute(_KNOWN_SPLITS, values):
+            splits.setdefault(symbol, []).append(KnownSplit(source, ts, times))
+    return {
+        symbol: KnownCloses(**found.get(symbol, {}), splits=tuple(splits.get(symbol, ())))
+        for symbol in found.keys() | splits.keys()
+    }
 
 
 def symbols_to_ask(

@@ -50,6 +50,7 @@ class PlayedHistory:
         self.left = left or {}
         self.asked: list[tuple[tuple[str, ...], date, date]] = []
         self.asked_again: list[bool] = []
+        self.accepted_jumps: list[bool] = []
         self.refusal: SourceError | None = None
         self.quota: QuotaUsedUpError | None = None
         self.during: Callable[[threading.Event], None] = lambda _stop: None
@@ -83,8 +84,10 @@ class PlayedHistory:
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
         again: bool = False,
+        accepts_jumps: bool = False,
     ) -> Outcome:
         self.asked_again.append(again)
+        self.accepted_jumps.append(accepts_jumps)
         assert series in self.series
         assert all(session.post_close_at <= now for session in sessions)
         on_progress(Progress(0, 1, 0, 0))
@@ -324,6 +327,13 @@ def test_a_run_can_be_told_to_ask_again(instance: dg.DagsterInstance, again: boo
     history = PlayedHistory()
     assert materialize(instance, history, config={"again": True} if again else {}).success
     assert history.asked_again == [again]
+
+
+@pytest.mark.parametrize("config", [{}, {"accept_jumps": False}, {"accept_jumps": True}])
+def test_a_run_can_be_told_to_believe_jumps(instance: dg.DagsterInstance, config: dict[str, bool]) -> None:
+    history = PlayedHistory()
+    assert materialize(instance, history, config=config).success
+    assert history.accepted_jumps == [config.get("accept_jumps", False)]
 
 
 def test_a_quota_that_is_used_up_fails_once_says_when_to_come_again_and_keeps_what_came(
