@@ -92,7 +92,7 @@ def backfill(
     stop = threading.Event()
     with setting(stop, second_ends=True) as stopped_by:
         try:
-            with turn(settings.home, source.name, interval, stop, lambda: _say_that_it_waits(source.name)):
+            with turn(settings.home, source.name, interval, stop, lambda: say_that_it_waits(source.name)):
                 if again:
                     forget(settings, source.name, interval, order.symbols, order.sessions)
                 plan = plan_of(settings, source, order)
@@ -209,7 +209,8 @@ def _show_plan(source: "HistorySource", plan: "Plan") -> None:
     )
 
 
-def _say_that_it_waits(source: str) -> None:
+def say_that_it_waits(source: str) -> None:
+    """Say that another backfill of the source is under way."""
     typer.echo(f"Another backfill of {source} is under way; this one goes on when that has ended.", err=True)
 
 
