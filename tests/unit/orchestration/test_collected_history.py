@@ -308,13 +308,6 @@ def test_a_symbol_that_brought_nothing_is_a_warning_and_no_partition_of_its_grou
     assert check_of(result).description == "Something is wrong with SPY."
 
 
-def test_a_symbol_that_the_source_does_not_know_leaves_the_partitions_of_its_group(
-    instance: dg.DagsterInstance,
-) -> None:
-    assert materialize(instance, PlayedHistory({"IBM": done(), "SPY": done(is_unknown=True)})).success
-    assert len(materialized(instance)) == len(DAYS)
-
-
 def test_what_is_for_other_plans_only_is_not_materialized_and_said(instance: dg.DagsterInstance) -> None:
     result = materialize(instance, PlayedHistory({"IBM": done(3, withheld=2)}, {"IBM": [(0, 2)]}))
     assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[2:]}
@@ -322,17 +315,13 @@ def test_what_is_for_other_plans_only_is_not_materialized_and_said(instance: dg.
     assert check_of(result).description == said
 
 
-@pytest.mark.parametrize("again", [True, False])
-def test_a_run_can_be_told_to_ask_again(instance: dg.DagsterInstance, again: bool) -> None:
-    history = PlayedHistory()
-    assert materialize(instance, history, config={"again": True} if again else {}).success
-    assert history.asked_again == [again]
-
-
-@pytest.mark.parametrize("config", [{}, {"accept_jumps": False}, {"accept_jumps": True}])
-def test_a_run_can_be_told_to_believe_jumps(instance: dg.DagsterInstance, config: dict[str, bool]) -> None:
+@pytest.mark.parametrize("config", [{}, {"again": True}, {"accept_jumps": True}])
+def test_a_run_can_be_told_to_ask_again_and_to_believe_jumps(
+    instance: dg.DagsterInstance, config: dict[str, bool]
+) -> None:
     history = PlayedHistory()
     assert materialize(instance, history, config=config).success
+    assert history.asked_again == [config.get("again", False)]
     assert history.accepted_jumps == [config.get("accept_jumps", False)]
 
 
