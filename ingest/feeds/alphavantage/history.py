@@ -110,22 +110,28 @@ class AlphaVantageHistory(HistorySource):
 
     def _fetch_daily(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
         try:
-            series, is_small = self._daily_series(ask, symbol, pace)
+            found = self._daily_series(ask, symbol, pace)
         except UnknownSymbolError:
             return Answer((), unknown=frozenset({symbol}))
         except UselessError as error:
             return Answer((), (Problem(symbol, error.code, str(error)),))
+        if found is None:
+            detail = f"days until {ask.last}, before the newest {COMPACT_ROWS}, are for premium keys only"
+            return Answer((), withheld=(Withheld(symbol, ask.sessions, detail),))
+        series, is_small = found
         bars, wrong = parse_bars(series, ask, symbol, self.name)
         return Answer(bars, wrong, withheld=_cut_off(ask, symbol, series) if is_small else ())
 
-    def _daily_series(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> tuple[Series, bool]:
-        """Return the rows, and whether it is the small answer: as much as a free key gets."""
+    def _daily_series(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> tuple[Series, bool] | None:
+        """Return the rows, and whether it is the small answer, as much as a free key gets; ``None`` if that would have none."""
         parameters = {**FUNCTIONS[DAILY], "symbol": ticker_of(symbol)}
         if not self._only_small and not self._reaches_back_to(ask.first):
             try:
                 return self._client.ask({**parameters, "outputsize": "full"}, pace), False
             except PremiumError:
                 self._only_small = True
+        if self._only_small and not self._reaches_back_to(ask.last):
+            return None
         return self._client.ask({**parameters, "outputsize": "compact"}, pace), True
 
     def _fetch_months(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:

@@ -159,6 +159,19 @@ def test_what_the_plan_turned_out_not_to_have_is_asked_for_of_one_symbol_only(
     assert sizes == [("IBM", "full"), ("IBM", "compact"), ("SPY", "compact")]
 
 
+def test_days_that_the_plan_does_not_have_cost_one_request_of_one_symbol(
+    server: AlphaVantageServer, source: AlphaVantageHistory
+) -> None:
+    server.has_premium = False
+    for symbol in ("IBM", "SPY"):
+        server.rows[symbol, "daily"] = many_days()
+        answer = source.fetch(ask_for(symbol, "1d", "2023-12-01", "2024-01-19"), Pace())
+        (withheld,) = answer.withheld
+        assert (withheld.symbol, len(withheld.sessions)) == (symbol, 33)
+        assert "days until 2024-01-19" in withheld.problem.detail
+    assert [(request["symbol"], request["outputsize"]) for request in server.requests] == [("IBM", "full")]
+
+
 def test_without_a_premium_plan_a_share_that_was_listed_lately_is_complete(
     server: AlphaVantageServer, source: AlphaVantageHistory
 ) -> None:
