@@ -92,7 +92,7 @@ def backfill(
     stop = threading.Event()
     with setting(stop, second_ends=True) as stopped_by:
         try:
-            with turn(settings.home, source.name, interval, stop, lambda: _say_that_it_waits(source.name)):
+            with turn(settings.home, source.name, interval, stop, lambda: say_that_it_waits(source.name)):
                 if again:
                     forget(settings, source.name, interval, order.symbols, order.sessions)
                 plan = plan_of(settings, source, order)
@@ -176,6 +176,8 @@ def _show_plan(source: "HistorySource", plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ingest.history.summary import withheld_text
+
     table = Table(title=f"Missing of {plan.sessions:,} sessions")
     for name in ("symbol", "missing", "first", "last", "too old"):
         table.add_column(name, justify="left" if name in {"symbol", "first", "last"} else "right")
@@ -197,6 +199,8 @@ def _show_plan(source: "HistorySource", plan: "Plan") -> None:
     if not plan.asks:
         _say_nothing_is_missing(plan)
         return
+    if plan.withheld:
+        console.print(f"Not asked for: {withheld_text(sum(plan.withheld.values()))}.")
     pace = "no limit" if source.limit is None else f"{source.limit.requests} requests in {source.limit.seconds:g} s"
     sessions = sum(plan.missing.values())
     console.print(
@@ -205,12 +209,15 @@ def _show_plan(source: "HistorySource", plan: "Plan") -> None:
     )
 
 
-def _say_that_it_waits(source: str) -> None:
+def say_that_it_waits(source: str) -> None:
+    """Say that another backfill of the source is under way."""
     typer.echo(f"Another backfill of {source} is under way; this one goes on when that has ended.", err=True)
 
 
 def _say_nothing_is_missing(plan: "Plan") -> None:
-    beyond = f" that the source may have ({sum(plan.too_old.values()):,} are too old)" if plan.too_old else ""
+    lacking = [(plan.too_old, "are too old"), (plan.withheld, "are for other plans only; --again asks once more")]
+    said = ", ".join(f"{sum(of.values()):,} {what}" for of, what in lacking if of)
+    beyond = f" that the source may have ({said})" if said else ""
     typer.echo(
         f"Nothing is missing of {plan.sessions:,} sessions of {len(plan.symbols):,} symbols{beyond}. Nobody was asked."
     )
@@ -328,6 +335,7 @@ def _as_json(result: "SymbolResult") -> dict[str, object]:
         "collected": result.collected,
         "bars": result.bars,
         "too_old": result.too_old,
+        "withheld": result.withheld,
         "is_unknown": result.is_unknown,
         "was_unknown": result.was_unknown,
         "sessions_without_bars": [str(day) for day in result.without_bars],

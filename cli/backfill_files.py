@@ -39,6 +39,45 @@ def backfill_files(
     typer.Exit
         If something of a symbol could not be had, or somebody asked to stop.
     """
+    from cli.backfill import say_that_it_waits
+    from ingest.history.source import StoppedError
+    from ingest.history.turn import turn
+
+    stop = threading.Event()
+    name = source.name
+    with setting(stop, second_ends=True) as stopped_by:
+        # Who looks only reads, and waits for nobody.
+        own_turn = turn(settings.home, name, order.interval, stop, lambda: say_that_it_waits(name))
+        try:
+            with nullcontext() if dry_run else own_turn:
+                summary = _read(settings, source, order, bounds, stop, dry_run=dry_run, accept_jumps=accept_jumps)
+        except StoppedError:
+            typer.echo("Stopped; nothing was read.", err=True)
+            raise typer.Exit(128 + stopped_by[0]) from None
+    summary = summary.with_refused(order.refused)
+    if json_output:
+        for symbol, result in summary.symbols.items():
+            typer.echo(json.dumps({"symbol": symbol, **_as_json(result)}))
+    else:
+        _show(summary, dry_run=dry_run)
+    if stopped_by:
+        typer.echo("Stopped; what was published is in the lake. The same command goes on with the rest.", err=True)
+        raise typer.Exit(128 + stopped_by[0])
+    if not summary.is_done:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _read(
+    settings: "Settings",
+    source: "FileSource",
+    order: "Order",
+    bounds: "Bounds",
+    stop: threading.Event,
+    *,
+    dry_run: bool,
+    accept_jumps: bool,
+) -> "Summary":
+    """Read the files, and publish what the lake lacks unless it is a dry run."""
     from cli.backfill import progress_of
     from ingest.history.backfill import run_backfill
     from ingest.history.door import BarsDoor, Glance
@@ -51,28 +90,13 @@ def backfill_files(
         forget(settings, source.name, order.interval, order.symbols, order.sessions)
     plan = plan_of(settings, source, order)
     unstored = UnstoredRows(source, stored_of(settings, source.name), bounds)
-    stop = threading.Event()
     glance = nullcontext(Glance(settings, order.interval))
     with (
-        setting(stop, second_ends=True) as stopped_by,
         glance if dry_run else BarsDoor(settings, source.name, order.interval, remembers=False) as door,
         progress_of(plan) as on_progress,
         closing(Pace(None, settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)) as pace,
     ):
-        summary = run_backfill(
-            unstored, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress
-        )
-    summary = summary.with_refused(order.refused)
-    if json_output:
-        for symbol, result in summary.symbols.items():
-            typer.echo(json.dumps({"symbol": symbol, **_as_json(result)}))
-    else:
-        _show(summary, dry_run=dry_run)
-    if stopped_by:
-        typer.echo("Stopped; what was published is in the lake. The same command goes on with the rest.", err=True)
-        raise typer.Exit(128 + stopped_by[0])
-    if not summary.is_done:
-        raise typer.Exit(_INCOMPLETE)
+        return run_backfill(unstored, plan, door, pace, stop=stop, accepts_jumps=accept_jumps, on_progress=on_progress)
 
 
 def _show(summary: "Summary", *, dry_run: bool) -> None:

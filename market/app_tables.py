@@ -49,6 +49,13 @@ COLLECTED_HISTORY: Final = Table(
             "The sessions of covered for which the source did not know the symbol: missing again once it has a bar of it.",
             nullable=True,
         ),
+        Column(
+            "withheld",
+            DataType.SPANS,
+            "The sessions of covered that the source has for other plans only: they are asked for again after a month.",
+            nullable=True,
+        ),
+        Column("withheld_at", DataType.TIMESTAMP, "When withheld was added to last.", nullable=True),
     ),
 )
 COLLECTED_ACTIONS: Final = Table(

@@ -59,7 +59,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a collection did, and the sessions that are missing after it."""
+    """What a collection did, and the sessions that are missing after it, with those that the source withholds."""
 
     plan: Plan
     summary: Summary
@@ -137,6 +137,12 @@ class History:
         concerned = symbols_to_ask(*place, symbols, start=start, end=end, until=until)
         return missing_sessions(*place, concerned, start=start, end=end, until=until) if concerned else {}
 
+    def left(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
+        """Return by symbol which of some adjoining sessions the lake lacks, and the source did not answer or withholds."""
+        start, end, until = sessions[0].session_date, sessions[-1].session_date, sessions[-1].post_close_at
+        place = (self.settings, series.feed, series.interval, symbols)
+        return missing_sessions(*place, start=start, end=end, until=until, withheld=True)
+
     def stored(
         self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]
     ) -> Mapping[tuple[str, date], int]:
@@ -154,10 +160,12 @@ class History:
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
         again: bool = False,
+        accepts_jumps: bool = False,
     ) -> Outcome:
         """Ask for what is missing of some adjoining sessions, all of which are over, and wait until the lake has it.
 
-        With ``again`` what the source was asked for before is missing, too, unless the lake has all of it.
+        With ``again`` what the source was asked for before is missing, too, unless the lake has all of it. With ``accepts_jumps``
+        prices are believed that are far from those that the lake has.
 
         Raises
         ------
@@ -178,11 +186,13 @@ class History:
                 if again:
                     forget(self.settings, source.name, series.interval, symbols, sessions)
                 plan = plan_of(self.settings, source, order)
-                return self._carry_out(series, source, order, plan, stop=stop, on_progress=on_progress)
+                return self._carry_out(
+                    series, source, order, plan, stop=stop, on_progress=on_progress, accepts_jumps=accepts_jumps
+                )
         except StoppedError:
             plan = plan_of(self.settings, source, order)
             results = {symbol: SymbolResult(asked=plan.missing.get(symbol, 0)) for symbol in plan.symbols}
-            return Outcome(plan, Summary(results, 0, 0.0, stopped=True), self.missing(series, symbols, sessions))
+            return Outcome(plan, Summary(results, 0, 0.0, stopped=True), self.left(series, symbols, sessions))
 
     def _carry_out(
         self,
@@ -193,18 +203,25 @@ class History:
         *,
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
+        accepts_jumps: bool,
     ) -> Outcome:
         symbols, sessions = order.symbols, order.sessions
         if not plan.asks:
             results = {
-                symbol: SymbolResult(too_old=plan.too_old.get(symbol, 0), is_unknown=symbol in plan.unknown)
+                symbol: SymbolResult(
+                    too_old=plan.too_old.get(symbol, 0),
+                    withheld=plan.withheld.get(symbol, 0),
+                    is_unknown=symbol in plan.unknown,
+                )
                 for symbol in plan.symbols
             }
-            return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.missing(series, symbols, sessions))
+            return Outcome(plan, Summary(results, 0, 0.0, stopped=False), self.left(series, symbols, sessions))
         with BarsDoor(self.settings, source.name, series.interval) as door:
             pace = Pace(source.limit, self.settings.home / "run" / "limits" / f"{source.name}.sqlite", stop)
             try:
-                summary = run_backfill(source, plan, door, pace, stop=stop, on_progress=on_progress)
+                summary = run_backfill(
+                    source, plan, door, pace, stop=stop, accepts_jumps=accepts_jumps, on_progress=on_progress
+                )
             finally:
                 pace.close()
-        return Outcome(plan, summary, self.missing(series, symbols, sessions))
+        return Outcome(plan, summary, self.left(series, symbols, sessions))

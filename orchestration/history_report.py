@@ -33,18 +33,16 @@ class Task:
 
 
 def complete_sessions(task: Task, outcome: Outcome) -> dict[str, list[date]]:
-    """Return by group the sessions of which every symbol was answered.
+    """Return by group the sessions of which every symbol was answered, and none is missing after it.
 
-    A symbol of which something was not believed counts as answered: its other bars are there, and the check says what is wrong.
+    A symbol of which something was not believed lacks the sessions that the lake has not whole, and that alone.
     """
     found = {}
     for group, symbols in task.groups.items():
         numbers: set[int] = set()
         for symbol in symbols:
-            result = outcome.summary.symbols.get(symbol, SymbolResult())
-            if outcome.summary.stopped or result.reason or not result.problem_counts:
-                for start, end in outcome.missing.get(symbol, ()):
-                    numbers.update(range(start, end))
+            for start, end in outcome.missing.get(symbol, ()):
+                numbers.update(range(start, end))
         found[group] = [session.session_date for number, session in enumerate(task.sessions) if number not in numbers]
     return found
 
@@ -53,8 +51,10 @@ def summary_text(name: str, task: Task, outcome: Outcome) -> str:
     """Return in a sentence what a run did."""
     place = f"{range_text(task.sessions)}, {len(task.symbols):,} symbols of {', '.join(task.groups)}"
     if not outcome.plan.asks:
-        too_old = sum(outcome.plan.too_old.values())
-        beyond = f" that {name} may have; {too_old:,} sessions are too old for it" if too_old else ""
+        plan = outcome.plan
+        lacking = ((plan.too_old, "too old for it"), (plan.withheld, "for other plans of it only"))
+        said = ", ".join(f"{sum(of.values()):,} sessions are {what}" for of, what in lacking if of)
+        beyond = f" that {name} may have; {said}" if said else ""
         return f"{place}: nothing was missing{beyond}. Nobody was asked."
     done = outcome.summary
     return f"{place}: {done.bars:,} bars by {done.requests:,} requests to {name} in {done.seconds:.1f} s."
@@ -76,6 +76,7 @@ def run_metadata(limit: Limit | None, task: Task, outcome: Outcome) -> dict[str,
         "source_allows": allowance(limit, summary.requests),
         "seconds": round(summary.seconds, 1),
         "too_old_sessions": sum(plan.too_old.values()),
+        "withheld_sessions": sum(result.withheld for result in summary.symbols.values()),
         "sessions_without_bars": sum(len(result.without_bars) for result in summary.symbols.values()),
         **({"symbol_results": dg.MetadataValue.table(records)} if records else {}),
     }
@@ -117,6 +118,8 @@ def shortcomings(summary: Summary) -> str:
         said.append(f"So it is with {more:,} more symbols.")
     if too_old := max((result.too_old for _, result in results), default=0):
         said.append(f"{too_old:,} sessions are too old for the source, and are not materialized.")
+    if withheld := max((result.withheld for _, result in results), default=0):
+        said.append(f"{withheld:,} sessions are for other plans of the source only, and are not materialized.")
     return " ".join(said)
 
 

@@ -5,7 +5,7 @@ What belongs here: remembering and forgetting. What does not: what follows from 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from psycopg.types.multirange import Multirange
@@ -15,13 +15,16 @@ from market.sessions import Session
 from market.settings import Settings
 from warehouse.connection import connect
 
+PLAN_RECHECK_AFTER: Final = timedelta(days=30)
+"""How long after it was refused what a source has for other plans only is asked for again: plans and keys change."""
 _APPLICATION: Final = "tapehouse history"
 _REMEMBER: Final = """
 insert into app.collected_history as known
-    (source, symbol, interval, covered, is_unknown, asked_at, without_bars, without_bars_at, unknown)
+    (source, symbol, interval, covered, is_unknown, asked_at, without_bars, without_bars_at, unknown, withheld, withheld_at)
 values (
     %(source)s, %(symbol)s, %(interval)s, %(covered)s, %(is_unknown)s, %(now)s, %(without_bars)s::tstzmultirange,
-    case when not isempty(%(without_bars)s::tstzmultirange) then %(now)s::timestamptz end, %(unknown)s::tstzmultirange
+    case when not isempty(%(without_bars)s::tstzmultirange) then %(now)s::timestamptz end, %(unknown)s::tstzmultirange,
+    %(withheld)s::tstzmultirange, case when not isempty(%(withheld)s::tstzmultirange) then %(now)s::timestamptz end
 )
 on conflict (source, symbol, interval) do update set
     covered = known.covered + excluded.covered,
@@ -30,7 +33,9 @@ on conflict (source, symbol, interval) do update set
     without_bars = coalesce(known.without_bars, '{}') - excluded.covered + (excluded.without_bars - known.covered),
     without_bars_at =
         case when isempty(excluded.without_bars - known.covered) then known.without_bars_at else excluded.asked_at end,
-    unknown = coalesce(known.unknown, '{}') - excluded.covered + excluded.unknown
+    unknown = coalesce(known.unknown, '{}') - excluded.covered + excluded.unknown,
+    withheld = coalesce(known.withheld, '{}') - excluded.covered + excluded.withheld,
+    withheld_at = case when isempty(excluded.withheld) then known.withheld_at else excluded.asked_at end
 """
 _KNOWN_AFTER_ALL: Final = """
 update app.collected_history
@@ -49,8 +54,17 @@ order by symbol
 """
 _FORGET: Final = """
 update app.collected_history
-set covered = covered - %(span)s, without_bars = without_bars - %(span)s, unknown = unknown - %(span)s
+set covered = covered - %(span)s, without_bars = without_bars - %(span)s, unknown = unknown - %(span)s,
+    withheld = withheld - %(span)s
 where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
+"""
+_WITHHELD: Final = """
+select symbol, count(*)
+from app.collected_history
+join lake.sessions on withheld @> open_at and session_date between %(start)s and %(end)s
+where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s) and withheld_at > now() - %(recheck)s
+group by symbol
+order by symbol
 """
 
 
@@ -66,6 +80,8 @@ class Collected:
         Those that had no bar although one was expected: they are asked for once more.
     unknown
         Those for which the source did not know the symbol: they are missing again once it has a bar of it.
+    withheld
+        Those that the source has for other plans only: they are asked for again after a month.
     is_unknown
         Whether the source did not know the symbol.
     has_bars
@@ -76,6 +92,7 @@ class Collected:
     sessions: tuple[Session, ...]
     without_bars: tuple[Session, ...] = ()
     unknown: tuple[Session, ...] = ()
+    withheld: tuple[Session, ...] = ()
     is_unknown: bool = False
     has_bars: bool = False
 
@@ -93,6 +110,28 @@ def unknown_symbols(
     values = {"source": source, "interval": interval, "symbols": list(symbols), "start": start, "end": end}
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         return [row[0] for row in connection.execute(_UNKNOWN, values)]
+
+
+def withheld_sessions(
+    settings: Settings, source: str, interval: str, symbols: Sequence[str], *, start: date, end: date
+) -> dict[str, int]:
+    """Return by symbol how many sessions a source has for other plans only, as it said within the last month.
+
+    Raises
+    ------
+    ServiceError
+        If the database cannot be reached.
+    """
+    values = {
+        "source": source,
+        "interval": interval,
+        "symbols": list(symbols),
+        "start": start,
+        "end": end,
+        "recheck": PLAN_RECHECK_AFTER,
+    }
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        return dict(connection.execute(_WITHHELD, values).fetchall())
 
 
 def remember(settings: Settings, source: str, interval: str, collected: Collection[Collected]) -> set[str]:
@@ -119,6 +158,7 @@ def remember(settings: Settings, source: str, interval: str, collected: Collecti
                 "covered": _span_of(one.sessions),
                 "without_bars": _spans_of(one.without_bars),
                 "unknown": _spans_of(one.unknown),
+                "withheld": _spans_of(one.withheld),
                 "is_unknown": one.is_unknown,
                 "now": now,
             }

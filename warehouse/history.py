@@ -3,7 +3,8 @@
 A session is had when the lake has every bar that the calendar expects of it, or when the source was asked for it and everything
 that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A session
 of which it had no bar at all is asked for once more, half a day later or after. So is one for which it did not know the symbol;
-that one is also missing again as soon as the source has a bar of the symbol.
+that one is also missing again as soon as the source has a bar of the symbol. What it has for other plans only is asked for again
+after a month.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,6 +16,7 @@ from typing import Final
 from market.records import DAILY, INTERVALS
 from market.sessions import Session
 from market.settings import Settings
+from warehouse.collected_history import PLAN_RECHECK_AFTER
 from warehouse.connection import connect
 
 _APPLICATION: Final = "tapehouse history"
@@ -33,8 +35,9 @@ with days as (
     select symbol,
         case
             when %(again)s then '{}'
-            when without_bars_at <= now() - %(recheck)s then covered - without_bars
             else covered
+                - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end
+                - case when withheld_at <= now() - %(plan_recheck)s or %(withheld)s then coalesce(withheld, '{}') else '{}' end
         end as covered
     from unnest(%(symbols)s::text[]) as symbol
     left join (
@@ -66,7 +69,12 @@ cross join days
 left join app.collected_history as history
     on history.source = %(source)s and history.interval = %(interval)s and history.symbol = wanted.symbol
 where opens is not null
-    and (covered - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end @> opens) is not true
+    and (
+        covered
+        - case when without_bars_at <= now() - %(recheck)s then without_bars else '{}' end
+        - case when withheld_at <= now() - %(plan_recheck)s then withheld else '{}' end
+        @> opens
+    ) is not true
 order by wanted.symbol
 """
 _STORED: Final = """
@@ -96,7 +104,7 @@ with stored as (
 select symbol, count(*), min(session_date), max(session_date)
 from app.collected_history
 join lake.sessions
-    on covered - coalesce(unknown, '{}') @> open_at and session_date between %(start)s and %(end)s
+    on covered - coalesce(unknown, '{}') - coalesce(withheld, '{}') @> open_at and session_date between %(start)s and %(end)s
 left join stored using (symbol, session_date)
 left join listed using (symbol)
 where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s) and stored.symbol is null
@@ -129,6 +137,23 @@ cross join lateral (
     )
 ) as near
 """
+_KNOWN_SPLITS: Final = """
+with newest as (
+    select distinct on (source, symbol, session_date) source, symbol, session_date, is_withdrawn, new_shares, old_shares
+    from lake.corporate_actions
+    where action = 'split' and symbol = any(%(symbols)s)
+        and session_date between (%(start)s::timestamptz - %(reach)s)::date and (%(end)s::timestamptz + %(reach)s)::date
+    order by source, symbol, session_date, ingested_at desc, partition desc, "offset" desc
+)
+select
+    symbol,
+    source,
+    (extract(epoch from session_date::timestamp at time zone 'America/New_York') * 1000000)::bigint as ts,
+    old_shares / new_shares
+from newest
+where not is_withdrawn
+order by symbol, source, ts
+"""
 _REACH: Final = timedelta(days=30)
 """How far away a close may lie that is near still."""
 
@@ -143,11 +168,24 @@ class KnownClose:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSplit:
+    """A split as a source tells it: from ``ts`` on, the start of its day in New York, a price is ``times`` what it was."""
+
+    source: str
+    ts: int
+    times: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class KnownCloses:
-    """The closes that the lake has nearest to some sessions: in the first of them or before, in the last of them or after."""
+    """The closes that the lake has nearest to some sessions: in the first of them or before, in the last of them or after.
+
+    ``splits`` are those that the lake knows of between, of every source.
+    """
 
     before: KnownClose | None = None
     after: KnownClose | None = None
+    splits: tuple[KnownSplit, ...] = ()
 
 
 def missing_sessions(
@@ -160,6 +198,7 @@ def missing_sessions(
     end: date,
     until: datetime,
     again: bool = False,
+    withheld: bool = False,
 ) -> dict[str, list[tuple[int, int]]]:
     """Return by symbol which sessions are missing.
 
@@ -175,6 +214,8 @@ def missing_sessions(
         Sessions that were not over by then are not expected yet.
     again
         Whether to pass over what the source was asked for: then all that the lake does not have whole is missing.
+    withheld
+        Whether what the source has for other plans only is missing, too.
 
     Returns
     -------
@@ -194,7 +235,9 @@ def missing_sessions(
         "end": end,
         "until": until,
         "recheck": RECHECK_AFTER,
+        "plan_recheck": PLAN_RECHECK_AFTER,
         "again": again,
+        "withheld": withheld,
         "seconds": None if interval == DAILY else INTERVALS[interval],
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
@@ -211,7 +254,7 @@ def known_closes(
     -------
     dict
         By symbol the newest of the session ``first`` or the 30 days before, and the oldest of the session ``last`` or the 30 days
-        after, of daily bars and of bars of ``interval``. Symbols without any are left out.
+        after, of daily bars and of bars of ``interval``, with the splits of that time. Symbols without any are left out.
 
     Raises
     ------
@@ -228,10 +271,16 @@ def known_closes(
         "reach": _REACH,
     }
     found: dict[str, dict[str, KnownClose]] = {}
+    splits: dict[str, list[KnownSplit]] = {}
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         for symbol, is_before, source, ts, close in connection.execute(_KNOWN_CLOSES, values):
             found.setdefault(symbol, {})["before" if is_before else "after"] = KnownClose(source, ts, close)
-    return {symbol: KnownCloses(**closes) for symbol, closes in found.items()}
+        for symbol, source, ts, times in connection.execute(_KNOWN_SPLITS, values):
+            splits.setdefault(symbol, []).append(KnownSplit(source, ts, times))
+    return {
+        symbol: KnownCloses(**found.get(symbol, {}), splits=tuple(splits.get(symbol, ())))
+        for symbol in found.keys() | splits.keys()
+    }
 
 
 def symbols_to_ask(
@@ -262,6 +311,7 @@ def symbols_to_ask(
         "end": end,
         "until": until,
         "recheck": RECHECK_AFTER,
+        "plan_recheck": PLAN_RECHECK_AFTER,
     }
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         return [row[0] for row in connection.execute(_NOT_ASKED, values)]

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read, UnreadableAnswerError
+from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read, UnreadableAnswerError, Withheld
 from ingest.history.summary import Summary, SymbolResult
 from market.errors import ServiceError
 from market.records import Bar
@@ -110,6 +110,7 @@ def run_backfill(
         symbol: SymbolResult(
             asked=plan.missing.get(symbol, 0),
             too_old=plan.too_old.get(symbol, 0),
+            withheld=plan.withheld.get(symbol, 0),
             is_unknown=symbol in plan.unknown and symbol not in plan.missing,
         )
         for symbol in plan.symbols
@@ -181,6 +182,7 @@ class _UnderWay:
         if answer.read is not None:
             self._note_read(answer.read, answer.unknown, bad)
             return
+        withheld = self._note_withheld(answer.withheld)
         with_bars = {bar.symbol for bar in believed.bars}
         without_bars = self._without_bars(ask, believed.bars)
         for symbol in ask.symbols:
@@ -188,11 +190,24 @@ class _UnderWay:
                 self._results[symbol].is_unknown = True
                 self._new.append(self._unknown(symbol, ask))
             elif symbol not in bad:
-                empty = without_bars[symbol]
+                not_given = withheld.get(symbol, ())
+                empty = tuple(session for session in without_bars[symbol] if session not in not_given)
                 self._results[symbol].without_bars += [session.session_date for session in empty]
-                self._new.append(Collected(symbol, ask.sessions, without_bars=empty, has_bars=symbol in with_bars))
-            elif symbol in with_bars & self._unknown_before:
-                self._new.append(Collected(symbol, (), has_bars=True))
+                self._new.append(
+                    Collected(
+                        symbol, ask.sessions, without_bars=empty, withheld=not_given, has_bars=symbol in with_bars
+                    )
+                )
+            elif symbol in withheld or symbol in with_bars & self._unknown_before:
+                not_given = withheld.get(symbol, ())
+                self._new.append(Collected(symbol, not_given, withheld=not_given, has_bars=symbol in with_bars))
+
+    def _note_withheld(self, withheld: Sequence[Withheld]) -> dict[str, tuple[Session, ...]]:
+        """Note what the source has for other plans only, and return it by symbol."""
+        for one in withheld:
+            self._results[one.symbol].withheld += len(one.sessions)
+        self._note([one.problem for one in withheld])
+        return {one.symbol: one.sessions for one in withheld}
 
     def _note_read(self, found: Mapping[str, Read], unknown: Collection[str], bad: Collection[str]) -> None:
         """Note what was read of files."""
@@ -309,7 +324,7 @@ class _UnderWay:
             for symbol in self._door.remember(collected):
                 self._results[symbol].was_unknown = True
             for one in collected:
-                self._results[one.symbol].collected += len(one.sessions)
+                self._results[one.symbol].collected += len(one.sessions) - len(one.withheld)
 
 
 def _has_passed(reached: Offsets, ends: Offsets) -> bool:

@@ -51,7 +51,7 @@ def believe(
     ask, bars
         What was asked for, and what was answered, in any order.
     known
-        By symbol closes nearby that the lake has, of whichever source.
+        By symbol closes nearby that the lake has, and splits that it knows of, of whichever source.
     accepts_jumps
         Whether prices are believed that are far from all of these, that too few bars confirm, or that are far from each other
         within a bar. Those that jump away and come back are not.

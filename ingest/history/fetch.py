@@ -33,12 +33,19 @@ ATTEMPTS: Final = 5
 """How often a source is asked for the same before it is given up for this time."""
 MOST_FAILURES: Final = 10
 """After so many asks in a row without an answer the source is not asked any more: it is down."""
-LONGEST_WAIT_SECONDS: Final = 60.0
+LONGEST_WAIT_SECONDS: Final = 900.0
+"""So long an ask waits in all because the source asks for it; for longer the source is left alone, and one comes again."""
+LONGEST_BACKOFF_SECONDS: Final = 60.0
+"""So long at most is a pause that the source did not ask for."""
 LONGEST_PACE_SECONDS: Final = 600.0
 """Nobody waits longer for a limit: then a quota is used up, and one comes again another time."""
 
 _log = structlog.get_logger(__name__)
 _SLICE_SECONDS: Final = 0.05
+_NOTICED_SECONDS: Final = 10.0
+"""A pause from which on whoever started a command is told of it."""
+_MOST_SECONDS: Final = 7 * 86_400.0
+"""A longer pause is believed no source: its moment may lie beyond the calendar."""
 _Answer = TypeVar("_Answer")
 
 
@@ -172,15 +179,15 @@ def asked(source: str, what: str, ask: Callable[[], _Answer], stop: threading.Ev
     ------
     SourceBusyError
         If it still is.
+    QuotaUsedUpError
+        If it asks for a longer pause than :data:`LONGEST_WAIT_SECONDS`.
     """
     attempts = Retrying(
         retry=retry_if_exception_type(SourceBusyError),
         stop=stop_after_attempt(ATTEMPTS),
         wait=_wait,
         sleep=lambda seconds: _sleep(seconds, stop),
-        before_sleep=lambda state: _log.info(
-            "source_asked_again", source=source, ask=what, attempt=state.attempt_number, reason=_reason(state)
-        ),
+        before_sleep=lambda state: _tell(source, what, state),
         reraise=True,
     )
     return attempts(ask)
@@ -214,14 +221,38 @@ def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: thre
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return how long the source asked to wait, or a random while that grows with each attempt."""
+    """Return how long the source asked to wait, or a random while that grows with each attempt.
+
+    Raises
+    ------
+    QuotaUsedUpError
+        If that is too long, with the pauses before: to ask sooner would be to ask in vain, and against the source's word.
+    """
     error = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(error, SourceBusyError) and error.after_seconds is not None:
-        return min(error.after_seconds, LONGEST_WAIT_SECONDS)
-    return _BACKOFF(state)
+    if not isinstance(error, SourceBusyError) or error.after_seconds is None:
+        return _BACKOFF(state)
+    if state.idle_for + error.after_seconds > LONGEST_WAIT_SECONDS:
+        pause = timedelta(seconds=round(min(error.after_seconds, _MOST_SECONDS)))
+        msg = f"{error} It asks for a pause of {pause}."
+        raise QuotaUsedUpError(msg, datetime.now(UTC) + pause) from error
+    return error.after_seconds
 
 
-_BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT_SECONDS)
+_BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=LONGEST_BACKOFF_SECONDS)
+
+
+def _tell(source: str, what: str, state: RetryCallState) -> None:
+    seconds = state.upcoming_sleep
+    tell = _log.warning if seconds >= _NOTICED_SECONDS else _log.info
+    reason = _reason(state)
+    tell(
+        "source_asked_again",
+        source=source,
+        ask=what,
+        attempt=state.attempt_number,
+        seconds=round(seconds, 1),
+        reason=reason,
+    )
 
 
 def _reason(state: RetryCallState) -> str:

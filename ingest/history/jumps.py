@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import combinations
+from math import prod
 from typing import Final
 
 from ingest.history.source import Problem
 from market.records import Bar
-from warehouse.history import KnownClose, KnownCloses
+from warehouse.history import KnownClose, KnownCloses, KnownSplit
 
 OFF_BY: Final = Decimal(50)
 """Two prices are far from each other if one is so many times the other. Hardly a share moves so far from one session to the next;
@@ -49,30 +50,31 @@ def returning(bars: Sequence[Bar], known: KnownCloses) -> dict[int, Problem]:
     Where prices jump away and come back, either those between or those around are wrong: the fewer. Those that the lake confirms
     are never the fewer.
     """
-    levels = _levels(bars)
+    levels = _levels(bars, known.splits)
     if len(levels) > MOST_LEVELS:
         why = f"it jumps {len(levels) - 1} times within the answer"
         return {bar.ts: _problem(bar, why) for bar in bars}
     found: dict[int, Problem] = {}
     while (wrong := _wrong_of_a_return(levels, known)) is not None:
         found |= {bar.ts: _problem(bar, f"prices near {other} come before and after") for bar, other in wrong}
-        levels = _levels([bar for level in levels for bar in level if bar.ts not in found])
+        levels = _levels([bar for level in levels for bar in level if bar.ts not in found], known.splits)
     return found
 
 
 def unconfirmed(bars: Sequence[Bar], known: KnownCloses) -> dict[int, Problem]:
     """Return by time what is wrong with the bars at a level that nothing confirms.
 
-    Bars that follow each other without a far jump are one level. The first level has to be near what the lake has before it, the
-    last near what it has after it, and where there is one only, near either. Of several, each takes ``ENOUGH`` bars, or what the
-    lake has beside it; if none has either, the longest is believed, if there is one.
+    Bars that follow each other without a far jump, or with one that a known split explains, are one level. The first level has
+    to be near what the lake has before it, the last near what it has after it, and where there is one only, near either. Of
+    several, each takes ``ENOUGH`` bars, or what the lake has beside it; if none has either, the longest is believed, if there is
+    one.
     """
-    levels = _levels(bars)
+    levels = _levels(bars, known.splits)
     found: dict[int, Problem] = {}
     while len(levels) > 1 and (wrong := _least_confirmed(levels, known)):
         found |= wrong
-        levels = _levels([bar for level in levels for bar in level if bar.ts not in found])
-    return found | (_unlike(levels[0], known.before, known.after) if len(levels) == 1 else {})
+        levels = _levels([bar for level in levels for bar in level if bar.ts not in found], known.splits)
+    return found | (_unlike(levels[0], known.splits, known.before, known.after) if len(levels) == 1 else {})
 
 
 def at(ts: int) -> str:
@@ -112,10 +114,10 @@ def _wrong_of_a_return(levels: Sequence[Sequence[Bar]], known: KnownCloses) -> l
 
 def _returns(levels: Sequence[Sequence[Bar]], known: KnownCloses) -> Iterator[_Return]:
     for first, last in combinations(range(len(levels)), 2):
-        if last - first < _BETWEEN or _is_far(levels[last][0].close, levels[first][-1].close):
+        if last - first < _BETWEEN or _has_jumped(levels[first][-1], levels[last][0], known.splits):
             continue
-        is_known = (first == 0 and _is_near(levels[0][0], known.before)) or (
-            last == len(levels) - 1 and _is_near(levels[-1][-1], known.after)
+        is_known = (first == 0 and _is_near(levels[0][0], known.before, known.splits)) or (
+            last == len(levels) - 1 and _is_near(levels[-1][-1], known.after, known.splits)
         )
         between = sum(map(len, levels[first + 1 : last]))
         yield _Return(first, last, between, float("inf") if is_known else len(levels[first]) + len(levels[last]))
@@ -123,11 +125,11 @@ def _returns(levels: Sequence[Sequence[Bar]], known: KnownCloses) -> Iterator[_R
 
 def _least_confirmed(levels: Sequence[Sequence[Bar]], known: KnownCloses) -> Mapping[int, Problem]:
     """Return what is wrong with the level, of two at least, that is least confirmed; nothing if all are."""
-    if wrong := _unlike(levels[0], known.before) | _unlike(levels[-1], known.after):
+    if wrong := _unlike(levels[0], known.splits, known.before) | _unlike(levels[-1], known.splits, known.after):
         return wrong
     confirmed = [len(level) >= ENOUGH for level in levels]
-    confirmed[0] |= _is_near(levels[0][0], known.before)
-    confirmed[-1] |= _is_near(levels[-1][-1], known.after)
+    confirmed[0] |= _is_near(levels[0][0], known.before, known.splits)
+    confirmed[-1] |= _is_near(levels[-1][-1], known.after, known.splits)
     weak = [level for level, is_sure in zip(levels, confirmed, strict=True) if not is_sure]
     if not weak:
         return {}
@@ -136,19 +138,19 @@ def _least_confirmed(levels: Sequence[Sequence[Bar]], known: KnownCloses) -> Map
     return {bar.ts: _problem(bar, why) for level in weak if len(level) == fewest for bar in level}
 
 
-def _unlike(level: Sequence[Bar], *closes: KnownClose | None) -> dict[int, Problem]:
+def _unlike(level: Sequence[Bar], splits: Sequence[KnownSplit], *closes: KnownClose | None) -> dict[int, Problem]:
     """Return by time what is wrong with the bars of a level, if it is far from all closes that are known."""
     known = [close for close in closes if close is not None]
-    if not known or any(_is_near(bar, close) for close in known for bar in level):
+    if not known or any(_is_near(bar, close, splits) for close in known for bar in level):
         return {}
     theirs = " and ".join(f"{close.close} at {at(close.ts)} from {close.source}" for close in known)
     return {bar.ts: _problem(bar, f"the lake has {theirs}") for bar in level}
 
 
-def _levels(bars: Iterable[Bar]) -> list[list[Bar]]:
+def _levels(bars: Iterable[Bar], splits: Sequence[KnownSplit]) -> list[list[Bar]]:
     levels: list[list[Bar]] = []
     for bar in bars:
-        if not levels or _is_far(bar.close, levels[-1][-1].close):
+        if not levels or _has_jumped(levels[-1][-1], bar, splits):
             levels.append([])
         levels[-1].append(bar)
     return levels
@@ -158,8 +160,22 @@ def _problem(bar: Bar, why: str) -> Problem:
     return Problem(bar.symbol, _OFF, f"close {bar.close} at {at(bar.ts)}: {why}")
 
 
-def _is_near(bar: Bar, close: KnownClose | None) -> bool:
-    return close is not None and not _is_far(bar.close, close.close)
+def _is_near(bar: Bar, close: KnownClose | None, splits: Sequence[KnownSplit]) -> bool:
+    if close is None:
+        return False
+    return not (_has_jumped(close, bar, splits) if close.ts <= bar.ts else _has_jumped(bar, close, splits))
+
+
+def _has_jumped(earlier: Bar | KnownClose, later: Bar | KnownClose, splits: Sequence[KnownSplit]) -> bool:
+    """Return whether closes are far from each other, as they are and also with the splits between that any source tells.
+
+    As they are as well: what is told of a split may be wrong. One source at a time: two may date the same split days apart.
+    """
+    if not _is_far(later.close, earlier.close):
+        return False
+    between = [split for split in splits if earlier.ts < split.ts <= later.ts]
+    told = ([split.times for split in between if split.source == source] for source in {one.source for one in between})
+    return all(_is_far(later.close, earlier.close * prod(times)) for times in told)
 
 
 def _is_far(price: Decimal, other: Decimal) -> bool:

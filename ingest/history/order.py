@@ -15,7 +15,7 @@ from market.records import DAILY, INTERVALS
 from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, Session, sessions_between
 from market.settings import Settings
 from market.tiers import COLLECTED_DAYS
-from warehouse.collected_history import unknown_symbols
+from warehouse.collected_history import unknown_symbols, withheld_sessions
 from warehouse.history import missing_sessions
 from warehouse.watchlist import watched
 
@@ -123,7 +123,11 @@ def plan_of(settings: Settings, source: HistorySource, order: Order, *, again: b
     plan = make_plan(
         order.symbols, order.sessions, missing, source.offers[order.interval], today=today, limit=source.limit
     )
-    return replace(plan, unknown=frozenset(unknown_symbols(*place, start=start, end=end)))
+    return replace(
+        plan,
+        unknown=frozenset(unknown_symbols(*place, start=start, end=end)),
+        withheld={} if again else withheld_sessions(*place, start=start, end=end),
+    )
 
 
 def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[tuple[str, ...], tuple[Problem, ...]]:

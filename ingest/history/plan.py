@@ -5,7 +5,7 @@ What belongs here: pure planning. What does not: what the lake has, which is :mo
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from ingest.history.source import Ask, Limit, Offer
@@ -27,7 +27,7 @@ class Plan:
     sessions
         How many sessions were asked for.
     asks
-        What the source will be asked, in order of time, then of symbols.
+        What the source will be asked: for symbols of which all is missing first, then in order of time and symbols.
     missing
         By symbol how many sessions will be asked for.
     too_old
@@ -36,6 +36,8 @@ class Plan:
         How many requests that takes, at the least.
     seconds
         How long the source's limit makes it last, at the least; 0 without a limit.
+    withheld
+        By symbol how many sessions the source has for other plans only: they are not asked for.
     unknown
         Symbols that the source did not know when it was asked for some of these sessions.
     """
@@ -47,6 +49,7 @@ class Plan:
     too_old: Mapping[str, int]
     requests: int
     seconds: float
+    withheld: Mapping[str, int] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
 
 
@@ -84,9 +87,16 @@ def make_plan(
         for start, end in ranges:
             for piece in _pieces(max(start, oldest), end, offer.sessions_per_ask):
                 wanted[piece].append(symbol)
+    # Where a quota ends the run, a symbol that brings only part of what is asked for would come before others for ever.
+    begun = {symbol for symbol, ranges in missing.items() if sum(end - start for start, end in ranges) < len(sessions)}
+    pieces = sorted(
+        (is_begun, piece, [symbol for symbol in of if (symbol in begun) is is_begun])
+        for piece, of in wanted.items()
+        for is_begun in (False, True)
+    )
     asks = tuple(
         Ask(tuple(group), offer.interval, tuple(sessions[start:end]))
-        for (start, end), of in sorted(wanted.items())
+        for _, (start, end), of in pieces
         for group in _groups(of, offer.symbols_per_ask)
     )
     counts: dict[str, int] = dict.fromkeys(symbols, 0)

@@ -167,6 +167,28 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Sessions of a symbol that a source has for other plans than the key's only: asked again soon, it says the same.
+
+    Attributes
+    ----------
+    symbol, sessions
+        Whose, and which.
+    detail
+        What the source said.
+    """
+
+    symbol: str
+    sessions: tuple[Session, ...]
+    detail: str
+
+    @property
+    def problem(self) -> Problem:
+        """What is said of it when it is found out."""
+        return Problem(self.symbol, "premium_only", self.detail)
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """What was read of a symbol by a source of files.
 
@@ -204,6 +226,8 @@ class Answer:
         answered: it is asked for again another time, unless it is one of ``unknown``.
     unknown
         The symbols that the source does not know.
+    withheld
+        What it has for other plans only.
     read
         Of a source of files: by symbol what was read. ``None`` of others.
     there
@@ -213,6 +237,7 @@ class Answer:
     bars: Sequence[Bar]
     problems: Sequence[Problem] = ()
     unknown: frozenset[str] = frozenset()
+    withheld: Sequence[Withheld] = ()
     read: Mapping[str, Read] | None = None
     there: frozenset[tuple[str, int]] = frozenset()
 

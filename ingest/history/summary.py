@@ -30,6 +30,8 @@ class SymbolResult:
         How many bars were published.
     too_old
         How many missing sessions lie before what the source has.
+    withheld
+        How many missing sessions the source has for other plans only, as it said now or before.
     is_unknown
         Whether the source does not know it, by its last answer.
     was_unknown
@@ -50,6 +52,7 @@ class SymbolResult:
     collected: int = 0
     bars: int = 0
     too_old: int = 0
+    withheld: int = 0
     is_unknown: bool = False
     was_unknown: bool = False
     without_bars: list[date] = field(default_factory=list)
@@ -82,7 +85,13 @@ class SymbolResult:
             for reason, number in self.passed_over.items()
         ]
         found += [f"{self.too_old:,} sessions are too old for the source"] if self.too_old else []
+        found += [withheld_text(self.withheld)] if self.withheld else []
         return found
+
+
+def withheld_text(sessions: int) -> str:
+    """Return that a source has so many sessions for other plans only, and what to do."""
+    return f"{sessions:,} sessions are for other plans of the source only; --again asks once more"
 
 
 def no_bar_text(sessions: int, first: date, last: date) -> str:

@@ -45,11 +45,15 @@ _HOW: Final = (
 
 
 class HistoryConfig(dg.Config):
-    """Whom to ask for."""
+    """What of a run differs from those that start by themselves."""
 
     again: bool = Field(
         default=False,
         description="Ask once more for what the source was asked for before, as far as the lake lacks it.",
+    )
+    accept_jumps: bool = Field(
+        default=False,
+        description="Believe prices 50 times what they should be near, or a fiftieth, unless they jump back.",
     )
 
 
@@ -92,7 +96,7 @@ def _collected(series: Series) -> dg.AssetsDefinition:
         if not task.sessions:
             msg = f"No session of {range_text(task.not_over)} is over yet: bars are asked for after the close."
             raise dg.Failure(msg, allow_retries=False)
-        outcome = _fetch(context, history, series, task, now, again=config.again)
+        outcome = _fetch(context, history, series, task, now, config=config)
         yield from _report(context, history, series, source, task=task, outcome=outcome)
 
     return bars
@@ -124,7 +128,13 @@ def _ends(context: dg.AssetExecutionContext) -> tuple[str, str]:
 
 
 def _fetch(
-    context: dg.AssetExecutionContext, history: History, series: Series, task: Task, now: datetime, *, again: bool
+    context: dg.AssetExecutionContext,
+    history: History,
+    series: Series,
+    task: Task,
+    now: datetime,
+    *,
+    config: HistoryConfig,
 ) -> Outcome:
     """Collect; a run whose time was up, although it got on, says that there is more.
 
@@ -136,7 +146,14 @@ def _fetch(
 
     def collect(watch: Watch[Progress]) -> Outcome:
         return history.collect(
-            series, task.symbols, task.sessions, now=now, stop=watch.stop, on_progress=watch.note, again=again
+            series,
+            task.symbols,
+            task.sessions,
+            now=now,
+            stop=watch.stop,
+            on_progress=watch.note,
+            again=config.again,
+            accepts_jumps=config.accept_jumps,
         )
 
     outcome, watch = carry_out(context, collect, _describe, seconds=RUN_SECONDS)

@@ -158,6 +158,37 @@ def test_a_jump_without_a_split_is_listed_and_a_split_takes_it_off(lake: Lake, d
     assert [lake.days.index(row["session_date"]) for row in read(lake.connection, jumps)] == [2, 3]
 
 
+def test_prices_that_are_off_by_far_are_listed_whatever_the_ratio_and_a_day_of_trading_is_not(
+    lake: Lake, dbt: Dbt
+) -> None:
+    lake.closes("CENTS", 0, "60", "6000", "6000", "60")
+    lake.closes("CRASH", 0, "60", "19.9")
+    lake.closes("TWELVE", 0, "5", "60")
+    lake.closes("WILD", 0, "60", "23", "60")  # 2.6 times: neither a usual split nor more than three times
+    jumps = "select symbol, session_date, round(observed_ratio, 2) as ratio, likely_ratio from marts.unexplained_jumps"
+    dbt(*RUN)
+    found = [
+        (row["symbol"], lake.days.index(row["session_date"]), text(row["ratio"]), row["likely_ratio"] is None)
+        for row in read(lake.connection, f"{jumps} order by symbol, session_date")
+    ]
+    assert found == [
+        ("CENTS", 1, "100", True),
+        ("CENTS", 3, "0.01", True),
+        ("CRASH", 1, "0.33", False),
+        ("TWELVE", 1, "12", True),
+    ]
+
+
+def test_a_session_that_closes_far_from_the_close_before_is_listed_though_it_opened_near_it(
+    lake: Lake, dbt: Dbt
+) -> None:
+    lake.closes("IBM", 0, "60", "0.6")
+    lake.connection.execute("update lake.vendor_bars set open = 61, high = 61 where close = 0.6")
+    dbt(*RUN)
+    jumps = "select price_before, price_after from marts.unexplained_jumps"
+    assert [tuple(map(text, row.values())) for row in read(lake.connection, jumps)] == [("60", "0.6")]
+
+
 def test_what_is_announced_for_a_day_without_a_bar_is_pending(lake: Lake, dbt: Dbt) -> None:
     lake.closes("IBM", 0, "60", "60")
     lake.closes("SPY", 0, "60", "60", "60")

@@ -10,7 +10,7 @@ from market.errors import UsageError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from warehouse.actions import asked_symbols, remember_asked
-from warehouse.collected_history import Collected, forget, remember, unknown_symbols
+from warehouse.collected_history import Collected, forget, remember, unknown_symbols, withheld_sessions
 from warehouse.connection import connect
 from warehouse.history import first_sessions, known_closes, missing_sessions, stored_bars, symbols_to_ask, without_bars
 from warehouse.schema import migrate
@@ -35,7 +35,9 @@ def migrated(settings_with_database: Settings) -> Settings:
 def settings(migrated: Settings) -> Iterator[Settings]:
     yield migrated
     with connect(migrated) as connection:
-        connection.execute("truncate lake.vendor_bars, app.collected_history, app.collected_actions, app.watchlist")
+        connection.execute(
+            "truncate lake.vendor_bars, lake.corporate_actions, app.collected_history, app.collected_actions, app.watchlist"
+        )
 
 
 def store(
@@ -128,6 +130,34 @@ def test_a_session_without_a_bar_is_asked_for_once_more_the_next_day_and_never_a
     asked_long_ago(settings)
     assert missing(settings, "SPY") == {}
     assert symbols_to_ask(*place, start=START, end=END, until=LATER) == []
+
+
+def test_what_is_for_other_plans_only_is_missing_a_month_later_and_for_a_report_at_once(settings: Settings) -> None:
+    place = (settings, "yahoo", "1d", ["SPY"])
+    remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS, withheld=SESSIONS[:6])])
+    remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[9:])])
+    assert missing(settings, "SPY") == {}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == []
+    assert withheld_sessions(*place, start=START, end=END) == {"SPY": 6}
+    assert without_bars(*place, start=START, end=END) == {
+        "SPY": (4, SESSIONS[6].session_date, SESSIONS[9].session_date)
+    }
+    assert missing_sessions(*place, start=START, end=END, until=LATER, withheld=True) == {"SPY": [(0, 6)]}
+    with connect(settings) as connection:
+        connection.execute("update app.collected_history set withheld_at = withheld_at - interval '29 days'")
+    assert missing(settings, "SPY") == {}
+    with connect(settings) as connection:
+        connection.execute("update app.collected_history set withheld_at = withheld_at - interval '1 day'")
+    assert missing(settings, "SPY") == {"SPY": [(0, 6)]}
+    assert symbols_to_ask(*place, start=START, end=END, until=LATER) == ["SPY"]
+    assert withheld_sessions(*place, start=START, end=END) == {}
+    remember(settings, "yahoo", "1d", [Collected("SPY", SESSIONS[:6], withheld=SESSIONS[:2])])
+    assert (missing(settings, "SPY"), withheld_sessions(*place, start=START, end=END)) == ({}, {"SPY": 2})
+    forget(settings, "yahoo", "1d", ["SPY"], SESSIONS[:1])
+    assert (missing(settings, "SPY"), withheld_sessions(*place, start=START, end=END)) == (
+        {"SPY": [(0, 1)]},
+        {"SPY": 1},
+    )
 
 
 def unknown(symbol: str, sessions: tuple[Session, ...]) -> Collected:
@@ -279,6 +309,31 @@ def test_the_closes_near_some_sessions_are_those_of_any_source_on_both_sides(set
     same = known_closes(settings, "1d", ["SPY"], SESSIONS[1], SESSIONS[1])["SPY"]
     assert same.before == same.after == near["SPY"].before
     assert known_closes(settings, "1d", ["SPY"], SESSIONS[9], SESSIONS[9])["SPY"].after is None
+
+
+def test_the_splits_near_some_sessions_are_the_newest_word_of_each_source_and_not_withdrawn(settings: Settings) -> None:
+    rows = [  # source, symbol, session, new shares, old shares, whether it is withdrawn
+        ("yahoo", "SPY", SESSIONS[3], 1, 40, False),
+        ("yahoo", "SPY", SESSIONS[3], 1, 50, False),
+        ("alpaca", "SPY", SESSIONS[4], 2, 1, False),
+        ("lean", "SPY", SESSIONS[3], 1, 60, False),
+        ("lean", "SPY", SESSIONS[3], None, None, True),
+        ("yahoo", "IBM", SESSIONS[3], 3, 1, False),
+    ]
+    names = "source, symbol, action, session_date, new_shares, old_shares, is_withdrawn, known_at, topic, partition"
+    with connect(settings) as connection:
+        for offset, (source, symbol, session, new, old, is_withdrawn) in enumerate(rows):
+            connection.execute(
+                f'insert into lake.corporate_actions ({names}, "offset", ingested_at) '.encode()
+                + b"values (%s, %s, 'split', %s, %s, %s, %s, now(), 'market.actions.v1', 0, %s, now())",
+                (source, symbol, session.session_date, new, old, is_withdrawn, offset),
+            )
+    near = known_closes(settings, "1d", ["SPY"], SESSIONS[2], SESSIONS[6])
+    found = [(one.source, datetime.fromtimestamp(one.ts / 1e6, UTC), one.times) for one in near["SPY"].splits]
+    assert found == [
+        ("alpaca", datetime(2013, 10, 11, 4, tzinfo=UTC), Decimal("0.5")),
+        ("yahoo", datetime(2013, 10, 10, 4, tzinfo=UTC), Decimal(50)),
+    ]
 
 
 def test_when_a_source_was_asked_for_actions_is_known_by_symbol_and_never_goes_back(settings: Settings) -> None:

@@ -75,7 +75,7 @@ class AlphaVantageClient:
 
         Raises
         ------
-        UnknownSymbolError, WrongZoneError
+        UnknownSymbolError, UselessError
             If they are of no use.
         SourceBusyError, SourceError
             As :meth:`ingest.history.source.HistorySource.fetch`.
@@ -98,7 +98,7 @@ class AlphaVantageClient:
         if response is None:
             msg = f"Alpha Vantage did not answer: {reason}."
             raise SourceBusyError(msg)
-        return read_answer(response.status_code, response.content)
+        return read_answer(parameters["symbol"], response.status_code, response.content)
 
     def _wait(self) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from ingest.feeds.alphavantage.parse import (
     PremiumError,
     Series,
     UnknownSymbolError,
-    WrongZoneError,
+    UselessError,
     oldest_day,
     parse_bars,
     ticker_of,
@@ -24,6 +24,7 @@ from ingest.history.source import (
     Problem,
     QuotaUsedUpError,
     UnansweredError,
+    Withheld,
 )
 from market.records import DAILY, INTERVALS
 from market.sessions import EXCHANGE_ZONE, sessions_between
@@ -78,6 +79,8 @@ class AlphaVantageHistory(HistorySource):
             least_seconds=least_seconds,
         )
         self._now = now
+        # Found out at the first request for it, and true of all symbols: each more would be one of the day's few.
+        self._only_small = False
 
     def check(self) -> None:
         """Look whether there is a key.
@@ -102,26 +105,33 @@ class AlphaVantageHistory(HistorySource):
             bars=tuple(bar for answer in answers for bar in answer.bars),
             problems=tuple(problem for answer in answers for problem in answer.problems),
             unknown=frozenset(symbol for answer in answers for symbol in answer.unknown),
+            withheld=tuple(one for answer in answers for one in answer.withheld),
         )
 
     def _fetch_daily(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
         try:
-            series, is_small = self._daily_series(ask, symbol, pace)
+            found = self._daily_series(ask, symbol, pace)
         except UnknownSymbolError:
             return Answer((), unknown=frozenset({symbol}))
-        except WrongZoneError as error:
-            return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+        except UselessError as error:
+            return Answer((), (Problem(symbol, error.code, str(error)),))
+        if found is None:
+            detail = f"days until {ask.last}, before the newest {COMPACT_ROWS}, are for premium keys only"
+            return Answer((), withheld=(Withheld(symbol, ask.sessions, detail),))
+        series, is_small = found
         bars, wrong = parse_bars(series, ask, symbol, self.name)
-        return Answer(bars, [*wrong, *(_cut_off(ask, symbol, series) if is_small else ())])
+        return Answer(bars, wrong, withheld=_cut_off(ask, symbol, series) if is_small else ())
 
-    def _daily_series(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> tuple[Series, bool]:
-        """Return the rows, and whether it is the small answer: as much as a free key gets."""
+    def _daily_series(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> tuple[Series, bool] | None:
+        """Return the rows, and whether it is the small answer, as much as a free key gets; ``None`` if that would have none."""
         parameters = {**FUNCTIONS[DAILY], "symbol": ticker_of(symbol)}
-        if not self._reaches_back_to(ask.first):
+        if not self._only_small and not self._reaches_back_to(ask.first):
             try:
                 return self._client.ask({**parameters, "outputsize": "full"}, pace), False
             except PremiumError:
-                pass
+                self._only_small = True
+        if self._only_small and not self._reaches_back_to(ask.last):
+            return None
         return self._client.ask({**parameters, "outputsize": "compact"}, pace), True
 
     def _fetch_months(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
@@ -141,8 +151,8 @@ class AlphaVantageHistory(HistorySource):
             except UnknownSymbolError:
                 # Also what a month before the first trade is answered with.
                 invalid += 1
-            except WrongZoneError as error:
-                return Answer((), (Problem(symbol, "wrong_time_zone", str(error)),))
+            except UselessError as error:
+                return Answer((), (Problem(symbol, error.code, str(error)),))
             except UnansweredError as error:
                 error.part = _answered_before(month, ask, symbol, series, self.name)
                 raise
@@ -164,10 +174,10 @@ def _answered_before(month: str, ask: Ask, symbol: str, series: Series, source: 
     return part, Answer(*parse_bars(series, part, symbol, source))
 
 
-def _cut_off(ask: Ask, symbol: str, series: Series) -> list[Problem]:
-    """Return that the small answer does not reach back to the first session that was asked for, if so."""
+def _cut_off(ask: Ask, symbol: str, series: Series) -> list[Withheld]:
+    """Return the sessions that were asked for and that the small answer does not reach back to, if any."""
     oldest = oldest_day(series)
     if oldest is None or oldest <= ask.first or len(series) < COMPACT_ROWS:
         return []
     detail = f"days before {oldest}, asked for from {ask.first}, are for premium keys only"
-    return [Problem(symbol, "premium_only", detail)]
+    return [Withheld(symbol, tuple(one for one in ask.sessions if one.session_date < oldest), detail)]

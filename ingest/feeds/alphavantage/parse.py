@@ -4,11 +4,13 @@ Errors come with HTTP 200, as an object with one text under ``Error Message``, `
 key, so no text of the vendor is passed on. Times are New York's, without a zone: when the bar begins, or the day of a daily bar.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -27,6 +29,8 @@ FUNCTIONS: Final = {
 }
 """By bar length what to ask for."""
 
+_OTHER_SYMBOL: Final = "other_symbol"
+_WRONG_TIME_ZONE: Final = "wrong_time_zone"
 _ZONES: Final = {"US/Eastern", "America/New_York"}
 _SERIES: Final = "Time Series"
 _FIELDS: Final = ("1. open", "2. high", "3. low", "4. close", "5. volume")
@@ -34,7 +38,15 @@ _MICROS: Final = 1_000_000
 _BURST_SECONDS: Final = 1.0
 _MINUTE_SECONDS: Final = 60.0
 
-Series = Mapping[str, Mapping[str, Any]]
+Series = Mapping[str, Any]
+"""By time a row, or :class:`Repeated` ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The values of one name that an object holds several times, where they differ: JSON readers take the last one silently."""
+
+    values: tuple[Any, ...]
 
 
 class UnknownSymbolError(Exception):
@@ -45,8 +57,18 @@ class PremiumError(SourceError):
     """The key's plan does not have what was asked for."""
 
 
-class WrongZoneError(Exception):
-    """The times are not New York's."""
+class UselessError(Exception):
+    """Alpha Vantage's answer about one symbol is of no use.
+
+    Attributes
+    ----------
+    code
+        The code of the :class:`~ingest.history.source.Problem`.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 def ticker_of(symbol: str) -> str:
@@ -54,12 +76,19 @@ def ticker_of(symbol: str) -> str:
     return symbol.replace(".", "-")
 
 
-def read_answer(status: int, body: bytes) -> Series:
+def read_answer(ticker: str, status: int, body: bytes) -> Series:
     """Return the rows of an HTTP answer, by time; none if it holds nothing.
+
+    Parameters
+    ----------
+    ticker
+        Alpha Vantage's ticker that was asked for.
+    status, body
+        The answer.
 
     Raises
     ------
-    UnknownSymbolError, WrongZoneError
+    UnknownSymbolError, UselessError
         If they are of no use.
     SourceBusyError
         If it is no answer, or says that requests came too fast.
@@ -74,8 +103,8 @@ def read_answer(status: int, body: bytes) -> Series:
         msg = f"Alpha Vantage refuses requests (HTTP {status}). Look at {KEY_NAME} and TAPEHOUSE_ALPHAVANTAGE_URL."
         raise SourceError(msg)
     try:
-        answer = msgspec.json.decode(body, type=dict[str, str | dict[str, Any]])
-    except msgspec.MsgspecError:
+        answer = _decoded(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         # Without the decoder's own words: they may quote what the vendor sent.
         answer = None
     if answer is None:
@@ -85,10 +114,31 @@ def read_answer(status: int, body: bytes) -> Series:
         text = answer.get(name)
         if isinstance(text, str):
             raise _meaning_of(text)
-    return _rows(answer)
+    return _rows(ticker, answer)
 
 
-def _rows(answer: Mapping[str, str | dict[str, Any]]) -> Series:
+def _decoded(body: bytes) -> dict[str, str | dict[str, Any]]:
+    found = json.loads(body, object_pairs_hook=_with_repeated, parse_constant=_refuse)
+    return msgspec.convert(found, type=dict[str, str | dict[str, Any]])
+
+
+def _with_repeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        if value not in (of := values.setdefault(name, [])):
+            of.append(value)
+    return {name: of[0] if len(of) == 1 else Repeated(tuple(of)) for name, of in values.items()}
+
+
+def _refuse(constant: str) -> NoReturn:
+    msg = f"{constant} is no JSON"
+    raise ValueError(msg)
+
+
+def _rows(ticker: str, answer: Mapping[str, str | dict[str, Any]]) -> Series:
     if not answer:
         return {}
     meta = answer.get("Meta Data")
@@ -96,10 +146,12 @@ def _rows(answer: Mapping[str, str | dict[str, Any]]) -> Series:
     if not isinstance(meta, dict) or not isinstance(series, dict):
         msg = "Alpha Vantage's answer holds neither rows nor a reason."
         raise UnreadableAnswerError(msg)
+    whose = next((str(value) for name, value in meta.items() if name.endswith("Symbol")), ticker)
+    if ticker_of(whose.strip().upper()) != ticker.upper():
+        raise UselessError(_OTHER_SYMBOL, f"Alpha Vantage's answer is about {whose[:64]}, not about {ticker}")
     zone = next((str(value) for name, value in meta.items() if name.endswith("Time Zone")), "an unnamed zone")
     if zone not in _ZONES:
-        msg = f"its times are those of {zone[:64]}, not of {EXCHANGE_ZONE.key}"
-        raise WrongZoneError(msg)
+        raise UselessError(_WRONG_TIME_ZONE, f"its times are those of {zone[:64]}, not of {EXCHANGE_ZONE.key}")
     return series
 
 
@@ -136,7 +188,9 @@ def parse_bars(series: Series, ask: Ask, symbol: str, source: str) -> tuple[list
     sessions = {session.session_date: session for session in ask.sessions}
     bars: list[Bar] = []
     problems: list[Problem] = []
-    for text, row in series.items():
+    # Each of several rows of one time is a bar here: whoever believes bars sees that they differ.
+    rows = ((text, row) for text, of in series.items() for row in (of.values if isinstance(of, Repeated) else (of,)))
+    for text, row in rows:
         moment = _moment(text)
         if moment is None:
             problems.append(Problem(symbol, "wrong_time", f"{text[:40]!r} is no time"))

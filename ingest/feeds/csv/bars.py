@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from ingest.feeds.csv.rows import SURPLUS
+from ingest.feeds.csv.rows import SURPLUS, says_something
 from ingest.history.frames import BAR_SCHEMA, PRICES, opens_of
 from market.records import DAILY, PRICE_DECIMALS
 from market.sessions import EXCHANGE_ZONE
@@ -29,6 +29,7 @@ _HOW_TO_WRITE_DAYS: Final = (
 _STEP: Final = Decimal(1).scaleb(-PRICE_DECIMALS)
 _MIDNIGHT: Final = time(0)
 _PLAIN: Final = r"^-?[0-9]+(\.[0-9]*)?$"
+_SAYS_SOMETHING: Final = "says_something"
 _WITH_EXPONENT: Final = r"^-?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]{1,2}$"
 
 
@@ -76,8 +77,11 @@ def bars_of(rows: pl.LazyFrame, columns: Mapping[str, str], interval: str, place
         *(value.alias(name) for name, value in read.items()),
         pl.when(is_faulty).then(pl.concat_str(place, said)).alias("fault"),
         pl.when(is_faulty).then(code).alias("code"),
-    ).collect()
-    return _of_each_symbol(found.cast(pl.Schema(BAR_SCHEMA)))
+        says_something(rows).alias(_SAYS_SOMETHING),
+    )
+    # Only now: the place of a row counts the blank ones before it.
+    found = found.filter(_SAYS_SOMETHING).drop(_SAYS_SOMETHING)
+    return _of_each_symbol(found.collect().cast(pl.Schema(BAR_SCHEMA)))
 
 
 def symbol_of(column: pl.Expr) -> pl.Expr:

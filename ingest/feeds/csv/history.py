@@ -114,10 +114,9 @@ class CsvHistory:
     @cached_property
     def _names(self) -> dict[Path, pl.DataFrame]:
         """What is written as a symbol, in upper case, each once a file: quicker than a look at every row."""
-        own = pl.col(self._columns["symbol"]).unique()
-        return {
-            path: rows.select(symbol_of(own).alias("symbol")).unique().collect() for path, rows in self._rows.items()
-        }
+        column = self._columns["symbol"]
+        own = symbol_of(pl.col(column)).alias("symbol")
+        return {path: rows.select(column).unique().select(own).unique().collect() for path, rows in self._rows.items()}
 
     @cached_property
     def _files(self) -> list[Path]:

@@ -40,6 +40,15 @@ def read_rows(path: Path) -> pl.LazyFrame:
         raise SourceError(msg) from error
 
 
+def says_something(rows: pl.LazyFrame) -> pl.Expr:
+    """Return whether a row has any field: a blank line, or the commas alone that spreadsheets leave, is no row."""
+    fields = {name: kind for name, kind in rows.collect_schema().items() if name != SURPLUS}
+    return ~pl.all_horizontal(
+        (pl.col(name).str.strip_chars().fill_null("") == "") if isinstance(kind, pl.String) else pl.col(name).is_null()
+        for name, kind in fields.items()
+    )
+
+
 def is_parquet(path: Path) -> bool:
     """Return whether a file is taken for Parquet: by its name."""
     return path.name.lower().endswith(".parquet")

@@ -13,6 +13,7 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 
     exchange_timezone_name: str
     currency: str | None = None
+    symbol: str | None = None
 
 
 class SplitEvent(msgspec.Struct, frozen=True):

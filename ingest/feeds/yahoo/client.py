@@ -65,7 +65,7 @@ class ChartClient:
         SourceBusyError, SourceError
             As :meth:`ingest.history.source.HistorySource.fetch`.
         """
-        requests = _Requests(self._session, self._base_url, self._timeout, pace)
+        requests = _Requests(self._session, self._base_url, self._timeout, ticker, pace)
         history = PriceHistory(requests, ticker, EXCHANGE_ZONE.key, self._session)
         try:
             frame = history.history(interval=interval, start=start, end=end, auto_adjust=False, keepna=True)
@@ -82,11 +82,17 @@ class _Requests:
     """What yfinance's ``PriceHistory`` fetches with: its ``YfData``, but for one answer."""
 
     def __init__(
-        self, session: "Session[Response]", base_url: str, timeout_seconds: float, pace: Callable[[], None]
+        self,
+        session: "Session[Response]",
+        base_url: str,
+        timeout_seconds: float,
+        ticker: str,
+        pace: Callable[[], None],
     ) -> None:
         self._session = session
         self._base_url = base_url
         self._timeout = timeout_seconds
+        self._ticker = ticker
         self._pace = pace
         self.result: Result | None = None
 
@@ -102,7 +108,8 @@ class _Requests:
             msg = f"Yahoo did not answer: {type(error).__name__}."
             raise SourceBusyError(msg) from error
         headers = {"Retry-After": response.headers.get("Retry-After") or ""}
-        self.result = read_answer(response.status_code, response.content, wait_seconds(headers, time.time()))
+        after_seconds = wait_seconds(headers, time.time())
+        self.result = read_answer(self._ticker, response.status_code, response.content, after_seconds)
         # yfinance reads JSON only.
         response.content = as_json(response.content)
         return response

@@ -35,6 +35,7 @@ _BEFORE_MIDNIGHT: Final = timedelta(hours=2)
 _LATEST_AFTER_CLOSE: Final = timedelta(minutes=15)
 """So long after the close the last trade of a session may be: the closing auction's comes a moment after it."""
 _NOTHING: Final = "data doesn't exist for startdate"
+_OTHER_SYMBOL: Final = "other_symbol"
 _REFUSED: Final = "refused"
 _WRONG_CURRENCY: Final = "wrong_currency"
 _WRONG_SPLIT: Final = "wrong_split"
@@ -77,11 +78,13 @@ def ticker_of(symbol: str) -> str:
     return symbol.replace(".", "-")
 
 
-def read_answer(status: int, body: bytes, after_seconds: float | None = None) -> Result:
+def read_answer(ticker: str, status: int, body: bytes, after_seconds: float | None = None) -> Result:
     """Return what an HTTP answer says, if there are rows in it.
 
     Parameters
     ----------
+    ticker
+        Yahoo's ticker that was asked for.
     status, body
         The answer.
     after_seconds
@@ -121,7 +124,7 @@ def read_answer(status: int, body: bytes, after_seconds: float | None = None) ->
     if not chart.result:
         msg = f"Yahoo's answer (HTTP {status}) holds neither rows nor a reason."
         raise UnreadableAnswerError(msg)
-    return _usable(chart.result[0])
+    return _usable(ticker, chart.result[0])
 
 
 def _meaning_of(reason: Reason) -> Exception:
@@ -133,7 +136,10 @@ def _meaning_of(reason: Reason) -> Exception:
     return RefusedError(_REFUSED, f"Yahoo says: {text}")
 
 
-def _usable(result: Result) -> Result:
+def _usable(ticker: str, result: Result) -> Result:
+    whose = result.meta.symbol
+    if whose is not None and ticker_of(whose.strip().upper()) != ticker.upper():
+        raise RefusedError(_OTHER_SYMBOL, f"Yahoo's answer is about {whose[:_LONGEST_TEXT]}, not about {ticker}")
     if result.meta.exchange_timezone_name != EXCHANGE_ZONE.key:
         zone = result.meta.exchange_timezone_name[:_LONGEST_TEXT]
         raise RefusedError(_WRONG_TIME_ZONE, f"it trades by the clock of {zone}, not of {EXCHANGE_ZONE.key}")

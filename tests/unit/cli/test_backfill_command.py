@@ -1,6 +1,9 @@
 """What ``./run backfill`` says and exits with when nobody has to be asked, and of files."""
 
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -8,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from cli import backfill
 from ingest.history import door, files, order
+from ingest.history.turn import turn
 from tests.unit.cli.conftest import CallCommand
 from warehouse import history
 from warehouse.stored_values import STORED_SCHEMA
@@ -34,6 +39,7 @@ def call(call_command: CallCommand, monkeypatch: pytest.MonkeyPatch) -> Call:
 
     monkeypatch.setattr(order, "missing_sessions", nothing)
     monkeypatch.setattr(order, "unknown_symbols", nope)
+    monkeypatch.setattr(order, "withheld_sessions", nothing)
     monkeypatch.setattr(history, "without_bars", two_of_new)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -80,6 +86,16 @@ def test_a_symbol_that_the_source_did_not_know_is_said_again_and_fails_again(cal
     assert err == "NOPE: the source does not know it; --again asks once more.\n"
 
 
+def test_what_is_for_other_plans_only_is_said_again_and_fails_nothing(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "withheld_sessions", lambda *_place, **_range: {"SPY": 3, "IBM": 2})
+    code, out, _ = call("--feed", "yahoo", "--symbols", "SPY,IBM")
+    assert code == 0
+    beyond = "that the source may have (5 are for other plans only; --again asks once more)"
+    assert out == f"Nothing is missing of 5 sessions of 2 symbols {beyond}. Nobody was asked.\n"
+
+
 def test_a_dry_run_of_asking_again_says_what_that_would_ask_for_and_forgets_nothing(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +131,28 @@ def test_what_cannot_be_a_symbol_is_said_and_fails_also_if_nothing_is_new(read: 
     code, out, _ = read("SPY,2013-10-07,1,1,1,1,1\nC D,2013-10-07,1,1,1,1,1\n")
     assert code == 1
     assert "bars.csv, line 3: symbol 'C D'" in " ".join(out.split())
+
+
+def test_files_wait_for_another_backfill_of_files_and_a_look_at_them_does_not(
+    read: Call, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("TAPEHOUSE_HOME", str(home))
+    say = backfill.say_that_it_waits
+
+    def say_and_stop(source: str) -> None:
+        say(source)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(backfill, "say_that_it_waits", say_and_stop)
+    with turn(home, "csv", "1d", threading.Event(), lambda: None):
+        assert read("SPY,2013-10-07,1,1,1,1,1\n")[0] == 0
+        code, _, err = call("--feed", "csv", "--path", str(tmp_path / "bars.csv"))
+    assert code == 128 + signal.SIGINT
+    assert err.splitlines() == [
+        "Another backfill of csv is under way; this one goes on when that has ended.",
+        "Stopped; nothing was read.",
+    ]
 
 
 def test_a_path_for_a_vendor_is_a_mistake(call: Call, tmp_path: Path) -> None:

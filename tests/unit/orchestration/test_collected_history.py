@@ -50,6 +50,7 @@ class PlayedHistory:
         self.left = left or {}
         self.asked: list[tuple[tuple[str, ...], date, date]] = []
         self.asked_again: list[bool] = []
+        self.accepted_jumps: list[bool] = []
         self.refusal: SourceError | None = None
         self.quota: QuotaUsedUpError | None = None
         self.during: Callable[[threading.Event], None] = lambda _stop: None
@@ -83,8 +84,10 @@ class PlayedHistory:
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
         again: bool = False,
+        accepts_jumps: bool = False,
     ) -> Outcome:
         self.asked_again.append(again)
+        self.accepted_jumps.append(accepts_jumps)
         assert series in self.series
         assert all(session.post_close_at <= now for session in sessions)
         on_progress(Progress(0, 1, 0, 0))
@@ -238,7 +241,7 @@ def test_sessions_without_a_bar_are_a_warning_that_says_which_and_the_partitions
     assert [(record.data["symbol"], record.data["wrong"]) for record in table.records] == [("SPY", said), ("IBM", "")]
 
 
-def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_the_others_are_done(
+def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_its_missing_sessions_are_not_materialized(
     instance: dg.DagsterInstance,
 ) -> None:
     wrong = SymbolResult(
@@ -247,9 +250,9 @@ def test_what_is_wrong_with_a_symbol_is_a_warning_with_its_name_and_the_others_a
         problems=[Problem("SPY", "prices_out_of_order", "high 1 below low 2")],
         problem_counts=Counter({"prices_out_of_order": 1}),
     )
-    result = materialize(instance, PlayedHistory({"IBM": done(), "SPY": wrong}, {"SPY": [(0, 5)]}))
+    result = materialize(instance, PlayedHistory({"IBM": done(), "SPY": wrong}, {"SPY": [(2, 3)]}))
     assert result.success
-    assert len(materialized(instance)) == len(DAYS)
+    assert set(materialized(instance)) == {f"{day}|default" for day in (*DAYS[:2], *DAYS[3:])}
     check = check_of(result)
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
@@ -294,23 +297,32 @@ def test_a_source_that_is_down_fails_at_once_says_of_which_symbols_and_keeps_wha
     assert run.tags[UNANSWERED_TAG] == "true"
 
 
-def test_an_answer_that_cannot_be_read_is_a_warning_of_its_symbol(instance: dg.DagsterInstance) -> None:
-    bad = SymbolResult(
-        asked=5,
-        problems=[Problem("SPY", "unreadable", "it is not one")],
-        problem_counts=Counter({"unreadable": 1}),
-    )
+@pytest.mark.parametrize("code", ["unreadable", "refused", "wrong_time_zone", "wrong_currency"])
+def test_a_symbol_that_brought_nothing_is_a_warning_and_no_partition_of_its_group_is_materialized(
+    instance: dg.DagsterInstance, code: str
+) -> None:
+    bad = SymbolResult(asked=5, problems=[Problem("SPY", code, "it is not one")], problem_counts=Counter({code: 1}))
     result = materialize(instance, PlayedHistory({"IBM": done(), "SPY": bad}, {"SPY": [(0, 5)]}))
     assert result.success
-    assert len(materialized(instance)) == len(DAYS)
+    assert materialized(instance) == {}
     assert check_of(result).description == "Something is wrong with SPY."
 
 
-@pytest.mark.parametrize("again", [True, False])
-def test_a_run_can_be_told_to_ask_again(instance: dg.DagsterInstance, again: bool) -> None:
+def test_what_is_for_other_plans_only_is_not_materialized_and_said(instance: dg.DagsterInstance) -> None:
+    result = materialize(instance, PlayedHistory({"IBM": done(3, withheld=2)}, {"IBM": [(0, 2)]}))
+    assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[2:]}
+    said = "2 sessions are for other plans of the source only, and are not materialized."
+    assert check_of(result).description == said
+
+
+@pytest.mark.parametrize("config", [{}, {"again": True}, {"accept_jumps": True}])
+def test_a_run_can_be_told_to_ask_again_and_to_believe_jumps(
+    instance: dg.DagsterInstance, config: dict[str, bool]
+) -> None:
     history = PlayedHistory()
-    assert materialize(instance, history, config={"again": True} if again else {}).success
-    assert history.asked_again == [again]
+    assert materialize(instance, history, config=config).success
+    assert history.asked_again == [config.get("again", False)]
+    assert history.accepted_jumps == [config.get("accept_jumps", False)]
 
 
 def test_a_quota_that_is_used_up_fails_once_says_when_to_come_again_and_keeps_what_came(

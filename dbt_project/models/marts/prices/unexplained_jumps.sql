@@ -9,7 +9,8 @@ days as (
         session_date,
         lag(session_date) over same_company as session_before,
         lag(close) over same_company as price_before,
-        coalesce(open, close) as price_after
+        coalesce(open, close) as open_after,
+        close as close_after
     from {{ ref('historical_ohlcv') }}
     where close is not null
     window same_company as (
@@ -45,42 +46,66 @@ usual_splits as (
 
 ),
 
-jumps as (
+far_days as (
 
     select
-        symbol,
-        session_date,
-        session_before,
-        price_before,
-        price_after,
-        (price_after / price_before)::numeric(38, 18) as observed_ratio
+        *,
+        open_after > 3 * price_before or price_before > 3 * open_after as opens_too_far,
+        close_after > 3 * price_before or price_before > 3 * close_after as closes_too_far
     from days
     where
         session_before >= session_date - 10
-        and (price_after > 1.8 * price_before or price_before > 1.8 * price_after)
+        and (
+            open_after > 1.8 * price_before
+            or price_before > 1.8 * open_after
+            or close_after > 3 * price_before
+            or price_before > 3 * close_after
+        )
+
+),
+
+jumps as (
+
+    select
+        *,
+        -- A bar may be off in its close alone.
+        case when closes_too_far and not opens_too_far then close_after else open_after end as price_after
+    from far_days
+
+),
+
+ratios as (
+
+    select
+        *,
+        (price_after / price_before)::numeric(38, 18) as observed_ratio
+    from jumps
 
 ),
 
 final as (
 
     select
-        jumps.symbol,
-        jumps.session_date,
-        jumps.session_before,
-        jumps.price_before::numeric(18, 6) as price_before,
-        jumps.price_after::numeric(18, 6) as price_after,
-        jumps.observed_ratio,
+        ratios.symbol,
+        ratios.session_date,
+        ratios.session_before,
+        ratios.price_before::numeric(18, 6) as price_before,
+        ratios.price_after::numeric(18, 6) as price_after,
+        ratios.observed_ratio,
         nearest.ratio::numeric(38, 18) as likely_ratio
-    from jumps
+    from ratios
     -- No two of the ratios are so near to each other that one jump could be both.
-    inner join usual_splits as nearest
-        on abs(ln(jumps.observed_ratio / nearest.ratio)) < 0.065
+    left join usual_splits as nearest
+        on abs(ln(ratios.observed_ratio / nearest.ratio)) < 0.065
     left join splits
-        on jumps.symbol = splits.symbol
+        on ratios.symbol = splits.symbol
         -- Of a session without a bar the next one shows what the split did.
-        and jumps.session_before < splits.effective_date
-        and jumps.session_date >= splits.effective_date
-    where splits.symbol is null
+        and ratios.session_before < splits.effective_date
+        and ratios.session_date >= splits.effective_date
+    where
+        splits.symbol is null
+        -- So far hardly a share moves in a day: prices off by 100 have no usual split's ratio.
+        and (nearest.ratio is not null or ratios.opens_too_far or ratios.closes_too_far)
 
 )
 

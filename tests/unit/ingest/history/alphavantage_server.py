@@ -56,6 +56,7 @@ class AlphaVantageServer:
         self.months_before_listing: set[str] = set()
         self.has_premium = True
         self.zone = "US/Eastern"
+        self.says_to_be: str | None = None
         self.url = ""
 
     def answer(self, path: str, request: dict[str, str]) -> Reply:
@@ -73,7 +74,7 @@ class AlphaVantageServer:
             rows = rows[:100]
         elif not self.has_premium:
             return said("Information", PREMIUM_FULL)
-        return series("Time Series (Daily)", "5. Time Zone", self.zone, rows)
+        return series(self._name(request), "Time Series (Daily)", "5. Time Zone", self.zone, rows)
 
     def _intraday(self, request: dict[str, str]) -> Reply:
         as_they_should_be = {"adjusted": "false", "extended_hours": "false", "outputsize": "full"}
@@ -83,17 +84,20 @@ class AlphaVantageServer:
         if rows is None or request["month"] in self.months_before_listing:
             return said("Error Message", INVALID_CALL)
         of_month = [row for row in rows if row[0].startswith(request["month"])]
-        return series(f"Time Series ({request['interval']})", "6. Time Zone", self.zone, of_month)
+        return series(self._name(request), f"Time Series ({request['interval']})", "6. Time Zone", self.zone, of_month)
+
+    def _name(self, request: dict[str, str]) -> str:
+        return self.says_to_be or request["symbol"]
 
 
 def said(name: str, text: str) -> Reply:
     return 200, json.dumps({name: text}).encode()
 
 
-def series(name: str, zone_name: str, zone: str, rows: list[Row]) -> Reply:
+def series(symbol: str, name: str, zone_name: str, zone: str, rows: list[Row]) -> Reply:
     fields = ("1. open", "2. high", "3. low", "4. close", "5. volume")
     body = {
-        "Meta Data": {"1. Information": "Prices and Volumes", zone_name: zone},
+        "Meta Data": {"1. Information": "Prices and Volumes", "2. Symbol": symbol, zone_name: zone},
         name: {row[0]: dict(zip(fields, row[1:], strict=True)) for row in rows},
     }
     return 200, json.dumps(body).encode()

@@ -22,6 +22,7 @@ from ingest.history.source import (
     SourceBusyError,
     SourceError,
     UnreadableAnswerError,
+    Withheld,
 )
 from ingest.history.summary import Summary
 from market.errors import ServiceError
@@ -210,6 +211,38 @@ def test_a_problem_that_comes_twice_counts_once(tmp_path: Path, stop: threading.
     two = run(PlayedSource({"SPY": Answer(bars, [*twice, other])}), door, plan_of("SPY"), tmp_path, stop).symbols["SPY"]
     assert two.remarks(1) == ["2 times not_a_number", "open is NaN at 9:30"]
     assert door.remembered == []
+
+
+def test_what_the_source_has_for_other_plans_only_is_said_and_remembered_as_such(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    older = SESSIONS[:2]
+    bars = [bar("SPY", session) for session in SESSIONS[2:4]]
+    door = PlayedDoor(first={"SPY": date(2013, 9, 30)})
+    source = PlayedSource({"SPY": Answer(bars, withheld=[Withheld("SPY", older, "for premium keys only")])})
+    summary = run(source, door, plan_of("SPY"), tmp_path, stop)
+    (one,) = door.remembered
+    assert (one.sessions, one.withheld, one.without_bars) == (SESSIONS, older, SESSIONS[4:])
+    result = summary.symbols["SPY"]
+    assert (result.collected, result.withheld, summary.is_done) == (3, 2, False)
+    assert result.remarks(5)[:2] == ["once premium_only", "for premium keys only"]
+    assert result.remarks(5)[-1] == "2 sessions are for other plans of the source only; --again asks once more"
+
+
+def test_what_is_for_other_plans_only_is_remembered_though_a_bar_is_bad(tmp_path: Path, stop: threading.Event) -> None:
+    withheld = [Withheld("SPY", SESSIONS[:2], "for premium keys only")]
+    bad = Problem("SPY", "not_a_number", "open is NaN")
+    door = PlayedDoor()
+    run(PlayedSource({"SPY": Answer([], [bad], withheld=withheld)}), door, plan_of("SPY"), tmp_path, stop)
+    assert [(one.sessions, one.withheld) for one in door.remembered] == [(SESSIONS[:2], SESSIONS[:2])]
+
+
+def test_what_was_for_other_plans_before_is_said_and_fails_nothing(tmp_path: Path, stop: threading.Event) -> None:
+    summary = run(PlayedSource(), PlayedDoor(), replace(plan_of("SPY"), withheld={"SPY": 7}), tmp_path, stop)
+    assert (summary.is_done, summary.symbols["SPY"].remarks(5)) == (
+        True,
+        ["7 sessions are for other plans of the source only; --again asks once more"],
+    )
 
 
 def test_what_could_not_even_be_asked_for_makes_a_backfill_incomplete(tmp_path: Path, stop: threading.Event) -> None:

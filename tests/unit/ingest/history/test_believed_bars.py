@@ -1,5 +1,6 @@
 """What of a vendor's answer is believed."""
 
+import dataclasses
 import itertools
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ from market.records import Bar, encode
 from market.sessions import sessions_between
 from spark_jobs.transforms.kinds import VENDOR_BARS
 from tests.unit.spark_jobs.messages import decoded
-from warehouse.history import KnownClose, KnownCloses
+from warehouse.history import KnownClose, KnownCloses, KnownSplit
 
 WEEK = tuple(sessions_between(date(2013, 10, 7), date(2013, 10, 15)))
 """Seven sessions with a weekend between; the 14th, Columbus Day, is one."""
@@ -218,6 +219,37 @@ def test_prices_that_move_far_and_stay_are_believed_if_jumps_are(closes: str) ->
 def test_prices_that_jump_away_and_back_are_not_believed_even_if_jumps_are() -> None:
     found = believe(MORE_WEEKS, at_closes("100 101 1 102"), accepts_jumps=True)
     assert [one.close for one in found.bars] == [100, 101, 102]
+
+
+def split(day: str, times: str, source: str = "yahoo") -> KnownSplit:
+    return KnownSplit(source, micros(f"{day} 04:00"), Decimal(times))
+
+
+@pytest.mark.parametrize(
+    ("closes", "nearby", "believed"),
+    [
+        ("50 51", ("1", None), "50 51"),
+        ("1 50", ("1", None), "1 50"),
+        ("1 1 60 61", (None, None), "1 1 60 61"),
+        ("1 1", (None, "60"), "1 1"),
+        ("60 1 60 60", ("1", None), "60 60 60"),  # back before the split is none
+        ("100 100", ("0.01", None), ""),  # far, also with the split
+        ("1 1 1", ("1", None), "1 1 1"),  # the split may be wrong
+    ],
+)
+def test_a_known_split_explains_a_jump_at_its_day_and_no_other(
+    closes: str, nearby: tuple[str | None, str | None], believed: str
+) -> None:
+    bars = at_closes(closes)
+    beside = known(*nearby).get("SPY", KnownCloses())
+    first = next((number for number, one in enumerate(bars) if one.close >= 50), len(bars))
+    day = f"{datetime.fromtimestamp(OPENS[first] / 1e6, UTC):%Y-%m-%d}"
+    # Another source dates the same split later: counted together they would be 2,500 times.
+    splits = (split(day, "50"), split("2013-10-30", "50", "alpaca"))
+    found = believe(MORE_WEEKS, bars, {"SPY": dataclasses.replace(beside, splits=splits)})
+    assert [one.close for one in found.bars] == [Decimal(close) for close in believed.split()]
+    without = believe(MORE_WEEKS, bars, {"SPY": beside})
+    assert (len(without.bars) < len(bars)) == (closes != "1 1 1")
 
 
 def test_an_answer_that_jumps_all_the_time_is_not_believed_at_all() -> None:

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from ingest.history import fetch
 from ingest.history.fetch import ATTEMPTS, MOST_FAILURES, Fetched, Pace, fetch_all
 from ingest.history.source import Answer, Ask, Limit, Offer, SourceBusyError, SourceError, UnreadableAnswerError
 from market.sessions import sessions_between
@@ -105,13 +107,43 @@ def test_as_many_requests_are_under_way_as_the_source_takes(pace: Pace, stop: th
 
 
 def test_a_stop_ends_waits_and_asks_for_nothing_more(pace: Pace, stop: threading.Event) -> None:
-    source = PlayedSource({"S1": [busy(3600)]})
+    source = PlayedSource({"S1": [busy(600)]})
     found = []
     for one in fetch_all(source, asks(9), pace, stop):
         found.append(one.ask.symbols[0])
         threading.Timer(0.2, stop.set).start()
     assert found == ["S0"]
     assert source.asked == ["S0", "S1"]
+
+
+def test_a_pause_that_the_source_asks_for_is_kept_to_and_said(
+    pace: Pace, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(fetch, "_sleep", lambda seconds, _stop: pauses.append(seconds))
+    with capture_logs() as logs:
+        found = outcomes(fetch_all(PlayedSource({"S0": [busy(5), busy(300), busy(595)]}), asks(1), pace, stop))
+    assert (found, pauses) == ({"S0": True}, [5, 300, 595])
+    assert [(log["log_level"], log["seconds"]) for log in logs] == [("info", 5), ("warning", 300), ("warning", 595)]
+
+
+@pytest.mark.parametrize(("pauses", "kept"), [([901.0], []), ([500.0, 401.0], [500.0]), ([1e300], [])])
+def test_a_longer_pause_is_no_more_asked_for_and_says_when_to_come_again(
+    pace: Pace, stop: threading.Event, monkeypatch: pytest.MonkeyPatch, pauses: list[float], kept: list[float]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(fetch, "_sleep", lambda seconds, _stop: slept.append(seconds))
+    source = PlayedSource({"S0": [busy(seconds) for seconds in pauses]})
+    begun = datetime.now(UTC)
+    found = list(fetch_all(source, asks(3), pace, stop))
+    assert (slept, source.asked) == (kept, ["S0"] * len(pauses))
+    assert [one.answer for one in found] == [None] * 3
+    quota = found[0].quota
+    assert quota is not None
+    assert quota.again_at is not None
+    asked_for = timedelta(seconds=min(pauses[-1], 7 * 86_400))
+    assert begun + asked_for <= quota.again_at <= datetime.now(UTC) + asked_for
+    assert found[-1].reason == f"come back later It asks for a pause of {asked_for}."
 
 
 def test_the_limit_is_kept_and_used(tmp_path: Path, stop: threading.Event) -> None:

@@ -138,10 +138,38 @@ def test_without_a_premium_plan_the_last_hundred_days_come_and_what_is_older_is_
     server.has_premium = False
     pace = Pace()
     answer = source.fetch(ask_for("IBM", "1d", "2023-12-01", "2024-06-14"), pace)
-    assert len(answer.bars) == 100
-    assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "premium_only")]
-    assert "before 2024-01-24" in answer.problems[0].detail
+    assert (len(answer.bars), list(answer.problems)) == (100, [])
+    (withheld,) = answer.withheld
+    assert (withheld.symbol, withheld.problem.code) == ("IBM", "premium_only")
+    assert "before 2024-01-24" in withheld.problem.detail
+    days = [session.session_date.isoformat() for session in withheld.sessions]
+    assert (days[0], days[-1], len(days)) == ("2023-12-01", "2024-01-23", 35)
     assert pace.requests == len(server.requests) == 2
+
+
+def test_what_the_plan_turned_out_not_to_have_is_asked_for_of_one_symbol_only(
+    server: AlphaVantageServer, source: AlphaVantageHistory
+) -> None:
+    server.has_premium = False
+    for symbol in ("IBM", "SPY"):
+        server.rows[symbol, "daily"] = many_days()
+        answer = source.fetch(ask_for(symbol, "1d", "2023-12-01", "2024-06-14"), Pace())
+        assert [one.symbol for one in answer.withheld] == [symbol]
+    sizes = [(request["symbol"], request["outputsize"]) for request in server.requests]
+    assert sizes == [("IBM", "full"), ("IBM", "compact"), ("SPY", "compact")]
+
+
+def test_days_that_the_plan_does_not_have_cost_one_request_of_one_symbol(
+    server: AlphaVantageServer, source: AlphaVantageHistory
+) -> None:
+    server.has_premium = False
+    for symbol in ("IBM", "SPY"):
+        server.rows[symbol, "daily"] = many_days()
+        answer = source.fetch(ask_for(symbol, "1d", "2023-12-01", "2024-01-19"), Pace())
+        (withheld,) = answer.withheld
+        assert (withheld.symbol, len(withheld.sessions)) == (symbol, 33)
+        assert "days until 2024-01-19" in withheld.problem.detail
+    assert [(request["symbol"], request["outputsize"]) for request in server.requests] == [("IBM", "full")]
 
 
 def test_without_a_premium_plan_a_share_that_was_listed_lately_is_complete(
@@ -176,19 +204,6 @@ def test_an_answer_of_nothing_is_no_bar_and_no_problem(
 ) -> None:
     server.replies = [(200, body)]
     assert source.fetch(ask_for("IBM", "5m", "2024-06-10"), Pace()) == Answer((), (), frozenset())
-
-
-@pytest.mark.parametrize("interval", ["1d", "5m"])
-def test_another_time_zone_is_a_problem_and_gives_no_bars(
-    server: AlphaVantageServer, source: AlphaVantageHistory, interval: str
-) -> None:
-    server.rows["IBM", "daily"] = [("2024-06-10", *PRICES)]
-    server.rows["IBM", "5min"] = [("2024-06-10 09:30:00", *PRICES)]
-    server.zone = "UTC"
-    answer = source.fetch(ask_for("IBM", interval, "2024-06-10"), Pace())
-    assert list(answer.bars) == []
-    assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "wrong_time_zone")]
-    assert "UTC" in answer.problems[0].detail
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "", "None"])

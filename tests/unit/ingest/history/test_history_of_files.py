@@ -111,6 +111,33 @@ def test_a_row_without_a_symbol_may_be_of_any_symbol_of_its_file(tmp_path: Path)
     assert answer.unknown == frozenset()
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_row_without_a_symbol_is_said_and_leaves_the_symbols_that_come_several_times(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = file(tmp_path, f"{HEADER}SPY,2013-10-08,1,1,1,1,1\nSPY,2013-10-09,1,1,1,1,1\n,2013-10-10,1,1,1,1,1\n")
+    if suffix == "parquet":
+        pl.read_csv(path, try_parse_dates=True).write_parquet(tmp_path / "bars.parquet")
+        path = tmp_path / "bars.parquet"
+    source = CsvHistory(path)
+    assert source.symbols() == ("SPY",)
+    answer = fetch(source, "1d", "SPY")
+    assert [when(bar)[:10] for bar in answer.bars] == ["2013-10-08", "2013-10-09"]
+    (problem,) = answer.problems
+    place = "bars.csv, line 4" if suffix == "csv" else "bars.parquet, row 3"
+    assert (problem.symbol, problem.code, problem.detail) == ("SPY", "unplaced_row", f"{place}: symbol ''")
+
+
+@pytest.mark.parametrize("blank", ["", "   ", ",,,,,,"])
+def test_a_blank_line_is_no_row_and_counts_as_a_line(tmp_path: Path, blank: str) -> None:
+    rows = ["SPY,2013-10-08,1,1,1,1,1", blank, "SPY,2013-10-09,1,1,1,1,1", "SPY,2013-10-10,1,1,1,,1", blank, blank]
+    source = CsvHistory(file(tmp_path, HEADER + "\n".join(rows) + "\n"))
+    assert (source.symbols(), source.misnamed()) == (("SPY",), ())
+    answer = fetch(source, "1d", "SPY")
+    assert [when(bar)[:10] for bar in answer.bars] == ["2013-10-08", "2013-10-09"]
+    assert [problem.detail for problem in answer.problems] == ["bars.csv, line 5: close ''"]
+
+
 def test_what_cannot_be_a_symbol_is_named_with_its_line_and_the_others_are_symbols(tmp_path: Path) -> None:
     rows = ["C D,2013-10-08,1,1,1,1,1", "SPY,2013-10-08,1,1,1,1,1", "c d,2013-10-09,1,1,1,1,1"]
     source = CsvHistory(file(tmp_path, HEADER + "\n".join(rows)))

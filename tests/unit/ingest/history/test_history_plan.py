@@ -33,6 +33,12 @@ def test_symbols_that_lack_the_same_are_asked_for_together() -> None:
     assert (plan.symbols, plan.sessions, plan.requests) == (("SPY", "IBM", "AAPL", "MSFT"), 10, 2)
 
 
+def test_symbols_of_which_all_is_missing_come_first() -> None:
+    missing = {"PART": [(0, 7)], "NEW": [(0, 10)], "LATE": [(9, 10)], "NEWER": [(0, 10)]}
+    plan = make_plan([*missing], SESSIONS, missing, Offer("1d"), today=TODAY, limit=None)
+    assert [ask.symbols for ask in plan.asks] == [("NEW",), ("NEWER",), ("PART",), ("LATE",)]
+
+
 def test_an_ask_is_not_larger_than_the_source_takes() -> None:
     offer = Offer("5m", sessions_per_ask=4, symbols_per_ask=2, bars_per_request=100)
     plan = make_plan(["A", "B", "C"], SESSIONS, {symbol: [(0, 10)] for symbol in "ABC"}, offer, today=TODAY, limit=None)

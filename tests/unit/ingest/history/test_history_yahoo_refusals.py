@@ -162,6 +162,7 @@ def test_a_range_without_rows_is_no_bar_and_no_problem(
         (Share({"1d": [ROW]}, zone="Europe/London"), "wrong_time_zone", "Europe/London"),
         (Share({"1d": [ROW]}, zone="Mars/Phobos"), "wrong_time_zone", "Mars/Phobos"),
         (Share({"1d": [ROW]}, currency="GBp"), "wrong_currency", "GBp"),
+        (Share({"1d": [ROW]}, says_to_be="IBMX"), "other_symbol", "about IBMX, not about IBM"),
         (Share({"1d": [ROW]}, currency=None), "wrong_currency", "None"),
         (Share({"1d": [ROW]}, splits=[("2024-06-12 09:30", 4, 0)]), "wrong_split", "4 for 0"),
     ],
@@ -174,6 +175,26 @@ def test_what_cannot_be_used_of_a_symbol_is_its_problem_and_gives_no_bars(
     assert list(answer.bars) == []
     assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", code)]
     assert detail in answer.problems[0].detail
+
+
+@pytest.mark.parametrize("said", ["BRK-B", "BRK.B", "brk-b"])
+def test_the_vendors_way_to_write_a_symbol_is_no_other_symbol(
+    server: YahooServer, source: YahooHistory, said: str
+) -> None:
+    server.shares["BRK-B"] = Share({"1d": [ROW]}, says_to_be=said)
+    answer = source.fetch(ask_for("BRK.B", "1d", "2024-06-10"), Pace())
+    assert ([b.symbol for b in answer.bars], list(answer.problems)) == (["BRK.B"], [])
+
+
+def test_splits_of_another_symbol_leave_its_minutes_out(server: YahooServer, source: YahooHistory) -> None:
+    server.shares["IBM"] = Share({"1m": [ROW], "1d": [ROW]}, says_to_be="IBM")
+    good = source.fetch(ask_for("IBM", "1m", "2024-06-10"), Pace())
+    assert len(good.bars) == 1
+    minutes = server.answer(server.requests[0])
+    server.shares["IBM"].says_to_be = "OTHER"
+    server.replies = [minutes]
+    answer = source.fetch(ask_for("IBM", "1m", "2024-06-10"), Pace())
+    assert (list(answer.bars), [p.code for p in answer.problems]) == ([], ["other_symbol"])
 
 
 def test_another_reason_of_the_vendor_is_a_problem_in_its_words(server: YahooServer, source: YahooHistory) -> None:
@@ -292,7 +313,7 @@ def test_rows_of_times_that_cannot_be_or_that_differ_are_problems_and_their_neig
 ) -> None:
     code, days = expected
     sent: list[Row] = [(f"2024-{row[:11]}", *(OTHER if "other" in row else GOOD)) for row in rows]
-    server.replies = [chart(Share({interval: sent}), sent, {})]
+    server.replies = [chart("IBM", Share({interval: sent}), sent, {})]
     answer = source.fetch(ask_for("IBM", interval, "2024-06-07", "2024-06-11"), Pace())
     assert {(p.symbol, p.code) for p in answer.problems} == (set() if code is None else {("IBM", code)})
     assert [b.ts for b in answer.bars] == [at(f"2024-06-{day:02} 13:30") for day in days]

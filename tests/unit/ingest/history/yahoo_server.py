@@ -38,6 +38,7 @@ class Share:
     dividends: list[tuple[str, float]] = field(default_factory=list)
     zone: str = "America/New_York"
     currency: str | None = "USD"
+    says_to_be: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class YahooServer:
             for at, numerator, denominator in share.splits
             if start <= seconds(at) < end
         }
-        return chart(share, rows, splits)
+        return chart(share.says_to_be or request.ticker, share, rows, splits)
 
 
-def chart(share: Share, rows: list[Row], splits: dict[str, Any]) -> Reply:
+def chart(ticker: str, share: Share, rows: list[Row], splits: dict[str, Any]) -> Reply:
     days = sorted({row[0][:10] for row in rows})
     columns = dict(
         zip(
@@ -95,7 +96,7 @@ def chart(share: Share, rows: list[Row], splits: dict[str, Any]) -> Reply:
     result: dict[str, Any] = {
         "meta": {
             "currency": share.currency,
-            "symbol": "X",
+            "symbol": ticker,
             "instrumentType": "EQUITY",
             "firstTradeDate": 345479400,
             "exchangeTimezoneName": share.zone,
