@@ -40,7 +40,7 @@ def postgres_quality(quality: dg.ResourceParam[Quality]) -> Iterator[dg.AssetChe
     yield from results(outcomes, _KEYS, quality)
     broken = [(outcome.table, one) for outcome in outcomes for one in outcome.broken]
     if broken:
-        lines = [f"{table}: {one.says}, which {one.rows:,} rows are not" for table, one in broken]
+        lines = [f"{table}: {one.says}; not so in {one.rows:,} row{'s' * (one.rows != 1)}" for table, one in broken]
         msg = "The marts are not built from values that are not possible: ./run quality shows the rows.\n" + "\n".join(
             lines
         )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -84,22 +85,43 @@ def test_a_failing_model_fails_the_command_with_its_name_and_without_a_stack_tra
 
 
 def test_a_failing_test_fails_the_command_with_its_name_and_where_its_rows_are(settings: Settings) -> None:
-    low_above_open = (
-        "insert into lake.vendor_bars values ('v', 'IBM', '1d', %s, %s, 1, 3, 2, 3, 7, 't', 0, 1, now(), 1)"
+    on_a_sunday = (
+        "insert into lake.bars_1m values "
+        "('v', 'IBM', '2013-12-01 14:30:00+00', '2013-12-01', 'regular', 1, 1, 1, 1, 7, 7, 1, 1, 0, null, 0, 0, 1, now())"
     )
     with psycopg.connect(settings.require_database(), autocommit=True) as connection:
-        connection.execute(low_above_open, ["2013-11-29 14:30:00+00", "2013-11-29"])
+        connection.execute(on_a_sunday)
         done = run(settings, "marts")
-        connection.execute("delete from lake.vendor_bars where source = 'v'")
+        connection.execute("delete from lake.bars_1m where source = 'v'")
         assert done.returncode == FAILS_AGAIN
         assert "Traceback" not in done.stderr
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: The test ")]
         assert line.startswith(
-            "Error: The test bar_identities_historical_ohlcv_ of historical_ohlcv failed: 1 row. ./run sql - < "
+            "Error: The test relationships_stg_bars_1m_session_date__session_date__ref_stg_sessions_ of stg_bars_1m failed: "
+            "1 row. ./run sql - < "
         )
+        connection.execute(on_a_sunday)
         query = Path(line.split("'")[1]).read_text()
         (row,) = connection.execute(query.encode()).fetchall()
-        assert "IBM" in row
+        connection.execute("delete from lake.bars_1m where source = 'v'")
+        assert date(2013, 12, 1) in row
+
+
+def test_a_value_that_is_not_possible_fails_the_command_before_a_model_is_built(settings: Settings) -> None:
+    low_above_open = (
+        "insert into lake.vendor_bars values ('v', 'IBM', '1d', '2013-11-29 14:30:00+00', '2013-11-29', "
+        "1, 3, 2, 3, 7, 'market.bars.v1', 0, 1, now(), 1)"
+    )
+    with psycopg.connect(settings.require_database(), autocommit=True) as connection:
+        connection.execute(low_above_open)
+        done = run(settings, "marts")
+        connection.execute("delete from lake.vendor_bars where source = 'v'")
+    assert done.returncode == FAILS_AGAIN
+    assert "Traceback" not in done.stderr
+    assert (
+        "Error: The marts are not built from values that are not possible: ./run quality shows the rows." in done.stderr
+    )
+    assert "lake.vendor_bars: low is not above open; not so in 1 row" in done.stderr
 
 
 def test_vendor_bars_are_told_as_they_were_published(settings: Settings) -> None:
