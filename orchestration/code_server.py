@@ -11,6 +11,7 @@ from dagster._cli import main as dagster_command
 from infra.local.ports import accepts_connections
 from orchestration.instance import HOST, LOCATION
 from orchestration.orphans import ask_again, end_runs, find_orphans
+from orchestration.warm_runs import start_runs_warm
 
 _READY_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.2
@@ -46,6 +47,7 @@ def main() -> None:
         orphans = find_orphans(instance, served=True)
     if orphans:
         Thread(target=_end_once_serving, args=(port, orphans), daemon=True).start()
+    start_runs_warm()
     sys.argv = [*_SERVER, "--port", str(port)]
     dagster_command()  # type: ignore[no-untyped-call]  # Dagster leaves it untyped
 

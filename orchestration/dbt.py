@@ -100,7 +100,7 @@ class Dbt:
                 self._invoke(command, "target", on_event)
                 return
             with _environment(_LOOK_AT_TOUCHED):
-                self._invoke([*command, "--no-write-json"], "target", on_event, self._parsed())
+                self._invoke([*command, "--no-write-json"], "target", on_event, self.parsed())
 
     def write_page(self) -> Path:
         """Write the documentation of the models with their lineage, as one page that needs no server, and return it.
@@ -124,7 +124,7 @@ class Dbt:
         """Let the next build begin anew with some sessions, and return how many; see :func:`warehouse.marts.forget_builds`."""
         return forget_builds(self.settings, rebuild)
 
-    def _parsed(self) -> Any:  # noqa: ANN401 - dbt is untyped
+    def parsed(self) -> Any:  # noqa: ANN401 - dbt is untyped
         """Return the parsed project as dbt has it, parsed once a process: of a small build that is most of the time."""
         digest = self._digest()
         if digest not in _PARSED:

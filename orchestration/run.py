@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from orchestration.resources import Lake
 
-JOBS: Final = ("history", "marts")
+JOBS: Final = ("history", "marts", "touched_marts")
 """The names of :mod:`orchestration.jobs`, which is slow to import, for the usage text."""
 DEFAULT_TIMEOUT_SECONDS: Final = 600.0
 FAILS_AGAIN: Final = 3

@@ -10,7 +10,7 @@ from orchestration.resources import Lake
 from orchestration.schedules import BATCHES_TAG, UNDER_WAY, decide
 
 INTERVAL_SECONDS: Final = 30
-"""A run starts a process, which costs several times what it builds: two a minute keep the marts less than a minute behind."""
+"""A run costs some seconds of a core whatever it builds: two a minute keep the marts less than a minute behind."""
 
 
 @dg.sensor(

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks.figures import Figure
-from benchmarks.marts import indicators, questions, refresh
+from benchmarks.marts import indicators, overhead, questions, refresh
 from market.settings import Settings
 
-PARTS: Final = ("indicators", "refresh", "questions")
+PARTS: Final = ("indicators", "refresh", "overhead", "questions")
 
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield the figures of all parts."""
-    for part in (indicators, refresh, questions):
+    for part in (indicators, refresh, overhead, questions):
         yield from part.run(settings)
