@@ -159,7 +159,7 @@ def test_every_row_is_what_plain_python_makes_of_the_rule(connection: psycopg.Co
     days = read(connection, "select * from marts.bar_reconciliation where interval = '1d'")
     assert {(row["is_vendor_bar"], row["is_other_vendor_bar"]) for row in days} == {(True, False)}
     assert len(days) == len(SYMBOL_DAYS)
-    dbt("test", "--select", "bar_reconciliation", "intraday_ohlcv", "test_type:generic")
+    dbt("test", "--select", "bar_reconciliation,test_type:generic", "intraday_ohlcv,test_type:generic")
 
 
 def test_the_proof_holds_and_sees_each_damaged_row(

@@ -293,6 +293,7 @@ def test_two_builds_of_touched_sessions_at_once_leave_the_marts_right(
 def test_what_is_queued_does_not_grow_while_nothing_is_built(connection: psycopg.Connection[Any]) -> None:
     rows = "select mart, symbol, session_date, from_at from staging.pending_sessions order by 1, 2, 3, 4"
     at = session_of(DAYS[1]).open_at
+    connection.execute("truncate staging.pending_sessions")
     for revision in range(10, 30):
         put_bar(connection, "lean", "IBM", at + timedelta(minutes=revision), (Decimal(7),) * 4, revision=revision)
     assert [tuple(row.values()) for row in read(connection, rows)] == [
