@@ -221,9 +221,10 @@ def test_the_laws_are_proved_when_they_are_asked_for(ask: Ask, settings: Setting
             "{ ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } } }",
             key={"path": asset.split("/")},
         )["assetNodeOrError"]["assetChecksOrError"]["checks"]
-        return {check["name"]: check["executionForLatestMaterialization"]["status"] for check in found}
+        laws = [check for check in found if check["name"].startswith("law_")]
+        return {check["name"]: check["executionForLatestMaterialization"]["status"] for check in laws}
 
-    assert outcome("lake/bronze_messages") == {"law_1_every_message_once": "SUCCEEDED", "possible_values": "SUCCEEDED"}
+    assert outcome("lake/bronze_messages") == {"law_1_every_message_once": "SUCCEEDED"}
     assert outcome("postgres/bars_1m") == {
         "law_2_same_bars": "FAILED",  # the vendor's bars are not in PostgreSQL
         "law_3_same_indicators": "SUCCEEDED",
