@@ -93,6 +93,7 @@ def _stock(settings: Settings, manifest: Path) -> float:
         **settings.child_environment(),
         **instance_environment(settings),
         **dbt_environment(settings),
+        "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), settings.child_environment().get("PATH", "")]),
         "PGOPTIONS": "-c tapehouse.look=touched",
         "BENCH_MANIFEST": str(manifest),
         "BENCH_PROJECT": str(DBT_PROJECT),
