@@ -8,6 +8,8 @@ from pathlib import PurePath
 import pytest
 import structlog
 
+LONGEST_MODULES = 12
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _children_can_be_stopped() -> None:
@@ -32,14 +34,15 @@ def _logging_of_its_own() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many tests each tier ran and how long they took, set-up and tear-down included."""
+    """Print how many tests each tier ran and how long they and its longest modules took, set-up and tear-down included."""
     tests: Counter[str] = Counter()
-    seconds: defaultdict[str, float] = defaultdict(float)
+    seconds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                tier = PurePath(report.nodeid.split("::", maxsplit=1)[0]).parts[1]
-                tests[tier] += report.when == "call"
-                seconds[tier] += report.duration
+                path = PurePath(report.nodeid.split("::", maxsplit=1)[0])
+                tests[path.parts[1]] += report.when == "call"
+                seconds[path.parts[1]][path.stem] += report.duration
     for tier, number in tests.items():
-        terminalreporter.write_line(f"tier {tier}: {number} tests in {seconds[tier]:.1f} s")
+        longest = ", ".join(f"{name} {spent:.0f}" for name, spent in seconds[tier].most_common(LONGEST_MODULES))
+        terminalreporter.write_line(f"tier {tier}: {number} tests in {seconds[tier].total():.1f} s; longest: {longest}")
