@@ -3,10 +3,11 @@
 What belongs here: which rows, which suite, what is remembered. What does not: who asks (a job of Dagster, ``./run quality``).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from quality.outcomes import Outcome, joined
 from quality.overview import PAGE, write_overview
 from quality.stored import LAKE, POSTGRES, Checked, checked_marts, read_parts
 from warehouse.connection import connect
-from warehouse.quality_marks import move_mark, read_mark
+from warehouse.quality_marks import move_marks, read_marks
 
 if TYPE_CHECKING:
     from quality.suites import Suites
@@ -26,6 +27,9 @@ OVERLAP: Final = timedelta(hours=1)
 """How far behind the newest change the next check begins: batches of two topics are not published in the order of their times."""
 
 _APPLICATION: Final = "tapehouse quality"
+
+_Found = tuple[Outcome, datetime | None]
+"""An outcome, and when the newest of the rows changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +71,63 @@ class Quality:
 
     def check_lake(self, *, everything: bool = False) -> list[Outcome]:
         """Check the tables of the lake; raises :class:`~market.errors.ServiceError` too if the lake cannot be read."""
-        outcomes: list[Outcome] = []
+        marks = {} if everything else read_marks(self.settings)
+        found: list[_Found] = []
         with self._suites() as suites:
             for checked in LAKE:
-                since = None if everything else self._since(checked)
                 parts, newest = [], None
-                for frame in read_parts(self.settings.lake, checked, since):
-                    parts.append(suites.hold_frame(checked, frame))
+                for frame in read_parts(self.settings.lake, checked, _since(checked, marks)):
+                    parts.append(suites().hold_frame(checked, frame))
                     newest = _newest(frame[checked.moment], newest)
-                outcomes.append(joined(parts) if parts else Outcome(checked.name, 0, 0, ()))
-                self._remember(outcomes[-1], newest)
-        write_overview(self.folder, outcomes)
-        return outcomes
+                found.append((joined(parts) if parts else Outcome(checked.name, 0, 0, ()), newest))
+        return self._tell(found)
 
     def _check_relations(self, relations: Sequence[Checked], *, everything: bool) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+        marks = {} if everything else read_marks(self.settings)
+        queries = [checked.query(_since(checked, marks)) for checked in relations]
+        found: list[_Found] = []
         with self._suites() as suites:
-            for checked in relations:
-                query = checked.query(None if everything else self._since(checked))
-                rows, newest = self._count(checked, query)
-                outcomes.append(suites.hold_query(checked, query, rows) if rows else Outcome(checked.name, 0, 0, ()))
-                self._remember(outcomes[-1], newest)
+            for checked, query, (rows, newest) in zip(relations, queries, self._count(relations, queries), strict=True):
+                outcome = suites().hold_query(checked, query, rows) if rows else Outcome(checked.name, 0, 0, ())
+                found.append((outcome, newest))
+        return self._tell(found)
+
+    def _tell(self, found: Sequence[_Found]) -> list[Outcome]:
+        """Write the pages, remember what was looked at without finding anything, and return the outcomes."""
+        outcomes = [outcome for outcome, _newest in found]
         write_overview(self.folder, outcomes)
+        good = {outcome.table: newest for outcome, newest in found if outcome.holds and newest is not None}
+        move_marks(self.settings, good)
         return outcomes
 
-    def _since(self, checked: Checked) -> datetime | None:
-        mark = read_mark(self.settings, checked.name)
-        return None if mark is None else mark - OVERLAP
-
-    def _remember(self, outcome: Outcome, newest: datetime | None) -> None:
-        if outcome.holds and newest is not None:
-            move_mark(self.settings, outcome.table, newest)
-
-    def _count(self, checked: Checked, query: str) -> tuple[int, datetime | None]:
-        """Return how many rows a query has, and when the newest of them changed."""
-        newest = f"max({checked.moment})" if checked.moment else "null::timestamp with time zone"
+    def _count(self, relations: Sequence[Checked], queries: Sequence[str]) -> list[tuple[int, datetime | None]]:
+        """Return how many rows each query has, and when the newest of them changed."""
+        counts = []
         with connect(self.settings, read_only=True, application_name=_APPLICATION) as connection:
-            row = connection.execute(f"select count(*), {newest} from ({query}) as checked".encode()).fetchone()  # noqa: S608 - of names that are declared
-        assert row is not None
-        return row
+            for checked, query in zip(relations, queries, strict=True):
+                newest = f"max({checked.moment})" if checked.moment else "null::timestamp with time zone"
+                statement = f"select count(*), {newest} from ({query}) as checked"  # noqa: S608 - of names that are declared
+                row = connection.execute(statement.encode()).fetchone()
+                assert row is not None
+                counts.append(row)
+        return counts
 
     @contextmanager
-    def _suites(self) -> Iterator["Suites"]:
-        from quality.suites import Suites  # slow to import
+    def _suites(self) -> Iterator[Callable[[], "Suites"]]:
+        """Yield what opens the suites, once: they are slow to import, and where nothing changed they are not needed."""
+        with ExitStack() as stack:
 
-        with Suites(self.folder, self.settings) as suites:
+            @cache
+            def suites() -> "Suites":
+                from quality.suites import Suites
+
+                return stack.enter_context(Suites(self.folder, self.settings))
+
             yield suites
+
+
+def _since(checked: Checked, marks: Mapping[str, datetime]) -> datetime | None:
+    return marks[checked.name] - OVERLAP if checked.name in marks else None
 
 
 def _newest(moments: pd.Series, newest: datetime | None) -> datetime | None:
