@@ -41,8 +41,11 @@ class Domain:
 _SLACK: Final = 1e-9
 """By how much a double may pass a bound that its formula has: sums of doubles are rounded."""
 
+FEED_PATTERN: Final = r"^[a-z][a-z0-9_]{0,31}$"
+"""What the name of a feed looks like."""
+
 _TICKER: Final = Domain(pattern=SYMBOL_PATTERN)
-_FEED: Final = Domain(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+_FEED: Final = Domain(pattern=FEED_PATTERN)
 _ABOVE_ZERO: Final = Domain(least=0, excludes_least=True)
 _NOT_NEGATIVE: Final = Domain(least=0)
 _FROM_ONE: Final = Domain(least=1)
@@ -95,6 +98,9 @@ _BY_NAME: Final = MappingProxyType(
                 "bid_sequence",
                 "ask_sequence",
                 "messages",
+                "trades",
+                "late_trades",
+                "rejected_messages",
                 "duration_ms",
             ),
             _NOT_NEGATIVE,
@@ -143,6 +149,7 @@ _ORDERS: Final = (
     ("close_at", "post_close_at"),
     ("excluded_trade_count", "trade_count"),
     ("corrected_trade_count", "trade_count"),
+    ("late_trades", "trades"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Which sessions PostgreSQL has bars of: kept by triggers, read by the marts to see what there is to build.
+"""What PostgreSQL knows of whole sessions: which have bars, kept by triggers, and how their messages came, counted in the lake.
 
 They are declared as those of :mod:`market.tables`, whose rows they count.
 """
@@ -44,5 +44,27 @@ PG_VENDOR_BAR_SESSIONS: Final = Table(
         Column("bar_count", DataType.BIGINT, "Bars of that length in the session."),
         Column("revised_at", DataType.TIMESTAMP, "Newest ingested_at of a bar; null without bars.", nullable=True),
         _CHANGE,
+    ),
+)
+PG_SESSION_ARRIVALS: Final = Table(
+    store=Store.POSTGRES,
+    layer="lake",
+    name="session_arrivals",
+    grain="one row per source, symbol and session of which trades came or a message was rejected",
+    key=("source", "symbol", "session_date"),
+    columns=(
+        Column("source", DataType.TEXT, "Feed that the messages came from."),
+        Column("symbol", DataType.TEXT, "Ticker, upper case."),
+        Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+        Column("trades", DataType.BIGINT, "Trades taken in, those that were cancelled among them."),
+        Column(
+            "late_trades", DataType.BIGINT, "Of these, those that came after a trade of a later minute of the symbol."
+        ),
+        Column(
+            "rejected_messages",
+            DataType.BIGINT,
+            "Messages of all kinds that were rejected: those that name the symbol, by their own time, or else by when they came.",
+        ),
+        Column("counted_at", DataType.TIMESTAMP, "When they were counted."),
     ),
 )

@@ -15,6 +15,7 @@ from market.columns import Table as Table  # noqa: PLC0414
 from market.common_columns import INSTRUMENT as _INSTRUMENT
 from market.common_columns import LEDGER as _LEDGER
 from market.session_tables import PG_BAR_SESSIONS as PG_BAR_SESSIONS  # noqa: PLC0414
+from market.session_tables import PG_SESSION_ARRIVALS as PG_SESSION_ARRIVALS  # noqa: PLC0414
 from market.session_tables import PG_VENDOR_BAR_SESSIONS as PG_VENDOR_BAR_SESSIONS  # noqa: PLC0414
 from market.tiers import PG_TIERS as PG_TIERS  # noqa: PLC0414
 
@@ -376,6 +377,7 @@ POSTGRES_TABLES: Final = (
     PG_CORPORATE_ACTIONS,
     PG_VENDOR_BAR_SESSIONS,
     PG_LATEST_QUOTES,
+    PG_SESSION_ARRIVALS,
     PG_SESSIONS,
     PG_TIERS,
     PG_STREAM_OFFSETS,

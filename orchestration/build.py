@@ -7,6 +7,7 @@ import dagster as dg
 
 from infra.local.home import connected_settings
 from market.settings import Settings, load_settings
+from orchestration.assets.arrivals import arrival_assets
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.collected_actions import collected_actions
 from orchestration.assets.full_refresh import full_refresh_check
@@ -23,6 +24,7 @@ from orchestration.jobs import build_jobs
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
 from orchestration.schedules import (
+    hourly_arrivals,
     intraday_marts,
     nightly_recompute,
     nightly_tiers,
@@ -64,6 +66,7 @@ def build_definitions(
             collected_actions(settings),
             recomputed_sessions,
             tier_assets(settings),
+            arrival_assets(settings),
             marts,
         ],
         asset_checks=[
@@ -80,6 +83,7 @@ def build_definitions(
             daily_history,
             daily_actions,
             intraday_marts,
+            hourly_arrivals,
             nightly_recompute,
             nightly_verify,
             nightly_tiers,

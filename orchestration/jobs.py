@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from orchestration.assets.arrivals import ARRIVALS_KEY
 from orchestration.assets.full_refresh import full_refresh_check
 from orchestration.assets.keys import (
     COLLECTED_ACTIONS,
@@ -27,6 +28,7 @@ RECOMPUTE: Final = "recompute"
 TIERS: Final = "tiers"
 VERIFY: Final = "verify"
 FULL_REFRESH: Final = "full_refresh"
+ARRIVALS: Final = "arrivals"
 
 _LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
 """Years of sessions take longer than what other runs may."""
@@ -54,7 +56,8 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``collect_actions`` its
     splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``touched_marts`` builds of those that can what
     was queued as changed, ``recompute`` works sessions out again, ``tiers`` removes what the marts keep no longer, ``verify``
-    proves the laws, and ``full_refresh`` compares the marts with what they are when built anew.
+    proves the laws, ``full_refresh`` compares the marts with what they are when built anew, and ``arrivals`` counts how messages
+    came.
     """
     return [
         dg.define_asset_job(
@@ -100,6 +103,12 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             VERIFY,
             selection=dg.AssetSelection.checks(law_checks, lake_quality),
             description="Proves the laws over the data at hand, and looks at the values that came into the lake.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            ARRIVALS,
+            selection=dg.AssetSelection.assets(ARRIVALS_KEY).without_checks(),
+            description="Counts how messages came: late trades and rejected messages by symbol and session.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(

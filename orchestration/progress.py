@@ -57,6 +57,12 @@ select 'bars', max(change_number) from lake.bar_sessions having max(change_numbe
 union all select 'vendors', max(change_number) from lake.vendor_bar_sessions having max(change_number) is not null
 union all select 'repairs', last_value from lake.repair_number where is_called
 """
+_ARRIVED: Final = """
+select query_id, max(batch_id)
+from lake.stream_batches
+where trades > 0 or quarantined > 0
+group by query_id
+"""
 _PENDING: Final = "select exists (select from staging.pending_sessions where mart = any(%(marts)s))"
 _VENDOR_BARS: Final = """
 select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
@@ -187,6 +193,19 @@ def newest_changes(settings: Settings) -> str | None:
         newest = connection.execute(_CHANGES, {"margin": LONGEST_TRANSACTION}).fetchall()
         bars = connection.execute(_BAR_CHANGES).fetchall()
     return _names(dict([*newest, *bars])) if newest or bars else None
+
+
+def newest_arrivals(settings: Settings) -> str | None:
+    """Return the newest batches with trades or rejected messages, as one text, or ``None`` if there are none.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        newest = dict(connection.execute(_ARRIVED).fetchall())
+    return _names(newest) if newest else None
 
 
 def has_pending(settings: Settings, marts: Sequence[str]) -> bool:

@@ -18,7 +18,16 @@ from market.topics import TOPICS, Topic
 from orchestration.actions import Actions
 from orchestration.dbt import Dbt
 from orchestration.history import History
-from orchestration.progress import Advance, Mark, advance_after, has_pending, newest_changes, vendor_bars
+from orchestration.progress import (
+    Advance,
+    Mark,
+    advance_after,
+    has_pending,
+    newest_arrivals,
+    newest_changes,
+    vendor_bars,
+)
+from quality.arrivals import Counted, count_arrivals
 from quality.checks import Quality
 from spark_jobs.report import RecomputeRequest, SessionReport, recompute, touched
 from verify.results import LawResult
@@ -41,6 +50,10 @@ class Lake:
     def newest_changes(self) -> str | None:
         """Return the newest batches that changed what the marts are made from, as one text."""
         return newest_changes(self.settings)
+
+    def newest_arrivals(self) -> str | None:
+        """Return the newest batches with trades or rejected messages, as one text."""
+        return newest_arrivals(self.settings)
 
     def has_pending(self, marts: Sequence[str]) -> bool:
         """Return whether a session is queued for one of the marts."""
@@ -106,6 +119,17 @@ class Laws:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How messages came."""
+
+    settings: Settings
+
+    def count(self) -> Counted:
+        """Count again how those of the sessions came of which a batch brought some since the last count."""
+        return count_arrivals(self.settings)
+
+
+@dataclass(frozen=True, slots=True)
 class TierStore:
     """How far back the marts go."""
 
@@ -154,6 +178,7 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "deep_path": DeepPath(settings),
         "laws": Laws(settings),
         "quality": Quality(settings),
+        "arrivals": Arrivals(settings),
         "tier_store": TierStore(settings),
         "dbt": Dbt(settings),
     }

@@ -8,13 +8,15 @@ import dagster as dg
 
 from market.sessions import EXCHANGE_ZONE, find_session
 from orchestration.assets.recomputed import recomputed_until
-from orchestration.jobs import FULL_REFRESH, MARTS, RECOMPUTE, TIERS, VERIFY
+from orchestration.jobs import ARRIVALS, FULL_REFRESH, MARTS, RECOMPUTE, TIERS, VERIFY
 from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
 from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
 
 INTRADAY_CRON: Final = "*/15 * * * *"
 """Between two of these runs the sensor ``touched_sessions`` has what changed built."""
+ARRIVALS_CRON: Final = "5 * * * *"
+"""Whole sessions are looked through, and nobody decides anything within the hour by how messages came."""
 RECOMPUTE_CRON: Final = "30 20 * * *"
 """Exchange time: the post segment of a whole day has ended half an hour before. Weekends too: then history may come in."""
 VERIFY_CRON: Final = "30 21 * * *"
@@ -75,6 +77,26 @@ def intraday_marts(
     if under_way:
         return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")
     earlier = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, tags={BATCHES_TAG: newest}))
+    return decide(newest, [run.status for run in earlier])
+
+
+@dg.schedule(
+    name="hourly_arrivals",
+    cron_schedule=ARRIVALS_CRON,
+    job_name=ARRIVALS,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Counts how messages came while the stream brings some.",
+)
+def hourly_arrivals(
+    context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
+) -> dg.RunRequest | dg.SkipReason:
+    """Request a run if the stream has taken anything in since the last one."""
+    newest = lake.newest_arrivals()
+    if newest is None:
+        return dg.SkipReason("The lake is empty yet.")
+    if context.instance.get_runs(dg.RunsFilter(job_name=ARRIVALS, statuses=UNDER_WAY), limit=1):
+        return dg.SkipReason("A run is still under way.")
+    earlier = context.instance.get_runs(dg.RunsFilter(job_name=ARRIVALS, tags={BATCHES_TAG: newest}))
     return decide(newest, [run.status for run in earlier])
 
 

@@ -36,7 +36,7 @@ def _logging_of_its_own() -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many tests each tier ran and how long they and its longest modules took, set-up and tear-down included."""
     tests: Counter[str] = Counter()
-    seconds: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    seconds: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
@@ -44,5 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 tests[path.parts[1]] += report.when == "call"
                 seconds[path.parts[1]][path.stem] += report.duration
     for tier, number in tests.items():
-        longest = ", ".join(f"{name} {spent:.0f}" for name, spent in seconds[tier].most_common(LONGEST_MODULES))
-        terminalreporter.write_line(f"tier {tier}: {number} tests in {seconds[tier].total():.1f} s; longest: {longest}")
+        in_order = sorted(seconds[tier].items(), key=lambda module: -module[1])
+        longest = ", ".join(f"{name} {spent:.0f}" for name, spent in in_order[:LONGEST_MODULES])
+        spent = sum(seconds[tier].values())
+        terminalreporter.write_line(f"tier {tier}: {number} tests in {spent:.1f} s; longest: {longest}")

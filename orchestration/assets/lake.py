@@ -24,6 +24,7 @@ from market.tables import (
     PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
+    PG_SESSION_ARRIVALS,
     PG_SESSIONS,
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
@@ -74,6 +75,7 @@ UPSTREAM: Final[Mapping[Table, tuple[Table | Topic, ...]]] = MappingProxyType(
         PG_CORPORATE_ACTIONS: (CORPORATE_ACTIONS,),
         PG_VENDOR_BAR_SESSIONS: (PG_VENDOR_BARS,),
         PG_LATEST_QUOTES: (QUOTES,),
+        PG_SESSION_ARRIVALS: (TRADES, QUARANTINE),
         PG_SESSIONS: (),
         PG_TIERS: (),
         WATCHLIST: (),
@@ -88,7 +90,9 @@ _PUBLISHED_BY: Final[Mapping[str, tuple[dg.AssetKey, ...]]] = {
     ACTIONS.name: (COLLECTED_ACTIONS,),
 }
 """The assets whose runs publish to a topic."""
+_FILLED_BY_RUNS: Final = (PG_TIERS, PG_SESSION_ARRIVALS)
 _FILLED_BY_OTHERS: Final = {
+    PG_SESSION_ARRIVALS: "Counted in the lake every hour.",
     PG_SESSIONS: "Filled from the exchange calendar.",
     PG_TIERS: "Filled every night: what is older goes with the next build of the marts.",
     WATCHLIST: "Filled by ./run watchlist.",
@@ -97,7 +101,7 @@ _FILLED_BY_OTHERS: Final = {
 
 def stream_assets(settings: Settings) -> list[dg.AssetSpec]:
     """Return the external assets: every topic, every table that the stream fills, and the watchlist."""
-    tables = (table for table in (*TABLES, WATCHLIST) if table != PG_TIERS)  # a run fills that one
+    tables = (table for table in (*TABLES, WATCHLIST) if table not in _FILLED_BY_RUNS)
     return [*(_topic_spec(topic) for topic in TOPICS), *(table_spec(table, settings) for table in tables)]
 
 

@@ -69,7 +69,7 @@ def emptied_lake(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
         connection.autocommit = True
         connection.execute(
             "truncate lake.bars_1m, lake.vendor_bars, lake.corporate_actions, lake.latest_quotes, lake.feed_coverage, "
-            "lake.trading_halts"
+            "lake.trading_halts, lake.session_arrivals"
         )
         yield connection
 

@@ -177,8 +177,12 @@ def test_data_quality_counts_what_is_there_what_is_missing_and_what_others_say(
     for bar, close in ((0, "10"), (5, "11"), (25, "12")):
         bar_at = session.open_at + bar * MINUTE
         put_vendor_bar(connection, "sample", "IBM", MONDAY, Decimal(close), interval="5m", bar_at=bar_at)
+    arrivals = [("lean", "IBM", MONDAY, 60, 7, 3), ("otherfeed", "IBM", MONDAY, 9, 9, 9)]
+    for arrived in arrivals:
+        connection.execute("insert into lake.session_arrivals values (%s, %s, %s, %s, %s, %s, now())", arrived)
     dbt("run")
     row = one(connection, "select * from marts.data_quality where symbol = 'IBM'")
+    assert (row["late_trades"], row["rejected_messages"]) == (7, 3)
     expected = int((session.close_at - session.open_at) / MINUTE)
     assert (row["origin"], row["feeds"], row["is_simulated"]) == ("lean", 2, False)
     assert (row["expected_minutes"], row["present_minutes"], row["coverage"]) == (390, 20, pytest.approx(20 / expected))
@@ -199,9 +203,12 @@ def test_data_quality_counts_what_is_there_what_is_missing_and_what_others_say(
         "select sum(missing_bars)::bigint as missing from marts.bar_gaps where symbol = 'IBM' and origin = 'lean'",
     )
     assert gaps == [{"missing": 370}]
-    assert one(connection, "select coverage, no_trade_minutes from marts.data_quality where symbol = 'SPY'") == {
+    assert one(
+        connection, "select coverage, no_trade_minutes, late_trades from marts.data_quality where symbol = 'SPY'"
+    ) == {
         "coverage": 0,
         "no_trade_minutes": 390,
+        "late_trades": None,
     }
 
 

@@ -104,6 +104,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]} == {
         "daily_actions": "RUNNING",
         "daily_history": "RUNNING",
+        "hourly_arrivals": "RUNNING",
         "intraday_marts": "RUNNING",
         "nightly_recompute": "RUNNING",
         "nightly_retention": "RUNNING",

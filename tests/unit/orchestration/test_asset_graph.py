@@ -7,6 +7,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from market.app_tables import WATCHLIST
 from market.tables import LAKE_TABLES, TABLES, Store
 from market.topics import TOPICS
+from orchestration.assets.arrivals import ARRIVALS_KEY
 from orchestration.assets.keys import OWNER, table_key, topic_key
 from orchestration.assets.tiers import COLLECTED_CHECKS, KEPT_CHECK, TIERS_KEY
 from orchestration.freshness import POLICIES
@@ -81,6 +82,7 @@ def test_the_definitions_load_without_an_engine(definitions: dg.Definitions) -> 
 def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "arrivals",
         "collect_actions",
         "collect_history",
         "full_refresh",
@@ -97,6 +99,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     } == {
         "daily_actions": ("45 17-20 * * 1-5", "America/New_York"),
         "daily_history": ("45 17-20 * * 1-5", "America/New_York"),
+        "hourly_arrivals": ("5 * * * *", None),
         "intraday_marts": ("*/15 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
@@ -120,7 +123,7 @@ def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
 
 def test_every_declared_table_and_topic_is_an_asset(graph: AssetGraph) -> None:
     declared = {table_key(table) for table in (*TABLES, WATCHLIST)} | {topic_key(topic) for topic in TOPICS}
-    assert declared == graph.external_asset_keys | {TIERS_KEY}
+    assert declared == graph.external_asset_keys | {TIERS_KEY, ARRIVALS_KEY}
     assert len(declared) == len(TABLES) + 1 + len(TOPICS)
 
 
@@ -227,7 +230,7 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in collected} == {"history/daily_bars", "history/intraday_bars"}
     actions = definitions.resolve_job_def("collect_actions").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in actions} == {"history/corporate_actions"}
-    others = {*history, *recompute, *collected, *actions, TIERS_KEY}
+    others = {*history, *recompute, *collected, *actions, TIERS_KEY, ARRIVALS_KEY}
     assert marts == set(graph.executable_asset_keys) - others
     moved = definitions.resolve_job_def("tiers").asset_layer
     assert moved.executable_asset_keys == {*marts, TIERS_KEY}

@@ -12,6 +12,7 @@ from orchestration.schedules import (
     BATCHES_TAG,
     MAX_ATTEMPTS,
     decide,
+    hourly_arrivals,
     intraday_marts,
     session_close,
 )
@@ -105,10 +106,14 @@ class LakeAt:
     def newest_changes(self) -> str | None:
         return self.batches
 
+    newest_arrivals = newest_changes
 
-def evaluate(instance: dg.DagsterInstance, batches: str | None) -> dg.RunRequest | dg.SkipReason:
+
+def evaluate(
+    instance: dg.DagsterInstance, batches: str | None, schedule: dg.ScheduleDefinition = intraday_marts
+) -> dg.RunRequest | dg.SkipReason:
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime(2026, 11, 20, tzinfo=UTC))
-    answer = intraday_marts(context, lake=LakeAt(batches))
+    answer = schedule(context, lake=LakeAt(batches))
     assert isinstance(answer, dg.RunRequest | dg.SkipReason)
     return answer
 
@@ -119,30 +124,41 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield local
 
 
-def test_an_empty_lake_asks_for_nothing(instance: dg.DagsterInstance) -> None:
-    assert isinstance(evaluate(instance, None), dg.SkipReason)
+FOLLOWING = pytest.mark.parametrize("schedule", [intraday_marts, hourly_arrivals], ids=lambda schedule: schedule.name)
+"""The schedules that follow the stream."""
 
 
-def test_a_batch_that_a_run_has_seen_asks_for_nothing_and_the_next_one_does(instance: dg.DagsterInstance) -> None:
-    @dg.job(name="marts")
-    def marts() -> None:
+@FOLLOWING
+def test_an_empty_lake_asks_for_nothing(instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> None:
+    assert isinstance(evaluate(instance, None, schedule), dg.SkipReason)
+
+
+@FOLLOWING
+def test_a_batch_that_a_run_has_seen_asks_for_nothing_and_the_next_one_does(
+    instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition
+) -> None:
+    @dg.job(name=schedule.job_name)
+    def seen() -> None:
         pass
 
     later = "aaaaaaaa/7 bbbbbbbb/4"
-    first = evaluate(instance, BATCHES)
+    first = evaluate(instance, BATCHES, schedule)
     assert isinstance(first, dg.RunRequest)
-    marts.execute_in_process(instance=instance, tags=first.tags)
-    assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
-    assert isinstance(evaluate(instance, later), dg.RunRequest)
+    seen.execute_in_process(instance=instance, tags=first.tags)
+    assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
+    assert isinstance(evaluate(instance, later, schedule), dg.RunRequest)
 
 
-def test_nothing_is_requested_while_a_run_is_under_way(instance: dg.DagsterInstance) -> None:
-    instance.add_run(dg.DagsterRun(job_name="marts", status=dg.DagsterRunStatus.STARTED))
-    assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
+@FOLLOWING
+def test_nothing_is_requested_while_a_run_is_under_way(
+    instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition
+) -> None:
+    instance.add_run(dg.DagsterRun(job_name=schedule.job_name, status=dg.DagsterRunStatus.STARTED))
+    assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
 
 
-def test_both_schedules_run_unless_they_are_turned_off() -> None:
-    assert {schedule.default_status for schedule in (session_close, intraday_marts)} == {
+def test_these_schedules_run_unless_they_are_turned_off() -> None:
+    assert {schedule.default_status for schedule in (session_close, intraday_marts, hourly_arrivals)} == {
         dg.DefaultScheduleStatus.RUNNING
     }
 

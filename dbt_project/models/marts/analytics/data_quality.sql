@@ -51,6 +51,18 @@ agreements as (
 
 ),
 
+session_arrivals as (
+
+    select
+        source,
+        symbol,
+        session_date,
+        late_trades,
+        rejected_messages
+    from {{ ref('stg_session_arrivals') }}
+
+),
+
 final as (
 
     select
@@ -69,6 +81,8 @@ final as (
         session_gaps.revisions,
         session_gaps.cancelled_trades,
         session_gaps.corrected_trades,
+        session_arrivals.late_trades,
+        session_arrivals.rejected_messages,
         coalesce(agreements.compared_bars, 0) as compared_bars,
         coalesce(agreements.prices_differ_bars, 0) as prices_differ_bars,
         coalesce(agreements.volume_differs_bars, 0) as volume_differs_bars,
@@ -78,6 +92,10 @@ final as (
     left join agreements
         on session_gaps.symbol = agreements.symbol
         and session_gaps.session_date = agreements.session_date
+    left join session_arrivals
+        on session_gaps.source = session_arrivals.source
+        and session_gaps.symbol = session_arrivals.symbol
+        and session_gaps.session_date = session_arrivals.session_date
     where session_gaps.preference = 1
 
 )
