@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError
 from market.columns import DataType, Table
 from market.domains import spoken_of
 from market.errors import ServiceError
-from market.tables import LAKE_TABLES, POSTGRES_TABLES
+from market.tables import LAKE_TABLES, PG_BARS, PG_CORPORATE_ACTIONS, PG_VENDOR_BARS, POSTGRES_TABLES
 from warehouse.ddl import quote_name
 
 ROWS_A_PART: Final = 500_000
@@ -33,6 +33,79 @@ _CHANGED_SESSIONS: Final = """
     union all
     select symbol, session_date from lake.vendor_bars where ingested_at >= '{since}'
 """
+
+
+_QUEUED: Final = """
+    union all
+    select distinct {columns} from (
+        select
+            symbol,
+            session_date as first_date,
+            coalesce(last_session_date, session_date) as last_date,
+            min(coalesce(from_at, '-infinity')) as from_at
+        from staging.pending_sessions
+        where mart in ({marts}) and symbol <> '*'
+        group by 1, 2, 3
+    ) as queued
+    cross join lateral ({rows}) as checked
+    where checked.{moment} < '{since}'
+    union all
+    select {columns} from {table} as checked
+    where checked.{moment} < '{since}'
+        and exists (select from staging.pending_sessions where mart in ({marts}) and symbol = '*')
+"""
+"""What the marts will be built from, however long ago it came: triggers queue what anybody changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """By which entries of ``staging.pending_sessions`` a table's changes are found.
+
+    Attributes
+    ----------
+    marts
+        The marts that they are queued for.
+    rows
+        The query of the rows that an entry ``queued`` means, by the indexes that there are.
+    """
+
+    marts: tuple[str, ...]
+    rows: str
+
+
+_QUEUED_BARS: Final = """
+    select * from lake.bars_1m as stored
+    where stored.symbol = queued.symbol
+        and stored.session_date between queued.first_date and queued.last_date
+        and stored.bar_at >= queued.from_at
+"""
+_QUEUED_VENDOR_BARS: Final = """
+    select * from lake.vendor_bars as stored
+    where stored.symbol = queued.symbol
+        and stored.interval = '1d'
+        and stored.session_date between queued.first_date and queued.last_date
+    union all
+    select stored.*
+    from lake.vendor_bar_sessions as sessions
+    inner join lake.vendor_bars as stored
+        on stored.source = sessions.source
+        and stored.symbol = sessions.symbol
+        and stored.interval = sessions.interval
+        and stored.bar_at >= sessions.session_date
+        and stored.bar_at < sessions.session_date + 2
+    where sessions.symbol = queued.symbol
+        and sessions.session_date between queued.first_date and queued.last_date
+"""
+_QUEUED_ACTIONS: Final = """
+    select * from lake.corporate_actions as stored
+    where stored.symbol = queued.symbol
+        and stored.session_date between queued.first_date and queued.last_date
+"""
+_QUEUES: Final[Mapping[str, Queue]] = {
+    PG_BARS.qualified_name: Queue(("intraday_ohlcv",), _QUEUED_BARS),
+    PG_VENDOR_BARS.qualified_name: Queue(("intraday_ohlcv", "int_daily_bars"), _QUEUED_VENDOR_BARS),
+    PG_CORPORATE_ACTIONS.qualified_name: Queue(("historical_ohlcv",), _QUEUED_ACTIONS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +141,28 @@ class Checked:
         if since is None or self.moment is None:
             return rows
         if not self.is_mart:
-            return f"{rows} where checked.{quote_name(self.moment)} >= '{since.isoformat()}'"
+            recent = f"{rows} where checked.{quote_name(self.moment)} >= '{since.isoformat()}'"
+            return f"{recent}{self._queued(columns, since)}"
         sessions = _CHANGED_SESSIONS.format(since=since.isoformat())
         return (
             f"{rows} inner join ("  # noqa: S608 - declared names
             f"select symbol, min(session_date) as since_date from ({sessions}) as changed group by symbol"
             ") as changed on checked.symbol = changed.symbol and checked.session_date >= changed.since_date"
+        )
+
+    def _queued(self, columns: str, since: datetime) -> str:
+        """Return the rows besides, of what is queued for the marts; nothing for a table that no mart is built from."""
+        queue = _QUEUES.get(self.name)
+        if queue is None:
+            return ""
+        schema, _, table = self.name.partition(".")
+        return _QUEUED.format(
+            columns=columns,
+            table=f"{quote_name(schema)}.{quote_name(table)}",
+            rows=queue.rows,
+            moment=quote_name(self.moment or ""),
+            since=since.isoformat(),
+            marts=", ".join(f"'{mart}'" for mart in queue.marts),
         )
 
 

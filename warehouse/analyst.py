@@ -27,6 +27,14 @@ _LARGE_OBJECT_WRITERS: Final = (
     *("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)"),
     *("lo_put(oid, bigint, bytea)", "lowrite(integer, bytea)", "lo_truncate(integer, integer)", "lo_unlink(oid)"),
 )
+_ADVISORY_LOCKS: Final = tuple(
+    f"pg_{how}advisory_{whose}lock{shared}({key})"
+    for how in ("", "try_")
+    for whose in ("", "xact_")
+    for shared in ("", "_shared")
+    for key in ("bigint", "integer, integer")
+)
+"""With one of a build's name anybody could hold the build up."""
 
 _Statements = list[Composed]
 
@@ -76,7 +84,11 @@ union all
 select 11, 'its transactions may write'
 from role where not exists (select from settings where name = 'default_transaction_read_only' and value = 'on')
 union all
-select 12, 'its questions have no time limit' from role where not exists (select from settings where name = 'statement_timeout')
+select 12, 'its questions have no time limit' from role
+where not exists (select from settings where name = 'statement_timeout' and value !~ '^0')
+union all
+select 13, 'its sessions find other tables than those of marts first'
+from role where exists (select from settings where name = 'search_path' and value <> 'marts')
 order by 1
 """
 
@@ -248,7 +260,7 @@ def _closed_doors(database: Identifier) -> _Statements:
         SQL("revoke all on schema {} from public").format(Identifier("public")),
         *(
             SQL("revoke execute on function pg_catalog.{} from public").format(SQL(name))
-            for name in _LARGE_OBJECT_WRITERS
+            for name in (*_LARGE_OBJECT_WRITERS, *_ADVISORY_LOCKS)
         ),
         # A question that sorts more than this on disk would rather be asked otherwise.
         SQL("alter role {} set temp_file_limit = '4GB'").format(Identifier(ROLE)),

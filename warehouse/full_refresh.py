@@ -24,18 +24,29 @@ _CHANGES: Final = SQL(
     select source || ' 1d', symbol, session_date, revision from lake.vendor_bars where interval = '1d'
     """
 )
-_TABLES: Final = """
-select pg_class.relname::text, array_agg(pg_attribute.attname::text order by pg_attribute.attnum)
+_TABLES: Final = r"""
+select
+    pg_namespace.nspname::text,
+    pg_class.relname::text,
+    array_agg(pg_attribute.attname::text order by pg_attribute.attnum)
 from pg_class
 inner join pg_namespace on pg_class.relnamespace = pg_namespace.oid
 inner join pg_attribute on pg_class.oid = pg_attribute.attrelid
-where pg_namespace.nspname = %s
-    and pg_class.relkind = 'r'
+where pg_class.relkind = 'r'
+    and (pg_namespace.nspname = 'marts' or pg_namespace.nspname = 'staging' and pg_class.relname like 'int\_%%')
     and pg_attribute.attnum > 0
     and not pg_attribute.attisdropped
     and pg_attribute.attname <> 'built_from'
-group by pg_class.relname
+group by pg_namespace.nspname, pg_class.relname
 order by pg_class.relname
+"""
+"""The tables that dbt builds: the marts, and those that views of them stand on. No two of them share a name."""
+_COPIED: Final = """
+select pg_class.relname::text, array_agg(pg_attribute.attname::text)
+from pg_class
+inner join pg_attribute on pg_class.oid = pg_attribute.attrelid
+where pg_class.relnamespace = %s::regnamespace and pg_class.relkind = 'r' and pg_attribute.attnum > 0
+group by pg_class.relname
 """
 
 
@@ -46,7 +57,7 @@ class Difference:
     Attributes
     ----------
     mart
-        Its name.
+        Its name, or that of a table that views of marts stand on.
     rows
         How many rows it has now.
     gone, new
@@ -64,7 +75,7 @@ class Difference:
 
 @contextmanager
 def kept_copies(settings: Settings) -> Iterator[None]:
-    """Keep a copy of every table of the marts while the block runs, and of what they were made from.
+    """Keep a copy of every table that dbt builds while the block runs, and of what they were made from.
 
     Raises
     ------
@@ -79,10 +90,10 @@ def kept_copies(settings: Settings) -> Iterator[None]:
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read")
             connection.execute(SQL("create table {}.changes as {}").format(_NAME, _CHANGES))
-            for mart, columns in connection.execute(_TABLES, ["marts"]).fetchall():
+            for schema, table, columns in connection.execute(_TABLES, []).fetchall():
                 connection.execute(
-                    SQL("create table {}.{} as select {} from marts.{}").format(
-                        _NAME, Identifier(f"mart_{mart}"), _names(columns), Identifier(mart)
+                    SQL("create table {}.{} as select {} from {}.{}").format(
+                        _NAME, Identifier(f"mart_{table}"), _names(columns), Identifier(schema), Identifier(table)
                     )
                 )
     try:
@@ -101,28 +112,28 @@ def differences(settings: Settings) -> list[Difference]:
         connection.execute(
             SQL(
                 "create temporary table changed_meanwhile as select symbol, min(session_date) as since_date from ("
-                "(table {before} except all {now}) union all ({now} except all table {before})"
+                "(table {before} except all ({now})) union all (({now}) except all table {before})"
                 ") as changes group by symbol"
             ).format(before=SQL("{}.changes").format(_NAME), now=_CHANGES)
         )
-        copies = dict(connection.execute(_TABLES, [_SCHEMA]).fetchall())
+        copies = dict(connection.execute(_COPIED, [_SCHEMA]).fetchall())
         return [
-            _difference(connection, mart, [name for name in columns if name in copies[f"mart_{mart}"]])
-            for mart, columns in connection.execute(_TABLES, ["marts"]).fetchall()
-            if f"mart_{mart}" in copies
+            _difference(connection, schema, table, [name for name in columns if name in copies[f"mart_{table}"]])
+            for schema, table, columns in connection.execute(_TABLES, []).fetchall()
+            if f"mart_{table}" in copies
         ]
 
 
 _NAME: Final = Identifier(_SCHEMA)
 
 
-def _difference(connection: Connection[Any], mart: str, columns: list[str]) -> Difference:
-    sides = {"before": (_SCHEMA, f"mart_{mart}"), "now": ("marts", mart)}
+def _difference(connection: Connection[Any], schema: str, mart: str, columns: list[str]) -> Difference:
+    sides = {"before": (_SCHEMA, f"mart_{mart}"), "now": (schema, mart)}
     rows = {
         side: SQL("(select {} from {}.{} as stored where {})").format(
-            _names(columns), Identifier(schema), Identifier(table), _unchanged(columns)
+            _names(columns), Identifier(where), Identifier(table), _unchanged(columns)
         )
-        for side, (schema, table) in sides.items()
+        for side, (where, table) in sides.items()
     }
     query = SQL(
         "select true as is_new, differing.* from ({now} except all {before}) as differing "
@@ -134,7 +145,8 @@ def _difference(connection: Connection[Any], mart: str, columns: list[str]) -> D
             "(array_agg(to_jsonb(differing)))[1:{}] from ({}) as differing"
         ).format(Literal(SHOWN), query)
     ).fetchone()
-    total = connection.execute(SQL("select count(*) from marts.{}").format(Identifier(mart))).fetchone()
+    counted = SQL("select count(*) from {}.{}").format(Identifier(schema), Identifier(mart))
+    total = connection.execute(counted).fetchone()
     assert found is not None
     assert total is not None
     new, gone, examples = found

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from market.errors import ModelsFailedError, ServiceError, UsageError
 from market.instruments import parse_symbols
+from market.tables import PG_BARS, PG_CORPORATE_ACTIONS, PG_VENDOR_BARS
 from orchestration.assets.keys import OWNER, Group, asset_key, table_key
 from orchestration.dbt import Dbt, Event
 from orchestration.freshness import policy_of
@@ -22,7 +23,7 @@ DBT_POOL: Final = "dbt"
 """Runs that need this pool run one after the other."""
 
 _SOURCES: Final = {table.name: table_key(table) for table in SOURCE_TABLES}
-
+_CHECKED_FIRST: Final = (PG_BARS.name, PG_VENDOR_BARS.name, PG_CORPORATE_ACTIONS.name)
 
 TOUCHED_MODELS: Final = (
     "intraday_ohlcv",
@@ -34,6 +35,9 @@ TOUCHED_MODELS: Final = (
     "daily_analytics_total_return",
 )
 """The models that can look at the sessions alone that are queued as changed."""
+
+_TAKE_THE_LAKE_UP: Final = frozenset({"intraday_ohlcv", "int_daily_bars", "historical_ohlcv"})
+"""Of these, the ones that read the lake by what is queued, and so wait for the look at its values, whatever else is built."""
 
 IS_FINAL: Final = "is_final"
 """In the metadata of a failed step: whether it would fail again."""
@@ -95,8 +99,14 @@ class Translator(DagsterDbtTranslator):
         return Group(dbt_resource_props["fqn"][1]).value
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: None) -> dg.AssetSpec:
-        """Return the model's spec with its freshness policy and owner."""
+        """Return the model's spec with its freshness policy and owner.
+
+        A run that builds some models only knows of no way from the lake's tables to them, if those between are not built: what
+        takes the lake up says itself that it comes after them, and after their blocking checks.
+        """
         spec = super().get_asset_spec(manifest, unique_id, project)
+        if self.get_resource_props(manifest, unique_id)["name"] in _TAKE_THE_LAKE_UP:
+            spec = spec.merge_attributes(deps=[_SOURCES[name] for name in _CHECKED_FIRST])
         materialized = str(self.get_resource_props(manifest, unique_id).get("config", {}).get("materialized", "table"))
         return spec.replace_attributes(
             freshness_policy=policy_of(spec.key),

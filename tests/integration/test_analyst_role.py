@@ -41,6 +41,8 @@ WRITES = (
     "select lo_create(0)",
     "select lo_from_bytea(0, 'x')",
     "select nextval('lake.bar_change_number')",
+    "select pg_advisory_lock(hashtext('marts.daily_analytics'))",
+    "select pg_try_advisory_xact_lock(1, 2)",
     "do $$ begin lock table marts.historical_ohlcv in exclusive mode; end $$",
     "copy (select 1) to program 'true'",
     "select pg_read_file('/etc/passwd')",
@@ -222,7 +224,10 @@ def test_repeating_it_changes_nothing_but_a_lost_password(admitted: Settings) ->
 
 
 def test_what_somebody_gave_it_beyond_the_marts_is_found(admitted: Settings, owner: psycopg.Connection[Any]) -> None:
+    own = f"alter role analyst in database {owner.info.dbname}"
     given = {
+        f"{own} set statement_timeout = 0": "its questions have no time limit",
+        f"{own} set search_path = 'public, marts'": "its sessions find other tables",
         "grant usage on schema lake to analyst": "it may use the schema lake",
         "grant update on marts.historical_ohlcv to analyst": "it may write marts.historical_ohlcv",
         "grant pg_read_all_data to analyst": "the role has the rights of pg_read_all_data",
@@ -231,7 +236,8 @@ def test_what_somebody_gave_it_beyond_the_marts_is_found(admitted: Settings, own
     }
     taken = (
         "revoke usage on schema lake from analyst; revoke update on marts.historical_ohlcv from analyst; "
-        "revoke pg_read_all_data from analyst; alter role analyst nocreatedb; grant select on marts.bar_gaps to analyst"
+        "revoke pg_read_all_data from analyst; alter role analyst nocreatedb; grant select on marts.bar_gaps to analyst; "
+        f"{own} set statement_timeout = '60s'; {own} set search_path = 'marts'"
     )
     for statement, said in given.items():
         owner.execute(statement.encode())

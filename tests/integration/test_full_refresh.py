@@ -49,17 +49,22 @@ def test_a_row_that_a_full_refresh_makes_otherwise_is_shown_and_mended(
             "where symbol = 'IBM' and interval = '1h' and session_date = %s",
             [DAYS[1]],
         )
+        # Of a symbol that has a vendor's days alone; and of what views of marts stand on.
+        connection.execute("update marts.daily_analytics set close = 4, obv = 77 where symbol = 'MSFT'")
+        connection.execute("update staging.int_session_gaps set bar_count = 9 where symbol = 'SPY'")
     found = check(settings)
     assert not found.passed
     differing = found.metadata["differing"]
     assert isinstance(differing, dg.TableMetadataValue)
-    rows = {bool(record.data["is_new"]): str(record.data["row"]) for record in differing.records}
-    assert {record.data["mart"] for record in differing.records} == {"intraday_ohlcv"}
-    assert "volume 300," in rows[True]
-    assert "volume 301," in rows[False]
-    assert found.metadata["intraday_ohlcv"].value == "43 rows, 2 differ" or "2 differ" in str(
-        found.metadata["intraday_ohlcv"].value
-    )
+    rows = {
+        (str(record.data["mart"]), bool(record.data["is_new"])): str(record.data["row"]) for record in differing.records
+    }
+    assert {mart for mart, _ in rows} == {"intraday_ohlcv", "daily_analytics", "int_session_gaps"}
+    assert "volume 300," in rows["intraday_ohlcv", True]
+    assert "volume 301," in rows["intraday_ohlcv", False]
+    assert "obv 77" in rows["daily_analytics", False]
+    assert "2 differ" in str(found.metadata["intraday_ohlcv"].value)
+    assert "2 differ" in str(found.metadata["daily_analytics"].value)
     assert check(settings).passed, "the new rows stay"
     assert read(connection, "select 1 from pg_namespace where nspname = 'before_full_refresh'") == []
 

@@ -207,3 +207,47 @@ def test_the_marts_stay_as_they_are_while_what_they_are_made_from_cannot_be(
 
     put_session(connection, minutes=3)
     assert job.execute_in_process().success
+
+
+def test_what_somebody_changed_of_long_ago_is_looked_at_before_it_is_built_from(
+    connection: psycopg.Connection[Any], quality: Quality, settings: Settings, dbt: Dbt
+) -> None:
+    """By what is queued for the marts: the rows came long before the last look, and say so still."""
+    put_session(connection)
+    for number, symbol in enumerate(("SPY", "MSFT", "AAPL")):
+        put_vendor_bar(connection, "sample", symbol, DAYS[number % 2], Decimal(5))
+    dbt("run")
+    connection.execute("update lake.bars_1m set revised_at = '2026-01-01'")
+    connection.execute("update lake.vendor_bars set ingested_at = '2026-01-01' where symbol <> 'AAPL'")
+    dbt("run")
+    assert broken(quality.check_postgres()) == {}
+    before = read(connection, "select * from marts.daily_analytics order by symbol, session_date")
+    opening = session_of(DAYS[0]).open_at
+    connection.execute("update lake.bars_1m set volume = -5 where bar_at = %s", [opening + 3 * MINUTE])
+    connection.execute("update lake.vendor_bars set low = high * 2 where symbol = 'SPY'")
+    connection.execute("update lake.vendor_bars set close = -1 where symbol = 'MSFT'")
+    run = build_definitions(settings=settings).resolve_job_def("touched_marts").execute_in_process(raise_on_error=False)
+    assert not run.success
+    assert read(connection, "select * from marts.daily_analytics order by symbol, session_date") == before
+    for _ in range(2):
+        found = broken(quality.check_postgres())
+        assert found["lake.bars_1m"] == [("volume is 0 or more", 1)]
+        assert dict(found["lake.vendor_bars"]) == {
+            "close is above 0": 1,
+            "low is not above open": 1,
+            "low is not above close": 2,
+            "low is not above high": 1,
+        }
+
+
+def test_a_mart_of_impossible_values_is_shown_and_not_choked_on(
+    connection: psycopg.Connection[Any], quality: Quality, dbt: Dbt
+) -> None:
+    for day, close in zip(DAYS, (5, 4, 3), strict=False):
+        put_vendor_bar(connection, "sample", "SPY", day, Decimal(close))
+    dbt("run")
+    with connection.transaction():
+        connection.execute("set local tapehouse.is_building = 'on'")
+        connection.execute("update marts.historical_ohlcv set close = -1 where session_date = %s", [DAYS[0]])
+    found = broken(quality.check_marts(everything=True))
+    assert ("close is above 0", 1) in found["marts.historical_ohlcv"]

@@ -257,3 +257,15 @@ def test_a_build_of_the_marts_looks_at_values_before_and_after(definitions: dg.D
     fast = definitions.resolve_job_def("touched_marts").asset_layer.asset_graph.asset_check_keys
     assert {check.name for check in fast} == {"possible_values"}
     assert {check.asset_key.path[0] for check in fast} == {"postgres"}
+
+
+@pytest.mark.parametrize("job", ["marts", "tiers", "touched_marts"])
+def test_no_model_is_built_before_the_values_that_it_is_made_of_were_looked_at(
+    definitions: dg.Definitions, job: str
+) -> None:
+    dependencies = definitions.resolve_job_def(job).graph.dependency_structure
+    assert "postgres_quality" in {
+        output.node_name
+        for sources in dependencies.input_to_upstream_outputs_for_node("dbt").values()
+        for output in sources
+    }

@@ -96,7 +96,7 @@ final as (
     from ratios
     -- No two of the ratios are so near to each other that one jump could be both.
     left join usual_splits as nearest
-        on abs(ln(ratios.observed_ratio / nearest.ratio)) < 0.065
+        on abs(ln(nullif(greatest(ratios.observed_ratio, 0), 0) / nearest.ratio)) < 0.065
     left join splits
         on ratios.symbol = splits.symbol
         -- Of a session without a bar the next one shows what the split did.
