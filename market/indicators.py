@@ -309,16 +309,21 @@ _SESSION: Final = (
     ),
 )
 _DAY: Final = (Indicator("vwap", "bar_vwap as a double: of the whole session.", "usual", 1, 1),)
+_YEAR_LONG: Final = "null before the series is that long, some 252 bars, and stable where it is not"
 _YEAR: Final = (
     Indicator(
         "high_52w",
-        "Highest high of 52 weeks, this session included; null before the series is that long.",
+        f"Highest high of 52 weeks, this session included; {_YEAR_LONG}.",
         "usual",
         1,
         1,
     ),
     Indicator(
-        "low_52w", "Lowest low of 52 weeks, this session included; null before the series is that long.", "usual", 1, 1
+        "low_52w",
+        f"Lowest low of 52 weeks, this session included; {_YEAR_LONG}.",
+        "usual",
+        1,
+        1,
     ),
     Indicator("high_52w_distance", "close / high_52w - 1; a fraction, 0 or below.", "usual", 1, 1),
     Indicator("low_52w_distance", "close / low_52w - 1; a fraction, 0 or above.", "usual", 1, 1),
