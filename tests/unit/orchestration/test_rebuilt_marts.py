@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -61,9 +62,19 @@ def test_sessions_are_forgotten_before_the_models_are_built(definitions: dg.Defi
     assert dbt.asked == [], "a range without rebuild is a mistake"
 
 
+class NothingToLookAt:
+    """The quality of tables in which nothing changed."""
+
+    page = Path("page")
+
+    def check_postgres(self) -> list[Outcome]:
+        return [Outcome(checked.name, 0, 0, ()) for checked in POSTGRES]
+
+
 def test_what_was_touched_is_built_of_the_models_that_can_and_nothing_is_tested(definitions: dg.Definitions) -> None:
     dbt = PlayedDbt(ServiceError("enough"))
-    definitions.resolve_job_def("touched_marts").execute_in_process(resources={"dbt": dbt}, raise_on_error=False)
+    played = {"dbt": dbt, "quality": NothingToLookAt()}
+    definitions.resolve_job_def("touched_marts").execute_in_process(resources=played, raise_on_error=False)
     assert dbt.asked == ["build touched"]
     models = {name.rpartition(".")[2] for argument in dbt.arguments for name in argument.split()}
     assert {"intraday_ohlcv", "intraday_analytics", "int_daily_bars", "historical_ohlcv", "daily_analytics"} <= models
