@@ -4,8 +4,10 @@ Changes of name are not taken: Alpaca gives a company's bars under its symbol of
 say when an action was announced. See https://docs.alpaca.markets/reference/corporateactions-1.
 """
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -14,7 +16,7 @@ from alpaca.common.exceptions import APIError
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from requests.exceptions import InvalidJSONError, RequestException
 
-from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
 from ingest.feeds.alpaca.client import KEYS, WHERE_KEYS_ARE, Timeouts
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
@@ -147,35 +149,74 @@ class AlpacaActions:
             "start": within.first.isoformat(),
             "end": within.last.isoformat(),
         }
-        listed: list[Listed] = []
-        problems: list[Problem] = []
-        for lists in client.pages(fields, pace):
-            found, wrong = parse_actions(lists)
-            listed += found
-            problems += wrong
-        wanted = set(symbols)
+        listed, problems = parse_actions(client.pages(fields, pace))
+        wanted = {*symbols, NAMELESS}
         return Listing(
-            summed([item for item in listed if item.action.symbol in wanted]),
+            [item for item in listed if item.action.symbol in wanted],
             [problem for problem in problems if problem.symbol in wanted],
         )
 
 
-def parse_actions(lists: Mapping[str, Sequence[object]]) -> tuple[list[Listed], list[Problem]]:
-    """Return the actions of a page, and what is wrong with those that are none."""
-    listed: list[Listed] = []
-    problems: list[Problem] = []
-    for name, kind in _ALL.items():
-        for raw in lists.get(name) or ():
-            symbol = str(raw.get("symbol", "")) if isinstance(raw, Mapping) else ""
-            try:
-                listed.append(Listed(_action(raw, kind)))
-            except _BadActionError as error:
-                problems.append(Problem(symbol, "bad_action", f"{kind}: {error}"))
-    return listed, problems
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """An element of a list: its action, or why it is none, as far as that can be told with its symbol and its day."""
+
+    kind: str
+    symbol: str
+    day: str
+    item: Listed | None = None
+    wrong: Problem | None = None
 
 
-def summed(listed: Sequence[Listed]) -> list[Listed]:
-    """Return the actions with all cash of a symbol and a day as one dividend: regular and special ones come apart."""
+def parse_actions(pages: Iterable[Mapping[str, Sequence[object]]]) -> tuple[list[Listed], list[Problem]]:
+    """Return the actions of all pages, and what is wrong with elements that are none.
+
+    Pages overlap when something is added between two requests, so an element counts once: by its ``id``, or by all it says if
+    it has none. Two of one ``id`` that differ both do not count. All cash of a symbol and a day is one dividend, for regular and
+    special ones come apart; if one of them does not count, none of that day does: the rest would be too little.
+    """
+    said: dict[tuple[str, str], list[_Element]] = {}
+    for lists in pages:
+        for name, kind in _ALL.items():
+            for raw in lists.get(name) or ():
+                of_id = said.setdefault((kind, _identity(raw)), [])
+                if (element := _element(raw, kind)) not in of_id:
+                    of_id.append(element)
+    elements: list[_Element] = []
+    for (kind, identity), of_id in said.items():
+        elements += of_id if len(of_id) == 1 else _contradicting(kind, identity, of_id)
+    wrong = [element for element in elements if element.wrong is not None]
+    in_doubt = {(element.symbol, element.day) for element in wrong if element.kind == "cash_dividend"}
+    listed = [element.item for element in elements if element.item is not None]
+    return _summed(listed, in_doubt), [element.wrong for element in wrong if element.wrong is not None]
+
+
+def _identity(raw: object) -> str:
+    identity = raw.get("id") if isinstance(raw, Mapping) else None
+    return f"id {identity}" if identity else json.dumps(raw, sort_keys=True)
+
+
+def _element(raw: object, kind: str) -> _Element:
+    fields = raw if isinstance(raw, Mapping) else {}
+    symbol = fields.get("symbol")
+    if not isinstance(symbol, str) or not symbol.strip():
+        text = f"{kind} without a symbol: {raw!r}"[:_MOST_CHARACTERS]
+        return _Element(kind, NAMELESS, "", wrong=Problem(NAMELESS, "unplaced_row", text))
+    day = str(fields.get("ex_date", ""))
+    try:
+        return _Element(kind, symbol, day, Listed(_action(fields, kind)))
+    except _BadActionError as error:
+        return _Element(kind, symbol, day, wrong=Problem(symbol, "bad_action", f"{kind}: {error}"))
+
+
+def _contradicting(kind: str, identity: str, elements: Sequence[_Element]) -> list[_Element]:
+    text = f"{kind}: there are {len(elements)} that differ with the {identity}"[:_MOST_CHARACTERS]
+    places = dict.fromkeys((element.symbol, element.day) for element in elements)
+    return [_Element(kind, symbol, day, wrong=Problem(symbol, "contradicts_itself", text)) for symbol, day in places]
+
+
+def _summed(listed: Sequence[Listed], in_doubt: Collection[tuple[str, str]]) -> list[Listed]:
+    """Return the actions with all cash of a symbol and a day as one dividend, but for the cash of days in doubt."""
     cash: dict[tuple[str, str], Dividend] = {}
     others: list[Listed] = []
     for item in listed:
@@ -184,14 +225,14 @@ def summed(listed: Sequence[Listed]) -> list[Listed]:
             others.append(item)
             continue
         key = (action.symbol, action.effective_date)
+        if key in in_doubt:
+            continue
         before = cash[key].cash if key in cash else Decimal(0)
         cash[key] = Dividend(action.source, action.symbol, action.ts, action.effective_date, before + action.cash)
     return [*others, *map(Listed, cash.values())]
 
 
-def _action(raw: object, kind: str) -> CorporateAction:
-    if not isinstance(raw, Mapping):
-        raise _BadActionError(f"{raw!r}"[:_MOST_CHARACTERS])
+def _action(raw: Mapping[str, object], kind: str) -> CorporateAction:
     try:
         day = date.fromisoformat(str(raw["ex_date"]))
         symbol = str(raw["symbol"])
