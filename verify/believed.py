@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from verify.adjustment import USER, Action, Key
+from verify.adjustment import USER, Action, Key, size_of
 from verify.origins import source_rank
 from warehouse.dbt import dbt_variables
 
@@ -38,7 +38,7 @@ def believed_of(versions: pl.DataFrame) -> dict[Key, Action]:
     for (symbol, kind), said in of_kind.items():
         for (source, day), action in sorted(said.items(), key=lambda item: _preference(item[0][0]), reverse=True):
             same = frozenset() if kind == "symbol_change" else _same(said, source, day)
-            believed[symbol, kind, day] = action._replace(same_dates=same)
+            believed[symbol, kind, day] = action._replace(same_dates=same, preference=_preference(source))
     return believed
 
 
@@ -50,19 +50,13 @@ def _same(said: _Said, source: str, day: date) -> frozenset[date]:
     """Return the other dates under which better sources have the same action."""
     variables = dbt_variables()
     days, percent = variables["same_action_days"], Fraction(str(variables["same_action_percent"]))
-    size = _size(said[source, day])
+    size = size_of(said[source, day])
     found = set()
     for (other, other_day), action in said.items():
         is_better = _preference(other) < _preference(source)
         is_near = other_day != day and abs((other_day - day).days) <= days
         if is_better and is_near and (source, other_day) not in said:
-            theirs = _size(action)
+            theirs = size_of(action)
             if abs(theirs - size) * 100 <= percent * theirs:
                 found.add(other_day)
     return frozenset(found)
-
-
-def _size(action: Action) -> Fraction:
-    if action.new_shares and action.old_shares:
-        return Fraction(action.new_shares, action.old_shares)
-    return Fraction(action.cash or 0)
