@@ -11,7 +11,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
-from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
+from ingest.history.files import BEFORE_THE_CALENDAR
 from ingest.history.source import Limit, Problem, SourceError
 from market.errors import UsageError
 from market.instruments import parse_symbols
@@ -25,9 +26,14 @@ from market.records import (
     SymbolChange,
     Withdrawal,
 )
+from market.sessions import FIRST_SESSION
 
 REQUIRED: Final = ("symbol", "kind", "effective_date")
 OPTIONAL: Final = ("known_date", "new_shares", "old_shares", "cash", "new_symbol", "action")
+
+_SURPLUS: Final = "\x00fields"
+"""The field that says how many fields a row has, if these are more than the header has."""
+_BEGINNING: Final = FIRST_SESSION.isoformat()
 
 
 class _BadRowError(ValueError):
@@ -67,29 +73,39 @@ class CsvActions:
 
     def symbols(self) -> tuple[str, ...] | None:
         """Return the symbols of all rows that name one."""
-        found = {row["symbol"].strip().upper() for path in self._files() for _, row in self._rows(path)}
+        found = {row["symbol"].upper() for path in self._files() for _, row in self._rows(path)}
         return tuple(sorted(symbol for symbol in found if symbol))
 
     def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
-        """Read all files; a row that is no action is a problem of its symbol."""
+        """Read all files; a row that is no action is a problem of its symbol, one without a symbol is told in any case."""
         pace()
         wanted = set(symbols)
         listed: list[Listed] = []
         problems: list[Problem] = []
         met: set[str] = set()
+        early: dict[str, list[str]] = {}
+        is_whole = within.first <= FIRST_SESSION
         for path in self._files():
             for number, row in self._rows(path):
-                symbol = row["symbol"].strip().upper()
+                symbol, place = row["symbol"].upper(), f"{path.name} line {number}"
+                if not symbol:
+                    problems.append(Problem(NAMELESS, "unplaced_row", f"{place}: there is no symbol"))
+                    continue
                 if symbol not in wanted:
                     continue
                 met.add(symbol)
                 try:
                     item = parse_action(row, self.name)
                 except _BadRowError as error:
-                    problems.append(Problem(symbol, "bad_action", f"{path.name} line {number}: {error}"))
+                    problems.append(Problem(symbol, "bad_action", f"{place}: {error}"))
                     continue
-                if date.fromisoformat(item.action.effective_date) in within:
+                if is_whole and item.action.effective_date < _BEGINNING:
+                    early.setdefault(symbol, []).append(place)
+                elif date.fromisoformat(item.action.effective_date) in within:
                     listed.append(item)
+        for symbol, places in early.items():
+            more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
+            problems.append(Problem(symbol, "passed_over", f"{places[0]}{more}: passed over: {BEFORE_THE_CALENDAR}"))
         return Listing(listed, problems, frozenset(wanted - met))
 
     def _files(self) -> list[Path]:
@@ -98,7 +114,7 @@ class CsvActions:
     def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, restval="")
+                reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
                 names = [name.strip() for name in reader.fieldnames or ()]
                 reader.fieldnames = names
                 missing = [name for name in REQUIRED if name not in names]
@@ -110,7 +126,12 @@ class CsvActions:
                     msg = f"The header of {path} {lacks}. It is {','.join((*REQUIRED, *OPTIONAL))}; the first three are needed."
                     raise SourceError(msg)
                 for row in reader:
-                    yield reader.line_num, {name: (value or "").strip() for name, value in row.items() if name}
+                    surplus = row.pop(_SURPLUS, ())
+                    fields = {name: value.strip() for name, value in row.items() if name}
+                    if surplus:
+                        fields[_SURPLUS] = f"{len(names) + len(surplus)} fields where the header has {len(names)}"
+                    if any(fields[name] for name in fields if name != _SURPLUS) or any(surplus):
+                        yield reader.line_num, fields
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             msg = f"{path} cannot be read: {error}."
             raise SourceError(msg) from error
@@ -118,6 +139,8 @@ class CsvActions:
 
 def parse_action(row: Mapping[str, str], source: str) -> Listed:
     """Return the action of a row."""
+    if _SURPLUS in row:  # as a decimal comma leaves: nobody knows which field is which
+        raise _BadRowError(row[_SURPLUS])
     symbol, kind = _symbol(row["symbol"]), row["kind"].lower()
     effective = _date(row["effective_date"], "effective_date")
     known = _date(row["known_date"], "known_date") if row.get("known_date") else None
