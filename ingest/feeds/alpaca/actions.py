@@ -5,31 +5,27 @@ say when an action was announced. See https://docs.alpaca.markets/reference/corp
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from requests.exceptions import InvalidJSONError, RequestException
 
 from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
-from ingest.feeds.alpaca.client import KEYS, WHERE_KEYS_ARE, Timeouts
+from ingest.feeds.alpaca.client import RefusedError, Timeouts, failure_of, without_refused
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
 from ingest.history.source import Limit, Problem, SourceBusyError, SourceError
-from ingest.history.waiting import wait_seconds
 from market.records import MAX_PRICE, PRICE_DECIMALS, CorporateAction, Dividend, Split
 from market.settings import Settings
 
 _PATH: Final = "/corporate-actions"
 _TYPES: Final = ("forward_split", "reverse_split", "stock_dividend", "cash_dividend")
 _PAGE: Final = 1_000
-_BUSY: Final = frozenset({408, 429})
-_SERVER_ERROR: Final = 500
 _MOST_CHARACTERS: Final = 200
 _ALL: Final = {f"{kind}s": kind for kind in _TYPES}
 """What the lists of an answer are called."""
@@ -72,7 +68,8 @@ class _Client(CorporateActionsClient):
         try:
             page: Any = self.get(_PATH, dict(fields))
         except APIError as error:
-            raise self._failure(error) from None  # its own text is the body, which may repeat what was sent
+            # the error's own text is the body, which may repeat what was sent
+            raise failure_of(error.response, self._base_url, self._without_keys) from None
         except (InvalidJSONError, RecursionError, ValueError) as error:
             raise _half_a_page(type(error).__name__) from error
         except RequestException as error:
@@ -82,17 +79,6 @@ class _Client(CorporateActionsClient):
         if not isinstance(lists, dict) or not all(isinstance(found, list) for found in lists.values()):
             raise _half_a_page(self._without_keys(repr(page)))
         return dict(page)
-
-    def _failure(self, error: APIError) -> SourceBusyError | SourceError:
-        status, said = error.response.status_code, self._without_keys(error.response.text)
-        if status in _BUSY or status >= _SERVER_ERROR:
-            after = wait_seconds(error.response.headers, time.time())
-            return SourceBusyError(f'Alpaca cannot answer now ({status}: "{said}").', after)
-        if status in {401, 403}:
-            return SourceError(
-                f'Alpaca refuses the keys ({status}: "{said}"). See whether {KEYS} are right. {WHERE_KEYS_ARE}'
-            )
-        return SourceError(f'Alpaca refuses this ({status}: "{said}").')
 
     def _without_keys(self, text: str) -> str:
         for secret in self._secrets:
@@ -134,7 +120,7 @@ class AlpacaActions:
         return None
 
     def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
-        """Ask page by page. What Alpaca does not know it has no actions of, and does not say so."""
+        """Ask page by page, again without the symbols that it is refused for. Alpaca says nothing of others it does not know."""
         self.check()
         key_id, secret = self._settings.alpaca_key_id, self._settings.alpaca_secret_key
         client = _Client(
@@ -143,18 +129,30 @@ class AlpacaActions:
             self._settings.alpaca_url,
             self._timeouts,
         )
-        fields = {
-            "symbols": ",".join(symbols),
-            "types": ",".join(_TYPES),
-            "start": within.first.isoformat(),
-            "end": within.last.isoformat(),
-        }
-        listed, problems = parse_actions(client.pages(fields, pace))
-        wanted = {*symbols, NAMELESS}
-        return Listing(
-            [item for item in listed if item.action.symbol in wanted],
-            [problem for problem in problems if problem.symbol in wanted],
+        listing, unknown = without_refused(
+            symbols, lambda left: _listing(client.pages(_fields(left, within), pace), left), _refused
         )
+        return replace(listing or Listing(()), unknown=unknown)
+
+
+def _fields(symbols: Sequence[str], within: Range) -> dict[str, str]:
+    days = {"start": within.first.isoformat(), "end": within.last.isoformat()}
+    return {"symbols": ",".join(symbols), "types": ",".join(_TYPES), **days}
+
+
+def _listing(pages: Iterable[Mapping[str, Sequence[object]]], symbols: Sequence[str]) -> Listing:
+    listed, problems = parse_actions(pages)
+    wanted = {*symbols, NAMELESS}
+    return Listing(
+        [item for item in listed if item.action.symbol in wanted],
+        [problem for problem in problems if problem.symbol in wanted],
+    )
+
+
+def _refused(error: RefusedError, symbols: Sequence[str]) -> NoReturn:
+    # Requests differ in their symbols only: what is not said of one of these holds for all.
+    del symbols
+    raise SourceError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from alpaca.data.enums import DataFeed
 from alpaca.data.requests import StockTradesRequest
 from pydantic import SecretStr
 
-from ingest.feeds.alpaca.client import AlpacaClient, RefusedError, Timeouts
+from ingest.feeds.alpaca.client import AlpacaClient, Timeouts, without_refused
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
 from ingest.feeds.alpaca.stream import AlpacaStream
@@ -88,20 +88,16 @@ class AlpacaLive(LiveSource):
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
         """Ask page by page for the trades of a hole, again without the symbols that Alpaca refuses the request for."""
         self.check()
-        symbols, unknown = list(hole.symbols), set[str]()
-        while symbols:
-            try:
-                unreadable = self._ask(hole, symbols, pace, deliver)
-            except RefusedError as refused:
-                bad = refused.symbols & set(symbols)
-                if not bad:
-                    return Filled(frozenset(symbols) | unknown, str(refused))
-                unknown |= bad
-                symbols = [symbol for symbol in symbols if symbol not in bad]
-                continue
-            reasons = [text for names, text in ((unknown, "unknown"), (unreadable, "unreadable trades")) if names]
-            return Filled(frozenset(unknown | unreadable), ", ".join(reasons))
-        return Filled(frozenset(unknown), "unknown")
+        answer, unknown = without_refused(
+            hole.symbols,
+            lambda symbols: Filled(frozenset(self._ask(hole, symbols, pace, deliver)), "unreadable trades"),
+            lambda error, symbols: Filled(frozenset(symbols), str(error)),
+        )
+        unfilled = answer.unfilled if answer is not None else frozenset[str]()
+        reasons = ["unknown"] if unknown else []
+        if answer is not None and unfilled:
+            reasons.append(answer.reason)
+        return Filled(unknown | unfilled, ", ".join(reasons))
 
     def _ask(
         self, hole: Hole, symbols: Sequence[str], pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]

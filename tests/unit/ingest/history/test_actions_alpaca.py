@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from pydantic import SecretStr
 
-from ingest.actions.source import NAMELESS, Range, start_of
+from ingest.actions.source import NAMELESS, Listing, Range, start_of
 from ingest.feeds.alpaca.actions import AlpacaActions
 from ingest.feeds.alpaca.client import Timeouts
 from ingest.history.source import SourceBusyError, SourceError
@@ -157,6 +157,20 @@ def test_each_failure_is_told_apart_and_shows_no_key(
         source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
     assert type(raised.value) is error
     assert SECRET_KEY not in str(raised.value)
+
+
+def test_a_symbol_that_is_refused_is_unknown_and_the_others_are_asked_for_without_it(
+    alpaca: AlpacaServer, pace: Paces
+) -> None:
+    good = {"symbol": "AAPL", "rate": 0.5, "ex_date": "2020-02-07"}
+    alpaca.replies += [refusal(400, "invalid symbol: BRK-B"), page({"cash_dividends": [good]})]
+    listing = source_at(alpaca.url).fetch(["AAPL", "BRK-B"], YEAR, pace)
+    assert [item.action.effective_date for item in listing.actions] == ["2020-02-07"]
+    assert listing.unknown == {"BRK-B"}
+    assert not listing.problems
+    assert [asked.query["symbols"] for asked in alpaca.asked] == ["AAPL,BRK-B", "AAPL"]
+    alpaca.replies += [refusal(400, "invalid symbols: BRK-B, X-Y")]
+    assert source_at(alpaca.url).fetch(["BRK-B", "X-Y"], YEAR, pace) == Listing((), (), frozenset({"BRK-B", "X-Y"}))
 
 
 def test_pages_in_a_circle_end(alpaca: AlpacaServer, pace: Paces) -> None:
