@@ -36,6 +36,10 @@ _SURPLUS: Final = "\x00fields"
 _BEGINNING: Final = FIRST_SESSION.isoformat()
 
 
+class _DamagedError(SourceError):
+    """A file cannot be read."""
+
+
 class _BadRowError(ValueError):
     """A row is no action; the text says why."""
 
@@ -57,23 +61,18 @@ class CsvActions:
         self._path = path
 
     def check(self) -> None:
-        """Look whether there is a file, and whether each has the header.
+        """Look whether there is a file that can be read, and whether each that can has the header.
 
         Raises
         ------
         SourceError
             If not.
         """
-        if not self._files():
-            msg = f"{self._path} is no CSV file, nor a folder with some. Give another --path."
-            raise SourceError(msg)
-        for path in self._files():
-            for _ in self._rows(path):
-                break
+        self._read()
 
     def symbols(self) -> tuple[str, ...] | None:
         """Return the symbols of all rows that name one."""
-        found = {row["symbol"].upper() for path in self._files() for _, row in self._rows(path)}
+        found = {row["symbol"].upper() for rows in self._read()[0].values() for _, row in rows}
         return tuple(sorted(symbol for symbol in found if symbol))
 
     def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
@@ -81,12 +80,13 @@ class CsvActions:
         pace()
         wanted = set(symbols)
         listed: list[Listed] = []
-        problems: list[Problem] = []
+        files, problems = self._read()
+        is_whole_folder = not problems
         met: set[str] = set()
         early: dict[str, list[str]] = {}
         is_whole = within.first <= FIRST_SESSION
-        for path in self._files():
-            for number, row in self._rows(path):
+        for path, rows in files.items():
+            for number, row in rows:
                 symbol, place = row["symbol"].upper(), f"{path.name} line {number}"
                 if not symbol:
                     problems.append(Problem(NAMELESS, "unplaced_row", f"{place}: there is no symbol"))
@@ -106,16 +106,35 @@ class CsvActions:
         for symbol, places in early.items():
             more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
             problems.append(Problem(symbol, "passed_over", f"{places[0]}{more}: passed over: {BEFORE_THE_CALENDAR}"))
-        return Listing(listed, problems, frozenset(wanted - met))
+        return Listing(listed, problems, frozenset(wanted - met) if is_whole_folder else frozenset())
 
     def _files(self) -> list[Path]:
         return sorted(self._path.glob("*.csv")) if self._path.is_dir() else [self._path] if self._path.is_file() else []
+
+    def _read(self) -> tuple[dict[Path, list[tuple[int, Mapping[str, str]]]], list[Problem]]:
+        """Return the rows of each file, and what is said of files of a folder that cannot be read: the others are done."""
+        if not self._files():
+            msg = f"{self._path} is no CSV file, nor a folder with some. Give another --path."
+            raise SourceError(msg)
+        files: dict[Path, list[tuple[int, Mapping[str, str]]]] = {}
+        problems: list[Problem] = []
+        for path in self._files():
+            try:
+                files[path] = list(self._rows(path))
+            except _DamagedError as error:
+                problems.append(Problem(NAMELESS, "damaged_file", str(error)))
+                if len(problems) == len(self._files()):
+                    raise
+        return files, problems
 
     def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
                 names = [name.strip() for name in reader.fieldnames or ()]
+                if not names:
+                    msg = f"{path} cannot be read: it is empty."
+                    raise _DamagedError(msg)
                 reader.fieldnames = names
                 missing = [name for name in REQUIRED if name not in names]
                 unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
@@ -134,7 +153,7 @@ class CsvActions:
                         yield reader.line_num, fields
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             msg = f"{path} cannot be read: {error}."
-            raise SourceError(msg) from error
+            raise _DamagedError(msg) from error
 
 
 def parse_action(row: Mapping[str, str], source: str) -> Listed:

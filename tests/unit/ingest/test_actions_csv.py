@@ -109,3 +109,21 @@ def test_another_header_is_said(tmp_path: Path, header: str, why: str) -> None:
 def test_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is no CSV file"):
         CsvActions(tmp_path / "none.csv").check()
+
+
+@pytest.mark.parametrize("content", [b"", HEADER.encode("utf-16"), f"{HEADER}\nM\u00fcller,split".encode("latin-1")])
+def test_a_file_of_a_folder_that_cannot_be_read_is_told_and_the_others_are_done(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=r"bad\.csv cannot be read"):
+        CsvActions(tmp_path / "bad.csv").check()
+    with pytest.raises(SourceError, match=r"bad\.csv cannot be read"):
+        CsvActions(tmp_path).check()
+    (tmp_path / "good.csv").write_text(f"{HEADER}\nIBM,dividend,2014-05-07,,,,1.1,,\n")
+    source = CsvActions(tmp_path)
+    source.check()
+    assert source.symbols() == ("IBM",)
+    found = source.fetch(["IBM", "SPY"], EVER, lambda: None)
+    assert [item.action.symbol for item in found.actions] == ["IBM"]
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [(NAMELESS, "damaged_file")]
+    assert f"{tmp_path / 'bad.csv'} cannot be read" in found.problems[0].detail
+    assert not found.unknown, "the file that cannot be read may have it"
