@@ -21,7 +21,7 @@ _Said = dict[tuple[str, date], Action]
 
 
 def believed_of(versions: pl.DataFrame) -> dict[Key, Action]:
-    """Return what the newest versions say: of several sources a person, else the first by ``source_priority``.
+    """Return what the versions say that became known last: of several sources a person, else the first by ``source_priority``.
 
     Parameters
     ----------
@@ -29,7 +29,10 @@ def believed_of(versions: pl.DataFrame) -> dict[Key, Action]:
         Versions of corporate actions, with the columns of ``silver/corporate_actions``.
     """
     key = ["source", "symbol", "action", "session_date"]
-    newest = versions.sort(_LEDGER).unique(key, keep="last", maintain_order=True).filter(~pl.col("is_withdrawn"))
+    known_at = pl.when(pl.col("source") != USER).then("known_at")
+    newest = (
+        versions.sort(known_at, *_LEDGER).unique(key, keep="last", maintain_order=True).filter(~pl.col("is_withdrawn"))
+    )
     of_kind: dict[tuple[str, str], _Said] = defaultdict(dict)
     for row in newest.iter_rows(named=True):
         values = (row[name] for name in ("new_shares", "old_shares", "cash", "new_symbol"))
