@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from warehouse.dbt import dbt_variables
 
 _FAR_OFF: Final = math.log(1.5)
 _OFF: Final = math.log(1.1)
@@ -24,6 +26,7 @@ class Action(NamedTuple):
     """What a source says, and its values: shares and cash in millionths.
 
     ``same_dates`` are those under which better sources have the same one: only if prices contradict all of these it counts.
+    ``preference`` orders the sources, the better one first.
     """
 
     source: str
@@ -32,6 +35,7 @@ class Action(NamedTuple):
     cash: int | None
     new_symbol: str | None
     same_dates: frozenset[date] = frozenset()
+    preference: tuple[Any, ...] = ()
 
 
 Key = tuple[str, str, date]
@@ -56,6 +60,16 @@ class _Price(NamedTuple):
 
     day: date
     price: int
+
+
+class _Tenure(NamedTuple):
+    """From when to when something trades under a symbol, what it was called before, and under which symbol it goes on."""
+
+    symbol: str
+    starts: date
+    ends: date
+    before: str | None
+    after: str | None
 
 
 class Factors(NamedTuple):
@@ -85,7 +99,7 @@ class Adjustment:
     newest: date
     _given_up: dict[str, list[tuple[date, str]]] = field(init=False)
     _taken: dict[str, list[tuple[date, str]]] = field(init=False)
-    _own: dict[str, list[tuple[date, Fraction, Fraction]]] = field(init=False)
+    _own: dict[str, list[tuple[date, bool, Fraction, Fraction]]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._given_up, self._taken, self._own = {}, {}, {}
@@ -101,7 +115,8 @@ class Adjustment:
             factor = self._factor(symbol, kind, day, action)
             if factor is not None:
                 split = factor if kind == "split" else Fraction(1)
-                self._own.setdefault(symbol, []).append((day, split, factor))
+                is_at_the_end = self._place(symbol, day).ends == day
+                self._own.setdefault(symbol, []).append((day, is_at_the_end, split, factor))
 
     def concerned(self) -> set[str]:
         """Return the symbols that ever had an action."""
@@ -127,8 +142,9 @@ class Adjustment:
             given_up = _first_after(self._given_up.get(symbol, ()), since)
             taken = _first_after(self._taken.get(symbol, ()), since)
             until = min((found[0] for found in (given_up, taken) if found is not None), default=date.max)
-            for effective, own_split, own in self._own.get(symbol, ()):
-                if (effective > since if is_first else effective >= since) and effective < until:
+            for effective, is_at_the_end, own_split, own in self._own.get(symbol, ()):
+                is_later = effective > since if is_first or is_at_the_end else effective >= since
+                if is_later and (effective == until if is_at_the_end else effective < until):
                     split *= own_split
                     total_return *= own
             if given_up is None or given_up[0] != until:
@@ -140,6 +156,7 @@ class Adjustment:
         before, after = self._before(symbol, day), self._after(symbol, day)
         better = ((other, self.actions[symbol, kind, other]) for other in action.same_dates)
         is_duplicate = any(not self._is_doubted(symbol, kind, other, said) for other, said in better)
+        is_duplicate |= self._counts_under_other_symbol(symbol, kind, day, action)
         if is_duplicate or before is None or after is None or day > self.newest:
             return None
         if self._is_doubted(symbol, kind, day, action):
@@ -152,6 +169,8 @@ class Adjustment:
 
     def _is_doubted(self, symbol: str, kind: str, day: date, action: Action) -> bool:
         """Return whether the prices before and after a split or a dividend contradict it; without prices nothing is."""
+        if self._is_under_no_symbol(symbol, day):
+            return day <= self.newest
         before, after = self._before(symbol, day), self._after(symbol, day)
         if before is None or after is None:
             return False
@@ -167,30 +186,70 @@ class Adjustment:
         old, new = (self.days.get(name or "", Days()).listed for name in (symbol, change.new_symbol))
         return (new is not None and new[0] < day) or (old is not None and old[0] < day <= old[1])
 
+    def _counts_under_other_symbol(self, symbol: str, kind: str, day: date, action: Action) -> bool:
+        """Return whether the same action counts that is given under the symbol before, or the one after, of the same thing."""
+        own = self._place(symbol, day)
+        older = {old for changed, old in self._taken.get(symbol, ()) if changed == own.starts}
+        for other in older | ({own.after} if own.after is not None else set()):
+            for apart in range(-_same_days(), _same_days() + 1):
+                other_day = day + timedelta(days=apart)
+                said = self.actions.get((other, kind, other_day))
+                if said is None:
+                    continue
+                place = self._place(other, other_day)
+                is_newer = other == own.after and place.starts == own.ends
+                is_older = other in older and place.after == symbol and place.ends == own.starts
+                if not (is_newer or is_older) or not _is_same(said, action, apart):
+                    continue
+                # Of one source the one under the newer symbol counts.
+                is_better = said.preference < action.preference or (said.source == action.source and is_newer)
+                if is_better and not self._is_doubted(other, kind, other_day, said):
+                    return True
+        return False
+
     def _before(self, symbol: str, day: date) -> _Price | None:
-        begun, predecessor = self._tenure_start(symbol, day)
+        place = self._place(symbol, day)
         own = self.days.get(symbol, Days())
-        place = bisect_left(own.dates, day) - 1
-        if place >= 0 and own.dates[place] >= begun:
-            return _Price(own.dates[place], own.closes[place])
-        earlier = self.days.get(predecessor or "", Days())
-        place = bisect_left(earlier.dates, begun) - 1
-        return _Price(earlier.dates[place], earlier.closes[place]) if place >= 0 else None
+        at = bisect_left(own.dates, day) - 1
+        if at >= 0 and own.dates[at] >= place.starts:
+            return _Price(own.dates[at], own.closes[at])
+        earlier = self.days.get(place.before or "", Days())
+        at = bisect_left(earlier.dates, place.starts) - 1
+        return _Price(earlier.dates[at], earlier.closes[at]) if at >= 0 else None
 
     def _after(self, symbol: str, day: date) -> _Price | None:
-        changes = [*self._given_up.get(symbol, ()), *self._taken.get(symbol, ())]
-        until = min((changed for changed, _ in changes if changed > day), default=date.max)
-        own = self.days.get(symbol, Days())
-        place = bisect_left(own.dates, day)
-        has_one = place < len(own.dates) and own.dates[place] < until
-        return _Price(own.dates[place], own.opens[place]) if has_one else None
+        place = self._place(symbol, day)
+        if place.ends == day:
+            place = self._tenure(place.after or "", day)
+        own = self.days.get(place.symbol, Days())
+        at = bisect_left(own.dates, day)
+        has_one = at < len(own.dates) and own.dates[at] < place.ends
+        return _Price(own.dates[at], own.opens[at]) if has_one else None
 
-    def _tenure_start(self, symbol: str, day: date) -> tuple[date, str | None]:
-        """Return since when what trades under a symbol on a day has done so, and what it was called before."""
-        changes = [*self._given_up.get(symbol, ()), *self._taken.get(symbol, ())]
-        begun = max((changed for changed, _ in changes if changed <= day), default=date.min)
-        names = [before for changed, before in self._taken.get(symbol, ()) if changed == begun]
-        return begun, min(names, default=None)
+    def _place(self, symbol: str, day: date) -> _Tenure:
+        """Return of what an action is: on the day of a change, under the old symbol, it is of what goes on under the next."""
+        found = self._tenure(symbol, day)
+        is_last_day = self._is_held_by_nobody(found, day) and found.starts == day
+        return self._tenure(symbol, day - timedelta(days=1)) if is_last_day else found
+
+    def _is_under_no_symbol(self, symbol: str, day: date) -> bool:
+        """Return whether an action is given under a symbol that was given up before and that nobody has taken since."""
+        found = self._tenure(symbol, day)
+        return self._is_held_by_nobody(found, day) and found.starts < day
+
+    def _is_held_by_nobody(self, tenure: _Tenure, day: date) -> bool:
+        """Return whether a symbol was given up and until a day neither taken by a change nor traded."""
+        dates = self.days.get(tenure.symbol, Days()).dates
+        is_traded = bisect_left(dates, tenure.starts) < bisect_right(dates, day)
+        return tenure.starts != date.min and tenure.before is None and not is_traded
+
+    def _tenure(self, symbol: str, day: date) -> _Tenure:
+        given_up, taken = self._given_up.get(symbol, ()), self._taken.get(symbol, ())
+        dates = [changed for changed, _ in (*given_up, *taken)]
+        starts = max((changed for changed in dates if changed <= day), default=date.min)
+        ends = min((changed for changed in dates if changed > day), default=date.max)
+        before = min((old for changed, old in taken if changed == starts), default=None)
+        return _Tenure(symbol, starts, ends, before, dict(given_up).get(ends))
 
 
 def is_split_doubted(action: Action, observed: Fraction) -> bool:
@@ -209,6 +268,25 @@ def _unexplained(action: Action, observed: Fraction) -> float:
     if not action.new_shares or not action.old_shares:
         return 0.0
     return abs(math.log(observed) - math.log(Fraction(action.old_shares, action.new_shares)))
+
+
+def size_of(action: Action) -> Fraction:
+    """Return by how much a split or a dividend is large."""
+    if action.new_shares and action.old_shares:
+        return Fraction(action.new_shares, action.old_shares)
+    return Fraction(action.cash or 0)
+
+
+def _same_days() -> int:
+    """Return how many days apart different sources date one action at the most."""
+    return int(dbt_variables()["same_action_days"])
+
+
+def _is_same(better: Action, action: Action, days_apart: int) -> bool:
+    if days_apart == 0:
+        return True
+    percent, size = Fraction(str(dbt_variables()["same_action_percent"])), size_of(better)
+    return better.source != action.source and abs(size - size_of(action)) * 100 <= percent * size
 
 
 def _first_after(changes: Sequence[tuple[date, str]], day: date) -> tuple[date, str] | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from verify.adjustment import USER, Action, Key
+from verify.adjustment import USER, Action, Key, size_of
 from verify.origins import source_rank
 from warehouse.dbt import dbt_variables
 
@@ -21,7 +21,7 @@ _Said = dict[tuple[str, date], Action]
 
 
 def believed_of(versions: pl.DataFrame) -> dict[Key, Action]:
-    """Return what the newest versions say: of several sources a person, else the first by ``source_priority``.
+    """Return what the versions say that became known last: of several sources a person, else the first by ``source_priority``.
 
     Parameters
     ----------
@@ -29,7 +29,10 @@ def believed_of(versions: pl.DataFrame) -> dict[Key, Action]:
         Versions of corporate actions, with the columns of ``silver/corporate_actions``.
     """
     key = ["source", "symbol", "action", "session_date"]
-    newest = versions.sort(_LEDGER).unique(key, keep="last", maintain_order=True).filter(~pl.col("is_withdrawn"))
+    known_at = pl.when(pl.col("source") != USER).then("known_at")
+    newest = (
+        versions.sort(known_at, *_LEDGER).unique(key, keep="last", maintain_order=True).filter(~pl.col("is_withdrawn"))
+    )
     of_kind: dict[tuple[str, str], _Said] = defaultdict(dict)
     for row in newest.iter_rows(named=True):
         values = (row[name] for name in ("new_shares", "old_shares", "cash", "new_symbol"))
@@ -38,7 +41,7 @@ def believed_of(versions: pl.DataFrame) -> dict[Key, Action]:
     for (symbol, kind), said in of_kind.items():
         for (source, day), action in sorted(said.items(), key=lambda item: _preference(item[0][0]), reverse=True):
             same = frozenset() if kind == "symbol_change" else _same(said, source, day)
-            believed[symbol, kind, day] = action._replace(same_dates=same)
+            believed[symbol, kind, day] = action._replace(same_dates=same, preference=_preference(source))
     return believed
 
 
@@ -50,19 +53,13 @@ def _same(said: _Said, source: str, day: date) -> frozenset[date]:
     """Return the other dates under which better sources have the same action."""
     variables = dbt_variables()
     days, percent = variables["same_action_days"], Fraction(str(variables["same_action_percent"]))
-    size = _size(said[source, day])
+    size = size_of(said[source, day])
     found = set()
     for (other, other_day), action in said.items():
         is_better = _preference(other) < _preference(source)
         is_near = other_day != day and abs((other_day - day).days) <= days
         if is_better and is_near and (source, other_day) not in said:
-            theirs = _size(action)
+            theirs = size_of(action)
             if abs(theirs - size) * 100 <= percent * theirs:
                 found.add(other_day)
     return frozenset(found)
-
-
-def _size(action: Action) -> Fraction:
-    if action.new_shares and action.old_shares:
-        return Fraction(action.new_shares, action.old_shares)
-    return Fraction(action.cash or 0)

@@ -41,8 +41,11 @@ def with_previous_closes(prices: pl.DataFrame, days: pl.DataFrame | None, action
         needed = days.filter(pl.col("session_date").is_in(list(before.values())) & pl.col("close").is_not_null())
         for symbol, day, close, origin in needed.select("symbol", "session_date", "close", "origin").iter_rows():
             closes[symbol, day] = (close, origin)
-    symbols = prices.get_column("symbol").implode()
-    believed = believed_of(actions.filter(pl.col("symbol").is_in(symbols) | (pl.col("action") == "symbol_change")))
+    symbols = prices.get_column("symbol")
+    is_change = pl.col("action") == "symbol_change"
+    taken_from = actions.filter(is_change & pl.col("new_symbol").is_in(symbols.implode())).get_column("symbol")
+    concerned = pl.concat([symbols, taken_from]).implode()
+    believed = believed_of(actions.filter(pl.col("symbol").is_in(concerned) | is_change))
     rows = []
     for row in prices.to_dicts():
         day = row["session_date"]
@@ -62,11 +65,23 @@ def _symbol_before(symbol: str, day: date, believed: Mapping[Key, Action]) -> st
     return None if any(old == symbol for old, _ in changes) else symbol
 
 
+def _split_of(symbol: str, day: date, believed: Mapping[Key, Action]) -> Action | None:
+    """Return the split of a day: it may be given under the symbol that ends on that day, if nobody else takes that one."""
+    own = believed.get((symbol, "split", day))
+    before = _symbol_before(symbol, day, believed)
+    if own is not None or before is None:
+        return own
+    is_taken_over = any(
+        key[1:] == ("symbol_change", day) and said.new_symbol == before for key, said in believed.items()
+    )
+    return None if is_taken_over else believed.get((before, "split", day))
+
+
 def _comparable(row: Mapping[str, Any], close: int, origin: str, believed: Mapping[Key, Action]) -> int | None:
     """Return the close in shares of the newest session; ``None`` if one of both is simulated and the other is not."""
     if is_last_resort(row["origin"]) != is_last_resort(origin):
         return None
-    split = believed.get((row["symbol"], "split", row["session_date"]))
+    split = _split_of(row["symbol"], row["session_date"], believed)
     if split is None or not split.new_shares or not split.old_shares:
         return close
     price = row["open"] if row["open"] is not None else row["first_price"]

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Final
 
 from ingest.actions.missing import Missing, missing_of
-from ingest.actions.source import ActionSource, Key, Listed, Listing, Range
+from ingest.actions.source import NAMELESS, ActionSource, Key, Listed, Listing, Range
 from ingest.history.fetch import MOST_FAILURES, asked
 from ingest.history.source import Problem, SourceBusyError, SourceError, StoppedError, UnreadableAnswerError
 from market.records import CorporateAction
@@ -73,6 +73,7 @@ def collect(
     problems: list[Problem] = []
     unknown: set[str] = set()
     answered: set[str] = set()
+    in_doubt: set[str] = set()
     refusal: SourceError | None = None
     is_stopped = False
     failures = 0
@@ -97,9 +98,11 @@ def collect(
         problems += answer.problems
         unknown |= answer.unknown
         answered |= set(group) - left
+        wrong = {problem.symbol for problem in answer.problems}
+        # What has no symbol may be just what is not listed of one of them.
+        in_doubt |= {*wrong, *group} if NAMELESS in wrong else wrong
         on_answer(at + len(group))
-    wrong = {problem.symbol for problem in problems}
-    missing = missing_of(listed, stored, asked=answered - unknown - wrong, within=within, today=today)
+    missing = missing_of(listed, stored, asked=answered - unknown - in_doubt, within=within, today=today)
     return Collected(
         missing, (*problems, *missing.problems), frozenset(unknown), frozenset(answered), refusal, is_stopped
     )

@@ -97,7 +97,8 @@ def _new_versions(
     if before is not None and _says_the_same(newest, before):
         is_same = not newest.is_known_stated or newest.action.ts == before.ts
         return [] if is_same else [newest.action]
-    if newest.is_known_stated:
+    is_listed_again = isinstance(before, Withdrawal) and newest.action.ts < before.ts
+    if newest.is_known_stated and not is_listed_again:
         return [item.action for item in versions if before is None or item is newest or item.action.ts > before.ts]
     known_on = min(effective, today) if before is None else today
     return [msgspec.structs.replace(newest.action, ts=start_of(known_on))]

@@ -16,6 +16,8 @@ from market.sessions import EXCHANGE_ZONE
 
 Key = tuple[str, str, date]
 """What makes two statements of a source the same action: symbol, kind and effective date."""
+NAMELESS: Final = "no symbol"
+"""What stands for the symbol in a problem of which nobody knows whose it is: it may be of any symbol that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

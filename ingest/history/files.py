@@ -25,6 +25,7 @@ from warehouse.stored_values import stored_values
 
 OUTSIDE_HOURS: Final = "outside regular hours"
 NOT_OVER: Final = "of sessions that are not over"
+DAMAGED: Final = "damaged_file"
 BEFORE_THE_CALENDAR: Final = f"before {FIRST_SESSION}, where the calendar begins"
 
 _VALUES: Final = (*PRICES, "volume")
@@ -40,7 +41,7 @@ class FileSource(HistorySource, Protocol):
         ...
 
     def misnamed(self) -> tuple[Problem, ...]:
-        """Return what of the files cannot be a symbol."""
+        """Return what of the files cannot be a symbol, and those (:data:`DAMAGED`) that cannot be read at all."""
         ...
 
     def read(self, ask: Ask) -> BarFrames:

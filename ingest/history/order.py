@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final, Self
 
-from ingest.history.files import FileSource
+from ingest.history.files import DAMAGED, FileSource
 from ingest.history.plan import Plan, make_plan
 from ingest.history.source import HistorySource, Problem
 from market import tiers
@@ -132,7 +132,8 @@ def plan_of(settings: Settings, source: HistorySource, order: Order, *, again: b
 
 def _symbols(settings: Settings, source: HistorySource, text: str) -> tuple[tuple[str, ...], tuple[Problem, ...]]:
     if text:
-        return parse_symbols(text), ()
+        refused = source.misnamed() if isinstance(source, FileSource) else ()
+        return parse_symbols(text), tuple(problem for problem in refused if problem.code == DAMAGED)
     if isinstance(source, FileSource) and (found := source.symbols()) is not None:
         refused = source.misnamed()
         if not found:

@@ -6,6 +6,7 @@ for it were handed to the publisher after it), *acknowledged* (the broker has bo
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +16,8 @@ from market.sessions import Session
 
 MINUTE: Final = 60_000_000
 HOUR: Final = 60 * MINUTE
+LOOKS_BACK: Final = 30 * MINUTE
+"""Trades of so long before a hole may have been cancelled or corrected in it: most amendments come within minutes."""
 NOTHING: Final = Spans()
 
 _NEVER: Final = 2**62
@@ -88,6 +91,14 @@ class Coverage:
             for span, same in sorted(by_span.items(), reverse=True)
             for first in range(0, len(same), size.symbols)
         ]
+
+    def looking_back(self, hole: Hole) -> Hole:
+        """Return a hole with the time before it of which amendments may have been missed: none if that is missing itself."""
+        amended_since = max(hole.since - LOOKS_BACK, *(since for since, _ in self._session))
+        is_begin = any(
+            all(until != hole.since for _, until in self.missing(symbol, hole.since)) for symbol in hole.symbols
+        )
+        return replace(hole, amended_since=amended_since) if is_begin and amended_since < hole.since else hole
 
     def unclaimed(self) -> list[tuple[str, Span]]:
         """Return what was delivered and not claimed yet, span by span."""

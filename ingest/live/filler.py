@@ -89,7 +89,8 @@ class Filler:
         if due:
             hole = min(due, key=lambda hole: self._tried(hole).next_at)
             self._log.info("live_hole_asked_for", **_shown(hole), holes=len(holes))
-            self._under_way = _UnderWay(hole, self._reach.fill(hole), micros(now))
+            filling = self._reach.fill(self._coverage.looking_back(hole))
+            self._under_way = _UnderWay(hole, filling, micros(now))
 
     def take(self) -> list[Record]:
         """Return what the history has brought since the last time."""

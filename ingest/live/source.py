@@ -39,7 +39,7 @@ class Delivery:
     passed_over
         How many messages can be no record, by the reason; nothing that the source promises is lost by that.
     unreadable
-        Symbols of which something came that should have been a trade and cannot be read: it is missing from then on.
+        Symbols of which something came that should have been a trade or an amendment and cannot be read: missing from then on.
     subscribed
         The symbols that are subscribed now, if it says so.
     too_many
@@ -58,11 +58,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """What was missed: all of some symbols from ``since``, included, until ``until``, excluded; UTC epoch microseconds."""
+    """What was missed: all of some symbols from ``since``, included, until ``until``, excluded; UTC epoch microseconds.
+
+    Of the time from ``amended_since`` on, if it is given, nothing was missed but cancels and corrections that were made since.
+    """
 
     symbols: tuple[str, ...]
     since: int
     until: int
+    amended_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,26 @@ def test_a_restated_split_is_seen_as_it_stood_and_a_withdrawn_one_until_it_was_w
     assert lake.adjusted("IBM")[0] == "60"
 
 
+def test_an_older_knowledge_does_not_replace_a_newer_one_whenever_it_comes_in(
+    lake: Lake, dbt: Dbt, settings: Settings
+) -> None:
+    lake.closes("IBM", 0, "60", "30", "30", "30")
+    lake.split("IBM", 1, "2", known=2)
+    lake.split("IBM", 1, "1.9", known=1)
+    lake.closes("SPY", 0, "60", "61", "61", "61")
+    lake.split("SPY", 1, "2", known=2)
+    for known, is_withdrawn in ((1, False), (3, True), (1, False)):
+        ratio = {} if is_withdrawn else {"new_shares": Decimal(2), "old_shares": Decimal(1)}
+        lake.act("SPY", "split", 1, known=known, source="user", is_withdrawn=is_withdrawn, **ratio)
+    dbt(*RUN)
+    assert lake.adjusted("IBM")[0] == "30"
+    assert (lake.as_known(1, "IBM")[0], lake.as_known(2, "IBM")[0]) == ("31.578947", "30")
+    assert lake.adjusted("SPY")[0] == "30", (
+        "what a person said last counts, whatever the day of the action that it is of"
+    )
+    assert disagreements(settings) == []
+
+
 def test_of_several_sources_the_preferred_one_is_believed_unless_it_withdrew(lake: Lake, dbt: Dbt) -> None:
     lake.closes("IBM", 0, "60", "30")
     lake.split("IBM", 1, "2")
@@ -305,7 +325,8 @@ def test_whatever_is_said_dbt_and_verify_work_out_the_same(lake: Lake, dbt: Dbt,
                     closes = [str(chance.choice([5, 10, 20, 30]) + chance.randrange(3)) for _ in range(10)]
                     lake.closes(symbol, day, *closes, source=chance.choice(["lean", "csv", "yahoo"]))
                 case "split":
-                    lake.split(symbol, day, str(chance.choice([2, 3, 0.5, 1.5, 1.01])), source=source)
+                    ratio = str(chance.choice([2, 3, 0.5, 1.5, 1.01]))
+                    lake.split(symbol, day, ratio, source=source, known=chance.randrange(30))
                 case "dividend":
                     lake.dividend(symbol, day, str(chance.choice([0.1, 1, 3.33, 40])), source=source)
                 case "change":

@@ -1,6 +1,6 @@
 {#-
-  The corporate actions as one knows them, one row per symbol, action and effective date: of each source its newest version, of
-  several sources the first by source_priority. What a source withdrew it does not have. What a person confirmed goes before all.
+  The corporate actions as one knows them, one row per symbol, action and effective date: of each source its newest version (the one
+  that became known last, whenever it came in; of what a person said the one that came in last), of several sources the first by source_priority. What a source withdrew it does not have. What a person confirmed goes before all.
 
   Sources date one split or dividend some days apart. `same_dates` are the dates under which better sources have the same one:
   of about the same size, at most so many days away, and not on a day on which the row's own source has another. Which of them
@@ -64,7 +64,15 @@
             where known_date <= {{ day }}
                 and effective_date <= {{ day }}
             {%- endif %}
-            order by source, symbol, action, effective_date, ingested_at desc, partition desc, "offset" desc
+            order by
+                source,
+                symbol,
+                action,
+                effective_date,
+                case when source <> 'user' then known_at end desc,
+                ingested_at desc,
+                partition desc,
+                "offset" desc
         ) as newest
         where not is_withdrawn
         window near as (

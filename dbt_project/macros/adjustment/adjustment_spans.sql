@@ -14,6 +14,7 @@
         select
             symbol,
             effective_date,
+            is_under_old_symbol,
             coalesce(
                 max(round(old_shares::numeric(48, 30) / new_shares, 24)) filter (where action = 'split'), 1
             ) as split_factor,
@@ -23,7 +24,7 @@
         from {{ judged }}
         where status = 'applied'
             and action <> 'symbol_change'
-        group by symbol, effective_date
+        group by symbol, effective_date, is_under_old_symbol
 
     ),
 
@@ -88,8 +89,10 @@
         from chains
         inner join factors
             on chains.symbol = factors.symbol
-            and factors.effective_date >= chains.starts_on
-            and factors.effective_date < chains.ends_on
+            and case
+                when factors.is_under_old_symbol then factors.effective_date = chains.ends_on
+                else factors.effective_date >= chains.starts_on and factors.effective_date < chains.ends_on
+            end
         where factors.effective_date > chains.own_starts_on
         union all
         select

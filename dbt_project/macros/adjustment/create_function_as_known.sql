@@ -99,7 +99,7 @@
             ),
 
             judged as (
-                {{ judged_actions('known_actions', 'known_tenures', days, change_doubt('compared', days)) }}
+                {{ judged_actions('known_actions', 'known_tenures', days, change_doubt('compared', days), source_rank('compared.source')) }}
             ),
 
             spans as (

@@ -5,17 +5,57 @@
   split leaves unexplained, if d > ln 1.5, or if d > ln 1.1 and |ln(price_after / price_before)| < d, which is to say that prices
   look more like no split at all. Of prices more than ten days apart neither is asked: years between them explain any move.
   A dividend is suspicious if it is more than half of the price before, a change of symbol if bars contradict it (`change_doubt`, of
-  `compared`). What a person confirmed is not doubted.
+  `compared`). What a person confirmed is not doubted. An action under a symbol that was given up before, and that nobody else has
+  taken since, is suspicious whoever says it: there is nothing to apply it to.
 
-  Of several that are the same (`same_dates`) one counts: the best by source that prices do not contradict.
+  Of several that are the same (`same_dates`, or under the old and the new symbol around a change) one counts: the best by source that
+  prices do not contradict. `rank` orders the sources of `compared`, as source_rank does.
 -#}
-{% macro judged_actions(actions, tenures, days, change_doubt) -%}
+{% macro judged_actions(actions, tenures, days, change_doubt, rank) -%}
     with
 
     reached as (
 
         select max(session_date) as session_date
         from {{ days }}
+
+    ),
+
+    tenured as (
+
+        -- On the day of a change, an action under the old symbol is of what goes on under the next one, unless somebody else has
+        -- the symbol on that day: by another change, or since there is a bar of it. Later nobody can tell whose it is.
+        select
+            actions.*,
+            given_up.symbol is not null and actions.effective_date = on_day.starts_on as is_under_old_symbol,
+            given_up.symbol is not null and actions.effective_date > on_day.starts_on as is_under_no_symbol,
+            held.starts_on,
+            held.ends_on,
+            held.previous_symbol,
+            held.next_symbol
+        from {{ actions }} as actions
+        left join {{ tenures }} as on_day
+            on actions.symbol = on_day.symbol
+            and actions.effective_date >= on_day.starts_on
+            and actions.effective_date < on_day.ends_on
+        left join {{ tenures }} as given_up
+            on actions.action <> 'symbol_change'
+            and on_day.previous_symbol is null
+            and on_day.symbol = given_up.symbol
+            and on_day.starts_on = given_up.ends_on
+            and not exists (
+                select from {{ days }} as days
+                where days.symbol = actions.symbol
+                    and days.session_date >= on_day.starts_on
+                    and days.session_date <= actions.effective_date
+                    and days.close is not null
+            )
+        left join {{ tenures }} as held
+            on actions.symbol = held.symbol
+            and held.starts_on = case
+                when given_up.symbol is not null and actions.effective_date = on_day.starts_on then given_up.starts_on
+                else on_day.starts_on
+            end
 
     ),
 
@@ -27,11 +67,11 @@
             price_before.close as price_before,
             price_after.session_date as session_after,
             coalesce(price_after.open, price_after.close) as price_after
-        from {{ actions }} as actions
-        left join {{ tenures }} as tenures
-            on actions.symbol = tenures.symbol
-            and actions.effective_date >= tenures.starts_on
-            and actions.effective_date < tenures.ends_on
+        from tenured as actions
+        left join {{ tenures }} as next_tenures
+            on actions.is_under_old_symbol
+            and actions.next_symbol = next_tenures.symbol
+            and actions.ends_on = next_tenures.starts_on
         left join lateral (
             select
                 days.session_date,
@@ -40,7 +80,7 @@
             where actions.action <> 'symbol_change'
                 and days.symbol = actions.symbol
                 and days.session_date < actions.effective_date
-                and days.session_date >= coalesce(tenures.starts_on, '-infinity'::date)
+                and days.session_date >= coalesce(actions.starts_on, '-infinity'::date)
                 and days.close is not null
             order by days.session_date desc
             limit 1
@@ -52,8 +92,8 @@
             from {{ days }} as days
             where under_same_symbol.session_date is null
                 and actions.action <> 'symbol_change'
-                and days.symbol = tenures.previous_symbol
-                and days.session_date < tenures.starts_on
+                and days.symbol = actions.previous_symbol
+                and days.session_date < actions.starts_on
                 and days.close is not null
             order by days.session_date desc
             limit 1
@@ -70,9 +110,11 @@
                 days.close
             from {{ days }} as days
             where actions.action <> 'symbol_change'
-                and days.symbol = actions.symbol
+                and days.symbol = case when actions.is_under_old_symbol then actions.next_symbol else actions.symbol end
                 and days.session_date >= actions.effective_date
-                and days.session_date < coalesce(tenures.ends_on, 'infinity'::date)
+                and days.session_date < coalesce(
+                    case when actions.is_under_old_symbol then next_tenures.ends_on else actions.ends_on end, 'infinity'::date
+                )
                 and days.close is not null
             order by days.session_date
             limit 1
@@ -101,6 +143,7 @@
             compared.*,
             case
                 when compared.action = 'symbol_change' then {{ change_doubt }}
+                when compared.is_under_no_symbol and compared.is_reached then 'given under a symbol that it no longer has'
                 when compared.observed_ratio is null then null
                 when compared.source <> 'user' and compared.action = 'dividend' and compared.cash > compared.price_before / 2
                     then 'the dividend is more than half of the price before it'
@@ -110,7 +153,9 @@
                     and compared.session_before >= compared.session_after - 10
                     and {{ is_split_doubted('compared.observed_ratio', 'compared.announced_ratio') }}
                     then 'the price did not move as the split says'
-            end as doubt
+            end as doubt,
+            case when compared.action = 'split' then compared.new_shares / compared.old_shares else compared.cash end as size,
+            case when compared.source = 'user' then 0 else {{ rank }} end as preference
         from compared
 
     ),
@@ -128,6 +173,63 @@
 
     ),
 
+    across_changes as (
+
+        -- The same under the old and under the new symbol: of a kind there is one a day, and different sources date it days apart.
+        select
+            under_old.action,
+            under_old.symbol as old_symbol,
+            under_old.effective_date as old_date,
+            under_old.doubt is null as is_old_undoubted,
+            under_new.symbol as new_symbol,
+            under_new.effective_date as new_date,
+            under_new.doubt is null as is_new_undoubted,
+            (under_old.preference, under_old.source) < (under_new.preference, under_new.source) as is_old_better
+        from doubted as under_old
+        inner join doubted as under_new
+            on under_old.next_symbol = under_new.symbol
+            and under_old.ends_on = under_new.starts_on
+            and under_old.action = under_new.action
+        where under_old.action <> 'symbol_change'
+            and (
+                under_old.effective_date = under_new.effective_date
+                or (
+                    under_old.source <> under_new.source
+                    and abs(under_old.effective_date - under_new.effective_date) <= {{ var('same_action_days') }}
+                    and abs(under_old.size - under_new.size) * 100
+                    <= {{ var('same_action_percent') }} * case
+                        when (under_old.preference, under_old.source) < (under_new.preference, under_new.source) then under_old.size
+                        else under_new.size
+                    end
+                )
+            )
+
+    ),
+
+    counted_elsewhere as (
+
+        select
+            new_symbol as symbol,
+            action,
+            new_date as effective_date,
+            max('the same of ' || old_date || ' under ' || old_symbol || ' counts') as counts_elsewhere
+        from across_changes
+        where is_old_better
+            and is_old_undoubted
+        group by new_symbol, action, new_date
+        union all
+        select
+            old_symbol,
+            action,
+            old_date,
+            max('the same of ' || new_date || ' under ' || new_symbol || ' counts')
+        from across_changes
+        where not is_old_better
+            and is_new_undoubted
+        group by old_symbol, action, old_date
+
+    ),
+
     distinguished as (
 
         select
@@ -136,7 +238,14 @@
                 select max(better.effective_date)
                 from unnest(same_dates) as better (effective_date)
                 where better.effective_date = any(undoubted_dates)
-            ) as duplicate_of_date
+            ) as duplicate_of_date,
+            (
+                select max(counted_elsewhere.counts_elsewhere)
+                from counted_elsewhere
+                where beside_others.symbol = counted_elsewhere.symbol
+                    and beside_others.action = counted_elsewhere.action
+                    and beside_others.effective_date = counted_elsewhere.effective_date
+            ) as counts_elsewhere
         from beside_others
 
     )
@@ -146,16 +255,17 @@
         action,
         effective_date,
         case
-            when duplicate_of_date is not null then 'duplicate'
+            when duplicate_of_date is not null or counts_elsewhere is not null then 'duplicate'
             when not coalesce(is_reached, false) then 'pending'
             when action = 'symbol_change' and doubt is null then 'applied'
             when action = 'symbol_change' then 'suspicious'
+            when is_under_no_symbol then 'suspicious'
             when price_after is null then 'pending'
             when price_before is null then 'nothing_before'
             when doubt is not null then 'suspicious'
             else 'applied'
         end as status,
-        coalesce('a better source has the same of ' || duplicate_of_date, doubt) as evidence,
+        coalesce('a better source has the same of ' || duplicate_of_date, counts_elsewhere, doubt) as evidence,
         source,
         known_at,
         known_date,
@@ -169,6 +279,7 @@
         price_after::numeric(18, 6) as price_after,
         announced_ratio,
         observed_ratio,
+        is_under_old_symbol,
         ingested_at
     from distinguished
 {%- endmacro %}

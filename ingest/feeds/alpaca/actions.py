@@ -4,30 +4,28 @@ Changes of name are not taken: Alpaca gives a company's bars under its symbol of
 say when an action was announced. See https://docs.alpaca.markets/reference/corporateactions-1.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from requests.exceptions import InvalidJSONError, RequestException
 
-from ingest.actions.source import Listed, Listing, Range, start_of
-from ingest.feeds.alpaca.client import KEYS, WHERE_KEYS_ARE, Timeouts
+from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
+from ingest.feeds.alpaca.client import RefusedError, Timeouts, failure_of, without_refused
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
 from ingest.history.source import Limit, Problem, SourceBusyError, SourceError
-from ingest.history.waiting import wait_seconds
 from market.records import MAX_PRICE, PRICE_DECIMALS, CorporateAction, Dividend, Split
 from market.settings import Settings
 
 _PATH: Final = "/corporate-actions"
 _TYPES: Final = ("forward_split", "reverse_split", "stock_dividend", "cash_dividend")
 _PAGE: Final = 1_000
-_BUSY: Final = frozenset({408, 429})
-_SERVER_ERROR: Final = 500
 _MOST_CHARACTERS: Final = 200
 _ALL: Final = {f"{kind}s": kind for kind in _TYPES}
 """What the lists of an answer are called."""
@@ -70,7 +68,8 @@ class _Client(CorporateActionsClient):
         try:
             page: Any = self.get(_PATH, dict(fields))
         except APIError as error:
-            raise self._failure(error) from None  # its own text is the body, which may repeat what was sent
+            # the error's own text is the body, which may repeat what was sent
+            raise failure_of(error.response, self._base_url, self._without_keys) from None
         except (InvalidJSONError, RecursionError, ValueError) as error:
             raise _half_a_page(type(error).__name__) from error
         except RequestException as error:
@@ -80,17 +79,6 @@ class _Client(CorporateActionsClient):
         if not isinstance(lists, dict) or not all(isinstance(found, list) for found in lists.values()):
             raise _half_a_page(self._without_keys(repr(page)))
         return dict(page)
-
-    def _failure(self, error: APIError) -> SourceBusyError | SourceError:
-        status, said = error.response.status_code, self._without_keys(error.response.text)
-        if status in _BUSY or status >= _SERVER_ERROR:
-            after = wait_seconds(error.response.headers, time.time())
-            return SourceBusyError(f'Alpaca cannot answer now ({status}: "{said}").', after)
-        if status in {401, 403}:
-            return SourceError(
-                f'Alpaca refuses the keys ({status}: "{said}"). See whether {KEYS} are right. {WHERE_KEYS_ARE}'
-            )
-        return SourceError(f'Alpaca refuses this ({status}: "{said}").')
 
     def _without_keys(self, text: str) -> str:
         for secret in self._secrets:
@@ -132,7 +120,7 @@ class AlpacaActions:
         return None
 
     def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
-        """Ask page by page. What Alpaca does not know it has no actions of, and does not say so."""
+        """Ask page by page, again without the symbols that it is refused for. Alpaca says nothing of others it does not know."""
         self.check()
         key_id, secret = self._settings.alpaca_key_id, self._settings.alpaca_secret_key
         client = _Client(
@@ -141,41 +129,92 @@ class AlpacaActions:
             self._settings.alpaca_url,
             self._timeouts,
         )
-        fields = {
-            "symbols": ",".join(symbols),
-            "types": ",".join(_TYPES),
-            "start": within.first.isoformat(),
-            "end": within.last.isoformat(),
-        }
-        listed: list[Listed] = []
-        problems: list[Problem] = []
-        for lists in client.pages(fields, pace):
-            found, wrong = parse_actions(lists)
-            listed += found
-            problems += wrong
-        wanted = set(symbols)
-        return Listing(
-            summed([item for item in listed if item.action.symbol in wanted]),
-            [problem for problem in problems if problem.symbol in wanted],
+        listing, unknown = without_refused(
+            symbols, lambda left: _listing(client.pages(_fields(left, within), pace), left), _refused
         )
+        return replace(listing or Listing(()), unknown=unknown)
 
 
-def parse_actions(lists: Mapping[str, Sequence[object]]) -> tuple[list[Listed], list[Problem]]:
-    """Return the actions of a page, and what is wrong with those that are none."""
-    listed: list[Listed] = []
-    problems: list[Problem] = []
-    for name, kind in _ALL.items():
-        for raw in lists.get(name) or ():
-            symbol = str(raw.get("symbol", "")) if isinstance(raw, Mapping) else ""
-            try:
-                listed.append(Listed(_action(raw, kind)))
-            except _BadActionError as error:
-                problems.append(Problem(symbol, "bad_action", f"{kind}: {error}"))
-    return listed, problems
+def _fields(symbols: Sequence[str], within: Range) -> dict[str, str]:
+    days = {"start": within.first.isoformat(), "end": within.last.isoformat()}
+    return {"symbols": ",".join(symbols), "types": ",".join(_TYPES), **days}
 
 
-def summed(listed: Sequence[Listed]) -> list[Listed]:
-    """Return the actions with all cash of a symbol and a day as one dividend: regular and special ones come apart."""
+def _listing(pages: Iterable[Mapping[str, Sequence[object]]], symbols: Sequence[str]) -> Listing:
+    listed, problems = parse_actions(pages)
+    wanted = {*symbols, NAMELESS}
+    return Listing(
+        [item for item in listed if item.action.symbol in wanted],
+        [problem for problem in problems if problem.symbol in wanted],
+    )
+
+
+def _refused(error: RefusedError, symbols: Sequence[str]) -> NoReturn:
+    # Requests differ in their symbols only: what is not said of one of these holds for all.
+    del symbols
+    raise SourceError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """An element of a list: its action, or why it is none, as far as that can be told with its symbol and its day."""
+
+    kind: str
+    symbol: str
+    day: str
+    item: Listed | None = None
+    wrong: Problem | None = None
+
+
+def parse_actions(pages: Iterable[Mapping[str, Sequence[object]]]) -> tuple[list[Listed], list[Problem]]:
+    """Return the actions of all pages, and what is wrong with elements that are none.
+
+    Pages overlap when something is added between two requests, so an element counts once: by its ``id``, or by all it says if
+    it has none. Two of one ``id`` that differ both do not count. All cash of a symbol and a day is one dividend, for regular and
+    special ones come apart; if one of them does not count, none of that day does: the rest would be too little.
+    """
+    said: dict[tuple[str, str], list[_Element]] = {}
+    for lists in pages:
+        for name, kind in _ALL.items():
+            for raw in lists.get(name) or ():
+                of_id = said.setdefault((kind, _identity(raw)), [])
+                if (element := _element(raw, kind)) not in of_id:
+                    of_id.append(element)
+    elements: list[_Element] = []
+    for (kind, identity), of_id in said.items():
+        elements += of_id if len(of_id) == 1 else _contradicting(kind, identity, of_id)
+    wrong = [element for element in elements if element.wrong is not None]
+    in_doubt = {(element.symbol, element.day) for element in wrong if element.kind == "cash_dividend"}
+    listed = [element.item for element in elements if element.item is not None]
+    return _summed(listed, in_doubt), [element.wrong for element in wrong if element.wrong is not None]
+
+
+def _identity(raw: object) -> str:
+    identity = raw.get("id") if isinstance(raw, Mapping) else None
+    return f"id {identity}" if identity else json.dumps(raw, sort_keys=True)
+
+
+def _element(raw: object, kind: str) -> _Element:
+    fields = raw if isinstance(raw, Mapping) else {}
+    symbol = fields.get("symbol")
+    if not isinstance(symbol, str) or not symbol.strip():
+        text = f"{kind} without a symbol: {raw!r}"[:_MOST_CHARACTERS]
+        return _Element(kind, NAMELESS, "", wrong=Problem(NAMELESS, "unplaced_row", text))
+    day = str(fields.get("ex_date", ""))
+    try:
+        return _Element(kind, symbol, day, Listed(_action(fields, kind)))
+    except _BadActionError as error:
+        return _Element(kind, symbol, day, wrong=Problem(symbol, "bad_action", f"{kind}: {error}"))
+
+
+def _contradicting(kind: str, identity: str, elements: Sequence[_Element]) -> list[_Element]:
+    text = f"{kind}: there are {len(elements)} that differ with the {identity}"[:_MOST_CHARACTERS]
+    places = dict.fromkeys((element.symbol, element.day) for element in elements)
+    return [_Element(kind, symbol, day, wrong=Problem(symbol, "contradicts_itself", text)) for symbol, day in places]
+
+
+def _summed(listed: Sequence[Listed], in_doubt: Collection[tuple[str, str]]) -> list[Listed]:
+    """Return the actions with all cash of a symbol and a day as one dividend, but for the cash of days in doubt."""
     cash: dict[tuple[str, str], Dividend] = {}
     others: list[Listed] = []
     for item in listed:
@@ -184,14 +223,14 @@ def summed(listed: Sequence[Listed]) -> list[Listed]:
             others.append(item)
             continue
         key = (action.symbol, action.effective_date)
+        if key in in_doubt:
+            continue
         before = cash[key].cash if key in cash else Decimal(0)
         cash[key] = Dividend(action.source, action.symbol, action.ts, action.effective_date, before + action.cash)
     return [*others, *map(Listed, cash.values())]
 
 
-def _action(raw: object, kind: str) -> CorporateAction:
-    if not isinstance(raw, Mapping):
-        raise _BadActionError(f"{raw!r}"[:_MOST_CHARACTERS])
+def _action(raw: Mapping[str, object], kind: str) -> CorporateAction:
     try:
         day = date.fromisoformat(str(raw["ex_date"]))
         symbol = str(raw["symbol"])

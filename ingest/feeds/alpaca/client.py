@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical.stock import StockHistoricalDataClient
@@ -29,6 +29,7 @@ _MOST_CHARACTERS: Final = 200
 _INVALID_SYMBOL: Final = re.compile(r"invalid symbols?: *([^\"{}]+)", re.IGNORECASE)
 _BUSY: Final = frozenset({408, 429})
 _SERVER_ERROR: Final = 500
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class AlpacaClient(StockHistoricalDataClient):
             page: Any = self.get(f"/stocks/{kind}", dict(fields))
         except APIError as error:
             # the error's own text is the body, which may repeat what was sent
-            raise self._failure(error.response) from None
+            raise failure_of(error.response, self._base_url, self._without_keys) from None
         except (InvalidURL, InvalidSchema, MissingSchema) as error:
             msg = f"Alpaca cannot be asked at {self._base_url} ({error}). Set TAPEHOUSE_ALPACA_URL, or leave it out."
             raise SourceError(msg) from error
@@ -127,25 +128,61 @@ class AlpacaClient(StockHistoricalDataClient):
                 raise _half_a_page(self._without_keys(f"{kind} of {symbol}: {of_symbol!r}"))
         return rows, token
 
-    def _failure(self, response: Response) -> FeedError:
-        """Return what an answer with an error status means."""
-        status, message = response.status_code, _message(response)
-        said = self._without_keys(message)
-        if status in _BUSY or status >= _SERVER_ERROR:
-            msg = f'Alpaca cannot answer now ({status}: "{said}").'
-            return SourceBusyError(msg, wait_seconds(response.headers, time.time()))
-        if status in {401, 403}:
-            return SourceError(_why_forbidden(status, said))
-        if status == 404:  # noqa: PLR2004 - not found
-            where = f"at {self._base_url}. Set TAPEHOUSE_ALPACA_URL, or leave it out"
-            return SourceError(f'There is no market data service (404: "{said}") {where}.')
-        return RefusedError(f'Alpaca refuses this ({status}: "{said}")', _symbols_in(message))
-
     def _without_keys(self, text: str) -> str:
         """Return the beginning of a text on one line, with the keys struck out."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return " ".join(text.split())[:_MOST_CHARACTERS]
+
+
+def without_refused(
+    symbols: Sequence[str],
+    ask: Callable[[Sequence[str]], _Answer],
+    refused: Callable[[RefusedError, Sequence[str]], _Answer],
+) -> tuple[_Answer | None, frozenset[str]]:
+    """Ask for some symbols, again without those that Alpaca refuses the request for.
+
+    Parameters
+    ----------
+    symbols
+        Whom to ask for.
+    ask
+        Asks for some of them.
+    refused
+        Returns what stands for the answer if a request is refused for another reason, of the symbols that were asked for then.
+
+    Returns
+    -------
+    tuple
+        The answer, ``None`` if every symbol was refused; and the symbols that were.
+    """
+    left = list(symbols)
+    while left:
+        try:
+            answer = ask(left)
+        except RefusedError as error:
+            bad = error.symbols & set(left)
+            if not bad:
+                return refused(error, left), frozenset(symbols) - set(left)
+            left = [symbol for symbol in left if symbol not in bad]
+        else:
+            return answer, frozenset(symbols) - set(left)
+    return None, frozenset(symbols)
+
+
+def failure_of(response: Response, url: str, without_keys: Callable[[str], str]) -> FeedError:
+    """Return what an answer with an error status means; ``without_keys`` strikes the keys out of a text."""
+    status, message = response.status_code, _message(response)
+    said = without_keys(message)
+    if status in _BUSY or status >= _SERVER_ERROR:
+        msg = f'Alpaca cannot answer now ({status}: "{said}").'
+        return SourceBusyError(msg, wait_seconds(response.headers, time.time()))
+    if status in {401, 403}:
+        return SourceError(_why_forbidden(status, said))
+    if status == 404:  # noqa: PLR2004 - not found
+        where = f"at {url}. Set TAPEHOUSE_ALPACA_URL, or leave it out"
+        return SourceError(f'There is no market data service (404: "{said}") {where}.')
+    return RefusedError(f'Alpaca refuses this ({status}: "{said}")', _symbols_in(message))
 
 
 def _half_a_page(what: str) -> SourceBusyError:

@@ -5,6 +5,7 @@ failures (:mod:`ingest.feeds.alpaca.client`), and what of its JSON is a bar (:mo
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from functools import cached_property
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from alpaca.data.requests import StockBarsRequest
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from pydantic import SecretStr
 
-from ingest.feeds.alpaca.client import KEYS, PAGE_BARS, WHERE_KEYS_ARE, AlpacaClient, RefusedError, Timeouts
+from ingest.feeds.alpaca.client import KEYS, PAGE_BARS, WHERE_KEYS_ARE, AlpacaClient, Timeouts, without_refused
 from ingest.feeds.alpaca.parse import SOURCE, parse_bars
 from ingest.history.source import Answer, Ask, HistorySource, Limit, Offer, Problem, SourceError
 from market.records import DAILY, Bar
@@ -98,21 +99,14 @@ class AlpacaHistory(HistorySource):
             If the keys are missing or wrong, or the plan does not allow what is asked for.
         """
         self.check()
-        symbols = list(ask.symbols)
-        unknown: set[str] = set()
-        while symbols:
-            try:
-                return self._answer(ask, symbols, frozenset(unknown), pace)
-            except RefusedError as refused:
-                bad = refused.symbols & set(symbols)
-                if not bad:
-                    problems = [Problem(symbol, "refused", str(refused)) for symbol in symbols]
-                    return Answer((), problems, frozenset(unknown))
-                unknown |= bad
-                symbols = [symbol for symbol in symbols if symbol not in bad]
-        return Answer((), unknown=frozenset(unknown))
+        answer, unknown = without_refused(
+            ask.symbols,
+            lambda symbols: self._answer(ask, symbols, pace),
+            lambda error, symbols: Answer((), [Problem(symbol, "refused", str(error)) for symbol in symbols]),
+        )
+        return replace(answer or Answer(()), unknown=unknown)
 
-    def _answer(self, ask: Ask, symbols: Sequence[str], unknown: frozenset[str], pace: Callable[[], None]) -> Answer:
+    def _answer(self, ask: Ask, symbols: Sequence[str], pace: Callable[[], None]) -> Answer:
         bars: list[Bar] = []
         problems: list[Problem] = []
         for page in self._client.pages(self._request(ask, symbols), pace):
@@ -120,7 +114,7 @@ class AlpacaHistory(HistorySource):
                 found, wrong = parse_bars(page.get(symbol) or (), symbol, ask.interval)
                 bars += found
                 problems += wrong
-        return Answer(bars, problems, unknown)
+        return Answer(bars, problems)
 
     def _request(self, ask: Ask, symbols: Sequence[str]) -> StockBarsRequest:
         start, end = span(ask)

@@ -15,11 +15,11 @@ from alpaca.data.enums import DataFeed
 from alpaca.data.requests import StockTradesRequest
 from pydantic import SecretStr
 
-from ingest.feeds.alpaca.client import AlpacaClient, RefusedError, Timeouts
+from ingest.feeds.alpaca.client import AlpacaClient, Timeouts, without_refused
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
 from ingest.feeds.alpaca.stream import AlpacaStream
-from ingest.feeds.alpaca.ticks import PassedOverError, UnreadableError, history_records
+from ingest.feeds.alpaca.ticks import PassedOverError, UnreadableError, history_amendments, history_records, row_moment
 from ingest.history.source import SourceError
 from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.records import Record
@@ -88,35 +88,31 @@ class AlpacaLive(LiveSource):
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
         """Ask page by page for the trades of a hole, again without the symbols that Alpaca refuses the request for."""
         self.check()
-        symbols, unknown = list(hole.symbols), set[str]()
-        while symbols:
-            try:
-                unreadable = self._ask(hole, symbols, pace, deliver)
-            except RefusedError as refused:
-                bad = refused.symbols & set(symbols)
-                if not bad:
-                    return Filled(frozenset(symbols) | unknown, str(refused))
-                unknown |= bad
-                symbols = [symbol for symbol in symbols if symbol not in bad]
-                continue
-            reasons = [text for names, text in ((unknown, "unknown"), (unreadable, "unreadable trades")) if names]
-            return Filled(frozenset(unknown | unreadable), ", ".join(reasons))
-        return Filled(frozenset(unknown), "unknown")
+        answer, unknown = without_refused(
+            hole.symbols,
+            lambda symbols: Filled(frozenset(self._ask(hole, symbols, pace, deliver)), "unreadable trades"),
+            lambda error, symbols: Filled(frozenset(symbols), str(error)),
+        )
+        unfilled = answer.unfilled if answer is not None else frozenset[str]()
+        reasons = ["unknown"] if unknown else []
+        if answer is not None and unfilled:
+            reasons.append(answer.reason)
+        return Filled(unknown | unfilled, ", ".join(reasons))
 
     def _ask(
         self, hole: Hole, symbols: Sequence[str], pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]
     ) -> set[str]:
-        """Hand over the trades of a hole, and return the symbols of which one cannot be read."""
+        """Hand over the trades of a hole and what became of those before it; return the symbols of which one cannot be read."""
         request = StockTradesRequest(
             symbol_or_symbols=list(symbols),
-            start=_moment(hole.since),
+            start=_moment(hole.since if hole.amended_since is None else hole.amended_since),
             end=_moment(hole.until),
             feed=DataFeed(self._settings.alpaca_data_feed),
         )
         unreadable: set[str] = set()
         for page in self._client.pages(request, pace, "trades"):
             asked_at = round(self._now().timestamp() * 1_000_000)
-            records, wrong = _page_records(page, symbols, asked_at)
+            records, wrong = _page_records(page, symbols, hole.since, asked_at)
             deliver(records)
             unreadable |= wrong
         return unreadable
@@ -131,19 +127,21 @@ class AlpacaLive(LiveSource):
 
 
 def _page_records(
-    page: Mapping[str, Sequence[object] | None], symbols: Sequence[str], asked_at: int
+    page: Mapping[str, Sequence[object] | None], symbols: Sequence[str], since: int, asked_at: int
 ) -> tuple[list[Record], set[str]]:
     records: list[Record] = []
     unreadable: set[str] = set()
     passed_over: Counter[str] = Counter()
     for symbol in symbols:
         for raw in page.get(symbol) or ():
+            is_known = False
             try:
-                records += history_records(raw, symbol, asked_at)
+                is_known = row_moment(raw) < since
+                records += (history_amendments if is_known else history_records)(raw, symbol, asked_at)
             except PassedOverError as reason:
                 passed_over[str(reason)] += 1
             except UnreadableError as error:
-                unreadable.add(symbol)
+                unreadable |= set() if is_known else {symbol}
                 _log.warning("live_trade_unreadable", symbol=symbol, cause=str(error))
     if passed_over:
         _log.info("live_passed_over", **passed_over)

@@ -45,6 +45,9 @@ RESUMED: Final = frozenset({"3", "T"})
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 _PLAIN_SALES: Final = frozenset({"@", " ", ""})
+_OF_TRADES: Final = frozenset({"t", "x", "c"})
+"""What the history has, too: trades, their cancels and their corrections."""
+_BROKEN: Final = frozenset({"canceled", "incorrect"})
 _ID_BITS: Final = 27
 _MOST_CHARACTERS: Final = 200
 
@@ -94,9 +97,27 @@ def history_records(raw: object, symbol: str, asked_at: int) -> list[Record]:
     if not isinstance(raw, Mapping):
         raise UnreadableError(_shown(raw))
     found = trade(raw, symbol)
-    if raw.get("u") in {"canceled", "incorrect"}:
+    if raw.get("u") in _BROKEN:
         return [found, Cancel(SOURCE, symbol, asked_at, found.trade_id)]
     return [found]
+
+
+def history_amendments(raw: object, symbol: str, asked_at: int) -> list[Record]:
+    """Return what a row says of a trade that was known before: the cancel, or the trade that is in the place of one."""
+    if not isinstance(raw, Mapping) or raw.get("u") not in {*_BROKEN, "corrected"}:
+        return []
+    return history_records(raw, symbol, asked_at)[-1:]
+
+
+def row_moment(raw: object) -> int:
+    """Return when the trade of a row of the history was, UTC epoch microseconds.
+
+    Raises
+    ------
+    UnreadableError
+        If it does not say so.
+    """
+    return _nanos(raw.get("t") if isinstance(raw, Mapping) else None) // 1000
 
 
 def conditions(codes: object, tape: object) -> str:
@@ -147,7 +168,7 @@ class Translator:
                 passed_over[str(reason)] += 1
             except UnreadableError:
                 passed_over[f"unreadable_{kind}"] += 1
-                if kind == "t":
+                if kind in _OF_TRADES:
                     unreadable.add(symbol)
         return Delivery(records, dict(passed_over), frozenset(unreadable))
 

@@ -11,7 +11,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
-from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
+from ingest.history.files import BEFORE_THE_CALENDAR
 from ingest.history.source import Limit, Problem, SourceError
 from market.errors import UsageError
 from market.instruments import parse_symbols
@@ -25,9 +26,18 @@ from market.records import (
     SymbolChange,
     Withdrawal,
 )
+from market.sessions import FIRST_SESSION
 
 REQUIRED: Final = ("symbol", "kind", "effective_date")
 OPTIONAL: Final = ("known_date", "new_shares", "old_shares", "cash", "new_symbol", "action")
+
+_SURPLUS: Final = "\x00fields"
+"""The field that says how many fields a row has, if these are more than the header has."""
+_BEGINNING: Final = FIRST_SESSION.isoformat()
+
+
+class _DamagedError(SourceError):
+    """A file cannot be read."""
 
 
 class _BadRowError(ValueError):
@@ -51,55 +61,80 @@ class CsvActions:
         self._path = path
 
     def check(self) -> None:
-        """Look whether there is a file, and whether each has the header.
+        """Look whether there is a file that can be read, and whether each that can has the header.
 
         Raises
         ------
         SourceError
             If not.
         """
-        if not self._files():
-            msg = f"{self._path} is no CSV file, nor a folder with some. Give another --path."
-            raise SourceError(msg)
-        for path in self._files():
-            for _ in self._rows(path):
-                break
+        self._read()
 
     def symbols(self) -> tuple[str, ...] | None:
         """Return the symbols of all rows that name one."""
-        found = {row["symbol"].strip().upper() for path in self._files() for _, row in self._rows(path)}
+        found = {row["symbol"].upper() for rows in self._read()[0].values() for _, row in rows}
         return tuple(sorted(symbol for symbol in found if symbol))
 
     def fetch(self, symbols: Sequence[str], within: Range, pace: Callable[[], None]) -> Listing:
-        """Read all files; a row that is no action is a problem of its symbol."""
+        """Read all files; a row that is no action is a problem of its symbol, one without a symbol is told in any case."""
         pace()
         wanted = set(symbols)
         listed: list[Listed] = []
-        problems: list[Problem] = []
+        files, problems = self._read()
+        is_whole_folder = not problems
         met: set[str] = set()
-        for path in self._files():
-            for number, row in self._rows(path):
-                symbol = row["symbol"].strip().upper()
+        early: dict[str, list[str]] = {}
+        is_whole = within.first <= FIRST_SESSION
+        for path, rows in files.items():
+            for number, row in rows:
+                symbol, place = row["symbol"].upper(), f"{path.name} line {number}"
+                if not symbol:
+                    problems.append(Problem(NAMELESS, "unplaced_row", f"{place}: there is no symbol"))
+                    continue
                 if symbol not in wanted:
                     continue
                 met.add(symbol)
                 try:
                     item = parse_action(row, self.name)
                 except _BadRowError as error:
-                    problems.append(Problem(symbol, "bad_action", f"{path.name} line {number}: {error}"))
+                    problems.append(Problem(symbol, "bad_action", f"{place}: {error}"))
                     continue
-                if date.fromisoformat(item.action.effective_date) in within:
+                if is_whole and item.action.effective_date < _BEGINNING:
+                    early.setdefault(symbol, []).append(place)
+                elif date.fromisoformat(item.action.effective_date) in within:
                     listed.append(item)
-        return Listing(listed, problems, frozenset(wanted - met))
+        for symbol, places in early.items():
+            more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
+            problems.append(Problem(symbol, "passed_over", f"{places[0]}{more}: passed over: {BEFORE_THE_CALENDAR}"))
+        return Listing(listed, problems, frozenset(wanted - met) if is_whole_folder else frozenset())
 
     def _files(self) -> list[Path]:
         return sorted(self._path.glob("*.csv")) if self._path.is_dir() else [self._path] if self._path.is_file() else []
 
+    def _read(self) -> tuple[dict[Path, list[tuple[int, Mapping[str, str]]]], list[Problem]]:
+        """Return the rows of each file, and what is said of files of a folder that cannot be read: the others are done."""
+        if not self._files():
+            msg = f"{self._path} is no CSV file, nor a folder with some. Give another --path."
+            raise SourceError(msg)
+        files: dict[Path, list[tuple[int, Mapping[str, str]]]] = {}
+        problems: list[Problem] = []
+        for path in self._files():
+            try:
+                files[path] = list(self._rows(path))
+            except _DamagedError as error:
+                problems.append(Problem(NAMELESS, "damaged_file", str(error)))
+                if len(problems) == len(self._files()):
+                    raise
+        return files, problems
+
     def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, restval="")
+                reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
                 names = [name.strip() for name in reader.fieldnames or ()]
+                if not names:
+                    msg = f"{path} cannot be read: it is empty."
+                    raise _DamagedError(msg)
                 reader.fieldnames = names
                 missing = [name for name in REQUIRED if name not in names]
                 unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
@@ -110,14 +145,21 @@ class CsvActions:
                     msg = f"The header of {path} {lacks}. It is {','.join((*REQUIRED, *OPTIONAL))}; the first three are needed."
                     raise SourceError(msg)
                 for row in reader:
-                    yield reader.line_num, {name: (value or "").strip() for name, value in row.items() if name}
+                    surplus = row.pop(_SURPLUS, ())
+                    fields = {name: value.strip() for name, value in row.items() if name}
+                    if surplus:
+                        fields[_SURPLUS] = f"{len(names) + len(surplus)} fields where the header has {len(names)}"
+                    if any(fields[name] for name in fields if name != _SURPLUS) or any(surplus):
+                        yield reader.line_num, fields
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             msg = f"{path} cannot be read: {error}."
-            raise SourceError(msg) from error
+            raise _DamagedError(msg) from error
 
 
 def parse_action(row: Mapping[str, str], source: str) -> Listed:
     """Return the action of a row."""
+    if _SURPLUS in row:  # as a decimal comma leaves: nobody knows which field is which
+        raise _BadRowError(row[_SURPLUS])
     symbol, kind = _symbol(row["symbol"]), row["kind"].lower()
     effective = _date(row["effective_date"], "effective_date")
     known = _date(row["known_date"], "known_date") if row.get("known_date") else None

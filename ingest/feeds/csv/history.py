@@ -14,8 +14,18 @@ from typing import Final
 import polars as pl
 
 from ingest.feeds.csv.bars import COLUMNS, bars_of, symbol_of
-from ingest.feeds.csv.rows import SUFFIXES, SURPLUS, name_of_row, number_of_row, read_rows
-from ingest.history.frames import BarFrames
+from ingest.feeds.csv.rows import (
+    SUFFIXES,
+    SURPLUS,
+    UNREADABLE,
+    DamagedError,
+    damaged,
+    name_of_row,
+    number_of_row,
+    read_rows,
+)
+from ingest.history.files import DAMAGED
+from ingest.history.frames import BAR_SCHEMA, BarFrames
 from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceError
 from market.instruments import SYMBOL_PATTERN
 from market.records import DAILY, INTERVALS
@@ -46,6 +56,7 @@ class CsvHistory:
         self._path = path
         self._columns = {name: (columns or {}).get(name, name) for name in COLUMNS}
         self._by_interval: dict[str, BarFrames] = {}
+        self._damaged: dict[Path, Problem] = {}
         self._reading = threading.Lock()
         unknown = sorted(set(columns or {}) - set(COLUMNS))
         if unknown:
@@ -82,9 +93,10 @@ class CsvHistory:
         return tuple(pl.concat(self._names.values()).filter(_IS_SYMBOL)["symbol"].unique().sort())
 
     def misnamed(self) -> tuple[Problem, ...]:
-        """Return what cannot be a symbol, each with the first row that has it."""
+        """Return what cannot be a symbol, each with the first row that has it; and the files of a folder that cannot be read."""
         odd = [path for path, names in self._names.items() if not names.filter(~_IS_SYMBOL).is_empty()]
-        return tuple(problem for path in odd for problem in _misnamed(path, self._rows[path], self._columns["symbol"]))
+        found = [problem for path in odd for problem in _misnamed(path, self._rows[path], self._columns["symbol"])]
+        return (*self._damaged.values(), *found)
 
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Return the bars of the files."""
@@ -95,28 +107,67 @@ class CsvHistory:
         """Return all rows of the files; they are read once."""
         with self._reading:
             if ask.interval not in self._by_interval:
-                frames = [self._bars(path, rows, ask.interval) for path, rows in self._rows.items()]
-                self._by_interval[ask.interval] = BarFrames.of(self.name, pl.concat(frames))
+                self._by_interval[ask.interval] = self._frames(ask.interval)
             return self._by_interval[ask.interval]
+
+    def _frames(self, interval: str) -> BarFrames:
+        frames, problems = [pl.DataFrame(schema=BAR_SCHEMA)], []
+        for path in self._names:
+            try:
+                frames.append(self._bars(path, self._rows[path], interval))
+            except DamagedError as error:
+                self._refuse_single(error)
+                named = self._names[path].filter(_IS_SYMBOL)["symbol"].to_list()
+                problems += [Problem(symbol, DAMAGED, str(error)) for symbol in named]
+        known = {problem.symbol for problem in problems}
+        return BarFrames.of(self.name, pl.concat(frames), known=known, problems=problems)
 
     def _bars(self, path: Path, rows: pl.LazyFrame, interval: str) -> pl.DataFrame:
         place = pl.format("{}, {} {}: ", pl.lit(path.name), pl.lit(name_of_row(path)), number_of_row(path))
         try:
             return bars_of(rows, self._columns, interval, place)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            msg = f"{path} cannot be read: {str(error).splitlines()[0][:200]}."
-            raise SourceError(msg) from error
+        except UNREADABLE as error:
+            raise damaged(path, error) from error
 
     @cached_property
     def _rows(self) -> dict[Path, pl.LazyFrame]:
-        return {path: read_rows(path) for path in self._files}
+        found = {}
+        for path in self._files:
+            try:
+                found[path] = read_rows(path)
+            except DamagedError as error:
+                self._put_aside(path, error)
+        return found
 
     @cached_property
     def _names(self) -> dict[Path, pl.DataFrame]:
         """What is written as a symbol, in upper case, each once a file: quicker than a look at every row."""
         column = self._columns["symbol"]
         own = symbol_of(pl.col(column)).alias("symbol")
-        return {path: rows.select(column).unique().select(own).unique().collect() for path, rows in self._rows.items()}
+        found = {}
+        for path, rows in self._rows.items():
+            try:
+                found[path] = rows.select(column).unique().select(own).unique().collect()
+            except UNREADABLE as error:
+                self._put_aside(path, damaged(path, error))
+        return found
+
+    def _put_aside(self, path: Path, error: DamagedError) -> None:
+        """Note that a file of a folder cannot be read: the others are.
+
+        Raises
+        ------
+        DamagedError
+            If there is no other.
+        """
+        self._refuse_single(error)
+        self._damaged[path] = Problem(path.name, DAMAGED, str(error))
+        if len(self._damaged) == len(self._files):
+            raise error
+
+    def _refuse_single(self, error: DamagedError) -> None:
+        if self._path.is_file():
+            raise error
 
     @cached_property
     def _files(self) -> list[Path]:

@@ -19,13 +19,21 @@ SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 SURPLUS: Final = "\x00fields"
 """The column that says how many fields a row has, if these are more than the header has: nobody knows which is which then."""
 
+UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, csv.Error)
+"""What reading a damaged file raises."""
+_NO_TEXT: Final = ("\x00", "\ufffd")
+
+
+class DamagedError(SourceError):
+    """A file cannot be read."""
+
 
 def read_rows(path: Path) -> pl.LazyFrame:
     """Return the rows of a file with its own columns and :data:`SURPLUS`; those of CSV are all text.
 
     Raises
     ------
-    SourceError
+    DamagedError
         If it cannot be read; names the file.
     """
     try:
@@ -33,11 +41,19 @@ def read_rows(path: Path) -> pl.LazyFrame:
             rows = pl.scan_parquet(path)
             rows.collect_schema()
             return rows.with_columns(pl.lit(None, pl.Int64).alias(SURPLUS))
-        return _read_csv(path).lazy()
-    except (pl.exceptions.PolarsError, OSError, EOFError, csv.Error) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        msg = f"{path} cannot be read: {reason}."
-        raise SourceError(msg) from error
+        read = _read_csv(path)
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+    if any(sign in name for name in read.columns if name != SURPLUS for sign in _NO_TEXT):
+        msg = f"{path} cannot be read: its header is no text in UTF-8."
+        raise DamagedError(msg)
+    return read.lazy()
+
+
+def damaged(path: Path, error: BaseException) -> DamagedError:
+    """Return what is said of a file that cannot be read."""
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return DamagedError(f"{path} cannot be read: {reason}.")
 
 
 def says_something(rows: pl.LazyFrame) -> pl.Expr:

@@ -9,7 +9,7 @@ changes of symbol.
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -82,7 +82,7 @@ class YahooActions:
             start = datetime.combine(within.first, time(), EXCHANGE_ZONE)
             try:
                 result = self._client.ask(ticker_of(symbol), DAILY, start, self._now(), pace).result
-                found = list(actions_of(result, symbol, self.name))
+                found, wrong = actions_of(result, symbol, self.name)
             except UnknownSymbolError:
                 unknown.add(symbol)
             except NothingThereError:
@@ -91,28 +91,38 @@ class YahooActions:
                 problems.append(Problem(symbol, error.code, str(error)))
             else:
                 listed += [item for item in found if date.fromisoformat(item.action.effective_date) in within]
+                problems += wrong
         return Listing(listed, problems, frozenset(unknown))
 
 
-def actions_of(result: Result, symbol: str, source: str) -> Iterator[Listed]:
-    """Yield the splits and the dividends of an answer, each as it was on its day.
+def actions_of(result: Result, symbol: str, source: str) -> tuple[list[Listed], list[Problem]]:
+    """Return the splits and the dividends of an answer, each as it was on its day, and what is wrong with dividends.
+
+    Of a day with a dividend that is none no dividend is returned: the rest would be too little.
 
     Raises
     ------
     RefusedError
-        If a split or a dividend is none.
+        If a split is none: every dividend before it could be wrong then.
     """
+    listed: list[Listed] = []
+    problems: list[Problem] = []
     splits = splits_of(result)
     for split in splits:
         new, old = (Decimal(number) for number in (split.ratio.numerator, split.ratio.denominator))
-        yield Listed(SplitRecord(source, symbol, start_of(split.day), split.day.isoformat(), new, old))
+        listed.append(Listed(SplitRecord(source, symbol, start_of(split.day), split.day.isoformat(), new, old)))
     paid: dict[date, list[DividendEvent]] = {}
     for event in result.events.dividends.values() if result.events is not None else ():
         paid.setdefault(day_of(event.date), []).append(event)
     for day, events in sorted(paid.items()):
-        cash = sum((cash_of(event, splits) for event in events), Decimal(0))
+        try:
+            cash = sum((cash_of(event, splits) for event in events), Decimal(0))
+        except RefusedError as error:
+            problems.append(Problem(symbol, error.code, str(error)))
+            continue
         margin = len(events) * margin_of(day, splits)
-        yield Listed(Dividend(source, symbol, start_of(day), day.isoformat(), cash), cash_margin=margin)
+        listed.append(Listed(Dividend(source, symbol, start_of(day), day.isoformat(), cash), cash_margin=margin))
+    return listed, problems
 
 
 def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:

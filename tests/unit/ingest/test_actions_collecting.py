@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from ingest.actions.collect import WHOLE, Collected, collect
-from ingest.actions.source import Listed, Listing, Range, key_of, start_of
+from ingest.actions.source import NAMELESS, Listed, Listing, Range, key_of, start_of
 from ingest.history.fetch import ATTEMPTS, MOST_FAILURES
 from ingest.history.source import Limit, Problem, SourceBusyError, SourceError, StoppedError
 from market.records import CorporateAction, Split
@@ -75,6 +75,16 @@ def test_unknown_symbols_and_bad_rows_are_answers_and_silence_is_none() -> None:
     ]
     assert found.missing.not_listed == [], "nobody said that these are listed no more"
     assert source.asked.count("SPY") == ATTEMPTS
+
+
+def test_nothing_counts_as_not_listed_any_more_beside_an_element_without_a_symbol() -> None:
+    nameless = Listing((), [Problem(NAMELESS, "unplaced_row", "a row")])
+    found = collected(
+        PlayedSource({"AAPL": nameless, "IBM": Listing(())}), ["AAPL", "IBM"], split("AAPL"), split("IBM")
+    )
+    assert [action.symbol for action in found.missing.not_listed] == ["IBM"]
+    assert found.answered == {"AAPL", "IBM"}
+    assert [problem.symbol for problem in found.problems] == [NAMELESS]
 
 
 def test_a_source_that_is_down_is_not_asked_for_every_symbol() -> None:

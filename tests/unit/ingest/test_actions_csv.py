@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.actions.source import Listing, Range, start_of
+from ingest.actions.source import NAMELESS, Listing, Range, start_of
 from ingest.feeds.csv.actions import CsvActions
 from ingest.history.source import SourceError
 from market.records import Dividend, Split, SymbolChange, Withdrawal
@@ -59,6 +59,7 @@ def test_columns_that_no_row_needs_may_be_missing(tmp_path: Path) -> None:
         ("IBM,symbol_change,2014-05-07,,,,,IBM,", "new_symbol is IBM, as before"),
         ("IBM,symbol_change,2014-05-07,,,,,I B M,", "'I B M' is no ticker"),
         ("IBM,withdrawal,2014-05-07,,,,,,merger", "action is 'merger'"),
+        ("IBM,dividend,2014-05-07,,,,1,76,,", "10 fields where the header has 9"),
     ],
 )
 def test_a_bad_row_is_a_problem_with_its_line_and_the_others_are_done(tmp_path: Path, row: str, why: str) -> None:
@@ -68,6 +69,32 @@ def test_a_bad_row_is_a_problem_with_its_line_and_the_others_are_done(tmp_path: 
     assert (problem.symbol, problem.code) == ("IBM", "bad_action")
     assert "actions.csv line 3" in problem.detail
     assert why in problem.detail
+
+
+def test_a_decimal_comma_is_not_a_whole_number(tmp_path: Path) -> None:
+    found = listing(tmp_path, "IBM,dividend,2014-05-07,1,76", header="symbol,kind,effective_date,cash")
+    assert not found.actions
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [("IBM", "bad_action")]
+
+
+def test_a_row_without_a_symbol_is_told_with_its_line_and_a_blank_one_is_no_row(tmp_path: Path) -> None:
+    found = listing(
+        tmp_path, "IBM,dividend,2014-05-07,,,,1.1,,", ",,,,,,,,", "", " ,dividend,2014-05-07,,,,7.25,,", ",,,,,,,,,"
+    )
+    assert [item.action.symbol for item in found.actions] == ["IBM"]
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [(NAMELESS, "unplaced_row")]
+    assert "actions.csv line 5" in found.problems[0].detail
+
+
+def test_rows_before_the_calendar_are_passed_over_and_said_unless_later_ones_are_asked_for(tmp_path: Path) -> None:
+    rows = ("IBM,dividend,1989-12-29,,,,1,,", "IBM,dividend,1962-05-07,,,,1,,", "IBM,dividend,1990-01-02,,,,1.1,,")
+    found = listing(tmp_path, *rows)
+    assert [item.action.effective_date for item in found.actions] == ["1990-01-02"]
+    (problem,) = found.problems
+    assert (problem.symbol, problem.code) == ("IBM", "passed_over")
+    assert "actions.csv line 2 and 1 more: passed over: before 1990-01-02" in problem.detail
+    later = CsvActions(tmp_path).fetch(["IBM"], Range(date(2014, 1, 2), date(2030, 1, 1)), lambda: None)
+    assert (later.actions, later.problems) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -82,3 +109,21 @@ def test_another_header_is_said(tmp_path: Path, header: str, why: str) -> None:
 def test_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is no CSV file"):
         CsvActions(tmp_path / "none.csv").check()
+
+
+@pytest.mark.parametrize("content", [b"", HEADER.encode("utf-16"), f"{HEADER}\nM\u00fcller,split".encode("latin-1")])
+def test_a_file_of_a_folder_that_cannot_be_read_is_told_and_the_others_are_done(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=r"bad\.csv cannot be read"):
+        CsvActions(tmp_path / "bad.csv").check()
+    with pytest.raises(SourceError, match=r"bad\.csv cannot be read"):
+        CsvActions(tmp_path).check()
+    (tmp_path / "good.csv").write_text(f"{HEADER}\nIBM,dividend,2014-05-07,,,,1.1,,\n")
+    source = CsvActions(tmp_path)
+    source.check()
+    assert source.symbols() == ("IBM",)
+    found = source.fetch(["IBM", "SPY"], EVER, lambda: None)
+    assert [item.action.symbol for item in found.actions] == ["IBM"]
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [(NAMELESS, "damaged_file")]
+    assert f"{tmp_path / 'bad.csv'} cannot be read" in found.problems[0].detail
+    assert not found.unknown, "the file that cannot be read may have it"

@@ -52,6 +52,8 @@ def test_what_was_taken_back_and_is_listed_again_is_published_again() -> None:
     taken_back = withdrawal_of(split(7), date(2014, 6, 20))
     assert taken_back == Withdrawal("lean", "AAPL", start_of(date(2014, 6, 20)), "2014-06-09", "split")
     assert missing(Listed(split(7)), stored=(taken_back,)) == [split(7, known=TODAY)]
+    announced = Listed(split(7, known=date(2014, 4, 23)), is_known_stated=True)
+    assert missing(announced, stored=(taken_back,)) == [split(7, known=TODAY)], "what was known before it is older"
 
 
 def test_what_the_source_lists_no_more_is_said_but_not_of_others_symbols_or_days() -> None:

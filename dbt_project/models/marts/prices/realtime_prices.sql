@@ -193,9 +193,25 @@ beside_previous_closes as (
         and sessions.previous_session_date = historical_ohlcv.session_date
         -- Nothing real is compared with what a simulation made up.
         and {{ is_last_resort('session_prices.source') }} = {{ is_last_resort('historical_ohlcv.origin') }}
-    left join splits
-        on session_prices.symbol = splits.symbol
-        and session_prices.session_date = splits.effective_date
+    left join lateral (
+        select splits.*
+        from splits
+        where
+            session_prices.session_date = splits.effective_date
+            and (
+                session_prices.symbol = splits.symbol
+                -- Under the symbol that ends on this day, unless somebody else takes it.
+                or taken_symbols.symbol = splits.symbol
+                and not exists (
+                    select from taken_symbols as taken_over
+                    where
+                        taken_over.new_symbol = splits.symbol
+                        and taken_over.effective_date = splits.effective_date
+                )
+            )
+        order by session_prices.symbol = splits.symbol desc
+        limit 1
+    ) as splits on true
 
 ),
 

@@ -7,6 +7,7 @@ days as (
     select
         symbol,
         session_date,
+        lag(symbol) over same_company as symbol_before,
         lag(session_date) over same_company as session_before,
         lag(close) over same_company as price_before,
         coalesce(open, close) as open_after,
@@ -98,7 +99,8 @@ final as (
     left join usual_splits as nearest
         on abs(ln(nullif(greatest(ratios.observed_ratio, 0), 0) / nearest.ratio)) < 0.065
     left join splits
-        on ratios.symbol = splits.symbol
+        -- On the day of a change of symbol it may be given under the old one.
+        on splits.symbol in (ratios.symbol, ratios.symbol_before)
         -- Of a session without a bar the next one shows what the split did.
         and ratios.session_before < splits.effective_date
         and ratios.session_date >= splits.effective_date

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from pydantic import SecretStr
 
-from ingest.actions.source import Range, start_of
+from ingest.actions.source import NAMELESS, Listing, Range, start_of
 from ingest.feeds.alpaca.actions import AlpacaActions
 from ingest.feeds.alpaca.client import Timeouts
 from ingest.history.source import SourceBusyError, SourceError
@@ -67,6 +67,52 @@ def test_splits_stock_dividends_and_cash_of_all_pages_are_listed(alpaca: AlpacaS
     assert first.headers["APCA-API-KEY-ID"] == KEY_ID
 
 
+def test_an_element_that_comes_twice_counts_once(alpaca: AlpacaServer, pace: Paces) -> None:
+    """Pages overlap when something is added between two requests; special and regular cash of a day have ids of their own."""
+    regular = {"id": "r", "symbol": "AAPL", "rate": 0.25, "ex_date": "2020-11-06"}
+    special = {**regular, "id": "s"}
+    nameless = {"symbol": "AAPL", "rate": 0.1, "ex_date": "2020-02-07"}
+    alpaca.replies += [
+        page({"cash_dividends": [regular, special, regular, nameless]}, "more"),
+        page({"cash_dividends": [special, nameless, {**regular, "process_date": "2020-11-12"}]}),
+    ]
+    listing = source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+    assert [(item.action.effective_date, item.action.cash) for item in listing.actions] == [  # type: ignore[union-attr]
+        ("2020-11-06", Decimal("0.5")),
+        ("2020-02-07", Decimal("0.1")),
+    ]
+    assert not listing.problems
+
+
+def test_two_elements_of_one_id_that_differ_are_named_and_no_cash_of_their_day_counts(
+    alpaca: AlpacaServer, pace: Paces
+) -> None:
+    first = {"id": "one", "symbol": "AAPL", "rate": 0.25, "ex_date": "2020-11-06"}
+    special = {**first, "id": "two", "rate": 1}
+    earlier = {**first, "id": "three", "ex_date": "2020-08-07"}
+    split = {"id": "one", "symbol": "AAPL", "new_rate": 4, "old_rate": 1, "ex_date": "2020-11-06"}
+    lists = {"cash_dividends": [first, special, earlier], "forward_splits": [split]}
+    alpaca.replies += [page(lists, "more"), page({"cash_dividends": [{**first, "rate": 0.26}]})]
+    listing = source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+    assert [(type(item.action), item.action.effective_date) for item in listing.actions] == [
+        (Split, "2020-11-06"),
+        (Dividend, "2020-08-07"),
+    ]
+    (problem,) = listing.problems
+    assert (problem.symbol, problem.code) == ("AAPL", "contradicts_itself")
+    assert "id one" in problem.detail
+
+
+@pytest.mark.parametrize("raw", [{"rate": 1, "ex_date": "2020-11-06"}, {"symbol": None, "rate": 7.25}, "7.25 of whom"])
+def test_an_element_without_a_symbol_is_told(alpaca: AlpacaServer, pace: Paces, raw: object) -> None:
+    good = {"symbol": "AAPL", "rate": 0.5, "ex_date": "2020-02-07"}
+    alpaca.replies.append(page({"cash_dividends": [raw, good]}))
+    listing = source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+    assert [item.action.effective_date for item in listing.actions] == ["2020-02-07"]
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [(NAMELESS, "unplaced_row")]
+    assert repr(raw) in listing.problems[0].detail
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -111,6 +157,20 @@ def test_each_failure_is_told_apart_and_shows_no_key(
         source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
     assert type(raised.value) is error
     assert SECRET_KEY not in str(raised.value)
+
+
+def test_a_symbol_that_is_refused_is_unknown_and_the_others_are_asked_for_without_it(
+    alpaca: AlpacaServer, pace: Paces
+) -> None:
+    good = {"symbol": "AAPL", "rate": 0.5, "ex_date": "2020-02-07"}
+    alpaca.replies += [refusal(400, "invalid symbol: BRK-B"), page({"cash_dividends": [good]})]
+    listing = source_at(alpaca.url).fetch(["AAPL", "BRK-B"], YEAR, pace)
+    assert [item.action.effective_date for item in listing.actions] == ["2020-02-07"]
+    assert listing.unknown == {"BRK-B"}
+    assert not listing.problems
+    assert [asked.query["symbols"] for asked in alpaca.asked] == ["AAPL,BRK-B", "AAPL"]
+    alpaca.replies += [refusal(400, "invalid symbols: BRK-B, X-Y")]
+    assert source_at(alpaca.url).fetch(["BRK-B", "X-Y"], YEAR, pace) == Listing((), (), frozenset({"BRK-B", "X-Y"}))
 
 
 def test_pages_in_a_circle_end(alpaca: AlpacaServer, pace: Paces) -> None:

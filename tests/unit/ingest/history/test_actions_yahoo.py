@@ -152,6 +152,30 @@ def test_what_cannot_be_is_a_problem_of_its_symbol_and_the_others_are_done(
     assert [item.action for item in listing.actions] == [split("2024-06-10", "10", "1")]
 
 
+def test_a_dividend_that_is_none_costs_its_day_and_what_else_there_is_of_the_symbol_is_listed(
+    server: YahooServer,
+) -> None:
+    server.shares["NVDA"] = Share(
+        {"1d": [ROW]},
+        splits=[("2024-06-10 09:30", 10, 1)],
+        dividends=[
+            ("2024-03-05 09:30", 0.004),
+            ("2024-06-11 09:30", 0.0),
+            ("2024-06-11 09:31", 0.01),
+            ("2024-09-12 09:30", 0.01),
+        ],
+    )
+    listing = fetch(server, "NVDA")
+    assert [item.action for item in listing.actions] == [
+        split("2024-06-10", "10", "1"),
+        dividend("2024-03-05", "0.04"),
+        dividend("2024-09-12", "0.01"),
+    ]
+    assert [(problem.symbol, problem.code, problem.detail) for problem in listing.problems] == [
+        ("NVDA", "wrong_dividend", "0 on 2024-06-11 is not a dividend")
+    ]
+
+
 def test_an_empty_range_is_no_action_and_a_busy_vendor_is_said(server: YahooServer) -> None:
     server.shares["NVDA"] = Share()
     assert fetch(server, "NVDA") == Listing([], [], frozenset())

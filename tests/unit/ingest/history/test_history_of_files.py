@@ -184,7 +184,15 @@ def test_a_folder_of_csv_and_parquet_files_is_one_source(tmp_path: Path) -> None
     assert answer.unknown == {"MSFT"}
 
 
-@pytest.mark.parametrize(("content", "text"), [("", "cannot be read"), ("\x00\x01", "has no column"), (HEADER, "")])
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "cannot be read"),
+        ("\x00\x01", "cannot be read: its header is no text"),
+        ("a,b", "has no column"),
+        (HEADER, ""),
+    ],
+)
 def test_a_file_that_is_none_is_named(tmp_path: Path, content: str, text: str) -> None:
     source = CsvHistory(file(tmp_path, content))
     if not text:

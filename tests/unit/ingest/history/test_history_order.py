@@ -13,11 +13,11 @@ from market.settings import Settings
 HEADER = "symbol,timestamp,open,high,low,close,volume\n"
 
 
-def order(folder: Path, text: str, symbols: str = "") -> Order:
+def order(folder: Path, text: str, symbols: str = "", *, is_folder: bool = False) -> Order:
     (folder / "bars.csv").write_text(HEADER + text)
     return Order.of(
         Settings(_env_file=None),
-        CsvHistory(folder / "bars.csv"),
+        CsvHistory(folder if is_folder else folder / "bars.csv"),
         "1d",
         symbols=symbols,
         start=date(2013, 10, 7),
@@ -35,6 +35,14 @@ def test_one_bad_symbol_of_a_file_is_refused_with_its_line_and_the_others_are_wa
         (".X", "bars.csv, line 4: symbol '.X': a symb"),
     ]
     assert order(tmp_path, text, symbols="spy").refused == ()
+
+
+@pytest.mark.parametrize("symbols", ["", "spy"])
+def test_a_file_of_a_folder_that_cannot_be_read_is_told_whoever_is_wanted(tmp_path: Path, symbols: str) -> None:
+    (tmp_path / "bad.csv").touch()
+    found = order(tmp_path, "SPY,2013-10-07,1,1,1,1,1\n", symbols, is_folder=True)
+    assert found.symbols == ("SPY",)
+    assert [(one.symbol, one.code) for one in found.refused] == [("bad.csv", "damaged_file")]
 
 
 @pytest.mark.parametrize("text", ["", ",2013-10-07,1,1,1,1,1\n", "C D,2013-10-07,1,1,1,1,1\n"])

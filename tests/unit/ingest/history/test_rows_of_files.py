@@ -2,6 +2,7 @@
 
 import gzip
 import zipfile
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from ingest.feeds.csv.bars import _price
 from ingest.feeds.csv.history import CsvHistory
 from ingest.feeds.lean.history import LeanHistory
 from ingest.history.check import believe
-from ingest.history.source import Ask
+from ingest.history.source import Ask, SourceError
 from market.sessions import find_session
 from tests.unit.ingest.history.test_history_of_files import HEADER, WEEK, fetch, file, when
 
@@ -203,3 +204,53 @@ def test_one_damaged_minute_file_costs_that_session_only(tmp_path: Path) -> None
     answer = fetch(LeanHistory(tmp_path), "1m", "SPY")
     assert [when(bar) for bar in answer.bars] == ["2013-10-07 13:30", "2013-10-08 13:30"]
     assert [problem.code for problem in answer.problems] == ["damaged_file"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", "symbol,timestamp\nSPY,2013-10-08\n".encode("utf-16"), gzip.compress(b"symbol,timestamp\n" * 999)[:-9]],
+)
+def test_a_file_of_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path, content: bytes) -> None:
+    file(tmp_path, f"{HEADER}SPY,2013-10-08,1,1,1,1,1\n", "good.csv")
+    (tmp_path / "bad.csv").write_bytes(content)
+    source = CsvHistory(tmp_path)
+    source.check()
+    assert source.symbols() == ("SPY",)
+    (problem,) = source.misnamed()
+    assert (problem.symbol, problem.code) == ("bad.csv", "damaged_file")
+    assert f"{tmp_path / 'bad.csv'} cannot be read" in problem.detail
+    answer = fetch(source, "1d", "SPY")
+    assert ([bar.symbol for bar in answer.bars], answer.problems) == (["SPY"], [])
+    with pytest.raises(SourceError, match=r"bad\.csv cannot be read"):
+        CsvHistory(tmp_path / "bad.csv").check()
+    (tmp_path / "good.csv").unlink()
+    with pytest.raises(SourceError, match=r"bad\.csv cannot be read"):
+        CsvHistory(tmp_path).check()
+
+
+@pytest.mark.parametrize("column", ["symbol", "close"])
+def test_a_parquet_file_with_damaged_pages_is_told_and_the_others_are_read(tmp_path: Path, column: str) -> None:
+    """Its header is whole: the damage of a column is met when that is read."""
+    file(tmp_path, f"{HEADER}SPY,2013-10-08,1,1,1,1,1\n", "good.csv")
+    names = ("symbol", "timestamp", *PRICES, "volume")
+    values: dict[str, Sequence[object]] = {
+        name: [float(number * 7919 % 10_007) for number in range(3_000)] for name in names
+    }
+    values |= {"symbol": ["IBM"] * 3_000, "timestamp": [TUESDAY + timedelta(days=number) for number in range(3_000)]}
+    path = tmp_path / "bad.parquet"
+    pl.DataFrame({column: values.pop(column), **values}).write_parquet(path)
+    whole = bytearray(path.read_bytes())
+    whole[4:40] = bytes(36)  # the first pages are those of the first column
+    path.write_bytes(whole)
+    source = CsvHistory(tmp_path)
+    source.check()
+    answer = fetch(source, "1d", "IBM", "SPY")
+    assert [bar.symbol for bar in answer.bars] == ["SPY"]
+    if column == "symbol":
+        assert [(problem.symbol, problem.code) for problem in source.misnamed()] == [("bad.parquet", "damaged_file")]
+        assert source.symbols() == ("SPY",)
+    else:
+        assert [(problem.symbol, problem.code) for problem in answer.problems] == [("IBM", "damaged_file")]
+        assert not answer.unknown
+    with pytest.raises(SourceError, match=r"bad\.parquet cannot be read"):
+        fetch(CsvHistory(path), "1d", "IBM")

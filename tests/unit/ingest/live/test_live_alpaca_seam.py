@@ -56,6 +56,57 @@ def test_a_hole_that_the_history_cannot_fill_is_never_covered(
     assert covered_seconds(play.world, "SPY") >= set(range(300, 600))
 
 
+def test_a_cancel_that_came_while_the_stream_was_away_is_found_though_its_trade_is_from_before(
+    play: Play, history: AlpacaServer
+) -> None:
+    play.cuts = [START + timedelta(seconds=300)]
+    broken = next(trade for trade in play.world.tape if trade.symbol == "SPY" and trade.ts >= at(100))
+
+    def cancel() -> None:
+        rows = [
+            row(trade, u="canceled") if trade == broken else row(trade)
+            for trade in play.world.tape
+            if trade.symbol == "SPY"
+        ]
+        history.trades["SPY"] = rows
+
+    play.world.at(301, cancel)
+    play.run()
+    cancels = [record for record in play.world.published if isinstance(record, Cancel)]
+    assert {(found.symbol, found.ref_id) for found in cancels} == {("SPY", broken.trade_id)}
+    assert len([trade for trade in play.world.trades if trade == broken]) == 1, (
+        "the trade itself is not published again"
+    )
+    assert_heartbeats_are_true(play.world)
+    assert covered_seconds(play.world, "SPY") == WHOLE
+
+
+def test_of_the_time_before_a_hole_only_what_became_of_trades_is_handed_over(history: AlpacaServer) -> None:
+    known, gone, wrong, odd = (tape_trade("SPY", seconds, seconds) for seconds in (301, 302, 303, 305))
+    right, missed, early = (
+        tape_trade("SPY", seconds, number) for seconds, number in ((303, 304), (310, 310), (100, 100))
+    )
+    history.trades["SPY"] = [
+        row(early, u="canceled"),
+        row(known),
+        row(gone, u="canceled"),
+        row(wrong, u="incorrect"),
+        row(right, u="corrected"),
+        row(odd, u="canceled", p="25"),
+        row(missed),
+    ]
+    records: list[Record] = []
+    source = live_at(history, "ws://127.0.0.1:1", lambda: START)
+    hole = Hole(("SPY",), at(310), at(600), amended_since=at(300))
+    assert source.fill(hole, lambda: None, records.extend) == Filled()
+    assert records == [
+        Cancel("alpaca", "SPY", micros(START), gone.trade_id),
+        Cancel("alpaca", "SPY", micros(START), wrong.trade_id),
+        right,
+        missed,
+    ]
+
+
 def filled(history: AlpacaServer, symbols: tuple[str, ...] = SYMBOLS) -> tuple[Filled, list[Record]]:
     records: list[Record] = []
     source = live_at(history, "ws://127.0.0.1:1", lambda: START)

@@ -303,6 +303,23 @@ def test_a_trade_that_cannot_be_read_is_said_to_be_missing(
     assert listener.deliveries[-1].unreadable == {"SPY"}
 
 
+@pytest.mark.parametrize(
+    "amendment",
+    [
+        {"T": "x", "i": None, "x": "V", "p": 25.5, "s": 100, "a": "C", "z": "A"},
+        {"T": "c", "x": "V", "oi": 1, "ci": 2, "cp": "25", "cs": 100, "cc": ["@"], "z": "A"},
+    ],
+)
+def test_an_amendment_that_cannot_be_read_is_said_to_be_missing(
+    listen: Callable[..., Listener], amendment: dict[str, Any]
+) -> None:
+    good = raw_trade("BRK.B", moment(TEN), 1)
+    listener = listen(session(frame({"S": "SPY", "t": moment(TEN), **amendment}, good), stay))
+    listener.until(lambda heard: heard.records)
+    assert [record.symbol for record in listener.records] == ["BRK.B"]
+    assert listener.deliveries[-1].unreadable == {"SPY"}
+
+
 @pytest.mark.parametrize(("size", "reason"), [(0.5, "fraction_of_a_share"), (0, "no_shares")])
 def test_a_trade_of_no_whole_share_is_passed_over_and_counted(
     listen: Callable[..., Listener], size: float, reason: str

@@ -100,6 +100,23 @@ def test_what_was_shown_is_no_hole_again_before_it_has_settled() -> None:
     assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5)] == [(0, 30)]
 
 
+def test_a_hole_looks_back_where_it_begins_and_not_before_the_session() -> None:
+    coverage = Coverage(("IBM", "SPY"), (HOUR, 9 * HOUR))
+    for symbol in ("IBM", "SPY"):
+        coverage.deliver(symbol, (HOUR, 3 * HOUR))
+    first, second = Hole(("SPY",), 3 * HOUR, 4 * HOUR), Hole(("SPY",), 4 * HOUR, 5 * HOUR)
+    assert coverage.looking_back(first) == Hole(("SPY",), 3 * HOUR, 4 * HOUR, 3 * HOUR - HOUR // 2)
+    assert coverage.looking_back(second) == second, "what is before it is missing itself"
+    coverage.deliver("IBM", (3 * HOUR, 4 * HOUR))
+    both = Hole(("IBM", "SPY"), 4 * HOUR, 5 * HOUR)
+    assert coverage.looking_back(both).amended_since == 4 * HOUR - HOUR // 2, "for the one whose hole begins here"
+    coverage = Coverage(("SPY",), (HOUR, 9 * HOUR))
+    begin = Hole(("SPY",), HOUR, 2 * HOUR)
+    assert coverage.looking_back(begin) == begin
+    coverage.deliver("SPY", (HOUR, HOUR + 10))
+    assert coverage.looking_back(Hole(("SPY",), HOUR + 10, 2 * HOUR)).amended_since == HOUR
+
+
 def test_what_an_earlier_process_covered_outside_of_the_session_does_not_count() -> None:
     coverage = Coverage(("SPY",), (5, 35), {"SPY": Spans([(0, 10)]), "IBM": Spans([(5, 6)])})
     assert dict(coverage.acknowledged) == {"SPY": Spans([(5, 10)])}
