@@ -7,6 +7,7 @@ import dagster as dg
 
 from infra.local.home import connected_settings
 from market.settings import Settings, load_settings
+from orchestration.assets.alerts import evaluation
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.collected_actions import collected_actions
 from orchestration.assets.full_refresh import full_refresh_check
@@ -65,6 +66,7 @@ def build_definitions(
             recomputed_sessions,
             tier_assets(settings),
             marts,
+            evaluation,
         ],
         asset_checks=[
             law_checks,
