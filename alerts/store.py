@@ -3,7 +3,7 @@
 What belongs here: what users do with rules. What does not: what rules come to (:mod:`alerts.evaluation`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -30,9 +30,7 @@ _VALUES: Final = (
 )
 _ADD_RULE: Final = f"""
 insert into app.alert_rules (rule_id, name, condition, {_SETTINGS}, expires_at, status, version, created_at, changed_at)
-select coalesce(max(rule_id), 0) + 1, %(name)s, %(condition)s, {_VALUES}, %(expires_at)s, 'active', 1, %(now)s, %(now)s
-from app.alert_rules
-returning rule_id
+values (%(rule_id)s, %(name)s, %(condition)s, {_VALUES}, %(expires_at)s, 'active', 1, %(now)s, %(now)s)
 """  # noqa: S608 - declared names
 _ADD_VERSION: Final = f"""
 insert into app.alert_rule_versions (
@@ -65,7 +63,8 @@ select
     %(now)s::timestamptz - interval '2 days'
 from app.alert_rule_versions as versions
 cross join lateral unnest(coalesce(versions.tickers, array['*'])) as named (series)
-where versions.rule_id = %(rule_id)s and versions.is_newest
+where versions.rule_id = any(%(rules)s) and versions.is_newest
+group by 1, 2, 3
 on conflict (mart, series, "interval", source) do update set from_at = least(pending.from_at, excluded.from_at)
 """
 _CHANGE: Final = """
@@ -145,7 +144,10 @@ def add_rules(settings: Settings, rules: Sequence[Rule], now: datetime) -> list[
             raise RuleError(msg)
         compiled = [compile_condition(rule.condition, warm_up=rule.warm_up) for rule in rules]
         fields = _field_numbers(connection, compiled)
-        return [_add(connection, rule, clauses, fields, now) for rule, clauses in zip(rules, compiled, strict=True)]
+        ((newest,),) = connection.execute("select coalesce(max(rule_id), 0) from app.alert_rules").fetchall()
+        numbers = list(range(newest + 1, newest + 1 + len(rules)))
+        _add(connection, dict(zip(numbers, rules, strict=True)), dict(zip(numbers, compiled, strict=True)), fields, now)
+        return numbers
 
 
 def change_status(settings: Settings, name: str, status: str, now: datetime) -> None:
@@ -165,7 +167,7 @@ def change_status(settings: Settings, name: str, status: str, now: datetime) -> 
             raise RuleError(msg)
         values = {"rule_id": found[0], "version": found[1], "now": now}
         connection.execute(_RESUME if status == ACTIVE else _CLOSE, values)
-        connection.execute(_QUEUE, values)
+        connection.execute(_QUEUE, {"rules": [found[0]], "now": now})
 
 
 def read_rules(settings: Settings, name: str | None = None, *, ended: bool = False) -> Rows:
@@ -257,18 +259,20 @@ def version_values(rule: Rule) -> dict[str, Any]:
 
 def _add(
     connection: Any,  # noqa: ANN401 - psycopg is known to warehouse only
-    rule: Rule,
-    clauses: Sequence[CompiledClause],
+    rules: Mapping[int, Rule],
+    compiled: Mapping[int, Sequence[CompiledClause]],
     fields: dict[str, int],
     now: datetime,
-) -> int:
-    values = {**version_values(rule), "name": rule.name, "now": now}
-    ((rule_id,),) = connection.execute(_ADD_RULE, values).fetchall()
-    connection.execute(_ADD_VERSION, {**values, "rule_id": rule_id})
-    for row in clause_values(clauses, fields):
-        connection.execute(_ADD_CLAUSE, {**row, "rule_id": rule_id})
-    connection.execute(_QUEUE, {"rule_id": rule_id, "now": now})
-    return int(rule_id)
+) -> None:
+    rows = [
+        {**version_values(rule), "name": rule.name, "now": now, "rule_id": number} for number, rule in rules.items()
+    ]
+    clauses = [{**row, "rule_id": number} for number, parts in compiled.items() for row in clause_values(parts, fields)]
+    with connection.cursor() as cursor:
+        cursor.executemany(_ADD_RULE, rows)
+        cursor.executemany(_ADD_VERSION, rows)
+        cursor.executemany(_ADD_CLAUSE, clauses)
+    connection.execute(_QUEUE, {"rules": list(rules), "now": now})
 
 
 def _field_numbers(connection: Any, compiled: Sequence[Sequence[CompiledClause]]) -> dict[str, int]:  # noqa: ANN401

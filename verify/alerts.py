@@ -177,10 +177,8 @@ class _Proof:
             since = self._since(version, [one.symbol]).get(one.symbol)
             if since is None or one.triggered_at <= since or (until is not None and one.triggered_at > until):
                 return False
-        elif newest.until_at is not None:
-            return (
-                False  # what changed after a rule ended is left alone, and when a bar that is gone changed nobody knows
-            )
+        elif newest.until_at is not None or not self._since(newest, [one.symbol]):
+            return False  # what changed after a rule ended, or of a symbol that left the watchlist, is left alone
         if mart == DAILY or self._kept_since is None:
             return True
         is_kept = one.session_date >= self._kept_since.date()

@@ -5,7 +5,7 @@ What belongs here: grammar and reading. What does not: whether a field is known,
 
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -78,6 +78,7 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", propagate_positions=True)
 
 
+@lru_cache(maxsize=4096)
 def parse_condition(text: str) -> Condition:
     """Return the condition that a text says.
 
