@@ -51,6 +51,9 @@ class _Proof:
         self._judged: dict[Key, bool] = {}
         """By place of a standing alert whether its bar is there and its values known."""
         self._series_of: dict[tuple[str, str], set[str]] = {}
+        self._standing_at: dict[tuple[str, str], list[Alert]] = {}
+        for one in self._standing:
+            self._standing_at.setdefault((one.symbol, one.interval), []).append(one)
 
     def run(self) -> None:
         """Record what breaks the law, and what was looked at."""
@@ -110,24 +113,31 @@ class _Proof:
             one.name: one.stable_from for one in indicators(dbt_variables()["indicators"], daily=mart == DAILY)
         }
         bounds, tapes = self._published.session_bounds(), self._published.followed_tapes()
+        by_ticker: dict[tuple[str, str], list[Version]] = {}
+        for version in versions:
+            for ticker in version.tickers if version.tickers is not None else (_EVERY,):
+                by_ticker.setdefault((ticker, version.interval), []).append(version)
         since = min(version.since_at for version in versions) - timedelta(days=1)
         created = min(version.created_at for version in versions)
         for series, interval in self._published.series_of(mart):
             rows = self._published.judged_rows(mart, (series, interval), names, since, created)
             if rows:
                 bars = Bars.of(mart, interval, rows, names=names, bounds=bounds, tapes=tapes, stable_from=stable_from)
-                self._judge(series, bars, [version for version in versions if version.interval == interval])
+                self._judge(series, bars, by_ticker)
 
-    def _judge(self, series: str, bars: Bars, versions: list[Version]) -> None:
+    def _judge(self, series: str, bars: Bars, by_ticker: Mapping[tuple[str, str], list[Version]]) -> None:
         self._findings.count("bars", len(bars.starts))
         for symbol in set(bars.symbols):
             self._series_of.setdefault((symbol, bars.interval), set()).add(series)
         behind = _pending_from(self._pending, bars.mart, series, bars.interval)
         by_place = {place: index for index, place in enumerate(zip(bars.symbols, bars.starts, strict=True))}
         standing: dict[tuple[int, int], list[Alert]] = {}
-        for one in self._standing:
-            if one.interval == bars.interval and (one.symbol, one.bar_at) in by_place:
-                standing.setdefault((one.rule_id, one.version), []).append(one)
+        for symbol in set(bars.symbols):
+            for one in self._standing_at.get((symbol, bars.interval), ()):
+                if (symbol, one.bar_at) in by_place:
+                    standing.setdefault((one.rule_id, one.version), []).append(one)
+        places = ((ticker, bars.interval) for ticker in (*sorted(set(bars.symbols)), _EVERY))
+        versions = {(one.rule_id, one.version): one for place in places for one in by_ticker.get(place, ())}.values()
         for version in versions:
             since = self._since(version, set(bars.symbols))
             if since:

@@ -6,7 +6,7 @@ What belongs here: what follows from the text and from what is known of fields. 
 import math
 from typing import Final
 
-from alerts.rules.compiled import key_of
+from alerts.rules.compiled import key_of, turned
 from alerts.rules.condition import EXTREMES, MOVES, RANGES, Clause, Condition, Number, Operand, Operator, Value
 from alerts.rules.fields import ALIASES, ORDERED, PERCENTS, Field, find_field
 from alerts.rules.spans import Span, Spans, above, below, common
@@ -135,6 +135,7 @@ def _narrow(condition: Condition, clause: Clause, interval: str, possible: dict[
     RuleError
         If nothing is left.
     """
+    clause = turned(clause)
     asked = _asked(clause)
     if asked is None:
         return False

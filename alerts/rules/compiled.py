@@ -53,7 +53,16 @@ def key_of(value: Value, ending: str = "") -> str:
     return (f"{value.function}({name}, {value.bars})" if value.function else name) + ending
 
 
+def turned(clause: Clause) -> Clause:
+    """Return a clause with its field on the left side: of two that are compared, the number may stand there."""
+    if not isinstance(clause.left, Number) or len(clause.operands) != 1 or isinstance(clause.operands[0], Number):
+        return clause
+    operator = _TURNED.get(clause.operator, clause.operator)
+    return Clause(clause.operands[0], operator, (clause.left,), place=clause.place)
+
+
 def _compiled(clause: Clause, ending: str) -> CompiledClause:
+    clause = turned(clause)
     left, operator = clause.left, clause.operator
     if operator in {Operator.MOVES, Operator.MOVES_UP, Operator.MOVES_DOWN}:
         return _move(clause, ending)
@@ -63,8 +72,6 @@ def _compiled(clause: Clause, ending: str) -> CompiledClause:
         before = Value(left.name, function, clause.bars)
         return CompiledClause(kind, _side(left, ending), Side(key_of(before, ending), float(left.factor)))
     right = clause.operands[0]
-    if isinstance(left, Number):  # only where two are compared
-        left, right, operator = right, left, _TURNED.get(operator, operator)
     upper = _side(clause.operands[1], ending) if len(clause.operands) > 1 else None
     return CompiledClause(operator.value.replace(" ", "_"), _side(left, ending), _side(right, ending), upper)
 

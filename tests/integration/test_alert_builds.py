@@ -15,29 +15,24 @@ from alerts.evaluation.evaluate import Evaluated, evaluate
 from alerts.rules.rule import Rule, Trigger
 from alerts.store import ACTIVE, ENDED, PAUSED, add_rules, change_status
 from market.settings import Settings
+from tests.integration.alert_rows import (
+    EVENING,
+    LAST,
+    MADE,
+    MARTS,
+    NEXT_DAY,
+    assert_lawful,
+    forget_rules,
+    minutes_of,
+    put_closes,
+)
 from tests.integration.dbt_runs import Dbt
 from tests.integration.indicator_rows import fill, some_moment, walk
-from tests.integration.mart_oracle import Row, read, session_of
-from tests.integration.mart_rows import DAYS, SYMBOLS, put_bar
-from verify.laws import verify_alerts
-from warehouse.connection import connect
+from tests.integration.mart_oracle import Row, read
+from tests.integration.mart_rows import SYMBOLS, put_bar
 
 pytestmark = pytest.mark.integration
 
-MARTS: Final = (
-    "run",
-    "--select",
-    *("intraday_ohlcv", "intraday_analytics", "int_daily_bars", "historical_ohlcv", "daily_analytics"),
-)
-MADE: Final = datetime(2013, 11, 20, tzinfo=UTC)
-"""Before all bars: they are of the rules' present."""
-LAST: Final = session_of(DAYS[-1])
-EVENING: Final = LAST.post_close_at
-NEXT_DAY: Final = LAST.close_at + timedelta(days=1)
-TABLES: Final = (
-    "app.alert_rules, app.alert_rule_versions, app.alert_clauses, app.alert_fields, app.alerts, app.alert_outbox, "
-    "app.alert_rearms, app.pending_evaluations"
-)
 STANDING: Final = """
 select rule_id, symbol, interval, bar_at, is_historical from marts.alerts where not is_retracted order by 1, 2, 3, 4
 """
@@ -58,20 +53,13 @@ RULES: Final = (
 @pytest.fixture
 def rules(connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings) -> psycopg.Connection[Any]:
     """Some rules, made before all bars; the marts are there and empty."""
-    dbt(*MARTS)
-    connection.execute(f"truncate {TABLES}".encode())
-    connection.execute("truncate app.watchlist")
+    forget_rules(connection, dbt)
     add_rules(settings, RULES, MADE)
     return connection
 
 
 def standing(connection: psycopg.Connection[Any]) -> list[Row]:
     return read(connection, STANDING)
-
-
-def assert_lawful(settings: Settings, where: str = "") -> None:
-    result = verify_alerts(settings)
-    assert result.holds, (where, result.problems, result.offending)
 
 
 def from_nothing(connection: psycopg.Connection[Any], settings: Settings) -> list[Row]:
@@ -156,25 +144,11 @@ def test_minutes_that_come_one_after_the_other_give_what_all_at_once_give(
     assert standing(rules) == from_nothing(rules, settings), f"seed {seed}"
 
 
-def put_closes(connection: psycopg.Connection[Any], closes: list[int], symbol: str = "IBM") -> None:
-    """Put minutes from the open of the last session on."""
-    for minute, close in enumerate(closes):
-        at = LAST.open_at + timedelta(minutes=minute)
-        put_bar(connection, "lean", symbol, at, (Decimal(close),) * 4)
-
-
-def minutes_of(connection: psycopg.Connection[Any], name: str) -> list[int]:
-    """Return on which minutes of the last session the alerts of a rule stand."""
-    query = "select bar_at from marts.alerts where rule_name = %s and not is_retracted order by 1"
-    found = connection.execute(query, [name]).fetchall()
-    return [int((at - LAST.open_at).total_seconds() // 60) for (at,) in found]
-
-
 @pytest.fixture
-def bare(rules: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
-    """No rule."""
-    rules.execute(f"truncate {TABLES}".encode())
-    return rules
+def bare(connection: psycopg.Connection[Any], dbt: Dbt) -> psycopg.Connection[Any]:
+    """No rule; the marts are there and empty."""
+    forget_rules(connection, dbt)
+    return connection
 
 
 CLOSES: Final = [90, 99, 101, 103, 99, 100, 105, 97, 101, 104, 110, 89, 101]
@@ -375,49 +349,3 @@ def test_two_evaluations_at_once_double_nothing(bare: psycopg.Connection[Any], d
         done = [job.result() for job in [pool.submit(evaluate, settings, EVENING) for _ in range(4)]]
     assert sum(one.fired for one in done) == 8 - 2  # the last minute of both has not ended
     assert_lawful(settings)
-
-
-def test_the_outbox_wakes_whoever_listens_when_the_alert_is_there(
-    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
-) -> None:
-    add_rules(settings, [Rule("r", "close above 100", "IBM")], MADE)
-    put_closes(bare, [99, 101, 99])
-    dbt(*MARTS, touched=True)
-    with connect(settings) as listener:
-        listener.autocommit = True
-        listener.execute("listen alert_outbox")
-        evaluate(settings, EVENING)
-        assert [notice.payload for notice in listener.notifies(timeout=10, stop_after=1)] == ["1"]
-
-
-ELSEWHERE: Final = (
-    "insert into app.alert_outbox select gen_random_uuid(), alert_id, 'other', status, attempts, next_attempt_at, created_at "
-    "from app.alert_outbox"
-)
-MOVED: Final = "update app.alerts set bar_at = bar_at + interval '1 minute'"
-
-
-@pytest.mark.parametrize(
-    ("breakage", "says"),
-    [
-        ("delete from app.alert_outbox", "an alert is not in the outbox"),
-        (ELSEWHERE, "the outbox has what is not to be sent"),
-        (MOVED, "an alert is missing"),
-        (MOVED, "an alert stands where its rule does not fire"),
-        ("update app.alerts set revision = 7 where kind = 'retraction'", "a retraction refers to no alert of its bar"),
-        ("update app.alert_clauses set right_factor = 102", "an alert stands where its rule does not fire"),
-    ],
-)
-def test_the_law_sees_what_is_broken(
-    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, breakage: str, says: str
-) -> None:
-    add_rules(settings, [Rule("r", "close above 100", "IBM")], MADE)
-    put_closes(bare, [99, 101, 99, 101, 99])
-    dbt(*MARTS, touched=True)
-    evaluate(settings, EVENING)
-    put_bar(bare, "lean", "IBM", LAST.open_at + timedelta(minutes=3), (Decimal(98),) * 4, revision=2)
-    dbt(*MARTS, touched=True)
-    evaluate(settings, EVENING)
-    assert_lawful(settings)
-    bare.execute(breakage.encode())
-    assert says in verify_alerts(settings).problems

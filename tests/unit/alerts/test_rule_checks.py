@@ -18,6 +18,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
         ("rsi_14 above 100", "it goes from 0 to 100. It never fires.", "100"),
         ("rsi_14 crosses below 0", "it goes from 0 to 100", "0"),
         ("close crosses above -1", "it is above 0", "-1"),
+        ("0 above volume", "it is 0 at least", "0"),
         ("volume crosses below 0", "it is 0 at least", "0"),
         ("close moves down 101 % in 3 bars", "it is -100 at least", "101 %"),
         ("close enters 110 .. 100", "The range is empty: 110 is above 100. Write 100 .. 110.", "110 .. 100"),
