@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "bars": "Show bars of a symbol by trades, shares or dollars.",
     "verify": "Prove the laws over the data at hand.",
     "quality": "Hold values against what their columns may have.",
+    "alert": "State rules, try them on the past, and read the alerts that they gave.",
     "marts": "Build the marts now; with --rebuild whatever they were built from.",
     "recompute": "Work sessions out again from bronze, and repair what differs.",
     "quarantine": "Show what was rejected, and why; retry it.",

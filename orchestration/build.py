@@ -7,6 +7,7 @@ import dagster as dg
 
 from infra.local.home import connected_settings
 from market.settings import Settings, load_settings
+from orchestration.assets.alerts import evaluation
 from orchestration.assets.arrivals import arrival_assets
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.collected_actions import collected_actions
@@ -68,6 +69,7 @@ def build_definitions(
             tier_assets(settings),
             arrival_assets(settings),
             marts,
+            evaluation,
         ],
         asset_checks=[
             law_checks,

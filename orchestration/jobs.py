@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from orchestration.assets.alerts import EVALUATION
 from orchestration.assets.arrivals import ARRIVALS_KEY
 from orchestration.assets.full_refresh import full_refresh_check
 from orchestration.assets.keys import (
@@ -69,8 +70,10 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
         *COLLECT_JOBS,
         dg.define_asset_job(
             MARTS,
-            selection=dg.AssetSelection.assets(marts) | dg.AssetSelection.checks(postgres_quality),
-            description="Looks at what the marts are made from, builds every dbt model, runs its tests, and looks at the marts.",
+            selection=dg.AssetSelection.assets(marts)
+            | dg.AssetSelection.assets(EVALUATION)
+            | dg.AssetSelection.checks(postgres_quality),
+            description="Looks at what the marts are made from, builds and tests all dbt models, and has rules look at changes.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
@@ -78,6 +81,7 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             selection=dg.AssetSelection.assets(
                 *(key for key in marts.keys if key.path[-1] in TOUCHED_MODELS)
             ).without_checks()
+            | dg.AssetSelection.assets(EVALUATION)
             | dg.AssetSelection.checks(postgres_quality),
             config={"ops": {marts.op.name: {"config": {"touched": True}}}},
             description="Looks at what changed, and builds the sessions that are queued, of the models that can, without tests.",
@@ -94,6 +98,7 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             TIERS,
             selection=dg.AssetSelection.assets(TIERS_KEY)
             | dg.AssetSelection.assets(marts)
+            | dg.AssetSelection.assets(EVALUATION)
             | dg.AssetSelection.checks(postgres_quality)
             | dg.AssetSelection.checks(tier_checks),
             description="Moves the tiers of the marts on, removes what they keep no longer, and checks them.",

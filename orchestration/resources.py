@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from alerts.evaluation.evaluate import Evaluated, evaluate
 from infra.local.processes import dies_with_parent
 from ingest.feeds import FeedRequest, get_feed
 from ingest.publisher import Publisher, PublishSummary
@@ -149,6 +150,17 @@ class TierStore:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of users."""
+
+    settings: Settings
+
+    def evaluate(self, now: datetime) -> Evaluated:
+        """Have all rules look at the bars that are queued for them; ``now`` is the time by the wall clock."""
+        return evaluate(self.settings, now)
+
+
+@dataclass(frozen=True, slots=True)
 class SampleHistory:
     """The real daily bars that come with the package of the feed ``sample``."""
 
@@ -181,4 +193,5 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "arrivals": Arrivals(settings),
         "tier_store": TierStore(settings),
         "dbt": Dbt(settings),
+        "rules": Rules(settings),
     }

@@ -14,10 +14,10 @@ import polars as pl
 
 from market.settings import Settings
 from market.tables import MESSAGES
-from verify import bars, gaps, indicators, ledger
+from verify import alerts, bars, gaps, indicators, ledger
 from verify.decisions import Decisions, decide
 from verify.lake import Lake
-from verify.published import open_snapshot
+from verify.published import PostgresSnapshot, open_snapshot
 from verify.questions import Place, Published
 from verify.quiet import quiet_moment
 from verify.results import LawResult
@@ -59,6 +59,7 @@ def verify_all(
             ),
             bars.prove_bars(lake, published, decisions),
             indicators.prove_indicators(published),
+            alerts.prove_alerts(published),
             gaps.prove_gaps(lake, published, decisions),
         ]
         return [_remark(result, lake) for result in results]
@@ -85,6 +86,12 @@ def verify_indicators(settings: Settings) -> LawResult:
         return indicators.prove_indicators(published)
 
 
+def verify_alerts(settings: Settings) -> LawResult:
+    """Prove law 4, for which the lake is not looked at; see :func:`verify_all`."""
+    with open_snapshot(settings) as published:
+        return alerts.prove_alerts(published)
+
+
 def verify_gaps(settings: Settings) -> LawResult:
     """Prove law 5; see :func:`verify_all`."""
     with _view(settings) as (lake, published, decisions):
@@ -92,7 +99,7 @@ def verify_gaps(settings: Settings) -> LawResult:
 
 
 @contextmanager
-def _view(settings: Settings) -> Iterator[tuple[Lake, Published, Decisions]]:
+def _view(settings: Settings) -> Iterator[tuple[Lake, PostgresSnapshot, Decisions]]:
     with ExitStack() as opened:
         with quiet_moment(settings.home):
             published = opened.enter_context(open_snapshot(settings))

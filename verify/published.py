@@ -29,6 +29,7 @@ from market.tables import (
     Table,
 )
 from verify.adjusted_schemas import AdjustedSnapshot
+from verify.alert_snapshot import AlertSnapshot
 from verify.comparison import NO_NOTIONAL, NO_PRICE
 from verify.indicator_marts import IndicatorSnapshot
 from verify.lake import schema_of
@@ -59,7 +60,7 @@ _FIRST, _LAST = "0001-01-02", "9999-12-30"
 _ROWS_A_CHUNK: Final = 20_000
 
 
-class PostgresSnapshot(AdjustedSnapshot, IndicatorSnapshot):
+class PostgresSnapshot(AdjustedSnapshot, AlertSnapshot, IndicatorSnapshot):
     """PostgreSQL as of one moment: every query sees the same transactions. Made by :func:`open_snapshot`."""
 
     def __init__(self, settings: Settings, connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only

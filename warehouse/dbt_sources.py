@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from market.alert_tables import ALERTS
 from market.app_tables import WATCHLIST
 from market.tables import POSTGRES_TABLES, Column, Table
 from warehouse.dbt import DBT_PROJECT
@@ -19,11 +20,11 @@ version: 2
 sources:
 """
 
-SOURCE_TABLES: Final[tuple[Table, ...]] = (*POSTGRES_TABLES, WATCHLIST)
+SOURCE_TABLES: Final[tuple[Table, ...]] = (*POSTGRES_TABLES, WATCHLIST, ALERTS)
 """The tables that models read."""
 _DESCRIPTIONS: Final = {
     "lake": "What the stream writes into PostgreSQL, one transaction per micro-batch.",
-    "app": "What users chose.",
+    "app": "What users chose, and what came of it.",
 }
 """The schemas that models read, in the order of the file."""
 

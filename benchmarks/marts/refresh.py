@@ -119,18 +119,18 @@ def _refreshes(settings: Settings, sessions: int) -> _Times:
         dbt = Dbt(engines)
         with connect(engines, application_name="tapehouse bench") as owner:
             owner.autocommit = True
-            _put(owner, sessions, 0, UNDER_WAY)
+            put_minutes(owner, sessions, 0, UNDER_WAY)
             begun = time.monotonic()
             dbt.build(["--exclude-resource-type", "test"], _ignore)
             _log.info("marts_full", sessions=sessions, seconds=round(time.monotonic() - begun, 1))
             models = [name for name in TOUCHED_MODELS if _is_there(owner, name)]
             arguments = ["--select", *models, "--exclude-resource-type", "test"]
             for minute in range(UNDER_WAY, UNDER_WAY + REPEATS):
-                _put(owner, 1, minute, minute + 1)
+                put_minutes(owner, 1, minute, minute + 1)
                 times.touched.append(_seconds(lambda: dbt.build(arguments, _ignore, touched=True)))
                 times.nothing.append(_seconds(lambda: has_pending(engines, TOUCHED_MODELS)))
             for minute in range(UNDER_WAY + REPEATS, UNDER_WAY + REPEATS + RUNS_OF_ALL):
-                _put(owner, 1, minute, minute + 1)
+                put_minutes(owner, 1, minute, minute + 1)
                 times.everything.append(_seconds(lambda: dbt.build([], _ignore)))
     return times
 
@@ -148,7 +148,8 @@ def _is_there(connection: Connection, model: str) -> bool:
     return bool(is_there)
 
 
-def _put(connection: Connection, sessions: int, since: int, until: int) -> None:
+def put_minutes(connection: Connection, sessions: int, since: int, until: int) -> None:
+    """Put minutes of every symbol: of the newest sessions, of the last one those from ``since`` to ``until``."""
     values = {"sessions": sessions, "since": since, "until": until, "symbols": SYMBOLS}
     connection.execute(_MINUTES.encode(), values)
 

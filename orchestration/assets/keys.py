@@ -22,6 +22,7 @@ class Group(StrEnum):
     STAGING = "staging"
     INTERMEDIATE = "intermediate"
     MARTS = "marts"
+    ALERTS = "alerts"
 
 
 def asset_key(group: Group, name: str) -> dg.AssetKey:

@@ -10,6 +10,7 @@ from typing import Final
 
 import dagster as dg
 
+from market.alert_tables import ALERTS
 from market.app_tables import WATCHLIST
 from market.settings import Settings
 from market.tables import (
@@ -79,6 +80,7 @@ UPSTREAM: Final[Mapping[Table, tuple[Table | Topic, ...]]] = MappingProxyType(
         PG_SESSIONS: (),
         PG_TIERS: (),
         WATCHLIST: (),
+        ALERTS: (),
         PG_STREAM_OFFSETS: (MESSAGES,),
         PG_STREAM_BATCHES: (MESSAGES,),
     }
@@ -96,12 +98,13 @@ _FILLED_BY_OTHERS: Final = {
     PG_SESSIONS: "Filled from the exchange calendar.",
     PG_TIERS: "Filled every night: what is older goes with the next build of the marts.",
     WATCHLIST: "Filled by ./run watchlist.",
+    ALERTS: "Filled by the evaluation of rules.",
 }
 
 
 def stream_assets(settings: Settings) -> list[dg.AssetSpec]:
-    """Return the external assets: every topic, every table that the stream fills, and the watchlist."""
-    tables = (table for table in (*TABLES, WATCHLIST) if table not in _FILLED_BY_RUNS)
+    """Return the external assets: every topic, every table that the stream fills, the watchlist, and the alerts."""
+    tables = (table for table in (*TABLES, WATCHLIST, ALERTS) if table not in _FILLED_BY_RUNS)
     return [*(_topic_spec(topic) for topic in TOPICS), *(table_spec(table, settings) for table in tables)]
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import dagster as dg
 
+from market.alert_tables import ALERTS
 from market.tables import FEED_STATUS, MESSAGES, PG_BARS
 from orchestration.assets.keys import table_key
 from orchestration.resources import Laws
@@ -36,6 +37,11 @@ CHECKS: Final[Mapping[int, Check]] = MappingProxyType(
             "law_3_same_indicators",
             table_key(PG_BARS),
             "The indicators are those of a full refresh and of the textbook; every row says whether it is past its warm-up.",
+        ),
+        4: Check(
+            "law_4_alerts",
+            table_key(ALERTS),
+            "Each rule has one alert for each bar that it fires on, none else, and each is sent or about the past.",
         ),
         5: Check(
             "law_5_no_silent_gap",

@@ -12,7 +12,7 @@ from market.settings import Settings
 from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
 from tests.unit.verify.tiny_marts import fill_marts
-from verify.laws import verify_all, verify_bars, verify_gaps, verify_indicators, verify_ledger
+from verify.laws import verify_alerts, verify_all, verify_bars, verify_gaps, verify_indicators, verify_ledger
 from verify.mart_schemas import HISTORICAL, INTRADAY, MART_SCHEMA, PRICE_SCHEMA, REALTIME
 from verify.published import open_snapshot
 from warehouse.connection import connect
@@ -75,10 +75,11 @@ def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, databas
 
 def test_the_laws_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verify(settings, json_output=True)
-    ledger, bars, indicators, gaps = answer(capsys)
+    ledger, bars, indicators, alerts, gaps = answer(capsys)
     assert (ledger["law"], ledger["holds"], ledger["counts"]["messages"]) == (1, True, 9)
     assert (bars["law"], bars["holds"], bars["counts"]["bars"]) == (2, True, 2)
     assert (indicators["law"], indicators["holds"]) == (3, True)
+    assert (alerts["law"], alerts["holds"]) == (4, True)
     assert (gaps["law"], gaps["holds"], gaps["counts"]["bars"]) == (5, True, 1)  # the newest minute may not be over
 
 
@@ -97,6 +98,7 @@ def test_each_law_can_be_proved_alone(settings: Settings) -> None:
     assert verify_bars(settings).holds
     assert verify_gaps(settings).holds
     assert verify_indicators(settings).holds
+    assert verify_alerts(settings).holds
 
 
 def test_a_cent_in_postgres_is_seen(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,11 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
+from market.alert_tables import ALERTS
 from market.app_tables import WATCHLIST
 from market.tables import LAKE_TABLES, TABLES, Store
 from market.topics import TOPICS
+from orchestration.assets.alerts import EVALUATION
 from orchestration.assets.arrivals import ARRIVALS_KEY
 from orchestration.assets.keys import OWNER, table_key, topic_key
 from orchestration.assets.tiers import COLLECTED_CHECKS, KEPT_CHECK, TIERS_KEY
@@ -47,6 +49,7 @@ STREAM_KEYS = [
     "lake/quotes",
     "lake/trades",
     "lake/vendor_bars",
+    "postgres/alerts",
     "postgres/bar_sessions",
     "postgres/bars_1m",
     "postgres/corporate_actions",
@@ -122,9 +125,9 @@ def test_the_assets_of_the_stream_are_these(graph: AssetGraph) -> None:
 
 
 def test_every_declared_table_and_topic_is_an_asset(graph: AssetGraph) -> None:
-    declared = {table_key(table) for table in (*TABLES, WATCHLIST)} | {topic_key(topic) for topic in TOPICS}
+    declared = {table_key(table) for table in (*TABLES, WATCHLIST, ALERTS)} | {topic_key(topic) for topic in TOPICS}
     assert declared == graph.external_asset_keys | {TIERS_KEY, ARRIVALS_KEY}
-    assert len(declared) == len(TABLES) + 1 + len(TOPICS)
+    assert len(declared) == len(TABLES) + 2 + len(TOPICS)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.qualified_name)
@@ -178,6 +181,7 @@ def test_nothing_but_topics_the_calendar_and_definitions_comes_from_nowhere(grap
         "kafka/market_quotes_v1",
         "kafka/market_trades_v1",
         "marts/indicator_definitions",
+        "postgres/alerts",
         "postgres/sessions",
         "postgres/tiers",
         "postgres/watchlist",
@@ -232,12 +236,16 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in actions} == {"history/corporate_actions"}
     others = {*history, *recompute, *collected, *actions, TIERS_KEY, ARRIVALS_KEY}
     assert marts == set(graph.executable_asset_keys) - others
+    assert EVALUATION in marts
+    touched = definitions.resolve_job_def("touched_marts").asset_layer
+    assert EVALUATION in touched.executable_asset_keys
+    assert set(touched.asset_graph.get(EVALUATION).parent_keys) <= set(touched.executable_asset_keys)
     moved = definitions.resolve_job_def("tiers").asset_layer
     assert moved.executable_asset_keys == {*marts, TIERS_KEY}
     assert {check.name for check in moved.asset_graph.asset_check_keys} >= {KEPT_CHECK, *COLLECTED_CHECKS.values()}
     checks = definitions.resolve_job_def("verify").asset_layer.asset_graph.asset_check_keys
     laws = {check.asset_key.to_user_string() for check in checks if check.name.startswith("law_")}
-    assert laws == {"lake/bronze_messages", "lake/feed_status", "postgres/bars_1m"}
+    assert laws == {"lake/bronze_messages", "lake/feed_status", "postgres/bars_1m", "postgres/alerts"}
     looked_at = {check.asset_key for check in checks if check.name == "possible_values"}
     assert looked_at == {table_key(table) for table in LAKE_TABLES}
     (compared,) = definitions.resolve_job_def("full_refresh").asset_layer.asset_graph.asset_check_keys

@@ -16,7 +16,16 @@ from tests.unit.verify.tiny_lake import (
     fill_others,
     fill_trades,
 )
+from verify.alert_snapshot import AlertSnapshot
+from verify.alerts import prove_alerts
 from verify.results import LawResult
+
+
+class NothingRecorded(AlertSnapshot):
+    """A database from before there were alerts."""
+
+    def has_alerts(self) -> bool:
+        return False
 
 
 class PlayedLaws:
@@ -27,7 +36,7 @@ class PlayedLaws:
 
     def prove(self) -> list[LawResult]:
         again = tiny_lake(self.lake.folder / "again")
-        return [*self.lake.prove(), again.prove_indicators(), again.prove_gaps()]
+        return [*self.lake.prove(), again.prove_indicators(), prove_alerts(NothingRecorded()), again.prove_gaps()]
 
 
 def tiny_lake(folder: Path) -> TinyLake:
@@ -56,6 +65,7 @@ def test_laws_that_hold_pass_their_checks_and_say_what_was_looked_at(tmp_path: P
         "lake/bronze_messages law_1_every_message_once": True,
         "postgres/bars_1m law_2_same_bars": True,
         "postgres/bars_1m law_3_same_indicators": True,
+        "postgres/alerts law_4_alerts": True,
         "lake/feed_status law_5_no_silent_gap": True,
     }
     bars = found["postgres/bars_1m law_2_same_bars"].metadata

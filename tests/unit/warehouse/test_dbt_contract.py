@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from market.alert_tables import ALERTS
 from market.app_tables import WATCHLIST
 from market.errors import SettingsError
 from market.settings import load_settings
@@ -37,7 +38,9 @@ def test_the_sources_file_names_every_table_and_column() -> None:
         for source in sources
         for table in source["tables"]
     }
-    assert found == {(table.layer, table.name): list(table.column_names) for table in (*POSTGRES_TABLES, WATCHLIST)}
+    assert found == {
+        (table.layer, table.name): list(table.column_names) for table in (*POSTGRES_TABLES, WATCHLIST, ALERTS)
+    }
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)

@@ -10,7 +10,7 @@
             {'columns': ['session_date']},
         ],
         pre_hook=["{{ begin_building() }}", "{{ begin_daily_indicators(this, ref('historical_ohlcv'), 'staging.split_adjusted_indicators', 'split_adjusted') }}"],
-        post_hook="{{ watch_indicators(this) }}",
+        post_hook=["{{ watch_indicators(this) }}", "{{ queue_evaluations(this, is_daily=true) }}"],
     )
 }}
 

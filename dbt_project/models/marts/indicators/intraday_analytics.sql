@@ -7,8 +7,8 @@
             {'columns': ['symbol', 'interval', 'bar_at'], 'unique': true},
             {'columns': ['symbol', 'session_date']},
         ],
-        pre_hook=["{{ begin_building() }}", "{{ begin_intraday_indicators(this, ref('intraday_ohlcv'), 'staging.intraday_indicators') }}"],
-        post_hook="{{ watch_indicators(this) }}",
+        pre_hook=["{{ begin_building() }}", "{{ follow_tapes(this, ref('intraday_ohlcv')) }}", "{{ begin_intraday_indicators(this, ref('intraday_ohlcv'), 'staging.intraday_indicators') }}"],
+        post_hook=["{{ watch_indicators(this) }}", "{{ queue_evaluations(this) }}"],
     )
 }}
 

@@ -1,0 +1,284 @@
+"""Which alerts the changed bars ought to have: a pure function of rules and marts, as statements over temporary tables.
+
+What belongs here: from ``changed`` (series, interval, from_at) to ``desired`` (rule, symbol, bar). What does not: which bars
+changed, and what is recorded (:mod:`alerts.evaluation.recording`).
+
+The tables, all gone with the transaction: ``changed``, ``judged_bars``, ``fired`` (where a rule's condition begins to hold, or
+holds), ``events`` and ``walk_states`` (of rules for which it matters what was before), ``desired``, ``rearmed``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alerts.evaluation.bars import MARTS, bars_query
+from alerts.evaluation.clauses import has_gone_back, held_before, holds
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Where the rules are: tables with the columns of ``app.alert_rule_versions`` and ``app.alert_clauses``."""
+
+    versions: str = "app.alert_rule_versions"
+    clauses: str = "app.alert_clauses"
+
+
+RECORDED: Final = Rules()
+
+# A bar is a version's if it ended while the version was in force. What came or changed of the time before the rule was made, as a
+# replay or a backfill, is the newest version's.
+_IS_PRESENT: Final = "{bar_end} > {since} and ({v}.until_at is null or {bar_end} <= {v}.until_at)"
+_IS_PAST: Final = (
+    "{v}.is_newest and {bar_end} <= {v}.rule_created_at and bars.revised_at >= {v}.rule_created_at "
+    "and ({v}.until_at is null or bars.revised_at <= {v}.until_at)"
+)
+_IS_SEQUENTIAL: Final = "(rules.trigger = 'once' or rules.cooldown_seconds > 0 or rules.hysteresis > 0)"
+
+_EXPLICIT: Final = """
+    select versions.*, tickers.symbol, versions.since_at as pair_since_at
+    from {versions} as versions cross join lateral unnest(versions.tickers) as tickers (symbol)
+"""
+_WATCHED: Final = """
+    select versions.*, watchlist.symbol, greatest(versions.since_at, watchlist.added_at) as pair_since_at
+    from {versions} as versions
+    inner join app.watchlist on versions.watchlist_group in ('*', watchlist.symbol_group)
+"""
+_ALL: Final = """
+    select versions.*, null::text as symbol, versions.since_at as pair_since_at
+    from {versions} as versions where versions.tickers is null and versions.watchlist_group is null
+"""
+_SCOPES: Final = (
+    (_EXPLICIT, "and bars.symbol = rules.symbol"),
+    (_WATCHED, "and bars.symbol = rules.symbol"),
+    (_ALL, ""),
+)
+
+_TABLES: Final = """
+create temporary table fired (
+    rule_id bigint, version integer, symbol text, interval text, series text, bar_at timestamptz, bar_end timestamptz,
+    is_past boolean, is_sequential boolean
+) on commit drop;
+create temporary table events (
+    rule_id bigint, version integer, symbol text, interval text, is_past boolean, bar_at timestamptz, bar_end timestamptz,
+    is_fire boolean
+) on commit drop;
+create temporary table walk_states (
+    rule_id bigint, version integer, symbol text, interval text, is_past boolean, last_bar_at timestamptz, last_end timestamptz,
+    is_armed boolean
+) on commit drop;
+create temporary table desired (
+    rule_id bigint, version integer, symbol text, interval text, bar_at timestamptz, is_past boolean
+) on commit drop;
+create temporary table rearmed (
+    rule_id bigint, symbol text, interval text, bar_at timestamptz, rearmed_at timestamptz
+) on commit drop;
+"""
+
+_WALK: Final = """
+do $walk$
+declare
+    event record;
+    fired_at timestamptz;
+    fired_end timestamptz;
+    is_armed boolean;
+    is_open boolean;
+begin
+    for event in
+        select
+            events.rule_id, events.version, events.symbol, events.interval, events.is_past, events.bar_at, events.bar_end,
+            events.is_fire, rules.trigger = 'once' as is_once, rules.hysteresis > 0 as has_hysteresis,
+            rules.cooldown_seconds * interval '1 second' as cooldown,
+            walk_states.last_bar_at, walk_states.last_end, coalesce(walk_states.is_armed, true) as was_armed,
+            row_number() over (
+                partition by events.rule_id, events.version, events.symbol, events.interval, events.is_past
+                order by events.bar_at, events.is_fire desc
+            ) as number
+        from events
+        inner join {versions} as rules on rules.rule_id = events.rule_id and rules.version = events.version
+        left join walk_states
+            on walk_states.rule_id = events.rule_id and walk_states.version = events.version
+            and walk_states.symbol = events.symbol and walk_states.interval = events.interval
+            and walk_states.is_past = events.is_past
+        order by
+            events.rule_id, events.version, events.symbol, events.interval, events.is_past, events.bar_at, events.is_fire desc
+    loop
+        if event.number = 1 then
+            fired_at := event.last_bar_at;
+            fired_end := event.last_end;
+            is_armed := event.was_armed;
+        end if;
+        is_open := event.is_fire
+            and (is_armed or not event.has_hysteresis)
+            and (fired_at is null or not event.is_once)
+            and (fired_end is null or event.bar_end >= fired_end + event.cooldown);
+        if is_open then
+            insert into desired values (
+                event.rule_id, event.version, event.symbol, event.interval, event.bar_at, event.is_past
+            );
+            fired_at := event.bar_at;
+            fired_end := event.bar_end;
+            is_armed := false;
+        elsif not event.is_fire and not is_armed and fired_at < event.bar_at then
+            insert into rearmed values (event.rule_id, event.symbol, event.interval, fired_at, event.bar_at);
+            is_armed := true;
+        end if;
+    end loop;
+end
+$walk$
+"""
+
+
+def create_tables(connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only
+    """Create the temporary tables that the judging of all marts fills."""
+    connection.execute(_TABLES)
+
+
+def judge(
+    connection: Any,  # noqa: ANN401
+    mart: str,
+    fields: Mapping[int, str],
+    rules: Rules = RECORDED,
+    *,
+    with_state: bool = True,
+) -> None:
+    """Fill ``desired`` and ``rearmed`` for the bars of ``changed`` from ``judged_from`` on.
+
+    Parameters
+    ----------
+    connection
+        In a transaction in which :func:`create_tables` was called.
+    mart
+        Which mart ``changed`` speaks of.
+    fields
+        The fields by number.
+    rules
+        Where the rules are.
+    with_state
+        Whether what is recorded of the bars before says how a walk begins; else it begins with nothing.
+    """
+    connection.execute(f"create temporary table judged_bars on commit drop as {bars_query(MARTS[mart], fields)}")
+    connection.execute("analyze judged_bars")
+    connection.execute("truncate fired, events, walk_states")
+    for statement in _fired(rules):
+        connection.execute(statement)
+    connection.execute(
+        "insert into desired select rule_id, version, symbol, interval, bar_at, is_past from fired where not is_sequential"
+    )
+    _walk(connection, rules, with_state=with_state)
+
+
+def _walk(connection: Any, rules: Rules, *, with_state: bool) -> None:  # noqa: ANN401
+    connection.execute(
+        "insert into events select rule_id, version, symbol, interval, is_past, bar_at, bar_end, true "
+        "from fired where is_sequential"
+    )
+    has_hysteresis = f"select exists (select from {rules.versions} where hysteresis > 0)"  # noqa: S608 - declared names
+    ((found,),) = connection.execute(has_hysteresis).fetchall()
+    if found:
+        connection.execute(_gone_back(rules, with_state=with_state))
+    ((found,),) = connection.execute("select exists (select from events)").fetchall()
+    if not found:
+        return
+    if with_state:
+        connection.execute("analyze events")
+        connection.execute(_STATES.format(versions=rules.versions))
+    connection.execute(_WALK.format(versions=rules.versions))
+
+
+def _fired(rules: Rules) -> Iterator[str]:
+    for scope, on_symbol in _SCOPES:
+        present, past = _domain("rules", "bars.bar_end")
+        yield f"""
+insert into fired
+select
+    rules.rule_id, rules.version, bars.symbol, bars.interval, bars.series, bars.bar_at, bars.bar_end,
+    not ({present}), {_IS_SEQUENTIAL}
+from ({scope.format(versions=rules.versions)}) as rules
+inner join judged_bars as bars on bars.interval = rules.interval {on_symbol}
+inner join {rules.clauses} as clauses
+    on clauses.rule_id = rules.rule_id and clauses.version = rules.version and clauses.clause = 1
+where {holds("clauses", "bars")}
+    and (({present}) or ({past}))
+    and {_IS_LOOKED_AT}
+    and not exists (
+        select from {rules.clauses} as others
+        where others.rule_id = rules.rule_id and others.version = rules.version and others.clause > 1
+            and ({holds("others", "bars")}) is not true
+    )
+    and (not rules.is_edge or rules.has_event or exists (
+        select from {rules.clauses} as earlier
+        where earlier.rule_id = rules.rule_id and earlier.version = rules.version and not ({held_before("earlier", "bars")})
+    ))
+"""  # noqa: S608 - declared names
+
+
+_IS_LOOKED_AT: Final = (
+    "(bars.is_closed or rules.trigger = 'once_per_bar') "
+    "and (bars.interval = '1d' or bars.segment = any(rules.segments))"
+)
+
+
+def _domain(rules: str, bar_end: str) -> tuple[str, str]:
+    since = f"{rules}.pair_since_at"
+    present = _IS_PRESENT.format(v=rules, bar_end=bar_end, since=since)
+    return present, _IS_PAST.format(v=rules, bar_end=bar_end)
+
+
+def _gone_back(rules: Rules, *, with_state: bool) -> str:
+    """Return the statement that finds on which bars the values of rules with hysteresis have gone back, where that can matter."""
+    scopes = " union all ".join(f"({scope.format(versions=rules.versions)})" for scope, _ in _SCOPES)
+    waiting = f"""
+    union
+    select alerts.rule_id, versions.version, alerts.symbol, alerts.interval, alerts.triggered_at <= versions.rule_created_at
+    from (select distinct symbol, interval, from_at from judged_bars) as changed
+    inner join app.alerts on alerts.symbol = changed.symbol and alerts.interval = changed.interval and alerts.kind = 'alert'
+    inner join {rules.versions} as versions
+        on versions.rule_id = alerts.rule_id and versions.hysteresis > 0
+        and (versions.version = alerts.rule_version or (versions.is_newest and alerts.triggered_at <= versions.rule_created_at))
+    left join app.alert_rearms using (alert_id)
+    where alerts.bar_at < changed.from_at
+        and (alert_rearms.rearmed_at is null or alert_rearms.rearmed_at >= changed.from_at)
+"""  # noqa: S608 - declared names
+    present, past = _domain("rules", "bars.bar_end")
+    back = has_gone_back("clauses", "bars", "rules.hysteresis", "rules.is_hysteresis_percent")
+    return f"""
+insert into events
+select pairs.rule_id, pairs.version, pairs.symbol, pairs.interval, pairs.is_past, bars.bar_at, bars.bar_end, false
+from (
+    select distinct fired.rule_id, fired.version, fired.symbol, fired.interval, fired.is_past
+    from fired inner join {rules.versions} as versions using (rule_id, version) where versions.hysteresis > 0
+    {waiting if with_state else ""}
+) as pairs
+inner join ({scopes}) as rules
+    on rules.rule_id = pairs.rule_id and rules.version = pairs.version and (rules.symbol is null or rules.symbol = pairs.symbol)
+inner join judged_bars as bars on bars.symbol = pairs.symbol and bars.interval = pairs.interval
+where (case when pairs.is_past then not ({present}) and {past} else {present} end)
+    and {_IS_LOOKED_AT}
+    and exists (
+        select from {rules.clauses} as clauses
+        where clauses.rule_id = rules.rule_id and clauses.version = rules.version and {back}
+    )
+"""  # noqa: S608 - declared names
+
+
+_STATES: Final = """
+insert into walk_states
+select pairs.rule_id, pairs.version, pairs.symbol, pairs.interval, pairs.is_past, last.bar_at, last.triggered_at,
+    coalesce(last.rearmed_at < changed.from_at, false)
+from (select distinct rule_id, version, symbol, interval, is_past from events) as pairs
+inner join {versions} as versions on versions.rule_id = pairs.rule_id and versions.version = pairs.version
+inner join (
+    select symbol, interval, min(from_at) as from_at from judged_bars group by symbol, interval
+) as changed on changed.symbol = pairs.symbol and changed.interval = pairs.interval
+cross join lateral (
+    select alerts.bar_at, alerts.triggered_at, alert_rearms.rearmed_at
+    from app.alerts left join app.alert_rearms using (alert_id)
+    where alerts.rule_id = pairs.rule_id and alerts.symbol = pairs.symbol and alerts.interval = pairs.interval
+        and alerts.kind = 'alert' and alerts.bar_at < changed.from_at
+        and (alerts.triggered_at <= versions.rule_created_at) = pairs.is_past
+        and (pairs.is_past or alerts.rule_version = pairs.version)
+        and not exists (select from app.alerts as taken_back where taken_back.refers_to = alerts.alert_id)
+    order by alerts.bar_at desc
+    limit 1
+) as last
+"""

@@ -1,0 +1,261 @@
+"""From what ought to be to what is recorded: new alerts, retractions, what is to be sent of both; in the caller's transaction.
+
+What belongs here: the difference between ``desired`` and ``app.alerts``, and writing it. What does not: what ought to be
+(:mod:`alerts.evaluation.judging`), and sending.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from alerts.evaluation.bars import DAILY
+from alerts.evaluation.clauses import held_before, holds
+
+WAKES: Final = "alert_outbox"
+"""The channel of PostgreSQL's notifications that says that something is to be sent."""
+
+# Where bars of a symbol may have changed: of days a series is a company, and alerts name the symbol of their day.
+_PLACES: Final = {
+    False: "select series as symbol, interval, min(from_at) as from_at from changed group by series, interval",
+    True: """
+        select symbol, '1d' as interval, min(from_at) as from_at from (
+            select days.symbol, changed.from_at
+            from changed inner join marts.daily_analytics as days on days.company = changed.series
+            union all
+            select regexp_replace(series, ':gone$', ''), from_at from changed
+        ) as symbols group by symbol
+    """,
+}
+_KEY: Final = "rule_id, symbol, interval, bar_at"
+_ID: Final = "md5(concat_ws('/', {}))::uuid"
+_ALERT_ID: Final = _ID.format(
+    "{0}.rule_id, {0}.symbol, {0}.interval, extract(epoch from {0}.bar_at)::bigint, {0}.revision, '{1}'"
+)
+
+_STANDING: Final = """
+create temporary table standing on commit drop as
+select alerts.*
+from places inner join app.alerts using (symbol, interval)
+where alerts.bar_at >= places.from_at and alerts.kind = 'alert'
+    and not exists (select from app.alerts as taken_back where taken_back.refers_to = alerts.alert_id)
+"""
+
+# A bar that its tier keeps no longer is not gone, and where a series was cut off its first values are not known any more: what
+# was true then is left alone.
+_IS_UNKNOWN: Final = """
+    exists (
+        select from lake.tiers where tiers.tier = 'intraday' and tiers.kept_since_at is not null and standing.interval <> '1d'
+            and (
+                bars.bar_at is null and standing.session_date < (tiers.kept_since_at at time zone 'UTC')::date
+                or bars.before is null
+                or exists (
+                    select from app.alert_clauses as clauses
+                    where clauses.rule_id = versions.rule_id and clauses.version = versions.version
+                        and ({holds} is null or not rules_have_event(versions) and {held_before} is null)
+                )
+            )
+    )
+""".replace("rules_have_event(versions)", "versions.has_event")
+
+_RETRACTED: Final = """
+create temporary table retracted on commit drop as
+select standing.alert_id
+from standing
+inner join app.alert_rule_versions as versions
+    on versions.rule_id = standing.rule_id
+    and (
+        versions.version = standing.rule_version and standing.triggered_at > versions.rule_created_at
+        or versions.is_newest and standing.triggered_at <= versions.rule_created_at
+    )
+left join judged_bars as bars
+    on bars.symbol = standing.symbol and bars.interval = standing.interval and bars.bar_at = standing.bar_at
+where not exists (
+        select from desired
+        where desired.rule_id = standing.rule_id and desired.symbol = standing.symbol
+            and desired.interval = standing.interval and desired.bar_at = standing.bar_at
+    )
+    and (
+        standing.triggered_at <= versions.rule_created_at
+            and (versions.until_at is null or coalesce(bars.revised_at, '-infinity') <= versions.until_at)
+        or standing.triggered_at > versions.since_at and (versions.until_at is null or standing.triggered_at <= versions.until_at)
+    )
+    and (
+        versions.watchlist_group is null
+        or exists (
+            select from app.watchlist
+            where watchlist.symbol = standing.symbol and versions.watchlist_group in ('*', watchlist.symbol_group)
+                and (watchlist.added_at < standing.triggered_at or standing.triggered_at <= versions.rule_created_at)
+        )
+    )
+    and not {unknown}
+"""
+
+_RETRACT: Final = """
+insert into app.alerts (
+    alert_id, rule_id, rule_name, rule_version, symbol, interval, bar_at, session_date, revision, kind, refers_to, is_historical,
+    message, evidence, triggered_at, recorded_at
+)
+select
+    {alert_id}, standing.rule_id, standing.rule_name, standing.rule_version, standing.symbol, standing.interval, standing.bar_at,
+    standing.session_date, standing.revision, 'retraction', standing.alert_id, standing.is_historical,
+    'Retracted: ' || standing.message,
+    case
+        when bars.bar_at is null then jsonb_build_object('bar', null)
+        else {evidence}
+    end,
+    standing.triggered_at, %(now)s
+from retracted
+inner join standing using (alert_id)
+left join judged_bars as bars
+    on bars.symbol = standing.symbol and bars.interval = standing.interval and bars.bar_at = standing.bar_at
+"""
+
+_ALERT: Final = """
+insert into app.alerts (
+    alert_id, rule_id, rule_name, rule_version, symbol, interval, bar_at, session_date, revision, kind, refers_to, is_historical,
+    message, evidence, triggered_at, recorded_at
+)
+select
+    {alert_id}, fresh.rule_id, fresh.rule_name, fresh.version, fresh.symbol, fresh.interval, fresh.bar_at, bars.session_date,
+    fresh.revision, 'alert', null,
+    fresh.is_past or bars.session_date < (select max(session_date) from lake.sessions where pre_open_at <= %(now)s),
+    {message}, {evidence}, bars.bar_end, %(now)s
+from (
+    select
+        desired.*, rules.name as rule_name, versions.condition, versions.message as template,
+        1 + coalesce((
+            select max(revision) from app.alerts as earlier
+            where earlier.rule_id = desired.rule_id and earlier.symbol = desired.symbol and earlier.interval = desired.interval
+                and earlier.bar_at = desired.bar_at and earlier.kind = 'alert'
+        ), 0) as revision
+    from desired
+    inner join app.alert_rules as rules on rules.rule_id = desired.rule_id
+    inner join app.alert_rule_versions as versions on versions.rule_id = desired.rule_id and versions.version = desired.version
+    where not exists (
+        select from standing
+        where standing.rule_id = desired.rule_id and standing.symbol = desired.symbol
+            and standing.interval = desired.interval and standing.bar_at = desired.bar_at
+    )
+) as fresh
+inner join judged_bars as bars
+    on bars.symbol = fresh.symbol and bars.interval = fresh.interval and bars.bar_at = fresh.bar_at
+"""
+
+_EVIDENCE: Final = """jsonb_build_object(
+        'values', (
+            select jsonb_object_agg(
+                rtrim(fields.field, '!'),
+                jsonb_build_object('now', bars.now[fields.field_number], 'before', bars.before[fields.field_number])
+            )
+            from app.alert_fields as fields
+            where fields.field_number in ({numbers})
+        ),
+        'bar', jsonb_build_object(
+            'open', bars.open, 'high', bars.high, 'low', bars.low, 'close', bars.close, 'volume', bars.volume,
+            'revision', bars.revision, 'is_final', bars.is_final
+        ),
+        'origin', bars.origin, 'revised_at', bars.revised_at
+    )"""
+_NUMBERS: Final = """
+                select unnest(array[clauses.left_field, clauses.right_field, clauses.upper_field])
+                from app.alert_clauses as clauses
+                where clauses.rule_id = {rule}.rule_id and clauses.version = {rule}.{version}
+"""
+_VALUES: Final = """(
+        select string_agg(
+            rtrim(fields.field, '!') || ' '
+            || coalesce(trim_scale(round(bars.now[fields.field_number]::numeric, 4))::text, '-'), ', '
+            order by fields.field_number
+        )
+        from app.alert_fields as fields
+        where fields.field_number in ({numbers})
+    )"""
+
+PLACEHOLDERS: Final[Mapping[str, str]] = {
+    "rule": "fresh.rule_name",
+    "symbol": "bars.symbol",
+    "interval": "bars.interval",
+    "condition": "fresh.condition",
+    "bar_at": "to_char(bars.bar_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')",
+    "session_date": "bars.session_date::text",
+    **{
+        name: f"coalesce(trim_scale(bars.{name}::numeric)::text, '-')"
+        for name in ("open", "high", "low", "close", "volume")
+    },
+    "values": _VALUES,
+}
+"""What a template of a message may have in braces, and what it becomes; ``docs/alerts.md`` says so too."""
+
+_OUTBOX: Final = """
+insert into app.alert_outbox (delivery_id, alert_id, channel, status, attempts, next_attempt_at, created_at)
+select {delivery_id}, recorded.alert_id, channels.channel, 'pending', 0, %(now)s, %(now)s
+from app.alerts as recorded
+inner join app.alert_rule_versions as versions on versions.rule_id = recorded.rule_id and versions.version = recorded.rule_version
+cross join lateral unnest(versions.channels) as channels (channel)
+where recorded.alert_id = any(%(alerts)s) and not recorded.is_historical
+"""
+
+_REARMS: Final = """
+delete from app.alert_rearms using places, app.alerts
+where alert_rearms.alert_id = alerts.alert_id and alerts.symbol = places.symbol and alerts.interval = places.interval
+    and (alert_rearms.rearmed_at >= places.from_at or alerts.bar_at >= places.from_at);
+insert into app.alert_rearms (alert_id, rearmed_at)
+select alerts.alert_id, rearmed.rearmed_at
+from rearmed
+inner join app.alerts on alerts.rule_id = rearmed.rule_id and alerts.symbol = rearmed.symbol
+    and alerts.interval = rearmed.interval and alerts.bar_at = rearmed.bar_at and alerts.kind = 'alert'
+where not exists (select from app.alerts as taken_back where taken_back.refers_to = alerts.alert_id)
+"""
+
+
+def record(connection: Any, mart: str, now: datetime) -> dict[str, int]:  # noqa: ANN401 - psycopg is known to warehouse only
+    """Record what is missing and take back what ought not to be, of the bars that changed; return how many of each kind.
+
+    Reads the tables of :mod:`alerts.evaluation.judging`. Whatever is recorded has its rows in the outbox by the same transaction.
+    """
+    values = {"now": now}
+    connection.execute(f"create temporary table places on commit drop as {_PLACES[mart == DAILY]}")
+    connection.execute("analyze places")
+    connection.execute(_STANDING)
+    connection.execute("analyze standing")
+    connection.execute("analyze desired")
+    unknown = _IS_UNKNOWN.format(holds=holds("clauses", "bars"), held_before=held_before("clauses", "bars"))
+    connection.execute(_RETRACTED.format(unknown=unknown))
+    retracted = connection.execute(_retract(), values).fetchall()
+    fired = connection.execute(_alert(), values).fetchall()
+    connection.execute(_REARMS)
+    recorded = [*retracted, *fired]
+    sent = 0
+    if recorded:
+        outbox = _OUTBOX.format(delivery_id=_ID.format("recorded.alert_id, channels.channel"))
+        sent = connection.execute(outbox, {**values, "alerts": [alert_id for alert_id, _ in recorded]}).rowcount
+    if sent:
+        connection.execute("select pg_notify(%s, %s)", [WAKES, str(sent)])
+    return {
+        "fired": len(fired),
+        "retracted": len(retracted),
+        "historical": sum(is_historical for _, is_historical in fired),
+        "queued": sent,
+    }
+
+
+def _retract() -> str:
+    evidence = _EVIDENCE.format(numbers=_NUMBERS.format(rule="standing", version="rule_version"))
+    return _RETRACT.format(alert_id=_ALERT_ID.format("standing", "retraction"), evidence=evidence) + _RETURNING
+
+
+def _alert() -> str:
+    numbers = _NUMBERS.format(rule="fresh", version="version")
+    message = "fresh.template"
+    for name, expression in PLACEHOLDERS.items():
+        text = expression.format(numbers=numbers) if name == "values" else expression
+        message = f"replace({message}, '{{{name}}}', {text})"
+    return (
+        _ALERT.format(
+            alert_id=_ALERT_ID.format("fresh", "alert"), message=message, evidence=_EVIDENCE.format(numbers=numbers)
+        )
+        + _RETURNING
+    )
+
+
+_RETURNING: Final = " returning alert_id, is_historical"

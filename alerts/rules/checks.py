@@ -1,0 +1,220 @@
+"""Whether a condition can be asked, and whether it can ever hold: what cannot is refused with the reason and the place.
+
+What belongs here: what follows from the text and from what is known of fields. What does not: what the data say.
+"""
+
+import math
+from typing import Final
+
+from alerts.rules.compiled import key_of, turned
+from alerts.rules.condition import EXTREMES, MOVES, RANGES, Clause, Condition, Number, Operand, Operator, Value
+from alerts.rules.fields import ALIASES, ORDERED, PERCENTS, Field, find_field
+from alerts.rules.spans import Span, Spans, above, below, common
+from market.errors import RuleError
+
+_WHOLE: Final = Span()
+
+
+def check_condition(condition: Condition, *, interval: str, is_edge: bool = True, warm_up: bool = True) -> None:
+    """Look at all clauses, each alone and together.
+
+    Raises
+    ------
+    RuleError
+        If a field is unknown, two things cannot be compared, or the condition can never hold, or never begin to.
+    """
+    possible: dict[str, Spans] = {}
+    is_always = True
+    for clause in condition.clauses:
+        for value in (clause.left, *clause.operands):
+            _check_operand(condition, value, interval, warm_up=warm_up)
+        _check_clause(condition, clause)
+        is_always &= _narrow(condition, clause, interval, possible)
+    if is_always and is_edge:
+        place = condition.clauses[0].place
+        reason = "This always holds, so it never begins to. Fire on every bar with --level, or ask for something else."
+        raise condition.refuse(reason, place)
+
+
+def _check_operand(condition: Condition, operand: Operand, interval: str, *, warm_up: bool) -> None:
+    if isinstance(operand, Number):
+        return
+    field = find_field(operand.name, interval)
+    if isinstance(field, str):
+        raise condition.refuse(field, operand.place)
+    if operand.factor <= 0:
+        reason = f"{operand.factor:f} is no factor. Multiply by a number above 0."
+        raise condition.refuse(reason, operand.place)
+    if operand.function and operand.name == "gap":
+        reason = "Of gap no window can be taken."
+        raise condition.refuse(reason, operand.place)
+    if warm_up and field.stable_from is None:
+        reason = (
+            f"{operand.name} depends for ever on where its series begins, so it is never past its warm-up. "
+            "Take it as it is with --unstable."
+        )
+        raise condition.refuse(reason, operand.place)
+
+
+def _check_clause(condition: Condition, clause: Clause) -> None:
+    if isinstance(clause.left, Number) and (
+        clause.operator in RANGES | MOVES | EXTREMES or isinstance(clause.operands[0], Number)
+    ):
+        reason = "This compares numbers alone: it is the same on every bar. Name a field, for example close."
+        raise condition.refuse(reason, clause.left.place)
+    if clause.operator in MOVES | EXTREMES:
+        _check_window(condition, clause)
+        return
+    for one in (clause.left, *clause.operands):
+        others = [other for other in (clause.left, *clause.operands) if other is not one]
+        if isinstance(one, Number) and one.is_percent and not any(_is_percent(other) for other in others):
+            reason = f"{one} of what? A percent is compared with gap or change; else write {one.value:f} * a field."
+            raise condition.refuse(reason, one.place)
+    left = clause.left
+    same = [one for one in clause.operands if isinstance(one, Value) and one == left]
+    if same and clause.operator not in RANGES:
+        reason = f"This compares {left} with itself: it never fires."
+        raise condition.refuse(reason, clause.place)
+    _check_order(condition, clause)
+    if clause.operator in RANGES:
+        _check_range(condition, clause)
+
+
+def _check_window(condition: Condition, clause: Clause) -> None:
+    left = clause.left
+    if isinstance(left, Value) and (left.function or left.name == "gap"):
+        reason = f"{left} is made of several bars already. Name a field here, for example close."
+        raise condition.refuse(reason, left.place)
+    for amount in clause.operands:
+        if isinstance(amount, Number) and amount.value <= 0:
+            reason = f"A move by {amount} is none. Give a number above 0; moves down goes the other way."
+            raise condition.refuse(reason, amount.place)
+
+
+def _check_order(condition: Condition, clause: Clause) -> None:
+    """Refuse what the order of prices of a bar rules out."""
+    left, right = clause.left, clause.operands[0]
+    if not (_is_plain(left) and _is_plain(right)):
+        return
+    assert isinstance(left, Value)
+    assert isinstance(right, Value)
+    first, second = (ALIASES.get(one.name, one.name) for one in (left, right))
+    upward = {Operator.ABOVE, Operator.CROSSES_ABOVE}
+    downward = {Operator.BELOW, Operator.CROSSES_BELOW}
+    pair = (first, second) if clause.operator in upward else (second, first)
+    if clause.operator in upward | downward and pair in ORDERED:
+        reason = f"{first} is never {'above' if clause.operator in upward else 'below'} {second}: it never fires."
+        raise condition.refuse(reason, clause.place)
+
+
+def _check_range(condition: Condition, clause: Clause) -> None:
+    low, high = clause.operands
+    place = (low.place[0], high.place[1])
+    if isinstance(low, Number) and isinstance(high, Number):
+        if low.value > high.value:
+            reason = f"The range is empty: {low} is above {high}. Write {high} .. {low}."
+            raise condition.refuse(reason, place)
+    elif low == high or _is_empty_order(low, high):
+        reason = f"The range is empty: {low} is never below {high}."
+        raise condition.refuse(reason, place)
+
+
+def _is_empty_order(low: Operand, high: Operand) -> bool:
+    if not (isinstance(low, Value) and isinstance(high, Value)):
+        return False
+    if (low.name, low.function, low.bars) == (high.name, high.function, high.bars):
+        return low.factor >= high.factor
+    return _is_plain(low) and _is_plain(high) and (high.name, low.name) in ORDERED
+
+
+def _narrow(condition: Condition, clause: Clause, interval: str, possible: dict[str, Spans]) -> bool:
+    """Take what a clause leaves possible of its left side into ``possible``; return whether the clause always holds.
+
+    Raises
+    ------
+    RuleError
+        If nothing is left.
+    """
+    clause = turned(clause)
+    asked = _asked(clause)
+    if asked is None:
+        return False
+    value, now, before = asked
+    key = key_of(value)
+    bounds = _bounds(value, interval)
+    if not common(bounds, now) or (before is not None and not common(bounds, before)):
+        raise _never(condition, clause, value, bounds)
+    left = common(possible.get(key, bounds), now)
+    if not left:
+        reason = f"This contradicts what stands before it: {value} is never both. It never fires."
+        raise condition.refuse(reason, clause.place)
+    possible[key] = left
+    return before is None and common(bounds, now) == bounds
+
+
+def _never(condition: Condition, clause: Clause, value: Value, bounds: Spans) -> RuleError:
+    low, high = bounds[0].low, bounds[-1].high
+    tiny = 0 < low < math.ulp(1.0)
+    if math.isinf(high):
+        goes = "it is above 0" if tiny else f"it is {low:g} at least"
+    elif math.isinf(low):
+        goes = f"it is {high:g} at most"
+    else:
+        goes = f"it goes from {low:g} to {high:g}"
+    place = (clause.operands[0].place[0], clause.operands[-1].place[1]) if clause.operands else clause.place
+    return condition.refuse(f"{value} is never so: {goes}. It never fires.", place)
+
+
+def _asked(clause: Clause) -> tuple[Value, Spans, Spans | None] | None:
+    """Return of which value a clause asks what, now and on the bar before; ``None`` where it is not compared with numbers."""
+    left, operator = clause.left, clause.operator
+    if isinstance(left, Number) or not all(isinstance(one, Number) for one in clause.operands) or operator in EXTREMES:
+        return None
+    numbers = [float(one.value) for one in clause.operands if isinstance(one, Number)]
+    if operator in MOVES:
+        return _asked_of_move(clause, left, numbers[0])
+    factor = float(left.factor)
+    first, last = numbers[0] / factor, numbers[-1] / factor
+    value = Value(left.name, left.function, left.bars)
+    inside: Spans = (Span(first, last),)
+    outside = below(first) + above(last)
+    asked: dict[Operator, tuple[Spans, Spans | None]] = {
+        Operator.ABOVE: (above(first), None),
+        Operator.BELOW: (below(first), None),
+        Operator.CROSSES_ABOVE: (above(first), below(first, inclusive=True)),
+        Operator.CROSSES_BELOW: (below(first), above(first, inclusive=True)),
+        Operator.CROSSES: (below(first) + above(first), below(first, inclusive=True) + above(first, inclusive=True)),
+        Operator.INSIDE: (inside, None),
+        Operator.OUTSIDE: (outside, None),
+        Operator.ENTERS: (inside, outside),
+        Operator.LEAVES: (outside, inside),
+    }
+    now, before = asked[operator]
+    return value, now, before
+
+
+def _asked_of_move(clause: Clause, left: Value, size: float) -> tuple[Value, Spans, None]:
+    amount = clause.operands[0]
+    function = "change" if isinstance(amount, Number) and amount.is_percent else "difference"
+    value = Value(left.name, function, clause.bars)
+    up, down = above(size, inclusive=True), below(-size, inclusive=True)
+    spans = {Operator.MOVES_UP: up, Operator.MOVES_DOWN: down}.get(clause.operator, down + up)
+    return value, spans, None
+
+
+def _bounds(value: Value, interval: str) -> Spans:
+    if value.function == "difference":
+        return (_WHOLE,)
+    if value.function == "change":
+        return (Span(low=-100.0),)
+    field = find_field(value.name, interval)
+    assert isinstance(field, Field)
+    return (Span(field.lowest, field.highest),)
+
+
+def _is_percent(operand: Operand) -> bool:
+    return isinstance(operand, Value) and bool({operand.name, operand.function} & PERCENTS)
+
+
+def _is_plain(operand: Operand) -> bool:
+    return isinstance(operand, Value) and not operand.function and operand.factor == 1

@@ -1,0 +1,136 @@
+"""Rules that cannot be asked, or can never fire, are refused with the reason and the place."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from alerts.rules.presets import PRESETS, preset, text_of
+from alerts.rules.rule import Rule, check_expiry, parse_duration, parse_expiry, parse_hysteresis
+from alerts.rules.spans import Span
+from market.errors import RuleError
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "marked"),
+    [
+        ("rsi_14 above 100", "it goes from 0 to 100. It never fires.", "100"),
+        ("rsi_14 crosses below 0", "it goes from 0 to 100", "0"),
+        ("close crosses above -1", "it is above 0", "-1"),
+        ("0 above volume", "it is 0 at least", "0"),
+        ("volume crosses below 0", "it is 0 at least", "0"),
+        ("close moves down 101 % in 3 bars", "it is -100 at least", "101 %"),
+        ("close enters 110 .. 100", "The range is empty: 110 is above 100. Write 100 .. 110.", "110 .. 100"),
+        ("close inside bb_upper .. bb_lower", "bb_upper is never below bb_lower", "bb_upper .. bb_lower"),
+        ("close inside 1.1 * open .. open", "The range is empty", "1.1 * open .. open"),
+        ("rsi_21 below 30", "rsi_21 is not computed: there is rsi_14.", "rsi_21"),
+        ("sma_30 above 3", "there is sma_20, sma_50, sma_200", "sma_30"),
+        ("clos above 3", "There is no field clos. Did you mean close", "clos"),
+        ("spread above 5", "is of quotes", "spread"),
+        ("high_52w crosses close", "is a field of days (--interval 1d) alone", "high_52w"),
+        ("100 crosses 101", "This compares numbers alone", "100"),
+        ("close above close", "compares close with itself", "close above close"),
+        ("close above high", "close is never above high", "close above high"),
+        ("bb_upper crosses below bb_lower", "bb_upper is never below bb_lower", "bb_upper crosses below bb_lower"),
+        ("rsi_14 above 70 and rsi_14 below 30", "This contradicts what stands before it", "rsi_14 below 30"),
+        ("close crosses above 9 and close inside 5 .. 8", "This contradicts", "close inside 5 .. 8"),
+        ("close above 0", "This always holds, so it never begins to", "close above 0"),
+        ("close above 3 %", "3 % of what?", "3 %"),
+        ("obv above 4", "Take it as it is with --unstable", "obv"),
+        ("close above 0 * open", "0 is no factor", "0 * open"),
+        ("gap moves 2 in 3 bars", "is made of several bars already", "gap"),
+        ("close moves up -2 in 3 bars", "A move by -2 is none", "-2"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused(text: str, reason: str, marked: str) -> None:
+    with pytest.raises(RuleError) as raised:
+        Rule("r", text, interval="5m")
+    said, line, marks = str(raised.value).splitlines()
+    assert reason in said
+    assert line[marks.index("^") : len(marks)] == marked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rsi_14 above 99.9",
+        "close outside bb_lower .. bb_upper and volume above 2 * average(volume, 20)",
+        "gap above 2 %",
+        "rsi_14 above 30 and rsi_14 below 70",
+        "close crosses above 100 and low below 99",
+        "close above 0.5 * highest(high, 500)",
+    ],
+)
+def test_a_condition_that_can_be_is_taken(text: str) -> None:
+    assert str(Rule("r", text, interval="5m").condition) == text
+
+
+def test_a_level_may_always_hold() -> None:
+    assert not Rule("r", "close above 0", is_edge=False).is_edge
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"interval": "2m"}, "There are no bars of '2m'"),
+        ({"interval": "1d", "segments": ("pre",)}, "a rule on 1d has no segments"),
+        ({"segments": ("post",)}, "No bar of the segment 'post' is looked at"),
+        ({"segments": ()}, "No segment is left"),
+        ({"cooldown_seconds": -1}, "A cooldown of -1 s cannot be"),
+        ({"hysteresis": -0.5}, "A hysteresis of -0.5 cannot be"),
+        ({"hysteresis": 1.0, "is_edge": False}, "hysteresis is for edges"),
+        ({"message": "{nothing}"}, "{nothing} is not known"),
+        ({"message": ""}, "A message has from 1 to 1000 characters"),
+        ({"channels": ("No Channel",)}, "is no channel"),
+        ({"name": "{close}"}, "A rule cannot be called"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], reason: str) -> None:
+    with pytest.raises(RuleError) as raised:
+        Rule(**{"name": "r", "text": "close above 5", **settings})  # type: ignore[arg-type]
+    assert reason in str(raised.value)
+
+
+def test_an_expiry_in_the_past_is_refused() -> None:
+    with pytest.raises(RuleError, match="it expires at 2020-01-01 00:00 UTC, which is past"):
+        check_expiry(parse_expiry("2020-01-01", NOW), NOW)
+    check_expiry(parse_expiry("1d", NOW), NOW)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400)])
+def test_a_time_is_read(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+def test_what_is_no_time_or_hysteresis_is_refused() -> None:
+    with pytest.raises(RuleError, match="'soon' is no time"):
+        parse_duration("soon")
+    with pytest.raises(RuleError, match="'much' is no hysteresis"):
+        parse_hysteresis("much")
+    assert parse_hysteresis("1 %") == (1.0, True)
+
+
+@pytest.mark.parametrize("one", PRESETS, ids=lambda one: one.name)
+def test_every_preset_is_a_rule(one) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - a parameter of pytest
+    assert Rule("r", text_of(one, "450" if "{level}" in one.text else None), **dict(one.settings))
+
+
+def test_a_preset_that_wants_a_level_says_so() -> None:
+    with pytest.raises(RuleError, match="wants a level: --level-at 450"):
+        text_of(preset("price-level"), None)
+    with pytest.raises(RuleError, match="There is no preset 'nothing'"):
+        preset("nothing")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_empty"),
+    [
+        (Span(1, 2), Span(2, 3), False),
+        (Span(1, 2, has_high=False), Span(2, 3), True),
+        (Span(1, 2), Span(2, 3, has_low=False), True),
+        (Span(1, 5), Span(2, 3), False),
+    ],
+)
+def test_spans_meet_where_both_have_an_end(one: Span, other: Span, is_empty: bool) -> None:
+    assert one.common(other).is_empty is is_empty

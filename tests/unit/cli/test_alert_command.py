@@ -1,0 +1,52 @@
+"""``./run alert``: what is refused before the database is asked, and the presets."""
+
+import pytest
+
+from cli.main import app
+from market.errors import RuleError, UsageError
+
+
+def run(*arguments: str) -> None:
+    app(["alert", *arguments], standalone_mode=False)
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database is set, and nothing listens there."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("add",), "Write ./run alert add NAME"),
+        (("add", "r"), "Give a condition in quotes, or --preset"),
+        (("add", "r", "close above 5", "--preset", "rsi-low"), "A preset has its condition"),
+        (("pause",), "Write ./run alert pause NAME"),
+        (("add", "r", "close above 5", "--trigger", "often"), "'often' is no trigger"),
+    ],
+)
+def test_wrong_usage_is_said_before_anybody_is_asked(arguments: tuple[str, ...], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("rsi_14 above 100",), "It never fires"),
+        (("close above 5", "--expires", "soon"), "is no moment"),
+        (("close above 5", "--cooldown", "-1"), "is no time"),
+        (("close above 5", "--interval", "1d", "--segments", "post"), "a rule on 1d has no segments"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(arguments: tuple[str, ...], why: str) -> None:
+    with pytest.raises(RuleError, match=why):
+        run("test", *arguments)
+
+
+def test_the_presets_are_shown_with_their_conditions(capsys: pytest.CaptureFixture[str]) -> None:
+    run("presets")
+    said = capsys.readouterr().out
+    assert "sma_50 crosses above sma_200" in said
+    assert "price crosses {level}" in said

@@ -1,0 +1,210 @@
+"""What law 4 reads of PostgreSQL: rules, bars, alerts, and what is yet to be looked at.
+
+What belongs here: queries and their rows. What does not: what the alerts ought to be (:mod:`verify.alert_walk`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any, Final, NamedTuple
+
+INTRADAY: Final = "intraday_analytics"
+DAILY: Final = "daily_analytics"
+LOOK_BACK: Final = 502
+"""How many bars before the first one that is judged are read: more than the longest window of a rule."""
+
+_FAR_BACK: Final = "0001-01-02"
+_ALERTS: Final = "app.alerts"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A field times a factor; without a field the factor is a number, without that nothing."""
+
+    field: str | None
+    factor: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A clause as it is stored."""
+
+    operator: str
+    left: Side
+    right: Side
+    upper: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a rule as it is stored, with its clauses."""
+
+    rule_id: int
+    version: int
+    interval: str
+    trigger: str
+    is_edge: bool
+    cooldown_seconds: int
+    hysteresis: float
+    is_hysteresis_percent: bool
+    segments: tuple[str, ...]
+    channels: tuple[str, ...]
+    tickers: tuple[str, ...] | None
+    watchlist_group: str | None
+    has_event: bool
+    created_at: datetime
+    since_at: datetime
+    until_at: datetime | None
+    is_newest: bool
+    clauses: tuple[Clause, ...]
+
+
+class Alert(NamedTuple):
+    """A row of ``app.alerts``."""
+
+    alert_id: str
+    rule_id: int
+    version: int
+    symbol: str
+    interval: str
+    bar_at: datetime
+    session_date: date
+    revision: int
+    kind: str
+    refers_to: str | None
+    is_historical: bool
+    triggered_at: datetime
+
+
+class Pending(NamedTuple):
+    """What is queued: everything of a series from a moment on; ``*`` is every series."""
+
+    mart: str
+    series: str
+    interval: str
+    source: str
+    from_at: datetime
+
+
+class AlertSnapshot:
+    """What a snapshot of PostgreSQL says of alerts."""
+
+    _connection: Any
+
+    def has_alerts(self) -> bool:
+        """Return whether the tables of alerts are there."""
+        return bool(self._asked("select to_regclass(%s) is not null", [_ALERTS])[0][0])
+
+    def alert_versions(self) -> list[Version]:
+        """Return the versions of rules in order."""
+        names = dict(self._asked("select field_number, field from app.alert_fields"))
+        clauses: dict[tuple[int, int], list[Clause]] = {}
+        query = (
+            "select rule_id, version, operator, left_field, left_factor, right_field, right_factor, upper_field, upper_factor "
+            "from app.alert_clauses order by rule_id, version, clause"
+        )
+        for rule_id, version, operator, *sides in self._asked(query):
+            left, right, upper = (
+                Side(names[number] if number is not None else None, factor)
+                for number, factor in zip(sides[::2], sides[1::2], strict=True)
+            )
+            clauses.setdefault((rule_id, version), []).append(Clause(operator, left, right, upper))
+        query = (
+            'select rule_id, version, "interval", "trigger", is_edge, cooldown_seconds, hysteresis, is_hysteresis_percent, '
+            "segments, channels, tickers, watchlist_group, has_event, rule_created_at, since_at, until_at, is_newest "
+            "from app.alert_rule_versions order by rule_id, version"
+        )
+        return [_version(row, clauses) for row in self._asked(query)]
+
+    def recorded_alerts(self) -> list[Alert]:
+        """Return all alerts and retractions."""
+        query = (
+            'select alert_id::text, rule_id, rule_version, symbol, "interval", bar_at, session_date, revision, kind, '
+            "refers_to::text, is_historical, triggered_at from app.alerts order by recorded_at, alert_id"
+        )
+        return [Alert(*row) for row in self._asked(query)]
+
+    def deliveries(self) -> list[tuple[str, str]]:
+        """Return the rows of the outbox: alert and channel."""
+        return [tuple(row) for row in self._asked("select alert_id::text, channel from app.alert_outbox")]
+
+    def pending_evaluations(self) -> list[Pending]:
+        """Return what rules have yet to look at."""
+        query = (
+            f"select mart, series, \"interval\", source, greatest(from_at, '{_FAR_BACK}') from app.pending_evaluations"  # noqa: S608
+        )
+        return [Pending(*row) for row in self._asked(query)]
+
+    def watched_since(self) -> list[tuple[str, str, datetime]]:
+        """Return the watchlist: symbol, group, since when."""
+        return [tuple(row) for row in self._asked("select symbol, symbol_group, added_at from app.watchlist")]
+
+    def session_bounds(self) -> dict[date, tuple[datetime, datetime, datetime]]:
+        """Return by session when its segments end: pre, regular, post."""
+        rows = self._asked("select session_date, open_at, close_at, post_close_at from lake.sessions")
+        return {day: (opens, closes, ends) for day, opens, closes, ends in rows}
+
+    def followed_tapes(self) -> dict[str, datetime]:
+        """Return how far the tape of each feed was when the bars of minutes were built."""
+        query = "select source, tape_at from staging.built_tapes where mart = %s"
+        return dict(self._asked(query, [INTRADAY]))
+
+    def has_mart(self, mart: str) -> bool:
+        """Return whether a mart is there."""
+        return bool(self._asked("select to_regclass(%s) is not null", [f"marts.{mart}"])[0][0])
+
+    def series_of(self, mart: str) -> list[tuple[str, str]]:
+        """Return the series of a mart: symbol or company, and interval."""
+        column = "company" if mart == DAILY else "symbol"
+        return [
+            (name, interval)
+            for name, interval in self._asked(f'select distinct {column}, "interval" from marts.{mart} order by 1, 2')  # noqa: S608
+        ]
+
+    def mart_columns(self, mart: str) -> set[str]:
+        """Return the columns of a mart."""
+        query = "select attname from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
+        return {name for (name,) in self._asked(query, [f"marts.{mart}"])}
+
+    def judged_rows(
+        self, mart: str, series: tuple[str, str], columns: Sequence[str], since: datetime, created: datetime
+    ) -> list[tuple[Any, ...]]:
+        """Return the bars of a series that a rule may look at, and as many before as a window needs, in order.
+
+        The first columns are symbol, bar_at, session_date, segment, is_final, is_vendor_bar, origin, revised_at, bar_number and
+        whether the bar may be looked at; then those asked for, as doubles.
+        """
+        column = "company" if mart == DAILY else "symbol"
+        same = f'{column} = %(series)s and "interval" = %(interval)s'
+        values = "".join(f', "{name}"::double precision' for name in columns)
+        listed = (
+            f"symbol, bar_at, session_date, segment, is_final, is_vendor_bar, origin, revised_at, bar_number{values}"
+        )
+        first = (
+            f"select min(bar_at) from marts.{mart} where {same} and (bar_at > %(since)s or revised_at >= %(created)s)"  # noqa: S608
+        )
+        query = (
+            f"select * from (select {listed} from marts.{mart} where {same} and bar_at >= ({first}) union all "  # noqa: S608
+            f"(select {listed} from marts.{mart} where {same} and bar_at < ({first}) order by bar_at desc limit {LOOK_BACK})"
+            ") as bars order by bar_at"
+        )
+        return self._asked(query, {"series": series[0], "interval": series[1], "since": since, "created": created})
+
+    def kept_since(self, tier: str) -> datetime | None:
+        """Return since when a tier keeps sessions; ``None`` keeps all."""
+        rows = self._asked("select kept_since_at from lake.tiers where tier = %s", [tier])
+        return rows[0][0] if rows else None
+
+    def _asked(
+        self, query: str, values: Iterable[object] | Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self._connection.execute(query.encode(), values).fetchall()
+        return found
+
+
+def _version(row: tuple[Any, ...], clauses: Mapping[tuple[int, int], list[Clause]]) -> Version:
+    names = [field.name for field in fields(Version)]
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in zip(names, row, strict=False)
+    }
+    return Version(**values, clauses=tuple(clauses.get((row[0], row[1]), ())))

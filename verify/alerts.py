@@ -1,0 +1,228 @@
+"""Law 4: one alert per rule, symbol and bar where the rule fires, none else, each with what is to be sent of it.
+
+The rules are evaluated anew over all bars that they look at, bar by bar, by code of this package alone. What is queued for the
+rules is counted as behind, and not judged.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from market.indicators import indicators
+from market.tiers import INTRADAY as INTRADAY_TIER
+from verify.alert_snapshot import DAILY, INTRADAY, Alert, AlertSnapshot, Pending, Version
+from verify.alert_values import UNSTABLE, WINDOW
+from verify.alert_walk import Bars, alerts_of, is_known
+from verify.results import Findings, LawResult
+from warehouse.dbt import dbt_variables
+
+_LAW: Final = 4
+_TITLE: Final = "one alert per rule, symbol, bar and revision; retracted where it no longer holds"
+_EVERY: Final = "*"
+_LONGEST_BAR: Final = timedelta(hours=1)
+
+Key = tuple[int, str, str, datetime]
+"""Rule, symbol, interval, start of the bar."""
+
+
+def prove_alerts(published: AlertSnapshot) -> LawResult:
+    """Prove the law over a snapshot of PostgreSQL."""
+    findings = Findings()
+    if published.has_alerts():
+        _Proof(findings, published).run()
+    return findings.result(_LAW, _TITLE)
+
+
+class _Proof:
+    """Compares the recorded alerts with those that there ought to be."""
+
+    def __init__(self, findings: Findings, published: AlertSnapshot) -> None:
+        self._findings = findings
+        self._published = published
+        self._versions = published.alert_versions()
+        self._recorded = published.recorded_alerts()
+        taken_back = {one.refers_to for one in self._recorded if one.kind == "retraction"}
+        self._standing = [one for one in self._recorded if one.kind == "alert" and one.alert_id not in taken_back]
+        self._pending = published.pending_evaluations()
+        self._watched = published.watched_since()
+        self._kept_since = published.kept_since(INTRADAY_TIER.name)
+        self._expected: set[Key] = set()
+        self._judged: dict[Key, bool] = {}
+        """By place of a standing alert whether its bar is there and its values known."""
+        self._series_of: dict[tuple[str, str], set[str]] = {}
+        self._standing_at: dict[tuple[str, str], list[Alert]] = {}
+        for one in self._standing:
+            self._standing_at.setdefault((one.symbol, one.interval), []).append(one)
+
+    def run(self) -> None:
+        """Record what breaks the law, and what was looked at."""
+        self._check_rows()
+        for mart in (INTRADAY, DAILY):
+            if self._published.has_mart(mart):
+                self._evaluate(mart)
+        self._compare()
+        self._findings.count("rules", len({version.rule_id for version in self._versions}))
+        self._findings.count("alerts", sum(one.kind == "alert" for one in self._recorded))
+        self._findings.count("retractions", sum(one.kind == "retraction" for one in self._recorded))
+        if self._pending:
+            self._findings.notes.append(f"{len(self._pending)} changed series are yet to be looked at by the rules.")
+
+    def _check_rows(self) -> None:
+        by_id = {one.alert_id: one for one in self._recorded}
+        doubled = Counter(_key(one) for one in self._standing)
+        self._findings.break_law(
+            "two alerts of one rule stand for one bar",
+            ({"alert": key} for key, number in doubled.items() if number > 1),
+        )
+        for one in self._recorded:
+            if one.kind != "retraction":
+                continue
+            alert = by_id.get(one.refers_to or "")
+            same = (
+                alert is not None
+                and alert.kind == "alert"
+                and _key(alert) == _key(one)
+                and alert.revision == one.revision
+            )
+            if not same:
+                self._findings.break_law("a retraction refers to no alert of its bar", [_shown(one)])
+        channels = {(version.rule_id, version.version): version.channels for version in self._versions}
+        wanted = {
+            (one.alert_id, channel)
+            for one in self._recorded
+            if not one.is_historical
+            for channel in channels.get((one.rule_id, one.version), ())
+        }
+        found = Counter(self._published.deliveries())
+        sent = [{"alert_id": alert, "channel": channel} for alert, channel in wanted - found.keys()]
+        self._findings.break_law("an alert is not in the outbox", sent)
+        extra = [{"alert_id": alert, "channel": channel} for alert, channel in found.keys() - wanted]
+        self._findings.break_law("the outbox has what is not to be sent", extra)
+        twice = [{"alert_id": alert, "channel": channel} for (alert, channel), number in found.items() if number > 1]
+        self._findings.break_law("the outbox has something twice", twice)
+
+    def _evaluate(self, mart: str) -> None:
+        versions = [version for version in self._versions if (version.interval == "1d") == (mart == DAILY)]
+        if not versions:
+            return
+        known = self._published.mart_columns(mart)
+        named = {name for version in versions for name in _columns(version)}
+        names = sorted((named & known) | {"open", "close"})
+        stable_from = {
+            one.name: one.stable_from for one in indicators(dbt_variables()["indicators"], daily=mart == DAILY)
+        }
+        bounds, tapes = self._published.session_bounds(), self._published.followed_tapes()
+        by_ticker: dict[tuple[str, str], list[Version]] = {}
+        for version in versions:
+            for ticker in version.tickers if version.tickers is not None else (_EVERY,):
+                by_ticker.setdefault((ticker, version.interval), []).append(version)
+        since = min(version.since_at for version in versions) - timedelta(days=1)
+        created = min(version.created_at for version in versions)
+        for series, interval in self._published.series_of(mart):
+            rows = self._published.judged_rows(mart, (series, interval), names, since, created)
+            if rows:
+                bars = Bars.of(mart, interval, rows, names=names, bounds=bounds, tapes=tapes, stable_from=stable_from)
+                self._judge(series, bars, by_ticker)
+
+    def _judge(self, series: str, bars: Bars, by_ticker: Mapping[tuple[str, str], list[Version]]) -> None:
+        self._findings.count("bars", len(bars.starts))
+        for symbol in set(bars.symbols):
+            self._series_of.setdefault((symbol, bars.interval), set()).add(series)
+        behind = _pending_from(self._pending, bars.mart, series, bars.interval)
+        by_place = {place: index for index, place in enumerate(zip(bars.symbols, bars.starts, strict=True))}
+        standing: dict[tuple[int, int], list[Alert]] = {}
+        for symbol in set(bars.symbols):
+            for one in self._standing_at.get((symbol, bars.interval), ()):
+                if (symbol, one.bar_at) in by_place:
+                    standing.setdefault((one.rule_id, one.version), []).append(one)
+        places = ((ticker, bars.interval) for ticker in (*sorted(set(bars.symbols)), _EVERY))
+        versions = {(one.rule_id, one.version): one for place in places for one in by_ticker.get(place, ())}.values()
+        for version in versions:
+            since = self._since(version, set(bars.symbols))
+            if since:
+                self._expected |= {
+                    (version.rule_id, symbol, bars.interval, bar_at)
+                    for symbol, bar_at in alerts_of(version, bars, since)
+                    if behind is None or bar_at < behind
+                }
+            for one in standing.get((version.rule_id, version.version), ()):
+                self._judged[_key(one)] = is_known(version, bars, by_place[one.symbol, one.bar_at])
+
+    def _since(self, version: Version, symbols: Iterable[str]) -> dict[str, datetime]:
+        if version.tickers is not None:
+            return {symbol: version.since_at for symbol in symbols if symbol in version.tickers}
+        if version.watchlist_group is None:
+            return dict.fromkeys(symbols, version.since_at)
+        wanted = set(symbols)
+        return {
+            symbol: max(version.since_at, added)
+            for symbol, group, added in self._watched
+            if symbol in wanted and version.watchlist_group in {_EVERY, group}
+        }
+
+    def _compare(self) -> None:
+        standing = {_key(one): one for one in self._standing}
+        for key in sorted(self._expected - standing.keys()):
+            self._findings.break_law("an alert is missing", [_named(key)])
+        versions = {(version.rule_id, version.version): version for version in self._versions}
+        newest = {version.rule_id: version for version in self._versions if version.is_newest}
+        for key, one in standing.items():
+            version = versions.get((one.rule_id, one.version))
+            if version is None:
+                self._findings.break_law("an alert is of no rule", [_shown(one)])
+            elif key not in self._expected and self._is_judged(one, version, newest[one.rule_id]):
+                self._findings.break_law("an alert stands where its rule does not fire", [_shown(one)])
+
+    def _is_judged(self, one: Alert, version: Version, newest: Version) -> bool:
+        """Return whether an alert that ought not to be would have been taken back by now."""
+        mart = DAILY if one.interval == "1d" else INTRADAY
+        names = self._series_of.get((one.symbol, one.interval), set()) | {one.symbol, f"{one.symbol}:gone"}
+        for name in names:
+            behind = _pending_from(self._pending, mart, name, one.interval)
+            if behind is not None and one.bar_at >= behind:
+                return False
+        if one.triggered_at > version.created_at:
+            until = version.until_at
+            since = self._since(version, [one.symbol]).get(one.symbol)
+            if since is None or one.triggered_at <= since or (until is not None and one.triggered_at > until):
+                return False
+        elif newest.until_at is not None or not self._since(newest, [one.symbol]):
+            return False  # what changed after a rule ended, or of a symbol that left the watchlist, is left alone
+        if mart == DAILY or self._kept_since is None:
+            return True
+        is_kept = one.session_date >= self._kept_since.date()
+        return self._judged.get(_key(one), is_kept)
+
+
+def _columns(version: Version) -> set[str]:
+    names = {
+        side.field.removesuffix(UNSTABLE)
+        for clause in version.clauses
+        for side in (clause.left, clause.right, clause.upper)
+        if side.field is not None
+    }
+    windows = (WINDOW.fullmatch(name) for name in names)
+    return names | {found.group(2) for found in windows if found}
+
+
+def _pending_from(pending: Iterable[Pending], mart: str, series: str, interval: str) -> datetime | None:
+    """Return from which bar on a series is yet to be looked at."""
+    found = [
+        one.from_at - _LONGEST_BAR if one.source else one.from_at
+        for one in pending
+        if one.mart == mart and one.series in {_EVERY, series} and one.interval in {_EVERY, interval}
+    ]
+    return min(found, default=None)
+
+
+def _key(one: Alert) -> Key:
+    return one.rule_id, one.symbol, one.interval, one.bar_at
+
+
+def _named(key: Key) -> Mapping[str, object]:
+    return dict(zip(("rule_id", "symbol", "interval", "bar_at"), key, strict=True))
+
+
+def _shown(one: Alert) -> Mapping[str, object]:
+    return {**_named(_key(one)), "alert_id": one.alert_id}

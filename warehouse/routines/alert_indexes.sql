@@ -1,0 +1,6 @@
+-- What two evaluations at once must not write twice, whatever else keeps them apart.
+create unique index if not exists alerts_of_a_bar_idx on app.alerts (rule_id, symbol, "interval", bar_at, revision, kind);
+create unique index if not exists alert_rules_name_idx on app.alert_rules (name) where status <> 'ended';
+create unique index if not exists alert_fields_field_idx on app.alert_fields (field);
+-- A field is found by its number in an array that is made for each bar.
+create index if not exists alert_rule_versions_interval_idx on app.alert_rule_versions ("interval");
