@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -60,15 +59,6 @@ def test_sessions_are_forgotten_before_the_models_are_built(definitions: dg.Defi
     dbt.asked.clear()
     run(definitions, dbt, start="2013-10-07")
     assert dbt.asked == [], "a range without rebuild is a mistake"
-
-
-class NothingToLookAt:
-    """The quality of tables in which nothing changed."""
-
-    page = Path("page")
-
-    def check_postgres(self) -> list[Outcome]:
-        return [Outcome(checked.name, 0, 0, ()) for checked in POSTGRES]
 
 
 def test_what_was_touched_is_built_of_the_models_that_can_and_nothing_is_tested(definitions: dg.Definitions) -> None:
