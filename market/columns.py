@@ -27,7 +27,12 @@ class DataType(StrEnum):
     BOOLEAN = "boolean"
     BINARY = "binary"
     SPANS = "spans"
-    """Sets of moments, as spans of time with their start and without their end; in PostgreSQL only."""
+    """Sets of moments, as spans of time with their start and without their end; this and those below in PostgreSQL only."""
+    DOUBLE = "double"
+    TEXTS = "texts"
+    """Texts in order."""
+    UUID = "uuid"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)

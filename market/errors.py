@@ -53,3 +53,11 @@ class CheckpointError(TapehouseError):
 
 class QueryError(TapehouseError):
     """PostgreSQL refused a question, or it took too long."""
+
+
+class RuleError(UsageError):
+    """A rule cannot be read, names something that there is not, or can never fire."""
+
+
+class DeliveryError(TapehouseError):
+    """A message did not reach its receiver, or nobody knows whether it did."""

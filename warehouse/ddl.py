@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from market.alert_tables import ALERT_OUTBOX, ALERTS
 from market.tables import (
     PG_BAR_SESSIONS,
     PG_BARS,
@@ -27,6 +28,10 @@ COLUMN_TYPES: Final[Mapping[DataType, str]] = {
     DataType.BOOLEAN: "boolean",
     DataType.BINARY: "bytea",
     DataType.SPANS: "tstzmultirange",
+    DataType.DOUBLE: "double precision",
+    DataType.TEXTS: "text[]",
+    DataType.UUID: "uuid",
+    DataType.JSON: "jsonb",
 }
 """The PostgreSQL type of each declared type, spelled as ``format_type`` spells it."""
 
@@ -37,10 +42,14 @@ INDEXES: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     PG_FEED_COVERAGE.qualified_name: (("source", "session_date"),),
     PG_VENDOR_BAR_SESSIONS.qualified_name: (("symbol", "session_date"),),
     PG_STREAM_BATCHES.qualified_name: (("published_at",),),
+    ALERTS.qualified_name: (("symbol", "interval", "bar_at"), ("refers_to",), ("recorded_at",)),
+    ALERT_OUTBOX.qualified_name: (("status", "next_attempt_at"), ("alert_id",)),
 }
 """Secondary indexes by table: the columns of each. Every index slows the stream down, so each one names its reader:
 the bars of a session (dbt), the vendor's daily bars (dbt), what there is of a session, and of a source's newest one (dbt, of what
-changed), the newest heartbeats of a source (dbt), what vendors have of a session (dbt), the newest batch (status)."""
+changed), the newest heartbeats of a source (dbt), what vendors have of a session (dbt), the newest batch (status).
+Of alerts: those of bars that changed, the retraction of one, the newest ones (evaluation, history); what is to be sent, and
+what became of an alert (relay)."""
 
 _NAME: Final = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 

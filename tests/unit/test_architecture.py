@@ -11,6 +11,7 @@ import pytest
 from market.settings import CHECKOUT
 
 PACKAGES = (
+    "alerts",
     "benchmarks",
     "cli",
     "infra",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from market.app_tables import APP_TABLES
 from market.tables import POSTGRES_TABLES, Column, DataType, Store, Table
 from warehouse import ddl
 
@@ -48,7 +49,7 @@ def test_a_name_that_is_not_snake_case_is_refused(name: str) -> None:
 
 
 def test_every_declared_table_has_a_key_and_indexes_of_its_own_columns() -> None:
-    declared = {table.qualified_name: table for table in POSTGRES_TABLES}
+    declared = {table.qualified_name: table for table in (*POSTGRES_TABLES, *APP_TABLES)}
     assert set(ddl.INDEXES) <= set(declared)
     for name, table in declared.items():
         assert table.key

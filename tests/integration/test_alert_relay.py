@@ -1,0 +1,218 @@
+"""The relay on a real PostgreSQL, with receivers that fail, hang, throttle and come back."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerts.delivery.relay import Outside, Relay
+from market.settings import Settings
+from tests.integration.outbox_rows import Outbox
+from tests.receivers import answers, hangs, receiving
+
+pytestmark = pytest.mark.integration
+
+DEADLINE_SECONDS = 20
+
+
+@pytest.fixture
+def outbox(settings: Settings) -> Iterator[Outbox]:
+    made = Outbox(settings)
+    yield made
+    made.connection.close()
+
+
+class Clock:
+    """The wall clock, which a test may put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@contextmanager
+def relaying(settings: Settings, clock: Callable[[], datetime] | None = None, number: int = 1) -> Iterator[None]:
+    stop = threading.Event()
+    relays = [Relay(settings, Outside(clock or Clock(), lambda: 1.0)) for _ in range(number)]
+    threads = [threading.Thread(target=relay.run, args=(stop,)) for relay in relays]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def wait_until(is_so: Callable[[], bool], what: str = "it") -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_SECONDS} s"
+        time.sleep(0.02)
+
+
+def test_what_is_recorded_is_delivered_at_once_and_in_order(settings: Settings, outbox: Outbox) -> None:
+    with receiving() as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        for _ in range(20):
+            outbox.alert("hook")
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 20)
+        assert receiver.ids == outbox.ids("hook")
+        started = time.monotonic()
+        outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) == 21)
+        assert receiver.requests[-1].at - started < 0.5
+
+
+def test_a_failing_receiver_is_tried_again_until_it_comes_back_and_the_order_is_kept(
+    settings: Settings, outbox: Outbox
+) -> None:
+    with receiving(answers(500)) as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        for _ in range(3):
+            outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) == 3)
+        assert len(set(receiver.ids)) == 1, "while it is away, only the first is tried"
+        receiver.behavior = answers(200)
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 3)
+        assert list(dict.fromkeys(receiver.ids)) == outbox.ids("hook")
+        gaps = [
+            later.at - earlier.at for earlier, later in zip(receiver.requests, receiver.requests[1:4], strict=False)
+        ]
+        assert gaps[0] >= 0.45
+        assert gaps[1] >= 0.95
+
+
+def test_a_channel_that_hangs_does_not_delay_another(settings: Settings, outbox: Outbox) -> None:
+    with receiving() as slow, receiving() as fast, relaying(settings):
+        slow.behavior = hangs(slow)
+        outbox.channel("slow", slow.url, timeout_seconds=8)
+        outbox.channel("fast", fast.url)
+        outbox.alert("slow", "fast")
+        wait_until(lambda: len(slow.requests) == 1)
+        started = time.monotonic()
+        for _ in range(20):
+            outbox.alert("slow", "fast")
+        wait_until(lambda: len(fast.requests) == 21)
+        assert time.monotonic() - started < 3
+        assert len(slow.requests) == 1
+        slow.ends.set()
+
+
+def test_a_throttled_channel_waits_for_as_long_as_it_was_told(settings: Settings, outbox: Outbox) -> None:
+    clock = Clock()
+    with receiving(answers(429, Retry_After="2")) as receiver, relaying(settings, clock):
+        outbox.channel("hook", receiver.url)
+        outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) == 2)
+        assert receiver.requests[1].at - receiver.requests[0].at >= 2
+        receiver.behavior = answers(200)
+        wait_until(lambda: outbox.statuses() == ["delivered"])
+
+
+def test_a_message_that_a_receiver_does_not_like_does_not_hold_up_the_next(settings: Settings, outbox: Outbox) -> None:
+    with receiving(answers(400)) as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) >= 1)
+        receiver.behavior = lambda request: answers(400 if request.headers["Idempotency-Key"] == first else 200)(
+            request
+        )
+        first = receiver.ids[0]
+        outbox.alert("hook")
+        wait_until(lambda: outbox.statuses()[1] == "delivered")
+        assert outbox.statuses()[0] == "pending"
+
+
+def test_two_relays_deliver_everything_once_and_in_order(settings: Settings, outbox: Outbox) -> None:
+    with receiving() as receiver, receiving() as other, relaying(settings, number=2):
+        outbox.channel("hook", receiver.url)
+        outbox.channel("other", other.url)
+        for _ in range(100):
+            outbox.alert("hook", "other")
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 200)
+        assert receiver.ids == outbox.ids("hook")
+        assert other.ids == outbox.ids("other")
+
+
+def test_after_its_last_attempt_a_delivery_is_dead_with_the_last_error(settings: Settings, outbox: Outbox) -> None:
+    with receiving(answers(503)) as receiver:
+        outbox.channel("hook", receiver.url)
+        outbox.alert("hook")
+        outbox.connection.execute("update app.alert_outbox set attempts = 35")
+        with relaying(settings):
+            wait_until(lambda: outbox.statuses() == ["dead"])
+    assert outbox.rows("attempts, last_error") == [(36, "127.0.0.1 answered 503")]
+
+
+def test_deliveries_of_a_channel_that_there_is_not_are_dead_with_that_reason(
+    settings: Settings, outbox: Outbox
+) -> None:
+    outbox.alert("nowhere")
+    with relaying(settings):
+        wait_until(lambda: outbox.statuses() == ["dead"])
+    assert "There is no channel nowhere" in outbox.rows("last_error")[0][0]
+
+
+def test_a_retraction_is_sent_after_its_alert_and_never_before(settings: Settings, outbox: Outbox) -> None:
+    with receiving(answers(500)) as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        alert = outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) >= 1)
+        outbox.alert("hook", refers_to=alert)
+        wait_until(lambda: len(receiver.requests) >= 3)
+        receiver.behavior = answers(200)
+        wait_until(lambda: outbox.statuses() == ["delivered", "delivered"])
+    assert list(dict.fromkeys(receiver.ids)) == outbox.ids("hook")
+
+
+def test_an_alert_that_was_retracted_before_anybody_was_told_is_void_and_so_is_its_retraction(
+    settings: Settings, outbox: Outbox
+) -> None:
+    with receiving() as receiver:
+        outbox.channel("hook", receiver.url)
+        alert = outbox.alert("hook")
+        outbox.alert("hook", refers_to=alert)
+        outbox.alert("hook")
+        with relaying(settings):
+            wait_until(lambda: outbox.statuses() == ["void", "void", "delivered"])
+        assert receiver.ids == outbox.ids("hook")[2:]
+    assert [reason for (reason,) in outbox.rows("last_error")] == [
+        "It was retracted before it was sent.",
+        "The alert that it takes back was not sent.",
+        None,
+    ]
+
+
+def test_the_retraction_of_a_dead_alert_is_dead_too(settings: Settings, outbox: Outbox) -> None:
+    with receiving() as receiver:
+        outbox.channel("hook", receiver.url)
+        alert = outbox.alert("hook")
+        outbox.connection.execute("update app.alert_outbox set status = 'dead', last_error = 'gone'")
+        outbox.alert("hook", refers_to=alert)
+        with relaying(settings):
+            wait_until(lambda: outbox.statuses() == ["dead", "dead"])
+        assert receiver.requests == []
+    assert outbox.rows("last_error")[1] == ("The alert that it takes back was never delivered: gone",)
+
+
+def test_the_database_going_away_for_the_relay_loses_nothing(settings: Settings, outbox: Outbox) -> None:
+    with receiving() as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        for number in range(30):
+            outbox.alert("hook")
+            if number % 10 == 5:
+                outbox.connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tapehouse relay'"
+                )
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 30)
+        counts = Counter(receiver.ids)
+    assert set(counts) == set(outbox.ids("hook"))
+    assert max(counts.values()) <= 2
