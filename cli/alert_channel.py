@@ -1,11 +1,14 @@
 """``./run alert channel``: where alerts go."""
 
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import uuid4
 
 import typer
+
+from cli.sql import FILE_WIDTH
 
 if TYPE_CHECKING:
     from alerts.delivery.channels.channel import ChannelSettings
@@ -142,6 +145,7 @@ def _test(settings: "Settings", name: str) -> None:
 
 def _list(settings: "Settings") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from alerts.delivery.channel_store import channels
@@ -151,7 +155,7 @@ def _list(settings: "Settings") -> None:
     for one in channels(settings):
         table.add_row(
             one.name,
-            masked_url(one),
+            escape(masked_url(one)),
             "yes" if one.signing_secret else "no",
             "allowed" if one.is_private_allowed else "no",
             str(one.rule_limit or "any"),
@@ -159,4 +163,4 @@ def _list(settings: "Settings") -> None:
             f"{one.digest_seconds / 60:g} min",
             f"{one.timeout_seconds} s",
         )
-    Console(soft_wrap=True).print(table)
+    Console(soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)

@@ -1,9 +1,17 @@
 """``./run alert deliveries``: what became of what was to be sent."""
 
 import json
-from typing import Annotated
+import sys
+from typing import Annotated, Final
 
 import typer
+
+from cli.sql import FILE_WIDTH
+
+SHOWN: Final = (
+    "delivery_id", "status", "channel", "kind", "rule_name", "symbol", "bar_at", "attempts", "last_error",
+)  # fmt: skip
+"""The columns of the table; ``--json`` has all."""
 
 
 def alert_deliveries(
@@ -17,7 +25,8 @@ def alert_deliveries(
 ) -> None:
     """Show what was sent, what waits, what was held back, and what was given up with the last error."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
+    from rich.table import Column, Table
 
     from alerts.delivery.ledger import deliveries, delivery_counts
     from infra.local.home import connected_settings
@@ -35,14 +44,15 @@ def alert_deliveries(
         for row in found.rows:
             typer.echo(json.dumps(dict(zip(found.columns, row, strict=True)), default=str))
         return
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
     counts = Table("channel", "status", "number", title="All deliveries")
     for row in delivery_counts(settings).rows:
         counts.add_row(*map(str, row))
     console.print(counts)
-    table = Table(*found.columns)
+    table = Table(*(Column(name, no_wrap=name == "delivery_id") for name in SHOWN))
+    places = [found.columns.index(name) for name in SHOWN]
     for row in found.rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*("" if row[place] is None else escape(str(row[place])) for place in places))
     console.print(table)
     if any(row[found.columns.index("status")] in {"dead", "held"} for row in found.rows):
         console.print("Send again: ./run alert resend ID…, or --dead, or --held.", highlight=False)

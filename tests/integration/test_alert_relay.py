@@ -1,22 +1,17 @@
 """The relay on a real PostgreSQL, with receivers that fail, hang, throttle and come back."""
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 
 import pytest
 
-from alerts.delivery.relay import Outside, Relay
 from market.settings import Settings
 from tests.integration.outbox_rows import Outbox
+from tests.integration.relays import Clock, relaying, wait_until
 from tests.receivers import answers, hangs, receiving
 
 pytestmark = pytest.mark.integration
-
-DEADLINE_SECONDS = 20
 
 
 @pytest.fixture
@@ -24,38 +19,6 @@ def outbox(settings: Settings) -> Iterator[Outbox]:
     made = Outbox(settings)
     yield made
     made.connection.close()
-
-
-class Clock:
-    """The wall clock, which a test may put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-
-@contextmanager
-def relaying(settings: Settings, clock: Callable[[], datetime] | None = None, number: int = 1) -> Iterator[None]:
-    stop = threading.Event()
-    relays = [Relay(settings, Outside(clock or Clock(), lambda: 1.0)) for _ in range(number)]
-    threads = [threading.Thread(target=relay.run, args=(stop,)) for relay in relays]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def wait_until(is_so: Callable[[], bool], what: str = "it") -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE_SECONDS} s"
-        time.sleep(0.02)
 
 
 def test_what_is_recorded_is_delivered_at_once_and_in_order(settings: Settings, outbox: Outbox) -> None:

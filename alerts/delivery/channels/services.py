@@ -23,6 +23,7 @@ _LOCAL: Final = frozenset(
 _OWN_HOST: Final = "{host}"
 
 _log: Final = logging.getLogger("apprise")
+_HTTP_LOG: Final = logging.getLogger("urllib3")
 
 
 class Service:
@@ -83,7 +84,7 @@ def _said() -> Iterator[list[str]]:
                 lines.append(record.getMessage())
 
     listener = Listener(logging.WARNING)
-    _log.propagate = False
+    _log.propagate = _HTTP_LOG.propagate = False
     _log.addHandler(listener)
     try:
         yield lines
