@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from alerts.delivery.channels.channel import Publish
+from alerts.delivery.channels.channel import Channel, ChannelSettings, Publish
+from alerts.delivery.channels.opening import open_channel
 from alerts.delivery.relay import Outside, Relay
 from market.settings import Settings
 
@@ -25,10 +26,14 @@ class Clock:
 
 @contextmanager
 def relaying(
-    settings: Settings, clock: Callable[[], datetime] | None = None, number: int = 1, publish: Publish | None = None
+    settings: Settings,
+    clock: Callable[[], datetime] | None = None,
+    number: int = 1,
+    publish: Publish | None = None,
+    open_channel: Callable[[ChannelSettings, Publish | None], Channel] = open_channel,
 ) -> Iterator[None]:
     stop = threading.Event()
-    relays = [Relay(settings, Outside(clock or Clock(), lambda: 1.0), publish) for _ in range(number)]
+    relays = [Relay(settings, Outside(clock or Clock(), lambda: 1.0, open_channel), publish) for _ in range(number)]
     threads = [threading.Thread(target=relay.run, args=(stop,)) for relay in relays]
     for thread in threads:
         thread.start()

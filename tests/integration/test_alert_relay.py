@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from alerts.delivery.channels.channel import ChannelSettings, RefusedError
+from alerts.delivery.message import Message
 from market.settings import Settings
 from tests.integration.outbox_rows import Outbox
 from tests.integration.relays import Clock, relaying, wait_until
@@ -175,7 +177,52 @@ def test_the_database_going_away_for_the_relay_loses_nothing(settings: Settings,
                 outbox.connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tapehouse relay'"
                 )
-        wait_until(lambda: outbox.statuses() == ["delivered"] * 30)
-        counts = Counter(receiver.ids)
+        outbox.channel("new", receiver.url.replace("hook", "new"))
+        outbox.alert("new")
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 31)
+        counts = Counter(request.headers["idempotency-key"] for request in receiver.requests if request.path == "/hook")
     assert set(counts) == set(outbox.ids("hook"))
     assert max(counts.values()) <= 2
+
+
+def test_a_retraction_waits_for_an_alert_that_may_or_may_not_have_arrived(settings: Settings, outbox: Outbox) -> None:
+    with receiving(answers(400)) as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        alert = outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) >= 1)
+        first = receiver.ids[0]
+        receiver.behavior = lambda request: answers(400 if request.headers["Idempotency-Key"] == first else 200)(
+            request
+        )
+        outbox.alert("hook", refers_to=alert)
+        outbox.alert("hook")
+        wait_until(lambda: outbox.statuses() == ["pending", "pending", "delivered"])
+        receiver.behavior = answers(200)
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 3)
+        assert list(dict.fromkeys(receiver.ids)) == [outbox.ids("hook")[number] for number in (0, 2, 1)]
+
+
+class Chatty:
+    """A channel that fails, and quotes its address."""
+
+    def __init__(self, channel: ChannelSettings) -> None:
+        self.url = channel.url.get_secret_value()
+
+    def send(self, message: Message, timeout_seconds: float) -> None:
+        msg = f"{message.kind} not taken in {timeout_seconds} s by {self.url}"
+        raise RefusedError(msg) if "refused" in self.url else ValueError(msg)
+
+
+@pytest.mark.parametrize("way", ["refused", "defect"])
+def test_no_error_that_is_kept_or_logged_has_a_secret(
+    way: str, settings: Settings, outbox: Outbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outbox.channel("hook", f"https://example.com/{way}/t0ken-in-path")
+    outbox.alert("hook")
+    with relaying(settings, open_channel=lambda channel, _publish: Chatty(channel)):
+        wait_until(lambda: outbox.rows("last_error") != [(None,)])
+    (error,) = outbox.rows("last_error")[0]
+    assert "not taken in 5 s by ***" in error
+    printed = capsys.readouterr()
+    assert "delivery_failed" in printed.out
+    assert "t0ken-in-path" not in error + printed.out + printed.err
