@@ -33,6 +33,10 @@ COMMANDS: Final[dict[str, str]] = {
     "verify": "Prove the laws over the data at hand.",
     "quality": "Hold values against what their columns may have.",
     "alert": "State rules, try them on the past, and read the alerts that they gave.",
+    "alert channel": "Show, add, try or remove the channels that alerts go to.",
+    "alert deliveries": "Show what was sent of alerts, what waits, what was held back and what was given up.",
+    "alert resend": "Send again what was given up or held back.",
+    "alert watch": "Print alerts as they come.",
     "marts": "Build the marts now; with --rebuild whatever they were built from.",
     "recompute": "Work sessions out again from bronze, and repair what differs.",
     "quarantine": "Show what was rejected, and why; retry it.",
@@ -41,7 +45,8 @@ COMMANDS: Final[dict[str, str]] = {
     "faults": "Kill, pause, fill and damage what there is, in rounds, and ask the oracle whether every law holds.",
     "bench": "Measure, against named peers.",
 }
-"""Each command is the function of that name in the module of that name, called with the module's CONTEXT_SETTINGS, if any."""
+"""Each command is the function of that name in the module of that name, an underscore between two words; it is called with the
+module's CONTEXT_SETTINGS, if any."""
 
 
 class LazyGroup(TyperGroup):
@@ -56,16 +61,24 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name not in self.commands:
-            module = importlib.import_module(f"cli.{cmd_name}")
+            name = cmd_name.replace(" ", "_")
+            module = importlib.import_module(f"cli.{name}")
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
             command = single.command(
                 name=cmd_name,
                 short_help=COMMANDS[cmd_name],
                 context_settings=getattr(module, "CONTEXT_SETTINGS", None),
             )
-            command(getattr(module, cmd_name))
+            command(getattr(module, name))
             self.commands[cmd_name] = typer.main.get_command(single)
         return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Return the command that the arguments begin with, which may be of two words, and the rest of them."""
+        name = " ".join(args[:2])
+        if len(args) > 1 and name in COMMANDS:
+            return name, self.get_command(ctx, name), args[2:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
         """Write the list of commands without importing any."""

@@ -26,6 +26,7 @@ from market.settings import CHECKOUT, Settings
 
 STREAM: Final = "stream"
 FEED: Final = "feed"
+ALERTS: Final = "alerts"
 JOBS: Final = "history-and-marts"
 SIMULATED: Final = "simulated"
 REFUSED_STATUS: Final = 2
@@ -124,6 +125,12 @@ def feed_service(
         arguments += ["--speed", f"{speed:g}"]
     service = _python_service(home, settings, FEED, arguments)
     return service if feed == SIMULATED else replace(service, is_task=True, final_statuses=frozenset({REFUSED_STATUS}))
+
+
+def alerts_service(home: Home, settings: Settings) -> Service:
+    """Return the relay, which delivers alerts."""
+    service = _python_service(home, settings, ALERTS, ["-m", "orchestration.alert_relay"])
+    return replace(service, ready_text="relay_listens")
 
 
 def jobs_task(home: Home, settings: Settings, *, timeout_seconds: float) -> Service:

@@ -5,9 +5,9 @@ from, or when they are due.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Event
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, NoReturn, Self
 
 import structlog
@@ -231,12 +231,14 @@ class Publisher:
             progress(count, total)
         return min(count, self._held_since - started) if self._held else count
 
-    def publish_bytes(self, topic: str, key: bytes | None, value: bytes) -> bool:
+    def publish_bytes(
+        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, bytes] = MappingProxyType({})
+    ) -> bool:
         """Hand in one message as it is, such as one that was published before; otherwise as :meth:`publish`."""
         try:
-            self._producer.produce(topic, value, key)
+            self._producer.produce(topic, value, key, headers=dict(headers))
         except BufferError:
-            if not self._produce_when_there_is_room(topic, value, key):
+            if not self._produce_when_there_is_room(topic, value, key, headers):
                 return False
         except KafkaException as error:
             self._refused(error.args[0])
@@ -328,7 +330,9 @@ class Publisher:
         self._serve()
         return True
 
-    def _produce_when_there_is_room(self, topic: str, value: bytes, key: str | bytes | None) -> bool:
+    def _produce_when_there_is_room(
+        self, topic: str, value: bytes, key: str | bytes | None, headers: Mapping[str, bytes] = MappingProxyType({})
+    ) -> bool:
         """Wait for room in the queue; return whether the record was taken before the stop event."""
         waiting, deadline = self.in_flight, time.monotonic() + self._stall_seconds
         while not self._stop_event.is_set():
@@ -336,7 +340,7 @@ class Publisher:
             if self.in_flight < waiting:
                 waiting, deadline = self.in_flight, time.monotonic() + self._stall_seconds
             try:
-                self._producer.produce(topic, value, key)
+                self._producer.produce(topic, value, key, headers=dict(headers))
             except BufferError:
                 if time.monotonic() > deadline:
                     self._give_up(

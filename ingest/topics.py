@@ -28,7 +28,7 @@ from market.records import (
     Trade,
     Withdrawal,
 )
-from market.topics import ACTIONS, BARS, QUOTES, TOPICS, TRADES, Topic
+from market.topics import ACTIONS, ALL_TOPICS, BARS, QUOTES, TOPICS, TRADES, Topic
 
 TOPIC_OF: Final[dict[type, Topic]] = {
     Trade: TRADES,
@@ -82,7 +82,7 @@ def topic_config(topic: Topic) -> dict[str, str]:
 
 
 def ensure_topics(
-    bootstrap_servers: str, *, topics: Sequence[Topic] = TOPICS, timeout_seconds: float = READY_SECONDS
+    bootstrap_servers: str, *, topics: Sequence[Topic] = ALL_TOPICS, timeout_seconds: float = READY_SECONDS
 ) -> tuple[str, ...]:
     """Create the topics that do not exist, and compare the others with their declarations.
 

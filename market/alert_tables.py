@@ -178,7 +178,7 @@ ALERT_OUTBOX: Final = Table(
         Column("delivery_id", DataType.UUID, "Identity, of alert and channel: receivers know a repeat by it."),
         Column("alert_id", DataType.UUID, "The alert or retraction."),
         Column("channel", DataType.TEXT, "Where it goes."),
-        Column("status", DataType.TEXT, "pending, delivered, dead or held."),
+        Column("status", DataType.TEXT, "pending, delivered, dead, held or void."),
         Column("attempts", DataType.INTEGER, "How often it was tried."),
         Column("next_attempt_at", DataType.TIMESTAMP, "Not to be tried before."),
         Column("created_at", DataType.TIMESTAMP, "When it was recorded."),

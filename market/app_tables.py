@@ -7,6 +7,7 @@ from typing import Final
 
 from market.alert_tables import ALERT_TABLES
 from market.columns import Column, DataType, Store, Table
+from market.delivery_tables import DELIVERY_TABLES
 
 WATCHLIST: Final = Table(
     store=Store.POSTGRES,
@@ -84,4 +85,4 @@ QUALITY_MARKS: Final = Table(
     ),
 )
 
-APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY, COLLECTED_ACTIONS, QUALITY_MARKS, *ALERT_TABLES)
+APP_TABLES: Final = (WATCHLIST, COLLECTED_HISTORY, COLLECTED_ACTIONS, QUALITY_MARKS, *ALERT_TABLES, *DELIVERY_TABLES)

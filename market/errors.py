@@ -57,3 +57,7 @@ class QueryError(TapehouseError):
 
 class RuleError(UsageError):
     """A rule cannot be read, names something that there is not, or can never fire."""
+
+
+class DeliveryError(TapehouseError):
+    """A message did not reach its receiver, or nobody knows whether it did."""

@@ -57,4 +57,15 @@ ACTIONS = Topic(
     description="One message per split, dividend, change of symbol or withdrawal of one, as JSON.",
 )
 
+ALERTS = Topic(
+    name="market.alerts.v1",
+    key="symbol",
+    partitions=1,
+    retention_hours=30 * 24,
+    description="One message per alert, retraction or digest that goes to a Kafka channel, as JSON; its id is in the headers.",
+)
+
 TOPICS: tuple[Topic, ...] = (TRADES, QUOTES, BARS, ACTIONS)
+"""The topics that the stream takes into the lake."""
+ALL_TOPICS: tuple[Topic, ...] = (*TOPICS, ALERTS)
+"""Every topic: those of the lake, and what goes out."""

@@ -1,5 +1,7 @@
 """Connections to PostgreSQL: the one place that opens them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -49,6 +51,23 @@ def connect(
         raise ServiceError(_explain(parameters, error)) from None
     connection.read_only = read_only or None
     return connection
+
+
+@contextmanager
+def lost_connections() -> Iterator[None]:
+    """Turn the driver's errors of a connection that is in use into those of a service: for those who go on with a new one.
+
+    Raises
+    ------
+    ServiceError
+        If the connection was lost, or the server refused a statement.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        msg = f"PostgreSQL gave up in the middle: {reason}. See ./run status."
+        raise ServiceError(msg) from error
 
 
 def _explain(parameters: dict[str, Any], error: psycopg.OperationalError) -> str:

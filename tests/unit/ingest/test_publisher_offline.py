@@ -73,7 +73,7 @@ class HesitantProducer:
     def __len__(self) -> int:
         return self.waiting
 
-    def produce(self, _topic: str, value: bytes, _key: str) -> None:
+    def produce(self, _topic: str, value: bytes, _key: str, **_headers: object) -> None:
         self.happened.append(decode(value))
         self.waiting += 1
 

@@ -1,0 +1,124 @@
+"""E-mail over SMTP: plain text and HTML in one message, with a Message-ID that is the same at each attempt."""
+
+import smtplib
+import socket
+import ssl
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from alerts.delivery.channels.channel import ChannelSettings, RefusedError
+from alerts.delivery.channels.deadline import deadline
+from alerts.delivery.message import Message
+from market.errors import UsageError
+
+EXAMPLE: Final = "smtp://user:password@mail.example.com:587/?from=tapehouse@example.com&to=me@example.com"
+_PORTS: Final = {"smtp": 587, "smtps": 465}
+_OPTIONS: Final = frozenset({"from", "to", "starttls"})
+_STARTTLS: Final = frozenset({"required", "never"})
+_PERMANENT: Final = 500
+
+
+class Mail:
+    """Sends messages to a mail server.
+
+    The URL is ``smtp://user:password@host:587/?from=…&to=a@b,c@d``; ``smtps`` is TLS from the first byte. With ``smtp`` the
+    connection goes over to TLS (STARTTLS) before anything is said; ``starttls=never`` is for servers of one's own that have none.
+
+    Raises
+    ------
+    UsageError
+        If the URL is not one.
+    """
+
+    def __init__(self, settings: ChannelSettings) -> None:
+        self._parts = urlsplit(settings.url.get_secret_value())
+        options = {name: values[-1] for name, values in parse_qs(self._parts.query).items()}
+        if unknown := sorted(options.keys() - _OPTIONS):
+            msg = f"A mail channel has no option {unknown[0]}. Write it as {EXAMPLE}"
+            raise UsageError(msg)
+        self._to = [address.strip() for address in options.get("to", "").split(",") if address.strip()]
+        self._from = options.get("from", "")
+        self._starttls = options.get("starttls", "required")
+        if self._starttls not in _STARTTLS:
+            msg = f"starttls is {self._starttls!r}: required, or never."
+            raise UsageError(msg)
+        if not (self._parts.hostname and self._from and self._to):
+            msg = f"A mail channel needs a host, from and to. Write it as {EXAMPLE}"
+            raise UsageError(msg)
+        if self._parts.username and self._starttls == "never" and self._parts.scheme == "smtp":
+            msg = "A password is not sent without TLS: leave starttls=never away, or the user and password."
+            raise UsageError(msg)
+
+    def send(self, message: Message, timeout_seconds: float) -> None:
+        """Hand the message to the server, which has taken it when it said so for every receiver."""
+        client: smtplib.SMTP | None = None
+
+        def current() -> socket.socket | None:
+            return client.sock if client is not None else None
+
+        try:
+            with deadline(timeout_seconds, current):
+                client = self._connect(timeout_seconds)
+                try:
+                    if client.sock is not None:
+                        self._hand_over(client, self._as_mail(message))
+                finally:
+                    client.close()
+        except smtplib.SMTPException as error:
+            raise _refused(error, str(self._parts.hostname)) from error
+        except OSError as error:
+            msg = f"{self._parts.hostname} did not answer: {str(error) or type(error).__name__}"
+            raise RefusedError(msg) from error
+
+    def _connect(self, timeout_seconds: float) -> smtplib.SMTP:
+        host, port = str(self._parts.hostname), self._parts.port or _PORTS[self._parts.scheme]
+        if self._parts.scheme == "smtps":
+            return smtplib.SMTP_SSL(host, port, timeout=timeout_seconds, context=ssl.create_default_context())
+        return smtplib.SMTP(host, port, timeout=timeout_seconds)
+
+    def _hand_over(self, client: smtplib.SMTP, mail: EmailMessage) -> None:
+        if self._parts.scheme == "smtp" and self._starttls == "required":
+            client.starttls(context=ssl.create_default_context())
+        if self._parts.username:
+            client.login(unquote(self._parts.username), unquote(self._parts.password or ""))
+        refused = client.send_message(mail, self._from, self._to)
+        if refused:
+            raise smtplib.SMTPRecipientsRefused(refused)
+
+    def _as_mail(self, message: Message) -> EmailMessage:
+        mail = EmailMessage()
+        mail["From"] = self._from
+        mail["To"] = ", ".join(self._to)
+        mail["Subject"] = message.subject
+        mail["Date"] = format_datetime(datetime.now(UTC))
+        mail["Message-ID"] = f"<{message.delivery_id}@tapehouse>"
+        mail["X-Tapehouse-Delivery"] = str(message.delivery_id)
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(message.text)
+        mail.add_alternative(message.html, subtype="html")
+        return mail
+
+
+def _refused(error: smtplib.SMTPException, host: str) -> RefusedError:
+    """Return what an answer of the server means: one that is permanent and about a receiver or the message is final."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        answers: dict[str, Any] = error.recipients
+        text = "; ".join(f"{address}: {code} {_text(reply)}" for address, (code, reply) in answers.items())
+        is_final = all(code >= _PERMANENT for code, _ in answers.values())
+        return RefusedError(f"{host} does not take it for {text}", is_final=is_final, concerns_channel=not is_final)
+    if isinstance(error, smtplib.SMTPResponseException):
+        about_message = isinstance(error, smtplib.SMTPDataError)
+        is_final = about_message and error.smtp_code >= _PERMANENT
+        return RefusedError(
+            f"{host} answered {error.smtp_code} {_text(error.smtp_error)}",
+            is_final=is_final,
+            concerns_channel=not is_final,
+        )
+    return RefusedError(f"{host}: {error}")
+
+
+def _text(reply: bytes | str) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else reply

@@ -1,0 +1,96 @@
+"""From a channel's settings to the channel: by the scheme of its URL."""
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from alerts.delivery.channels.channel import Channel, ChannelSettings, Publish
+from alerts.delivery.channels.kafka import KafkaTopic
+from alerts.delivery.channels.log import Log
+from alerts.delivery.channels.mail import Mail
+from alerts.delivery.channels.webhook import Webhook
+from market.errors import UsageError
+
+BUILT_IN: Final = {
+    name: ChannelSettings(name, SecretStr(url), rule_limit=0, channel_limit=0)
+    for name, url in (("log", "log:"), ("kafka", "kafka:"))
+}
+"""Channels that are there without being added: they have no limits, for nobody reads them line by line."""
+
+LIMITS: Final = {
+    "rule_limit": (0, 100_000),
+    "channel_limit": (0, 100_000),
+    "digest_seconds": (10, 86_400),
+    "timeout_seconds": (1, 120),
+}
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_NATIVE: Final = re.compile(
+    r"https://(hooks\.slack\.com|(canary\.|ptb\.)?discord(app)?\.com/api/webhooks|[a-z0-9.-]+\.webhook\.office\.com)/"
+)
+"""Addresses as these services hand them out: they are theirs, not plain webhooks."""
+
+
+def check_settings(settings: ChannelSettings) -> None:
+    """Look whether this can be a channel, without connecting to anything.
+
+    Raises
+    ------
+    UsageError
+        If it cannot: the text says why, without the URL.
+    """
+    if _NAME.fullmatch(settings.name) is None:
+        msg = f"A channel cannot be called {settings.name!r}. Use up to 40 lower-case letters, digits, - and _."
+        raise UsageError(msg)
+    if settings.name in BUILT_IN:
+        msg = f"The channel {settings.name} is there without being added. Choose another name."
+        raise UsageError(msg)
+    for name, (least, most) in LIMITS.items():
+        if not least <= getattr(settings, name) <= most:
+            msg = f"{name.replace('_', ' ')} is {getattr(settings, name)}: it has to be from {least} to {most}."
+            raise UsageError(msg)
+    if settings.signing_secret is not None and not is_webhook(settings):
+        msg = "Only webhooks (https://…) are signed: leave --secret away."
+        raise UsageError(msg)
+    try:
+        open_channel(settings, None)
+    except ValueError:  # as of a port that is not a number
+        msg = "The address of the channel cannot be read. See docs/alerts-delivery.md for how each kind is written."
+        raise UsageError(msg) from None
+
+
+def is_webhook(settings: ChannelSettings) -> bool:
+    """Return whether the messages are posted as JSON to an address of the user's."""
+    return settings.scheme in {"http", "https"} and _NATIVE.match(settings.url.get_secret_value()) is None
+
+
+def open_channel(settings: ChannelSettings, publish: Publish | None) -> Channel:
+    """Return the channel; nothing connects before it sends. ``publish`` is what Kafka's needs.
+
+    Raises
+    ------
+    UsageError
+        If the URL is not one of a channel.
+    """
+    if is_webhook(settings):
+        if not urlsplit(settings.url.get_secret_value()).hostname:
+            msg = "The address of the webhook has no host. Write it as https://example.com/path."
+            raise UsageError(msg)
+        _ = urlsplit(settings.url.get_secret_value()).port
+        return Webhook(settings)
+    match settings.scheme:
+        case "smtp" | "smtps":
+            return Mail(settings)
+        case "log":
+            return Log()
+        case "kafka":
+            return KafkaTopic(publish or _no_broker)
+    from alerts.delivery.channels.services import Service
+
+    return Service(settings)
+
+
+def _no_broker(*_: object) -> None:
+    msg = "This process has no connection to Kafka."
+    raise UsageError(msg)

@@ -1,0 +1,188 @@
+"""The outbox in PostgreSQL, as the relay sees it: what is to be sent next of a channel, and what became of it.
+
+What belongs here: each step from ``pending`` on, every one a transaction of its own. Whoever calls holds the channel
+(:func:`try_hold`), so that one relay at a time works on it and its messages keep their order.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from alerts.delivery.backoff import MOST_FINAL_ERROR
+from alerts.delivery.message import Alert
+
+WAKES: Final = "alert_outbox"
+"""The channel of PostgreSQL's notifications that says that something is to be sent."""
+_LOCK_CLASS: Final = 0x616C6572  # the letters "aler": any constant that no other program uses in this database
+
+_DUE: Final = """
+select channel from app.alert_outbox where status = 'pending' and next_attempt_at <= %(now)s
+union
+select channel from app.alert_digests where status = 'pending' and next_attempt_at <= %(now)s
+order by channel
+"""
+_ALERT: Final = """
+{0}.alert_id, {0}.rule_id, {0}.rule_name, {0}.rule_version, {0}.symbol, {0}."interval", {0}.bar_at, {0}.session_date,
+{0}.revision, {0}.kind, {0}.refers_to, {0}.message, {0}.evidence, {0}.triggered_at, {0}.recorded_at
+"""
+# A retraction waits for the alert that it takes back; both are of one channel.
+_TAKE: Final = f"""
+with next as (
+    select outbox.delivery_id
+    from app.alert_outbox as outbox
+    inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+    where outbox.channel = %(channel)s and outbox.status = 'pending' and outbox.next_attempt_at <= %(now)s
+        and (
+            alerts.kind = 'alert'
+            or exists (
+                select from app.alert_outbox as earlier
+                where earlier.alert_id = alerts.refers_to and earlier.channel = outbox.channel and earlier.status = 'delivered'
+            )
+        )
+    order by outbox.created_at, alerts.triggered_at, alerts.symbol, outbox.delivery_id
+    limit 1
+    for update of outbox skip locked
+)
+select
+    outbox.delivery_id, outbox.attempts,
+    exists (select from app.alert_held as held where held.delivery_id = outbox.delivery_id) as was_held,
+    {_ALERT.format("alerts")}, {_ALERT.format("original")}
+from next
+inner join app.alert_outbox as outbox on outbox.delivery_id = next.delivery_id
+inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+left join app.alerts as original on original.alert_id = alerts.refers_to
+"""  # noqa: S608 - names of columns
+_BEGIN: Final = "update app.alert_outbox set attempts = attempts + 1 where delivery_id = %s"
+_DELIVERED: Final = """
+update app.alert_outbox set status = 'delivered', delivered_at = %s, last_error = null where delivery_id = %s
+"""
+_FAILED: Final = """
+update app.alert_outbox set next_attempt_at = %s, last_error = %s where delivery_id = %s
+"""
+_DEAD: Final = "update app.alert_outbox set status = 'dead', last_error = %s where delivery_id = %s"
+_ALL_DEAD: Final = """
+update app.alert_outbox set status = 'dead', last_error = %s
+where channel = %s and status = 'pending'
+"""
+_DIGESTS_DEAD: Final = """
+update app.alert_digests set status = 'dead', last_error = %s where channel = %s and status = 'pending'
+"""
+# What becomes of retractions whose alert was not sent. An alert whose attempts are 0 was never handed to anybody: the number is
+# raised before the first.
+_PAIRS: Final = """
+with pairs as (
+    select
+        outbox.delivery_id as retraction_id, earlier.delivery_id as alert_delivery_id, earlier.last_error as reason,
+        case
+            when earlier.delivery_id is null then 'absent'
+            when earlier.status = 'pending' and earlier.attempts = 0 then 'untried'
+            else earlier.status
+        end as standing
+    from app.alert_outbox as outbox
+    inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id and alerts.kind = 'retraction'
+    left join app.alert_outbox as earlier on earlier.alert_id = alerts.refers_to and earlier.channel = outbox.channel
+    where outbox.channel = %(channel)s and outbox.status = 'pending'
+), void_alerts as (
+    update app.alert_outbox as outbox set status = 'void', last_error = 'It was retracted before it was sent.'
+    from pairs
+    where outbox.delivery_id = pairs.alert_delivery_id and pairs.standing = 'untried'
+)
+update app.alert_outbox as outbox
+set
+    status = case when pairs.standing = 'dead' then 'dead' else 'void' end,
+    last_error = case pairs.standing
+        when 'dead' then 'The alert that it takes back was never delivered: ' || coalesce(pairs.reason, 'no reason is known')
+        when 'absent' then 'The alert that it takes back does not go to this channel.'
+        else 'The alert that it takes back was not sent.'
+    end
+from pairs
+where outbox.delivery_id = pairs.retraction_id and pairs.standing in ('untried', 'dead', 'absent', 'void')
+"""
+_SOONER: Final = """
+update app.alert_outbox set next_attempt_at = %(now)s
+where channel = %(channel)s and status = 'pending' and next_attempt_at > %(now)s and attempts > 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery whose time has come.
+
+    Attributes
+    ----------
+    attempts
+        How often it was tried before.
+    was_held
+        Whether it was held back once, and somebody wants it all the same.
+    original
+        Of a retraction: the alert that it takes back.
+    """
+
+    delivery_id: UUID
+    attempts: int
+    was_held: bool
+    alert: Alert
+    original: Alert | None
+
+
+def try_hold(connection: Any, channel: str) -> bool:  # noqa: ANN401 - psycopg is known to warehouse only
+    """Take the channel for this connection, if no other relay has it; it is given back with the connection."""
+    row = connection.execute("select pg_try_advisory_lock(%s, hashtext(%s))", [_LOCK_CLASS, channel]).fetchone()
+    return bool(row[0])
+
+
+def channels_due(connection: Any, now: datetime) -> list[str]:  # noqa: ANN401
+    """Return the channels for which something is to be sent."""
+    return [channel for (channel,) in connection.execute(_DUE, {"now": now})]
+
+
+def settle_retractions(connection: Any, channel: str) -> None:  # noqa: ANN401
+    """Decide about retractions whose alert was not sent.
+
+    A retraction is never sent before its alert. Where that is dead, so is the retraction; where it was not handed to anybody yet,
+    neither is sent: both are void. Where an attempt was made, nobody can say that it did not arrive, so the retraction waits.
+    """
+    connection.execute(_PAIRS, {"channel": channel})
+
+
+def take(connection: Any, channel: str, now: datetime) -> Due | None:  # noqa: ANN401
+    """Return the next delivery of a channel, or ``None``; what somebody else has locked is passed over."""
+    row = connection.execute(_TAKE, {"channel": channel, "now": now}).fetchone()
+    if row is None:
+        return None
+    delivery_id, attempts, was_held, *others = row
+    middle = len(others) // 2
+    original = Alert(*others[middle:]) if others[middle] is not None else None
+    return Due(delivery_id, attempts, was_held, Alert(*others[:middle]), original)
+
+
+def begin(connection: Any, delivery_id: UUID) -> None:  # noqa: ANN401
+    """Count an attempt before it is made, so that what was never handed to anybody is known for sure."""
+    connection.execute(_BEGIN, [delivery_id])
+
+
+def delivered(connection: Any, delivery_id: UUID, now: datetime) -> None:  # noqa: ANN401
+    """Mark a delivery as taken by its receiver."""
+    connection.execute(_DELIVERED, [now, delivery_id])
+
+
+def failed(connection: Any, delivery_id: UUID, error: str, again_at: datetime) -> None:  # noqa: ANN401
+    """Note why an attempt failed, and when the next one is."""
+    connection.execute(_FAILED, [again_at, error[:MOST_FINAL_ERROR], delivery_id])
+
+
+def dead(connection: Any, delivery_id: UUID, error: str) -> None:  # noqa: ANN401
+    """Give up a delivery: it is kept with its error, and can be resent."""
+    connection.execute(_DEAD, [error[:MOST_FINAL_ERROR], delivery_id])
+
+
+def give_up_channel(connection: Any, channel: str, error: str) -> None:  # noqa: ANN401
+    """Give up whatever waits for a channel that there is not."""
+    connection.execute(_ALL_DEAD, [error, channel])
+    connection.execute(_DIGESTS_DEAD, [error, channel])
+
+
+def try_sooner(connection: Any, channel: str, now: datetime) -> None:  # noqa: ANN401
+    """Try at once what failed while a receiver was away that is there again."""
+    connection.execute(_SOONER, {"channel": channel, "now": now})

@@ -1,0 +1,181 @@
+"""E-mail against a real mail server on this machine."""
+
+import email
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from pydantic import SecretStr
+
+from alerts.delivery.channels.channel import ChannelSettings, RefusedError
+from alerts.delivery.channels.mail import Mail
+from alerts.delivery.message import alert_message
+from market.errors import UsageError
+from tests.unit.alerts.delivery.message_examples import ALERT, DELIVERY
+
+MESSAGE = alert_message(DELIVERY, ALERT)
+
+
+class Mailbox:
+    """Keeps what it is given, or answers as told."""
+
+    def __init__(self) -> None:
+        self.mails: list[Any] = []
+        self.recipients: list[str] = []
+        self.answers: dict[str, str] = {}
+        self.data_answer = "250 OK"
+
+    async def handle_RCPT(  # noqa: N802 - as the server calls it
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
+    ) -> str:
+        answer = self.answers.get(address, "250 OK")
+        if answer.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return answer
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.data_answer.startswith("250"):
+            self.mails.append(email.message_from_bytes(envelope.content, policy=policy.default))
+            self.recipients = envelope.rcpt_tos
+        return self.data_answer
+
+
+@contextmanager
+def mail_server(**options: Any) -> Iterator[tuple[Mailbox, int]]:
+    mailbox = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port, **options)
+    controller.start()
+    try:
+        yield mailbox, port
+    finally:
+        controller.stop()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def send(port: int, scheme: str = "smtp", login: str = "", to: str = "me@example.com", more: str = "") -> None:
+    url = f"{scheme}://{login}127.0.0.1:{port}/?from=tapehouse@example.com&to={to}{more}"
+    Mail(ChannelSettings("mail", SecretStr(url))).send(MESSAGE, 5)
+
+
+def refusal(port: int, **options: Any) -> RefusedError:
+    with pytest.raises(RefusedError) as refused:
+        send(port, more="&starttls=never", **options)
+    return refused.value
+
+
+def test_a_mail_has_text_html_and_an_id_that_is_the_same_at_each_attempt() -> None:
+    with mail_server() as (mailbox, port):
+        send(port, to="me@example.com,you@example.com", more="&starttls=never")
+        send(port, to="me@example.com,you@example.com", more="&starttls=never")
+    first, second = mailbox.mails
+    assert first["Message-ID"] == second["Message-ID"] == f"<{DELIVERY}@tapehouse>"
+    assert first["X-Tapehouse-Delivery"] == str(DELIVERY)
+    assert first["Subject"] == MESSAGE.subject
+    assert first["To"] == "me@example.com, you@example.com"
+    assert mailbox.recipients == ["me@example.com", "you@example.com"]
+    text, page = first.iter_parts()
+    assert text.get_content_type() == "text/plain"
+    assert text.get_content().splitlines() == MESSAGE.text.splitlines()
+    assert page.get_content_type() == "text/html"
+    assert "rsi_14" in page.get_content()
+
+
+def test_the_password_goes_over_tls_only(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    seen = []
+
+    def authenticate(_server: Any, session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
+        seen.append((session.ssl is not None, data))
+        return AuthResult(success=data == LoginPassword(b"me", b"p@ss"), handled=False)
+
+    trusted = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    with mail_server(tls_context=context, authenticator=authenticate, auth_required=True) as (mailbox, port):
+        with pytest.raises(RefusedError, match="certificate"):
+            send(port, login="me:p%40ss@")
+        assert seen == []
+        monkeypatch.setattr(ssl, "create_default_context", lambda: trusted)
+        send(port, login="me:p%40ss@")
+        assert len(mailbox.mails) == 1
+        assert seen == [(True, LoginPassword(b"me", b"p@ss"))]
+        with pytest.raises(RefusedError, match="535") as refused:
+            send(port, login="me:wrong@")
+        assert not refused.value.is_final
+
+
+def test_a_server_without_tls_is_not_told_anything_unless_that_was_allowed() -> None:
+    with mail_server() as (mailbox, port), pytest.raises(RefusedError, match="STARTTLS"):
+        send(port)
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize(("answer", "is_final"), [("550 no such mailbox", True), ("451 greylisted", False)])
+def test_a_mailbox_that_does_not_exist_is_final_and_one_that_is_busy_is_not(answer: str, is_final: bool) -> None:
+    with mail_server() as (mailbox, port):
+        mailbox.answers["me@example.com"] = answer
+        error = refusal(port)
+    assert error.is_final == is_final
+    assert answer.partition(" ")[2] in str(error)
+
+
+def test_a_mail_that_one_of_two_receivers_did_not_get_has_not_been_taken() -> None:
+    with mail_server() as (mailbox, port):
+        mailbox.answers["you@example.com"] = "451 later"
+        assert "you@example.com: 451 later" in str(refusal(port, to="me@example.com,you@example.com"))
+
+
+@pytest.mark.parametrize(("answer", "is_final"), [("554 spam", True), ("452 full", False)])
+def test_a_refused_mail_is_tried_again_only_if_that_may_help(answer: str, is_final: bool) -> None:
+    with mail_server() as (mailbox, port):
+        mailbox.data_answer = answer
+        assert refusal(port).is_final == is_final
+
+
+def test_a_server_that_says_nothing_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"smtp://127.0.0.1:{silent.getsockname()[1]}/?from=a@b.c&to=d@e.f"
+        started = time.monotonic()
+        with pytest.raises(RefusedError):
+            Mail(ChannelSettings("mail", SecretStr(url))).send(MESSAGE, 0.3)
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("smtp://host/", "from and to"),
+        ("smtp://host/?from=a@b.c", "from and to"),
+        ("smtp://host/?from=a@b.c&to=d@e.f&cc=x", "no option cc"),
+        ("smtp://host/?from=a@b.c&to=d@e.f&starttls=maybe", "required, or never"),
+        ("smtp://me:secret@host/?from=a@b.c&to=d@e.f&starttls=never", "without TLS"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_refused_without_showing_its_password(url: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason) as refused:
+        Mail(ChannelSettings("mail", SecretStr(url)))
+    assert "secret" not in str(refused.value)
