@@ -1,5 +1,5 @@
-"""Alerts: rules, what they come to over the marts, and the table of alerts with its outbox.
+"""Alerts: rules, what they come to over the marts, the table of alerts with its outbox, and how they reach their channels.
 
-What belongs here: the language of rules, their evaluation, and what users ask of both. What does not: how a message reaches
-anybody, and when an evaluation happens, which is the orchestration's.
+What belongs here: the language of rules, their evaluation, delivery, and what users ask of all three. What does not: when an
+evaluation happens, and which process delivers, which is the orchestration's.
 """
