@@ -63,7 +63,10 @@ from lake.stream_batches
 where trades > 0 or quarantined > 0
 group by query_id
 """
-_PENDING: Final = "select exists (select from staging.pending_sessions where mart = any(%(marts)s))"
+_QUEUED: Final = """
+select md5(string_agg(concat_ws('/', mart, symbol, session_date, xmin), ',' order by mart, symbol, session_date, xmin::text))
+from staging.pending_sessions where %(marts)s::text[] is null or mart = any(%(marts)s)
+"""
 _VENDOR_BARS: Final = """
 select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
 from lake.vendor_bars where source = %(source)s
@@ -208,8 +211,8 @@ def newest_arrivals(settings: Settings) -> str | None:
     return _names(newest) if newest else None
 
 
-def has_pending(settings: Settings, marts: Sequence[str]) -> bool:
-    """Return whether a session is queued for one of the marts.
+def queued(settings: Settings, marts: Sequence[str] | None = None) -> str | None:
+    """Return what is queued for some marts, or for all, as a digest that tells one queue from another; ``None`` if nothing is.
 
     Raises
     ------
@@ -217,8 +220,8 @@ def has_pending(settings: Settings, marts: Sequence[str]) -> bool:
         If PostgreSQL cannot be reached.
     """
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
-        ((found,),) = connection.execute(_PENDING, {"marts": list(marts)}).fetchall()
-    return bool(found)
+        ((digest,),) = connection.execute(_QUEUED, {"marts": list(marts) if marts is not None else None}).fetchall()
+    return None if digest is None else str(digest)[:8]
 
 
 def vendor_bars(settings: Settings, source: str) -> set[Bar]:

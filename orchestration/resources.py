@@ -23,9 +23,9 @@ from orchestration.progress import (
     Advance,
     Mark,
     advance_after,
-    has_pending,
     newest_arrivals,
     newest_changes,
+    queued,
     vendor_bars,
 )
 from quality.arrivals import Counted, count_arrivals
@@ -56,9 +56,9 @@ class Lake:
         """Return the newest batches with trades or rejected messages, as one text."""
         return newest_arrivals(self.settings)
 
-    def has_pending(self, marts: Sequence[str]) -> bool:
-        """Return whether a session is queued for one of the marts."""
-        return has_pending(self.settings, marts)
+    def queued(self, marts: Sequence[str] | None = None) -> str | None:
+        """Return what is queued for some of the marts, or for all, as a digest; ``None`` if nothing is."""
+        return queued(self.settings, marts)
 
     def touched(self) -> dict[str, dict[date, int]]:
         """Return by topic and session the stamp of the newest batch that stored something of it, in epoch microseconds."""

@@ -73,6 +73,7 @@ def intraday_marts(
     newest = lake.newest_changes()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
+    newest = with_queue(newest, lake.queued())
     under_way = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, statuses=UNDER_WAY), limit=1)
     if under_way:
         return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")
@@ -198,6 +199,11 @@ def decide(newest: str, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest
     if len(earlier) >= MAX_ATTEMPTS:
         return dg.SkipReason(f"{len(earlier)} runs for batch {newest} failed. The next change starts another.")
     return dg.RunRequest(run_key=f"{newest} #{len(earlier) + 1}", tags=batch_tags(newest))
+
+
+def with_queue(newest: str, queue: str | None) -> str:
+    """Return the newest changes with what is queued beside them: what a person changes is in no batch."""
+    return newest if queue is None else f"{newest} queue/{queue}"
 
 
 def batch_tags(newest: str | None) -> dict[str, str]:

@@ -54,6 +54,10 @@ class Outcome:
         return not self.broken
 
 
+GREATEST: Final = 1e300
+"""The upper bound of what has none: to PostgreSQL what is not a number is above every number, and so passes any lower bound."""
+
+
 def read_outcome(table: str, rows: int, result: Any) -> Outcome:  # noqa: ANN401 - the library's own types follow its releases
     """Return what a validation of Great Expectations found in so many rows."""
     broken = [_broken(one) for one in result.results if not one.success]
@@ -94,6 +98,6 @@ def _words(kind: str, arguments: Mapping[str, Any]) -> str:
     bounds = []
     if least is not None:
         bounds.append(f"above {least:g}" if arguments.get("strict_min") else f"{least:g} or more")
-    if most is not None:
+    if most is not None and most != GREATEST:
         bounds.append(f"{most:g} or less")
     return f"{column} is {' and '.join(bounds)}"

@@ -22,6 +22,8 @@ _CHANGES: Final = SQL(
     select source || ' ' || interval, symbol, session_date, change_number from lake.vendor_bar_sessions
     union all
     select source || ' 1d', symbol, session_date, revision from lake.vendor_bars where interval = '1d'
+    union all
+    select source, '*', '-infinity'::date, hashtextextended(actions::text, 0) from lake.corporate_actions as actions
     """
 )
 _TABLES: Final = r"""
@@ -36,7 +38,7 @@ where pg_class.relkind = 'r'
     and (pg_namespace.nspname = 'marts' or pg_namespace.nspname = 'staging' and pg_class.relname like 'int\_%%')
     and pg_attribute.attnum > 0
     and not pg_attribute.attisdropped
-    and pg_attribute.attname <> 'built_from'
+    and pg_attribute.attname not in ('built_from', 'known_through_at')
 group by pg_namespace.nspname, pg_class.relname
 order by pg_class.relname
 """
@@ -106,7 +108,8 @@ def kept_copies(settings: Settings) -> Iterator[None]:
 def differences(settings: Settings) -> list[Difference]:
     """Return for each mart that a copy was kept of what is different now; raises as :func:`kept_copies`.
 
-    A symbol's sessions from the first one on whose bars changed meanwhile are left out: there the marts have to differ.
+    A symbol's sessions from the first one on whose bars changed meanwhile are left out: there the marts have to differ. After a
+    corporate action that became known meanwhile everything is: it moves whole series, under other symbols too.
     """
     with _connected(settings) as connection:
         connection.execute(
@@ -157,7 +160,8 @@ def _unchanged(columns: list[str]) -> Composed | SQL:
     """Return the condition that nothing changed meanwhile of what a row follows from."""
     if "session_date" not in columns:
         return SQL("not exists (select from changed_meanwhile)")
-    same = SQL("changed.symbol = stored.symbol and ") if "symbol" in columns else SQL("")
+    symbols = SQL(", ").join([Identifier("stored", name) for name in ("symbol", "other_symbol") if name in columns])
+    same = SQL("changed.symbol in ('*', {}) and ").format(symbols) if "symbol" in columns else SQL("")
     return SQL(
         "not exists (select from changed_meanwhile as changed where {}changed.since_date <= stored.session_date)"
     ).format(same)

@@ -19,7 +19,7 @@ from benchmarks.marts.universe import Connection
 from market.settings import Settings
 from orchestration.assets.marts import TOUCHED_MODELS
 from orchestration.dbt import Dbt
-from orchestration.progress import has_pending
+from orchestration.progress import queued
 from warehouse.connection import connect
 from warehouse.schema import migrate
 
@@ -128,7 +128,7 @@ def _refreshes(settings: Settings, sessions: int) -> _Times:
             for minute in range(UNDER_WAY, UNDER_WAY + REPEATS):
                 put_minutes(owner, 1, minute, minute + 1)
                 times.touched.append(_seconds(lambda: dbt.build(arguments, _ignore, touched=True)))
-                times.nothing.append(_seconds(lambda: has_pending(engines, TOUCHED_MODELS)))
+                times.nothing.append(_seconds(lambda: queued(engines, TOUCHED_MODELS)))
             for minute in range(UNDER_WAY + REPEATS, UNDER_WAY + REPEATS + RUNS_OF_ALL):
                 put_minutes(owner, 1, minute, minute + 1)
                 times.everything.append(_seconds(lambda: dbt.build([], _ignore)))

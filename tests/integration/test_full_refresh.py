@@ -10,6 +10,7 @@ import pytest
 
 from market.settings import Settings
 from orchestration.build import build_definitions
+from tests.integration.action_rows import Lake
 from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import DAYS, put_bar, put_vendor_bar
@@ -67,6 +68,26 @@ def test_a_row_that_a_full_refresh_makes_otherwise_is_shown_and_mended(
     assert "2 differ" in str(found.metadata["daily_analytics"].value)
     assert check(settings).passed, "the new rows stay"
     assert read(connection, "select 1 from pg_namespace where nspname = 'before_full_refresh'") == []
+
+
+def test_a_batch_before_it_and_an_action_during_it_are_no_differences(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
+) -> None:
+    put_sessions(connection)
+    for day in DAYS:
+        put_vendor_bar(connection, "sample", "MSFT", day, Decimal(5))
+    dbt("run")
+    connection.execute(
+        "insert into lake.stream_batches (query_id, batch_id, ingested_at, published_at, duration_ms, messages, trades, "
+        "amendments, statuses, quotes, vendor_bars, corporate_actions, quarantined, duplicates, bars) "
+        "select 'aaaa', 1, '2026-05-01', '2026-05-01', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1"
+    )
+    assert check(settings).passed
+    with kept_copies(settings):
+        Lake(connection).split("MSFT", 1, "2")
+        dbt("run")
+        assert [one.mart for one in differences(settings) if one.gone or one.new] == []
+    connection.execute("delete from lake.stream_batches")
 
 
 def test_what_changed_meanwhile_is_no_difference(

@@ -72,6 +72,14 @@ create or replace trigger note_inserted_actions after insert on lake.corporate_a
 referencing new table as changed_actions
 for each statement execute function lake.note_actions();
 
+create or replace trigger note_changed_actions after update on lake.corporate_actions
+referencing new table as changed_actions
+for each statement execute function lake.note_actions();
+
+create or replace trigger note_actions_before_change after update on lake.corporate_actions
+referencing old table as changed_actions
+for each statement execute function lake.note_actions();
+
 create or replace trigger note_deleted_actions after delete on lake.corporate_actions
 referencing old table as changed_actions
 for each statement execute function lake.note_actions();

@@ -108,6 +108,9 @@ class LakeAt:
 
     newest_arrivals = newest_changes
 
+    def queued(self) -> str | None:
+        return None
+
 
 def evaluate(
     instance: dg.DagsterInstance, batches: str | None, schedule: dg.ScheduleDefinition = intraday_marts

@@ -11,18 +11,20 @@ from orchestration.schedules import BATCHES_TAG
 from orchestration.touched import INTERVAL_SECONDS, touched_sessions
 
 BATCHES = "aaaaaaaa/7"
+SEEN = f"{BATCHES} queue/q1"
 
 
 class PlayedLake:
     """A lake whose newest changes are given, and whether any of them is queued still."""
 
-    def __init__(self, *, is_pending: bool, batches: str | None = BATCHES) -> None:
+    def __init__(self, *, is_pending: bool, batches: str | None = BATCHES, queue: str = "q1") -> None:
         self.is_pending = is_pending
         self.batches = batches
+        self.queue = queue
 
-    def has_pending(self, marts: Sequence[str]) -> bool:
+    def queued(self, marts: Sequence[str]) -> str | None:
         assert "intraday_ohlcv" in marts
-        return self.is_pending
+        return self.queue if self.is_pending else None
 
     def newest_changes(self) -> str | None:
         return self.batches
@@ -49,7 +51,7 @@ def test_what_is_queued_is_asked_for_by_the_same_key_until_the_lake_changes(inst
     first, again = (tick(instance, PlayedLake(is_pending=True)) for _ in range(2))
     later = tick(instance, PlayedLake(is_pending=True, batches="aaaaaaaa/8"))
     assert isinstance(first, dg.RunRequest)
-    assert first.tags == {BATCHES_TAG: BATCHES}
+    assert first.tags == {BATCHES_TAG: SEEN}
     assert first == again
     assert isinstance(later, dg.RunRequest)
     assert later.run_key != first.run_key
@@ -65,9 +67,16 @@ def test_a_run_that_fails_for_the_same_changes_is_asked_for_a_few_times_only(ins
     for failures in range(3):
         assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.RunRequest), failures
         instance.add_run(
-            dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.FAILURE, tags={BATCHES_TAG: BATCHES})
+            dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.FAILURE, tags={BATCHES_TAG: SEEN})
         )
     assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
+
+
+def test_what_a_person_changed_after_a_run_is_asked_for_though_no_batch_came(instance: dg.DagsterInstance) -> None:
+    done = dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.SUCCESS, tags={BATCHES_TAG: SEEN})
+    instance.add_run(done)
+    assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
+    assert isinstance(tick(instance, PlayedLake(is_pending=True, queue="q2")), dg.RunRequest)
 
 
 def test_marts_are_less_than_a_minute_behind() -> None:
