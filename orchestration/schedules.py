@@ -73,12 +73,7 @@ def intraday_marts(
     newest = lake.newest_changes()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
-    newest = with_queue(newest, lake.queued())
-    under_way = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, statuses=UNDER_WAY), limit=1)
-    if under_way:
-        return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")
-    earlier = context.instance.get_runs(dg.RunsFilter(job_name=MARTS, tags={BATCHES_TAG: newest}))
-    return decide(newest, [run.status for run in earlier])
+    return follow(context.instance, MARTS, with_queue(newest, lake.queued()))
 
 
 @dg.schedule(
@@ -95,10 +90,7 @@ def hourly_arrivals(
     newest = lake.newest_arrivals()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
-    if context.instance.get_runs(dg.RunsFilter(job_name=ARRIVALS, statuses=UNDER_WAY), limit=1):
-        return dg.SkipReason("A run is still under way.")
-    earlier = context.instance.get_runs(dg.RunsFilter(job_name=ARRIVALS, tags={BATCHES_TAG: newest}))
-    return decide(newest, [run.status for run in earlier])
+    return follow(context.instance, ARRIVALS, newest)
 
 
 @dg.schedule(
@@ -190,6 +182,17 @@ def _range(run: dg.DagsterRun) -> tuple[str, str] | None:
     if run.run_config.get("ops"):  # a dry run, or some symbols only
         return None
     return range_of(run.tags)
+
+
+def follow(
+    instance: dg.DagsterInstance, job: str, newest: str, *, beside: Sequence[str] = ()
+) -> dg.RunRequest | dg.SkipReason:
+    """Return a request for a run of a job that sees the changes ``newest``, unless one of it or ``beside`` it is under way."""
+    for name in (job, *beside):
+        if under_way := instance.get_runs(dg.RunsFilter(job_name=name, statuses=UNDER_WAY), limit=1):
+            return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")
+    earlier = instance.get_runs(dg.RunsFilter(job_name=job, tags={BATCHES_TAG: newest}))
+    return decide(newest, [run.status for run in earlier])
 
 
 def decide(newest: str, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest | dg.SkipReason:
