@@ -25,8 +25,8 @@ _log: Final = structlog.get_logger(__name__)
 class Courier:
     """Delivers what is due of one channel, one message a step; hold the channel while using it.
 
-    Each step is: (1) decide about retractions, (2) take the next message, or hold it back, and count the attempt, (3) send it,
-    (4) mark it. A death between (3) and (4) sends it once more with the same id: at least once.
+    Each step is: (1) take the next message, and decide whether it is sent at all, or held back; (2) count the attempt, (3) send
+    it, (4) mark it. A death between (3) and (4) sends it once more with the same id: at least once.
     """
 
     def __init__(self, connection: Any, channel: str, outside: "Outside", publish: Publish | None) -> None:  # noqa: ANN401
@@ -45,9 +45,6 @@ class Courier:
             outbox.give_up_channel(self._connection, self._name, error)
             return None
         with self._connection.transaction():
-            outbox.settle_retractions(self._connection, self._name)
-            storm.hold_retractions(self._connection, settings, self._outside.clock())
-        with self._connection.transaction():
             digest = storm.due_digest(self._connection, self._name, self._outside.clock())
             if digest is not None:
                 storm.begin_digest(self._connection, digest.digest_id)
@@ -57,7 +54,9 @@ class Courier:
             due = outbox.take(self._connection, self._name, self._outside.clock())
             if due is None:
                 return None
-            if storm.held_back(self._connection, settings, due, self._outside.clock()):
+            if outbox.settled(self._connection, due) or storm.held_back(
+                self._connection, settings, due, self._outside.clock()
+            ):
                 return NO_PAUSE
             outbox.begin(self._connection, due.delivery_id)
         return self._send(settings, due)

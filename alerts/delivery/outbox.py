@@ -26,32 +26,39 @@ _ALERT: Final = """
 {0}.alert_id, {0}.rule_id, {0}.rule_name, {0}.rule_version, {0}.symbol, {0}."interval", {0}.bar_at, {0}.session_date,
 {0}.revision, {0}.kind, {0}.refers_to, {0}.message, {0}.evidence, {0}.triggered_at, {0}.recorded_at
 """
-# A retraction waits for the alert that it takes back; both are of one channel.
+# A retraction waits for an alert that is still being tried: nobody can say that no attempt arrived. Attempts are counted before
+# they are made, so an alert without any was never handed to anybody.
 _TAKE: Final = f"""
 with next as (
-    select outbox.delivery_id
+    select outbox.delivery_id, outbox.alert_id, outbox.channel, outbox.kind, outbox.refers_to, outbox.attempts
     from app.alert_outbox as outbox
-    inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
     where outbox.channel = %(channel)s and outbox.status = 'pending' and outbox.next_attempt_at <= %(now)s
-        and (
-            alerts.kind = 'alert'
-            or exists (
-                select from app.alert_outbox as earlier
-                where earlier.alert_id = alerts.refers_to and earlier.channel = outbox.channel and earlier.status = 'delivered'
-            )
+        and not exists (
+            select from app.alert_outbox as earlier
+            where earlier.alert_id = outbox.refers_to and earlier.channel = outbox.channel
+                and earlier.status = 'pending' and earlier.attempts > 0
         )
-    order by outbox.created_at, alerts.triggered_at, alerts.symbol, outbox.delivery_id
+    order by outbox.created_at, outbox.triggered_at, outbox.delivery_id
     limit 1
     for update of outbox skip locked
 )
 select
-    outbox.delivery_id, outbox.attempts,
-    exists (select from app.alert_held as held where held.delivery_id = outbox.delivery_id) as was_held,
+    next.delivery_id, next.attempts,
+    exists (select from app.alert_held as held where held.delivery_id = next.delivery_id) as was_held,
+    case
+        when next.kind = 'retraction' then coalesce(earlier.status, 'absent')
+        when next.attempts = 0 and exists (
+            select from app.alert_outbox as later
+            where later.refers_to = next.alert_id and later.channel = next.channel and later.kind = 'retraction'
+        ) then 'retracted'
+        else 'stands'
+    end as standing,
+    earlier.last_error,
     {_ALERT.format("alerts")}, {_ALERT.format("original")}
 from next
-inner join app.alert_outbox as outbox on outbox.delivery_id = next.delivery_id
-inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
-left join app.alerts as original on original.alert_id = alerts.refers_to
+inner join app.alerts as alerts on alerts.alert_id = next.alert_id
+left join app.alert_outbox as earlier on earlier.alert_id = next.refers_to and earlier.channel = next.channel
+left join app.alerts as original on original.alert_id = next.refers_to
 """  # noqa: S608 - names of columns
 _BEGIN: Final = "update app.alert_outbox set attempts = attempts + 1 where delivery_id = %s"
 _DELIVERED: Final = """
@@ -68,37 +75,7 @@ where channel = %s and status = 'pending'
 _DIGESTS_DEAD: Final = """
 update app.alert_digests set status = 'dead', last_error = %s where channel = %s and status = 'pending'
 """
-# What becomes of retractions whose alert was not sent. An alert whose attempts are 0 was never handed to anybody: the number is
-# raised before the first.
-_PAIRS: Final = """
-with pairs as (
-    select
-        outbox.delivery_id as retraction_id, earlier.delivery_id as alert_delivery_id, earlier.last_error as reason,
-        case
-            when earlier.delivery_id is null then 'absent'
-            when earlier.status = 'pending' and earlier.attempts = 0 then 'untried'
-            else earlier.status
-        end as standing
-    from app.alert_outbox as outbox
-    inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id and alerts.kind = 'retraction'
-    left join app.alert_outbox as earlier on earlier.alert_id = alerts.refers_to and earlier.channel = outbox.channel
-    where outbox.channel = %(channel)s and outbox.status = 'pending'
-), void_alerts as (
-    update app.alert_outbox as outbox set status = 'void', last_error = 'It was retracted before it was sent.'
-    from pairs
-    where outbox.delivery_id = pairs.alert_delivery_id and pairs.standing = 'untried'
-)
-update app.alert_outbox as outbox
-set
-    status = case when pairs.standing = 'dead' then 'dead' else 'void' end,
-    last_error = case pairs.standing
-        when 'dead' then 'The alert that it takes back was never delivered: ' || coalesce(pairs.reason, 'no reason is known')
-        when 'absent' then 'The alert that it takes back does not go to this channel.'
-        else 'The alert that it takes back was not sent.'
-    end
-from pairs
-where outbox.delivery_id = pairs.retraction_id and pairs.standing in ('untried', 'dead', 'absent', 'void')
-"""
+_VOID: Final = "update app.alert_outbox set status = 'void', last_error = %s where delivery_id = %s"
 _SOONER: Final = """
 update app.alert_outbox set next_attempt_at = %(now)s
 where channel = %(channel)s and status = 'pending' and next_attempt_at > %(now)s and attempts > 0
@@ -115,6 +92,11 @@ class Due:
         How often it was tried before.
     was_held
         Whether it was held back once, and somebody wants it all the same.
+    standing
+        Of an alert: ``retracted``, if it was before anybody was told; else ``stands``. Of a retraction: the status of the alert
+        that it takes back, ``absent`` if that does not go to this channel.
+    reason
+        Of a retraction: why the alert that it takes back was not delivered.
     original
         Of a retraction: the alert that it takes back.
     """
@@ -122,6 +104,8 @@ class Due:
     delivery_id: UUID
     attempts: int
     was_held: bool
+    standing: str
+    reason: str | None
     alert: Alert
     original: Alert | None
 
@@ -137,24 +121,36 @@ def channels_due(connection: Any, now: datetime) -> list[str]:  # noqa: ANN401
     return [channel for (channel,) in connection.execute(_DUE, {"now": now})]
 
 
-def settle_retractions(connection: Any, channel: str) -> None:  # noqa: ANN401
-    """Decide about retractions whose alert was not sent.
-
-    A retraction is never sent before its alert. Where that is dead, so is the retraction; where it was not handed to anybody yet,
-    neither is sent: both are void. Where an attempt was made, nobody can say that it did not arrive, so the retraction waits.
-    """
-    connection.execute(_PAIRS, {"channel": channel})
-
-
 def take(connection: Any, channel: str, now: datetime) -> Due | None:  # noqa: ANN401
     """Return the next delivery of a channel, or ``None``; what somebody else has locked is passed over."""
     row = connection.execute(_TAKE, {"channel": channel, "now": now}).fetchone()
     if row is None:
         return None
-    delivery_id, attempts, was_held, *others = row
+    delivery_id, attempts, was_held, standing, reason, *others = row
     middle = len(others) // 2
     original = Alert(*others[middle:]) if others[middle] is not None else None
-    return Due(delivery_id, attempts, was_held, Alert(*others[:middle]), original)
+    return Due(delivery_id, attempts, was_held, standing, reason, Alert(*others[:middle]), original)
+
+
+def settled(connection: Any, due: Due) -> bool:  # noqa: ANN401
+    """Decide about what need not be sent, for nobody was told of the alert; return whether it is decided.
+
+    A retraction is never sent before its alert. Where that is dead, so is the retraction; where it was not handed to anybody yet,
+    neither is sent: both are void, each when its turn comes.
+    """
+    match due.standing:
+        case "retracted":
+            connection.execute(_VOID, ["It was retracted before it was sent.", due.delivery_id])
+        case "absent":
+            connection.execute(_VOID, ["The alert that it takes back does not go to this channel.", due.delivery_id])
+        case "void" | "pending":  # nobody was told of it, nor will be
+            connection.execute(_VOID, ["The alert that it takes back was not sent.", due.delivery_id])
+        case "dead":
+            reason = due.reason or "no reason is known"
+            dead(connection, due.delivery_id, f"The alert that it takes back was never delivered: {reason}")
+        case _:
+            return False
+    return True
 
 
 def begin(connection: Any, delivery_id: UUID) -> None:  # noqa: ANN401

@@ -21,7 +21,7 @@ _SENT: Final = """
 select count(*) filter (where alerts.rule_id = %(rule_id)s), count(*)
 from app.alert_outbox as outbox
 inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
-where outbox.channel = %(channel)s and outbox.status = 'delivered' and outbox.delivered_at > %(since)s and alerts.kind = 'alert'
+where outbox.channel = %(channel)s and outbox.status = 'delivered' and outbox.delivered_at > %(since)s and outbox.kind = 'alert'
 """
 _OPEN: Final = """
 select digest_id from app.alert_digests
@@ -38,7 +38,7 @@ with chosen as (
     select outbox.delivery_id
     from app.alert_outbox as outbox
     inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
-    where outbox.channel = %(channel)s and outbox.status = 'pending' and outbox.attempts = 0 and alerts.kind = 'alert'
+    where outbox.channel = %(channel)s and outbox.status = 'pending' and outbox.attempts = 0 and outbox.kind = 'alert'
         and outbox.next_attempt_at <= %(now)s and (%(rule_id)s::bigint is null or alerts.rule_id = %(rule_id)s)
         and not exists (select from app.alert_held as held where held.delivery_id = outbox.delivery_id)
     for update of outbox skip locked
@@ -49,17 +49,10 @@ with chosen as (
 )
 insert into app.alert_held (delivery_id, digest_id, held_at) select delivery_id, %(digest_id)s, %(now)s from marked
 """
-_RETRACTIONS_OF_HELD: Final = """
-select outbox.delivery_id
-from app.alert_outbox as outbox
-inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id and alerts.kind = 'retraction'
-inner join app.alert_outbox as earlier on earlier.alert_id = alerts.refers_to and earlier.channel = outbox.channel
-where outbox.channel = %(channel)s and outbox.status = 'pending' and earlier.status = 'held'
-"""
-_HOLD_THESE: Final = """
+_HOLD_RETRACTION: Final = """
 with marked as (
     update app.alert_outbox set status = 'held', last_error = 'The alert that it takes back was held back.'
-    where delivery_id = any(%(deliveries)s) returning delivery_id
+    where delivery_id = %(delivery_id)s returning delivery_id
 )
 insert into app.alert_held (delivery_id, digest_id, held_at) select delivery_id, %(digest_id)s, %(now)s from marked
 on conflict (delivery_id) do update set digest_id = excluded.digest_id, held_at = excluded.held_at
@@ -92,7 +85,14 @@ class DueDigest:
 
 
 def held_back(connection: Any, channel: ChannelSettings, due: Due, now: datetime) -> bool:  # noqa: ANN401
-    """Hold an alert back if it is over a limit, with all of that rule, or of the channel, that are due now; return whether."""
+    """Hold an alert back if it is over a limit, with all of that rule, or of the channel, that are due now; return whether.
+
+    The retraction of an alert that was held back is held back with it: the digest counts both.
+    """
+    if due.standing == "held":
+        values = {"delivery_id": due.delivery_id, "digest_id": _open_digest(connection, channel, now), "now": now}
+        connection.execute(_HOLD_RETRACTION, values)
+        return True
     if due.alert.kind != "alert" or due.was_held or due.attempts or not (channel.rule_limit or channel.channel_limit):
         return False
     values = {"channel": channel.name, "rule_id": due.alert.rule_id, "since": now - WINDOW, "now": now}
@@ -105,15 +105,6 @@ def held_back(connection: Any, channel: ChannelSettings, due: Due, now: datetime
         return False
     connection.execute(_HOLD, {**values, "digest_id": _open_digest(connection, channel, now)})
     return True
-
-
-def hold_retractions(connection: Any, channel: ChannelSettings, now: datetime) -> None:  # noqa: ANN401
-    """Hold back the retractions of what was held back: the digest counts them too."""
-    values = {"channel": channel.name, "now": now}
-    deliveries = [delivery_id for (delivery_id,) in connection.execute(_RETRACTIONS_OF_HELD, values)]
-    if deliveries:
-        digest_id = _open_digest(connection, channel, now)
-        connection.execute(_HOLD_THESE, {**values, "deliveries": deliveries, "digest_id": digest_id})
 
 
 def due_digest(connection: Any, channel: str, now: datetime) -> DueDigest | None:  # noqa: ANN401

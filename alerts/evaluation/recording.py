@@ -187,8 +187,12 @@ PLACEHOLDERS: Final[Mapping[str, str]] = {
 """What a template of a message may have in braces, and what it becomes; ``docs/alerts.md`` says so too."""
 
 _OUTBOX: Final = """
-insert into app.alert_outbox (delivery_id, alert_id, channel, status, attempts, next_attempt_at, created_at)
-select {delivery_id}, recorded.alert_id, channels.channel, 'pending', 0, %(now)s, %(now)s
+insert into app.alert_outbox (
+    delivery_id, alert_id, channel, kind, refers_to, triggered_at, status, attempts, next_attempt_at, created_at
+)
+select
+    {delivery_id}, recorded.alert_id, channels.channel, recorded.kind, recorded.refers_to, recorded.triggered_at,
+    'pending', 0, %(now)s, %(now)s
 from app.alerts as recorded
 inner join app.alert_rule_versions as versions on versions.rule_id = recorded.rule_id and versions.version = recorded.rule_version
 cross join lateral unnest(versions.channels) as channels (channel)

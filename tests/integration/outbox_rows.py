@@ -46,9 +46,9 @@ class Outbox:
             for channel in channels:
                 self.connection.execute(
                     "insert into app.alert_outbox "
-                    "(delivery_id, alert_id, channel, status, attempts, next_attempt_at, created_at) "
-                    "values (md5(%s)::uuid, %s, %s, 'pending', 0, %s, %s)",
-                    [f"{alert_id}/{channel}", alert_id, channel, at, at],
+                    "(delivery_id, alert_id, channel, kind, refers_to, triggered_at, status, attempts, next_attempt_at, "
+                    "created_at) values (md5(%s)::uuid, %s, %s, %s, %s, %s, 'pending', 0, %s, %s)",
+                    [f"{alert_id}/{channel}", alert_id, channel, kind, refers_to, BAR_AT, at, at],
                 )
             self.connection.execute("select pg_notify('alert_outbox', '1')")
         return alert_id

@@ -156,6 +156,18 @@ def test_an_alert_that_was_retracted_before_anybody_was_told_is_void_and_so_is_i
     ]
 
 
+def test_a_clock_that_was_put_back_between_an_alert_and_its_retraction_does_not_tell_of_either(
+    settings: Settings, outbox: Outbox
+) -> None:
+    with receiving() as receiver:
+        outbox.channel("hook", receiver.url)
+        alert = outbox.alert("hook")
+        outbox.alert("hook", refers_to=alert, age_seconds=60)
+        with relaying(settings):
+            wait_until(lambda: outbox.statuses() == ["void", "void"])
+        assert receiver.requests == []
+
+
 def test_the_retraction_of_a_dead_alert_is_dead_too(settings: Settings, outbox: Outbox) -> None:
     with receiving() as receiver:
         outbox.channel("hook", receiver.url)

@@ -41,8 +41,8 @@ def test_the_outbox_wakes_whoever_listens_when_the_alert_is_there(
 
 
 ELSEWHERE: Final = (
-    "insert into app.alert_outbox select gen_random_uuid(), alert_id, 'other', status, attempts, next_attempt_at, created_at "
-    "from app.alert_outbox"
+    "insert into app.alert_outbox select gen_random_uuid(), alert_id, 'other', kind, refers_to, triggered_at, status, attempts, "
+    "next_attempt_at, created_at from app.alert_outbox"
 )
 MOVED: Final = "update app.alerts set bar_at = bar_at + interval '1 minute'"
 
