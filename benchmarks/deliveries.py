@@ -139,7 +139,9 @@ def _relaying(settings: Settings) -> Iterator[None]:
 
 def _add_channel(settings: Settings, url: str) -> None:
     with connect(settings) as owner:
-        owner.execute("insert into app.alert_channels values ('bench', %s, null, true, 0, 0, 900, 10, now())", [url])
+        owner.execute(
+            "insert into app.alert_channels values ('bench', %s, null, true, 0, 0, 900, 10, false, false, now())", [url]
+        )
 
 
 def _seconds_of(settings: Settings, receiver: _Receiver, number: int) -> float:

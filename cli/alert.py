@@ -275,11 +275,14 @@ def _evaluate(settings: "Settings", now: datetime) -> None:
 
 
 def _print_presets() -> None:
-    from alerts.rules.presets import PRESETS
+    from alerts.rules.presets import OF_OPERATORS, PRESETS
 
     for one in PRESETS:
         sets = ", ".join(f"{name} {value}" for name, value in one.settings)
         typer.echo(f"{one.name:<20} {one.says}\n{'':<20} {one.text}{f' ({sets})' if sets else ''}")
+    typer.echo(
+        f"{', '.join(OF_OPERATORS):<20} {'and more of the platform itself are told without a rule: ./run alert incidents'}"
+    )
 
 
 def _print_tried(found: "Sequence[Tried]", *, json_output: bool) -> None:

@@ -56,6 +56,11 @@ def alert_channel(
         float, typer.Option(help="How long after the first that was held a digest says so.")
     ] = 15,
     timeout_seconds: Annotated[int, typer.Option(help="How long one attempt may take.")] = 10,
+    operators: Annotated[
+        bool,
+        typer.Option("--operators", help="It is told what is wrong with the platform itself, and when it is well."),
+    ] = False,
+    reports: Annotated[bool, typer.Option("--reports", help="Reports are sent to it.")] = False,
 ) -> None:
     """Show, add, try or remove the channels that alerts go to.
 
@@ -71,8 +76,8 @@ def alert_channel(
     if len(given) != number:
         msg = f"Write ./run alert channel {example}."
         raise UsageError(msg)
-    if action is not Action.ADD and (secret is not None or allow_private):
-        msg = f"{action.value} takes no --secret and no --allow-private; they go with add."
+    if action is not Action.ADD and (secret is not None or allow_private or operators or reports):
+        msg = f"{action.value} takes no --secret, --allow-private, --operators or --reports; they go with add."
         raise UsageError(msg)
     settings = connected_settings(load_settings())
     settings.require_database()
@@ -92,6 +97,8 @@ def alert_channel(
                 channel_limit=channel_limit,
                 digest_seconds=round(digest_minutes * 60),
                 timeout_seconds=timeout_seconds,
+                is_for_operators=operators,
+                is_for_reports=reports,
             )
             _add(settings, channel)
         case Action.TEST:
@@ -151,7 +158,9 @@ def _list(settings: "Settings") -> None:
     from alerts.delivery.channel_store import channels
     from alerts.delivery.channels.channel import masked_url
 
-    table = Table("channel", "where", "signed", "private", "an hour, of a rule", "an hour", "digest after", "timeout")
+    table = Table(
+        "channel", "where", "signed", "private", "an hour, of a rule", "an hour", "digest after", "timeout", "told of"
+    )
     for one in channels(settings):
         table.add_row(
             one.name,
@@ -162,5 +171,10 @@ def _list(settings: "Settings") -> None:
             str(one.channel_limit or "any"),
             f"{one.digest_seconds / 60:g} min",
             f"{one.timeout_seconds} s",
+            ", ".join(name for name, is_told in _audiences(one) if is_told),
         )
     Console(soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
+
+
+def _audiences(channel: "ChannelSettings") -> tuple[tuple[str, bool], ...]:
+    return (("rules", True), ("operators", channel.is_for_operators), ("reports", channel.is_for_reports))

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, str]] = {
     "alert": "State rules, try them on the past, and read the alerts that they gave.",
     "alert channel": "Show, add, try or remove the channels that alerts go to.",
     "alert deliveries": "Show what was sent of alerts, what waits, what was held back and what was given up.",
+    "alert incidents": "Show what is wrong with the platform, as operators were told.",
     "alert resend": "Send again what was given up or held back.",
     "alert watch": "Print alerts as they come.",
     "marts": "Build the marts now; with --rebuild whatever they were built from.",

@@ -172,14 +172,16 @@ ALERT_OUTBOX: Final = Table(
     store=Store.POSTGRES,
     layer="app",
     name="alert_outbox",
-    grain="one row per alert or retraction and channel that it goes to",
+    grain="one row per alert, retraction or notice and channel that it goes to",
     key=("delivery_id",),
     columns=(
         Column("delivery_id", DataType.UUID, "Identity, of alert and channel: receivers know a repeat by it."),
-        Column("alert_id", DataType.UUID, "The alert or retraction."),
+        Column("alert_id", DataType.UUID, "The alert or retraction, or the notice."),
         Column("channel", DataType.TEXT, "Where it goes."),
-        Column("kind", DataType.TEXT, "alert or retraction."),
-        Column("refers_to", DataType.UUID, "Of a retraction: the alert that it takes back.", nullable=True),
+        Column("kind", DataType.TEXT, "alert, retraction or notice."),
+        Column(
+            "refers_to", DataType.UUID, "What is taken back by it, or well again: that goes before it.", nullable=True
+        ),
         Column("triggered_at", DataType.TIMESTAMP, "Event time of what it is about: what goes first of one recording."),
         Column("status", DataType.TEXT, "pending, delivered, dead, held or void."),
         Column("attempts", DataType.INTEGER, "How often it was tried."),

@@ -30,6 +30,8 @@ ALERT_CHANNELS: Final = Table(
         Column("channel_limit", DataType.INTEGER, "Alerts an hour, above which they are held back; 0 is no limit."),
         Column("digest_seconds", DataType.INTEGER, "How long after the first that was held back the digest is sent."),
         Column("timeout_seconds", DataType.INTEGER, "How long one attempt may take."),
+        Column("is_for_operators", DataType.BOOLEAN, "Whether it is told what is wrong with the platform itself."),
+        Column("is_for_reports", DataType.BOOLEAN, "Whether reports are sent to it."),
         Column("added_at", DataType.TIMESTAMP, "When it was added."),
     ),
 )
@@ -62,5 +64,26 @@ ALERT_HELD: Final = Table(
         Column("held_at", DataType.TIMESTAMP, "When it was held back."),
     ),
 )
+NOTICES: Final = Table(
+    store=Store.POSTGRES,
+    layer="app",
+    name="notices",
+    grain="one row per thing that the platform itself has to tell: something is wrong, or well again, or a report is there",
+    key=("notice_id",),
+    columns=(
+        Column("notice_id", DataType.UUID, "Identity."),
+        Column("kind", DataType.TEXT, "incident, resolved or report."),
+        Column(
+            "subject", DataType.TEXT, "What it is about, as kind and name: check, feed, marts, report, run or stream."
+        ),
+        Column("refers_to", DataType.UUID, "Of what is well again: the incident.", nullable=True),
+        Column("title", DataType.TEXT, "It in one line."),
+        Column("text", DataType.TEXT, "It in full, with the remedy."),
+        Column("evidence", DataType.JSON, "What was seen, by name."),
+        Column("path", DataType.TEXT, "The file that it is about, such as a report.", nullable=True),
+        Column("happened_at", DataType.TIMESTAMP, "When it began, as far as is known."),
+        Column("recorded_at", DataType.TIMESTAMP, "When it was recorded."),
+    ),
+)
 
-DELIVERY_TABLES: Final = (ALERT_CHANNELS, ALERT_DIGESTS, ALERT_HELD)
+DELIVERY_TABLES: Final = (ALERT_CHANNELS, ALERT_DIGESTS, ALERT_HELD, NOTICES)

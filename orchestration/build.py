@@ -22,6 +22,7 @@ from orchestration.assets.tiers import tier_assets, tier_checks
 from orchestration.dbt import Dbt
 from orchestration.history_requests import daily_actions, daily_history, history_gaps
 from orchestration.jobs import build_jobs
+from orchestration.operators import Operators, operators
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
 from orchestration.schedules import (
@@ -92,7 +93,7 @@ def build_definitions(
             weekly_full_refresh,
             nightly_retention,
         ],
-        sensors=[lake_progress, touched_sessions, history_gaps],
-        resources={**default_resources(settings), **(resource_overrides or {})},
+        sensors=[lake_progress, touched_sessions, history_gaps, operators],
+        resources={**default_resources(settings), "operators": Operators(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

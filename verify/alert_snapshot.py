@@ -125,8 +125,9 @@ class AlertSnapshot:
         return [Alert(*row) for row in self._asked(query)]
 
     def deliveries(self) -> list[tuple[str, str]]:
-        """Return the rows of the outbox: alert and channel."""
-        return [tuple(row) for row in self._asked("select alert_id::text, channel from app.alert_outbox")]
+        """Return the rows of the outbox that are about alerts: alert and channel."""
+        query = "select alert_id::text, channel from app.alert_outbox where kind <> 'notice'"
+        return [tuple(row) for row in self._asked(query)]
 
     def pending_evaluations(self) -> list[Pending]:
         """Return what rules have yet to look at."""

@@ -10,7 +10,7 @@ from alerts.delivery import outbox, storm
 from alerts.delivery.backoff import MOST_ATTEMPTS, pause_seconds, retry_seconds
 from alerts.delivery.channel_store import read_channel
 from alerts.delivery.channels.channel import Channel, ChannelSettings, Publish, RefusedError, scrubbed
-from alerts.delivery.message import Message, alert_message, digest_message
+from alerts.delivery.message import Message, Notice, alert_message, digest_message, notice_message
 
 if TYPE_CHECKING:
     from alerts.delivery.relay import Outside
@@ -62,7 +62,7 @@ class Courier:
         return self._send(settings, due)
 
     def _send(self, settings: ChannelSettings, due: outbox.Due) -> float:
-        error = self._attempt(settings, alert_message(due.delivery_id, due.alert, due.original))
+        error = self._attempt(settings, _message(due))
         now = self._outside.clock()
         if error is None:
             outbox.delivered(self._connection, due.delivery_id, now)
@@ -144,3 +144,9 @@ class Courier:
             again_in_seconds=round(delay, 1),
             cause=str(error),
         )
+
+
+def _message(due: outbox.Due) -> Message:
+    if isinstance(due.told, Notice):
+        return notice_message(due.delivery_id, due.told)
+    return alert_message(due.delivery_id, due.told, due.original)

@@ -13,10 +13,11 @@ from warehouse.connection import connect
 
 APPLICATION: Final = "tapehouse channels"
 _COLUMNS: Final = (
-    "channel, url, signing_secret, is_private_allowed, rule_limit, channel_limit, digest_seconds, timeout_seconds"
+    "channel, url, signing_secret, is_private_allowed, rule_limit, channel_limit, digest_seconds, timeout_seconds, "
+    "is_for_operators, is_for_reports"
 )
 _ADD: Final = f"""
-insert into app.alert_channels ({_COLUMNS}, added_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+insert into app.alert_channels ({_COLUMNS}, added_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (channel) do nothing
 """  # noqa: S608 - names of columns
 
@@ -42,6 +43,8 @@ def add_channel(settings: Settings, channel: ChannelSettings, now: datetime) -> 
         channel.channel_limit,
         channel.digest_seconds,
         channel.timeout_seconds,
+        channel.is_for_operators,
+        channel.is_for_reports,
         now,
     ]
     with connect(settings, application_name=APPLICATION) as connection:

@@ -19,11 +19,13 @@ RESENT: Final = ("dead", "held", "void")
 _APPLICATION: Final = "tapehouse deliveries"
 _LIST: Final = """
 select
-    outbox.delivery_id, outbox.status, outbox.channel, alerts.kind, alerts.rule_name, alerts.symbol, alerts."interval",
+    outbox.delivery_id, outbox.status, outbox.channel, coalesce(alerts.kind, notices.kind) as kind,
+    coalesce(alerts.rule_name, notices.title) as rule_name, alerts.symbol, alerts."interval",
     alerts.bar_at, outbox.attempts, outbox.created_at, outbox.delivered_at,
     case when outbox.status = 'pending' then outbox.next_attempt_at end as next_attempt_at, outbox.last_error
 from app.alert_outbox as outbox
-inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+left join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+left join app.notices as notices on notices.notice_id = outbox.alert_id
 where (%(status)s::text is null or outbox.status = %(status)s) and (%(channel)s::text is null or outbox.channel = %(channel)s)
 order by outbox.created_at desc, outbox.delivery_id
 limit %(limit)s

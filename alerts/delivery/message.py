@@ -1,4 +1,4 @@
-"""What is sent: subject, plain text, HTML and JSON of an alert, a retraction, a digest or a test; pure functions.
+"""What is sent: subject, plain text, HTML and JSON of an alert, a retraction, a notice, a digest or a test; pure functions.
 
 What belongs here: words. What does not: how they are sent.
 """
@@ -7,8 +7,9 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -42,6 +43,22 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """One row of ``app.notices``."""
+
+    notice_id: UUID
+    kind: str
+    subject: str
+    refers_to: UUID | None
+    title: str
+    text: str
+    evidence: Mapping[str, Any]
+    path: str | None
+    happened_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class HeldCount:
     """How many alerts of a rule were held back."""
 
@@ -61,9 +78,11 @@ class Message:
     delivery_id
         The same whenever this message is sent: receivers know a repeat by it.
     kind
-        alert, retraction, digest or test.
+        alert, retraction, incident, resolved, report, digest or test.
     key
-        The symbol; of what has none the channel.
+        The symbol; of a notice what it is about; of what has neither the channel.
+    attachment
+        The file that it is about, such as a report: a channel that can carry files does.
     """
 
     delivery_id: UUID
@@ -73,6 +92,7 @@ class Message:
     text: str
     html: str
     payload: Mapping[str, Any] = field(default_factory=dict)
+    attachment: Path | None = None
 
     def body(self) -> bytes:
         """Return the JSON, in one line and always the same bytes."""
@@ -111,6 +131,36 @@ def _retraction(delivery_id: UUID, alert: Alert, original: Alert | None) -> Mess
     payload = {**_json(alert), "retracted": _fields(original) if original else None}
     subject = f"Retracted: {where}: {alert.rule_name}"
     return _message(delivery_id, "retraction", alert.symbol, subject=subject, lines=lines, payload=payload)
+
+
+def notice_message(delivery_id: UUID, notice: Notice) -> Message:
+    """Return what is sent of a notice: that something is wrong with the platform, or well again, or that a report is there."""
+    evidence = [f"{name.replace('_', ' ')}: {_number(value)}" for name, value in notice.evidence.items()]
+    lines = [
+        notice.title,
+        "",
+        *notice.text.splitlines(),
+        "",
+        *evidence,
+        *([f"File: {notice.path}"] if notice.path else []),
+        *([f"Refers to: {notice.refers_to}"] if notice.refers_to else []),
+        f"About {notice.subject}, since {_moment(notice.happened_at)}",
+        f"Notice: {notice.notice_id}",
+    ]
+    fields = {
+        "notice_id": str(notice.notice_id),
+        "subject": notice.subject,
+        "refers_to": str(notice.refers_to) if notice.refers_to else None,
+        "title": notice.title,
+        "message": notice.text,
+        "evidence": dict(notice.evidence),
+        "path": notice.path,
+        "happened_at": notice.happened_at.isoformat(),
+        "recorded_at": notice.recorded_at.isoformat(),
+    }
+    payload = {"kind": notice.kind, "notice": fields}
+    message = _message(delivery_id, notice.kind, notice.subject, subject=notice.title, lines=lines, payload=payload)
+    return replace(message, attachment=Path(notice.path)) if notice.path else message
 
 
 def digest_message(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from alerts.delivery.backoff import MOST_FINAL_ERROR
-from alerts.delivery.message import Alert
+from alerts.delivery.message import Alert, Notice
 
 WAKES: Final = "alert_outbox"
 """The channel of PostgreSQL's notifications that says that something is to be sent."""
@@ -25,6 +25,11 @@ order by channel
 _ALERT: Final = """
 {0}.alert_id, {0}.rule_id, {0}.rule_name, {0}.rule_version, {0}.symbol, {0}."interval", {0}.bar_at, {0}.session_date,
 {0}.revision, {0}.kind, {0}.refers_to, {0}.message, {0}.evidence, {0}.triggered_at, {0}.recorded_at
+"""
+_ALERT_WIDTH: Final = 15
+_NOTICE: Final = """
+notices.notice_id, notices.kind, notices.subject, notices.refers_to, notices.title, notices.text, notices.evidence, notices.path,
+notices.happened_at, notices.recorded_at
 """
 # A retraction waits for an alert that is still being tried: nobody can say that no attempt arrived. Attempts are counted before
 # they are made, so an alert without any was never handed to anybody.
@@ -54,9 +59,10 @@ select
         else 'stands'
     end as standing,
     earlier.last_error,
-    {_ALERT.format("alerts")}, {_ALERT.format("original")}
+    {_ALERT.format("alerts")}, {_ALERT.format("original")}, {_NOTICE}
 from next
-inner join app.alerts as alerts on alerts.alert_id = next.alert_id
+left join app.alerts as alerts on alerts.alert_id = next.alert_id
+left join app.notices as notices on notices.notice_id = next.alert_id
 left join app.alert_outbox as earlier on earlier.alert_id = next.refers_to and earlier.channel = next.channel
 left join app.alerts as original on original.alert_id = next.refers_to
 """  # noqa: S608 - names of columns
@@ -97,6 +103,8 @@ class Due:
         that it takes back, ``absent`` if that does not go to this channel.
     reason
         Of a retraction: why the alert that it takes back was not delivered.
+    told
+        The alert, retraction or notice.
     original
         Of a retraction: the alert that it takes back.
     """
@@ -106,7 +114,7 @@ class Due:
     was_held: bool
     standing: str
     reason: str | None
-    alert: Alert
+    told: Alert | Notice
     original: Alert | None
 
 
@@ -127,9 +135,11 @@ def take(connection: Any, channel: str, now: datetime) -> Due | None:  # noqa: A
     if row is None:
         return None
     delivery_id, attempts, was_held, standing, reason, *others = row
-    middle = len(others) // 2
-    original = Alert(*others[middle:]) if others[middle] is not None else None
-    return Due(delivery_id, attempts, was_held, standing, reason, Alert(*others[:middle]), original)
+    alert, original, notice = others[:_ALERT_WIDTH], others[_ALERT_WIDTH : 2 * _ALERT_WIDTH], others[2 * _ALERT_WIDTH :]
+    told: Alert | Notice = Alert(*alert) if alert[0] is not None else Notice(*notice)
+    return Due(
+        delivery_id, attempts, was_held, standing, reason, told, Alert(*original) if original[0] is not None else None
+    )
 
 
 def settled(connection: Any, due: Due) -> bool:  # noqa: ANN401

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from alerts.delivery.backoff import MOST_FINAL_ERROR
 from alerts.delivery.channels.channel import ChannelSettings
-from alerts.delivery.message import HeldCount
+from alerts.delivery.message import Alert, HeldCount
 from alerts.delivery.outbox import Due
 
 WINDOW: Final = timedelta(hours=1)
@@ -20,8 +20,9 @@ WINDOW: Final = timedelta(hours=1)
 _SENT: Final = """
 select count(*) filter (where alerts.rule_id = %(rule_id)s), count(*)
 from app.alert_outbox as outbox
-inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
-where outbox.channel = %(channel)s and outbox.status = 'delivered' and outbox.delivered_at > %(since)s and outbox.kind = 'alert'
+left join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+where outbox.channel = %(channel)s and outbox.status = 'delivered' and outbox.delivered_at > %(since)s
+    and outbox.kind <> 'retraction'
 """
 _OPEN: Final = """
 select digest_id from app.alert_digests
@@ -37,8 +38,8 @@ _HOLD: Final = """
 with chosen as (
     select outbox.delivery_id
     from app.alert_outbox as outbox
-    inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
-    where outbox.channel = %(channel)s and outbox.status = 'pending' and outbox.attempts = 0 and outbox.kind = 'alert'
+    left join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+    where outbox.channel = %(channel)s and outbox.status = 'pending' and outbox.attempts = 0 and outbox.kind <> 'retraction'
         and outbox.next_attempt_at <= %(now)s and (%(rule_id)s::bigint is null or alerts.rule_id = %(rule_id)s)
         and not exists (select from app.alert_held as held where held.delivery_id = outbox.delivery_id)
     for update of outbox skip locked
@@ -64,13 +65,16 @@ order by opened_at limit 1
 for update skip locked
 """
 _COUNTS: Final = """
-select alerts.rule_name, count(*), count(distinct alerts.symbol), min(alerts.triggered_at), max(alerts.triggered_at)
+select
+    coalesce(alerts.rule_name, notices.title) as what, count(*), count(distinct alerts.symbol), min(outbox.triggered_at),
+    max(outbox.triggered_at)
 from app.alert_held as held
 inner join app.alert_outbox as outbox on outbox.delivery_id = held.delivery_id and outbox.status = 'held'
-inner join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+left join app.alerts as alerts on alerts.alert_id = outbox.alert_id
+left join app.notices as notices on notices.notice_id = outbox.alert_id
 where held.digest_id = %s
-group by alerts.rule_id, alerts.rule_name
-order by count(*) desc, alerts.rule_name
+group by alerts.rule_id, what
+order by count(*) desc, what
 """
 
 
@@ -93,13 +97,19 @@ def held_back(connection: Any, channel: ChannelSettings, due: Due, now: datetime
         values = {"delivery_id": due.delivery_id, "digest_id": _open_digest(connection, channel, now), "now": now}
         connection.execute(_HOLD_RETRACTION, values)
         return True
-    if due.alert.kind != "alert" or due.was_held or due.attempts or not (channel.rule_limit or channel.channel_limit):
+    if (
+        due.told.kind == "retraction"
+        or due.was_held
+        or due.attempts
+        or not (channel.rule_limit or channel.channel_limit)
+    ):
         return False
-    values = {"channel": channel.name, "rule_id": due.alert.rule_id, "since": now - WINDOW, "now": now}
+    rule_id = due.told.rule_id if isinstance(due.told, Alert) else None
+    values = {"channel": channel.name, "rule_id": rule_id, "since": now - WINDOW, "now": now}
     of_rule, of_channel = connection.execute(_SENT, values).fetchone()
     if channel.channel_limit and of_channel >= channel.channel_limit:
         values |= {"rule_id": None, "reason": f"Held back: more than {channel.channel_limit} alerts in an hour."}
-    elif channel.rule_limit and of_rule >= channel.rule_limit:
+    elif rule_id is not None and channel.rule_limit and of_rule >= channel.rule_limit:
         values |= {"reason": f"Held back: more than {channel.rule_limit} alerts of its rule in an hour."}
     else:
         return False

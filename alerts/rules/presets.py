@@ -55,6 +55,10 @@ PRESETS: Final = (
 )
 
 
+OF_OPERATORS: Final = ("feed-down", "data-quality")
+"""Not rules about bars: operators are told of them without any."""
+
+
 def preset(name: str) -> Preset:
     """Return the preset of a name.
 
@@ -66,6 +70,12 @@ def preset(name: str) -> Preset:
     for one in PRESETS:
         if one.name == name:
             return one
+    if name in OF_OPERATORS:
+        msg = (
+            f"{name} is about the platform, not about bars, and needs no rule: every channel that is added with --operators is "
+            "told: ./run alert channel add NAME URL --operators"
+        )
+        raise RuleError(msg)
     msg = f"There is no preset {name!r}. The presets are: {', '.join(one.name for one in PRESETS)}."
     raise RuleError(msg)
 

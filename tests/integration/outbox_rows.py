@@ -10,7 +10,7 @@ import psycopg
 from market.settings import Settings
 
 BAR_AT = datetime(2026, 1, 5, 15, 30, tzinfo=UTC)
-_TABLES = ("alerts", "alert_outbox", "alert_channels", "alert_digests", "alert_held")
+_TABLES = ("alerts", "alert_outbox", "alert_channels", "alert_digests", "alert_held", "notices")
 
 
 class Outbox:
@@ -55,10 +55,13 @@ class Outbox:
 
     def channel(self, name: str, url: str, **options: Any) -> None:
         """Add a channel whose limits do not matter unless they are given."""
-        values = {"rule_limit": 0, "channel_limit": 0, "digest_seconds": 900, "timeout_seconds": 5, **options}
+        values = {
+            "rule_limit": 0, "channel_limit": 0, "digest_seconds": 900, "timeout_seconds": 5, "is_for_operators": False,
+            "is_for_reports": False, **options,
+        }  # fmt: skip
         self.connection.execute(
-            "insert into app.alert_channels values (%s, %s, null, true, %s, %s, %s, %s, now())",
-            [name, url, *(values[key] for key in ("rule_limit", "channel_limit", "digest_seconds", "timeout_seconds"))],
+            "insert into app.alert_channels values (%s, %s, null, true, %s, %s, %s, %s, %s, %s, now())",
+            [name, url, *values.values()],
         )
 
     def rows(self, columns: str = "status", where: str = "true") -> list[tuple[Any, ...]]:

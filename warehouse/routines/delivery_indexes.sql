@@ -8,3 +8,6 @@ create index if not exists alert_outbox_delivered_idx on app.alert_outbox (chann
 create index if not exists alert_digests_pending_idx on app.alert_digests (channel, next_attempt_at) where status = 'pending';
 create index if not exists alert_held_digest_idx on app.alert_held (digest_id);
 revoke all on app.alert_channels from public;
+-- Which incidents are open is asked every minute.
+create index if not exists notices_refers_idx on app.notices (refers_to) where refers_to is not null;
+create index if not exists notices_subject_idx on app.notices (subject, recorded_at);

@@ -77,6 +77,10 @@ class ChannelSettings:
         How long after the first that was held back the digest is sent.
     timeout_seconds
         How long one attempt may take.
+    is_for_operators
+        Whether it is told what is wrong with the platform itself.
+    is_for_reports
+        Whether reports are sent to it.
     """
 
     name: str
@@ -87,6 +91,8 @@ class ChannelSettings:
     channel_limit: int = 120
     digest_seconds: int = 900
     timeout_seconds: int = 10
+    is_for_operators: bool = False
+    is_for_reports: bool = False
 
     @property
     def scheme(self) -> str:

@@ -1,11 +1,13 @@
 """E-mail over SMTP: plain text and HTML in one message, with a Message-ID that is the same at each attempt."""
 
+import mimetypes
 import smtplib
 import socket
 import ssl
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -99,7 +101,19 @@ class Mail:
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.text)
         mail.add_alternative(message.html, subtype="html")
+        if message.attachment is not None:
+            _attach(mail, message.attachment)
         return mail
+
+
+def _attach(mail: EmailMessage, path: Path) -> None:
+    """Attach a file, unless it is gone: the text says where it was."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return
+    kind, _, subtype = (mimetypes.guess_type(path.name)[0] or "application/octet-stream").partition("/")
+    mail.add_attachment(content, maintype=kind, subtype=subtype, filename=path.name)
 
 
 def _refused(error: smtplib.SMTPException, host: str) -> RefusedError:

@@ -14,8 +14,10 @@ from alerts.delivery.channels.webhook import Webhook
 from market.errors import UsageError
 
 BUILT_IN: Final = {
-    name: ChannelSettings(name, SecretStr(url), rule_limit=0, channel_limit=0)
-    for name, url in (("log", "log:"), ("kafka", "kafka:"))
+    "log": ChannelSettings(
+        "log", SecretStr("log:"), rule_limit=0, channel_limit=0, is_for_operators=True, is_for_reports=True
+    ),
+    "kafka": ChannelSettings("kafka", SecretStr("kafka:"), rule_limit=0, channel_limit=0),
 }
 """Channels that are there without being added: they have no limits, for nobody reads them line by line."""
 

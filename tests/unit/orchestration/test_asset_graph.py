@@ -114,6 +114,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     assert sorted(sensor.name for sensor in repository.sensor_defs) == [
         "history_gaps",
         "lake_progress",
+        "operators",
         "touched_sessions",
     ]
 

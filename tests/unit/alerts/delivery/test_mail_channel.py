@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from email import policy
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 
 from alerts.delivery.channels.channel import ChannelSettings, RefusedError
 from alerts.delivery.channels.mail import Mail
-from alerts.delivery.message import alert_message
+from alerts.delivery.message import Message, alert_message
 from market.errors import UsageError
 from tests.unit.alerts.delivery.message_examples import ALERT, DELIVERY
 
@@ -77,9 +78,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def send(port: int, scheme: str = "smtp", login: str = "", to: str = "me@example.com", more: str = "") -> None:
+def send(
+    port: int,
+    scheme: str = "smtp",
+    login: str = "",
+    to: str = "me@example.com",
+    *,
+    more: str = "",
+    message: Message = MESSAGE,
+) -> None:
     url = f"{scheme}://{login}127.0.0.1:{port}/?from=tapehouse@example.com&to={to}{more}"
-    Mail(ChannelSettings("mail", SecretStr(url))).send(MESSAGE, 5)
+    Mail(ChannelSettings("mail", SecretStr(url))).send(message, 5)
 
 
 def refusal(port: int, **options: Any) -> RefusedError:
@@ -103,6 +112,19 @@ def test_a_mail_has_text_html_and_an_id_that_is_the_same_at_each_attempt() -> No
     assert text.get_content().splitlines() == MESSAGE.text.splitlines()
     assert page.get_content_type() == "text/html"
     assert "rsi_14" in page.get_content()
+
+
+def test_a_file_that_a_message_is_about_is_attached_unless_it_is_gone(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("<p>500 symbols</p>")
+    with mail_server() as (mailbox, port):
+        for path in (report, tmp_path / "gone.html"):
+            send(port, more="&starttls=never", message=replace(MESSAGE, attachment=path))
+    with_file, without = mailbox.mails
+    (attached,) = with_file.iter_attachments()
+    assert (attached.get_filename(), attached.get_content_type()) == ("report.html", "text/html")
+    assert attached.get_content().strip() == "<p>500 symbols</p>"
+    assert list(without.iter_attachments()) == []
 
 
 def test_the_password_goes_over_tls_only(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
