@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from market.errors import UsageError
+from market.errors import ImpossibleValuesError, UsageError
 
 
 def marts(
@@ -17,17 +17,19 @@ def marts(
     end: Annotated[str | None, typer.Option(help="With --rebuild: last session; the newest if not given.")] = None,
     symbols: Annotated[str, typer.Option(help="With --rebuild: comma-separated tickers; all if not given.")] = "",
 ) -> None:
-    """Build the marts from lake.* in PostgreSQL, and run their tests; exits 1 if a model or a test fails.
+    """Build the marts from lake.* in PostgreSQL, and run their tests; exits 1 if a model, a test or a check fails.
 
     Without options the sessions are built whose bars or whose rows in the marts somebody changed, as Dagster does while the
     stream goes on. --rebuild builds others too: what a restored backup lacks, or what stands there and does not belong. Each
-    session is replaced at once: whoever reads meanwhile sees it before or after.
+    session is replaced at once: whoever reads meanwhile sees it before or after. Before --rebuild every row is looked at that the
+    marts are made from: from a value that is not possible nothing is built.
     """
     from cli.replay import parse_day
     from infra.local.home import connected_settings
     from market.instruments import parse_symbols
     from market.settings import load_settings
     from orchestration.run import run_jobs
+    from quality.checks import Quality
     from warehouse.marts import Rebuild, forget_builds
 
     chosen = Rebuild(parse_day(start, "--start"), parse_day(end, "--end"), parse_symbols(symbols) if symbols else ())
@@ -38,6 +40,11 @@ def marts(
     settings.require_database()
     started = time.monotonic()
     if rebuild:
+        Quality(settings).require_possible()
         typer.echo(f"Building {forget_builds(settings, chosen):,} sessions again …")
-    run_jobs(settings, ["marts"])
-    typer.echo(f"The marts are built, and every test holds. {time.monotonic() - started:.1f} s.")
+    failed = run_jobs(settings, ["marts"])
+    seconds = time.monotonic() - started
+    if failed:
+        msg = f"The marts are built, but these checks failed: {', '.join(failed)}. ./run quality shows the rows. {seconds:.1f} s."
+        raise ImpossibleValuesError(msg)
+    typer.echo(f"The marts are built, and every test and check holds. {seconds:.1f} s.")

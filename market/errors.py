@@ -39,6 +39,10 @@ class ModelsFailedError(ServiceError):
     """A model of the marts could not be built, or a test of one failed: it would fail again."""
 
 
+class ImpossibleValuesError(ServiceError):
+    """A table holds what its column cannot have, and so nothing is made from it."""
+
+
 class HomeBusyError(ServiceError):
     """Another Tapehouse is already running on this home."""
 

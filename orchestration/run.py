@@ -54,8 +54,8 @@ def run_jobs(
     *,
     wait_for_lake: bool = False,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-) -> None:
-    """Run jobs in this process, each to its end.
+) -> list[str]:
+    """Run jobs in this process, each to its end, and return the checks that failed without stopping them.
 
     Parameters
     ----------
@@ -90,16 +90,21 @@ def run_jobs(
     definitions = build_definitions(settings=settings)
     with dg.DagsterInstance.get() as instance:
         end_runs(instance, find_orphans(instance, served=False))
+        failed = []
         for name in names:
             if name != MARTS:
-                _execute(definitions, instance, name, this_process())
+                failed += _execute(definitions, instance, name, this_process())
                 continue
             if wait_for_lake:
                 _wait(lake, Broker(settings).end_offsets(), timeout_seconds)
-            _execute(definitions, instance, name, {**this_process(), **batch_tags(lake.newest_changes())})
+            failed += _execute(definitions, instance, name, {**this_process(), **batch_tags(lake.newest_changes())})
+    return failed
 
 
-def _execute(definitions: "dg.Definitions", instance: "dg.DagsterInstance", name: str, tags: Mapping[str, str]) -> None:
+def _execute(
+    definitions: "dg.Definitions", instance: "dg.DagsterInstance", name: str, tags: Mapping[str, str]
+) -> list[str]:
+    """Run a job and return its checks that failed."""
     started = time.monotonic()
     _log.info("job_started", job=name)
     result = definitions.resolve_job_def(name).execute_in_process(
@@ -110,7 +115,15 @@ def _execute(definitions: "dg.Definitions", instance: "dg.DagsterInstance", name
     )
     if not result.success:
         _raise_failure(name, result)
+    failed = [
+        f"{check.check_name} of {check.asset_key.to_user_string()}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity.value == "ERROR"
+    ]
+    for check in failed:
+        _log.warning("check_failed", job=name, check=check)
     _log.info("job_finished", job=name, run_id=result.run_id, seconds=round(time.monotonic() - started, 1))
+    return failed
 
 
 def _raise_failure(name: str, result: "dg.ExecuteInProcessResult") -> NoReturn:

@@ -1,7 +1,7 @@
 """When jobs run: all marts after each close and while the lake moves, the deep path and the proof every night."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -39,7 +39,9 @@ _NIGHTLY: Final = {"tapehouse/nightly": "recompute"}
 BATCHES_TAG: Final = "tapehouse/batches"
 """The tag of a run that says up to which batches of the stream the run was sure to see."""
 MAX_ATTEMPTS: Final = 3
-"""Runs for the same batches, when they fail: more would only repeat the failure."""
+"""Runs for the same batches one after the other, when they fail."""
+RETRY_AFTER: Final = timedelta(minutes=15)
+"""After these there is one more now and then: what a run failed for may be mended without a trace in what it follows."""
 
 
 @dg.schedule(
@@ -191,16 +193,33 @@ def follow(
     for name in (job, *beside):
         if under_way := instance.get_runs(dg.RunsFilter(job_name=name, statuses=UNDER_WAY), limit=1):
             return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")
-    earlier = instance.get_runs(dg.RunsFilter(job_name=job, tags={BATCHES_TAG: newest}))
-    return decide(newest, [run.status for run in earlier])
+    records = instance.get_run_records(dg.RunsFilter(job_name=job, tags={BATCHES_TAG: newest}))
+    last = max((record.create_timestamp.timestamp() for record in records), default=0)
+    quiet_for = datetime.now(UTC) - datetime.fromtimestamp(last, UTC)
+    return decide(newest, [record.dagster_run.status for record in records], quiet_for)
 
 
-def decide(newest: str, earlier: Sequence[dg.DagsterRunStatus]) -> dg.RunRequest | dg.SkipReason:
-    """Return a request for a run that sees the batches ``newest``, or why none is needed, given the runs that saw them."""
+def decide(
+    newest: str, earlier: Sequence[dg.DagsterRunStatus], quiet_for: timedelta = timedelta()
+) -> dg.RunRequest | dg.SkipReason:
+    """Return a request for a run that sees the batches ``newest``, or why none is needed.
+
+    Parameters
+    ----------
+    newest
+        The newest changes.
+    earlier
+        How the runs ended that saw them.
+    quiet_for
+        How long ago the last of these was asked for.
+    """
     if dg.DagsterRunStatus.SUCCESS in earlier:
         return dg.SkipReason(f"Nothing changed since batch {newest}, which the marts have.")
-    if len(earlier) >= MAX_ATTEMPTS:
-        return dg.SkipReason(f"{len(earlier)} runs for batch {newest} failed. The next change starts another.")
+    if len(earlier) >= MAX_ATTEMPTS and quiet_for < RETRY_AFTER:
+        again = (RETRY_AFTER - quiet_for).total_seconds() // 60 + 1
+        return dg.SkipReason(
+            f"{len(earlier)} runs for batch {newest} failed. The next change starts another, or {again:.0f} minutes."
+        )
     return dg.RunRequest(run_key=f"{newest} #{len(earlier) + 1}", tags=batch_tags(newest))
 
 

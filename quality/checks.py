@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
+from market.errors import ImpossibleValuesError
 from market.settings import Settings
-from quality.outcomes import Outcome, joined
+from quality.outcomes import Outcome, joined, refusal_of
 from quality.overview import PAGE, write_overview
 from quality.stored import LAKE, POSTGRES, Checked, checked_marts, read_parts
 from warehouse.connection import connect
@@ -61,6 +62,20 @@ class Quality:
             If it cannot be reached.
         """
         return self._check_relations(POSTGRES, everything=everything)
+
+    def require_possible(self) -> None:
+        """Look at every row that the marts are made from, as who is about to build them anew has to.
+
+        Raises
+        ------
+        ImpossibleValuesError
+            If a value is not possible; the text says which expectations are not met in how many rows.
+        SettingsError, ServiceError
+            As :meth:`check_postgres`.
+        """
+        refusal = refusal_of(self.check_postgres(everything=True))
+        if refusal is not None:
+            raise ImpossibleValuesError(refusal)
 
     def check_marts(self, *, everything: bool = False) -> list[Outcome]:
         """Check the marts, what follows from what changed or all; raises as :meth:`check_postgres`."""

@@ -1,6 +1,6 @@
 """What a check found: how many rows were looked at, and which of them have a value that is not possible."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,3 +101,13 @@ def _words(kind: str, arguments: Mapping[str, Any]) -> str:
     if most is not None and most != GREATEST:
         bounds.append(f"{most:g} or less")
     return f"{column} is {' and '.join(bounds)}"
+
+
+def refusal_of(outcomes: Sequence[Outcome]) -> str | None:
+    """Return why the marts are not built from what was looked at, or ``None`` if every value is possible."""
+    broken = [(outcome.table, one) for outcome in outcomes for one in outcome.broken]
+    if not broken:
+        return None
+    lines = [f"{table}: {one.says}; not so in {one.rows:,} row{'s' * (one.rows != 1)}" for table, one in broken]
+    first = "The marts are not built from values that are not possible: ./run quality --all shows the rows."
+    return "\n".join((first, *lines))

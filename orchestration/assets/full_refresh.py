@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import dagster as dg
 
+from market.errors import ImpossibleValuesError
 from market.tables import PG_BARS
 from orchestration.assets.keys import table_key
-from orchestration.assets.marts import DBT_POOL
+from orchestration.assets.marts import DBT_POOL, IS_FINAL
 from orchestration.dbt import Dbt
+from quality.checks import Quality
 from warehouse.full_refresh import Difference, differences, kept_copies
 
 CHECK: Final = "same_as_full_refresh"
@@ -23,8 +25,20 @@ _NO_TESTS: Final = ("--exclude-resource-type", "test")
     description="Builds every mart anew, and compares it with what was built step by step: to the last bit.",
     pool=DBT_POOL,
 )
-def full_refresh_check(context: dg.AssetCheckExecutionContext, dbt: dg.ResourceParam[Dbt]) -> dg.AssetCheckResult:
-    """Bring the marts up to date, build them anew, and compare; the new ones stay."""
+def full_refresh_check(
+    context: dg.AssetCheckExecutionContext, dbt: dg.ResourceParam[Dbt], quality: dg.ResourceParam[Quality]
+) -> dg.AssetCheckResult:
+    """Bring the marts up to date, build them anew, and compare; the new ones stay.
+
+    Raises
+    ------
+    dagster.Failure
+        If a value is not possible; it would be made into marts.
+    """
+    try:
+        quality.require_possible()
+    except ImpossibleValuesError as error:
+        raise dg.Failure(str(error), metadata={IS_FINAL: True}, allow_retries=False) from error
     dbt.build(_NO_TESTS, _ignore)
     with kept_copies(dbt.settings):
         dbt.build([*_NO_TESTS, "--full-refresh"], _ignore)

@@ -10,12 +10,13 @@ from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_contex
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from pydantic import Field
 
-from market.errors import ModelsFailedError, ServiceError, UsageError
+from market.errors import ImpossibleValuesError, ModelsFailedError, ServiceError, UsageError
 from market.instruments import parse_symbols
 from market.tables import PG_BARS, PG_CORPORATE_ACTIONS, PG_VENDOR_BARS
 from orchestration.assets.keys import OWNER, Group, asset_key, table_key
 from orchestration.dbt import Dbt, Event
 from orchestration.freshness import policy_of
+from quality.checks import Quality
 from warehouse.dbt_sources import SOURCE_TABLES
 from warehouse.marts import Rebuild
 
@@ -119,9 +120,15 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     """Return every model of the manifest as an asset; building some of them builds just those."""
 
     @dbt_assets(manifest=manifest, name="dbt", dagster_dbt_translator=Translator(), pool=DBT_POOL)
-    def dbt_models(context: dg.AssetExecutionContext, config: MartsConfig, dbt: dg.ResourceParam[Dbt]) -> Iterator[Any]:
+    def dbt_models(
+        context: dg.AssetExecutionContext,
+        config: MartsConfig,
+        dbt: dg.ResourceParam[Dbt],
+        quality: dg.ResourceParam[Quality],
+    ) -> Iterator[Any]:
         rebuild = config.sessions()
         if rebuild is not None:
+            _require_possible(quality)
             context.log.info(f"{dbt.forget_builds(rebuild):,} sessions are built again.")
         chosen = get_updated_cli_invocation_params_for_context(context, manifest, Translator())
         indirect = ["--indirect-selection", chosen.indirect_selection] if chosen.indirect_selection else []
@@ -141,10 +148,24 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     return dbt_models
 
 
+def _require_possible(quality: Quality) -> None:
+    """Look at all that sessions are built from again: what nobody queued was not looked at before."""
+    try:
+        quality.require_possible()
+    except ImpossibleValuesError as error:
+        raise dg.Failure(str(error), metadata={IS_FINAL: True}, allow_retries=False) from error
+
+
 def asset_events(
     event: Event, context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: DagsterDbtTranslator
 ) -> Iterator[Any]:
-    """Return what an event of dbt means to Dagster: a model was built, a test passed or failed, or nothing."""
-    if event.get("data", {}).get("node_info"):
+    """Return what an event of dbt means to Dagster: a model was built, a test passed or failed, or nothing.
+
+    A model that the project got since Dagster was started is built, and is no asset before the next start.
+    """
+    node = event.get("data", {}).get("node_info")
+    if node and node.get("unique_id") not in manifest["nodes"]:
+        context.log.warning(f"{node.get('unique_id')} is new: start ./run up again, and Dagster knows it.")
+    elif node:
         message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
         yield from message.to_default_asset_events(manifest, translator, context)

@@ -9,7 +9,7 @@ from market.tables import TABLES
 from orchestration.assets.keys import Group, asset_key, table_key
 from orchestration.assets.marts import IS_FINAL
 from quality.checks import Quality
-from quality.outcomes import Outcome
+from quality.outcomes import Outcome, refusal_of
 from quality.stored import LAKE, POSTGRES
 
 CHECK: Final = "possible_values"
@@ -38,13 +38,9 @@ def postgres_quality(quality: dg.ResourceParam[Quality]) -> Iterator[dg.AssetChe
     """
     outcomes = quality.check_postgres()
     yield from results(outcomes, _KEYS, quality)
-    broken = [(outcome.table, one) for outcome in outcomes for one in outcome.broken]
-    if broken:
-        lines = [f"{table}: {one.says}; not so in {one.rows:,} row{'s' * (one.rows != 1)}" for table, one in broken]
-        msg = "The marts are not built from values that are not possible: ./run quality shows the rows.\n" + "\n".join(
-            lines
-        )
-        raise dg.Failure(msg, metadata={IS_FINAL: True}, allow_retries=False)
+    refusal = refusal_of(outcomes)
+    if refusal is not None:
+        raise dg.Failure(refusal, metadata={IS_FINAL: True}, allow_retries=False)
 
 
 @dg.multi_asset_check(

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from deltalake import write_deltalake
 
+from market.errors import ImpossibleValuesError
 from market.settings import Settings
 from market.tables import TRADES, DataType
 from orchestration.build import build_definitions
@@ -96,6 +97,25 @@ def test_what_is_not_possible_is_shown_with_its_key_until_it_is_mended(
     }
     put_session(connection)
     assert broken(quality.check_postgres()) == {}
+
+
+def test_what_no_trigger_saw_is_looked_at_before_anything_is_built_anew(
+    connection: psycopg.Connection[Any], quality: Quality
+) -> None:
+    put_session(connection)
+    much_later = datetime(2026, 3, 1, tzinfo=UTC)
+    put_session(connection, "MSFT", 2, revised_at=much_later)
+    quality.check_postgres()
+    quality.require_possible()
+    with connection.transaction():
+        connection.execute("set local session_replication_role = replica")
+        connection.execute("delete from staging.pending_sessions")
+        connection.execute(
+            "update lake.bars_1m set low = 'NaN' where symbol = 'IBM' and bar_at = (select min(bar_at) from lake.bars_1m)"
+        )
+    assert broken(quality.check_postgres()) == {}, "it is old, and queued for nothing"
+    with pytest.raises(ImpossibleValuesError, match=r"lake\.bars_1m: low is above 0; not so in 1 row"):
+        quality.require_possible()
 
 
 def test_a_mart_is_looked_at_from_the_session_on_that_changed(

@@ -6,8 +6,9 @@ from datetime import date
 
 import pytest
 
-from market.errors import ModelsFailedError, UsageError
+from market.errors import ImpossibleValuesError, ModelsFailedError, UsageError
 from market.settings import Settings
+from quality.checks import Quality
 from tests.unit.cli.conftest import CallCommand
 from warehouse.marts import Rebuild
 
@@ -21,6 +22,13 @@ class Played:
         self.forgotten: list[Rebuild] = []
         self.built: list[Sequence[str]] = []
         self.fails = False
+        self.failed_checks: list[str] = []
+        self.is_possible = True
+
+    def require_possible(self) -> None:
+        if not self.is_possible:
+            msg = "lake.vendor_bars: low is above 0; not so in 1 row"
+            raise ImpossibleValuesError(msg)
 
     def forget(self, _settings: Settings, rebuild: Rebuild) -> int:
         if rebuild.symbols == ("NOSUCH",):
@@ -29,11 +37,12 @@ class Played:
         self.forgotten.append(rebuild)
         return 3
 
-    def run(self, _settings: Settings, names: Sequence[str]) -> None:
+    def run(self, _settings: Settings, names: Sequence[str]) -> list[str]:
         self.built.append(names)
         if self.fails:
             msg = "The test not_null of bars failed: 2 rows."
             raise ModelsFailedError(msg)
+        return self.failed_checks
 
 
 @pytest.fixture
@@ -41,6 +50,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played()
     monkeypatch.setattr("warehouse.marts.forget_builds", played.forget)
     monkeypatch.setattr("orchestration.run.run_jobs", played.run)
+    monkeypatch.setattr(Quality, "require_possible", played.require_possible)
     monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@127.0.0.1:1/nowhere")
     return played
 
@@ -54,7 +64,7 @@ def call(call_command: CallCommand) -> Call:
 def test_the_marts_are_built(call: Call, played: Played) -> None:
     code, out, _ = call()
     assert (code, played.forgotten, played.built) == (0, [], [["marts"]])
-    assert "every test holds" in out
+    assert "every test and check holds" in out
 
 
 def test_sessions_are_built_again_when_asked_for(call: Call, played: Played) -> None:
@@ -72,7 +82,23 @@ def test_a_failing_test_of_the_marts_is_one_plain_message(call: Call, played: Pl
     code, out, err = call()
     assert code == 1
     assert "Error: The test not_null of bars failed: 2 rows." in err
-    assert "every test holds" not in out
+    assert "holds" not in out
+
+
+def test_a_check_that_fails_after_the_build_is_no_success(call: Call, played: Played) -> None:
+    played.failed_checks = ["possible_values of marts/daily_analytics"]
+    code, out, err = call()
+    assert code == 1
+    assert "possible_values of marts/daily_analytics" in err
+    assert "holds" not in out
+
+
+def test_nothing_is_forgotten_for_values_that_are_not_possible(call: Call, played: Played) -> None:
+    played.is_possible = False
+    code, _, err = call("--rebuild")
+    assert (code, played.forgotten, played.built) == (1, [], [])
+    assert "low is above 0; not so in 1 row" in err
+    assert call()[0] == 0, "without --rebuild only what is queued is built, and looked at by the run"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from market.errors import ModelsFailedError, ServiceError, UsageError
-from orchestration.assets.marts import IS_FINAL, MartsConfig
+from market.errors import ImpossibleValuesError, ModelsFailedError, ServiceError, UsageError
+from orchestration.assets.marts import IS_FINAL, MartsConfig, Translator, asset_events
 from quality.outcomes import Outcome
 from quality.stored import POSTGRES
 from warehouse.marts import Rebuild
@@ -33,10 +34,18 @@ class PlayedDbt:
 
 
 class NothingToLookAt:
-    """The checks of values when nothing changed."""
+    """The checks of values when nothing changed; what nobody queued may be impossible all the same."""
+
+    def __init__(self, *, is_possible: bool = True) -> None:
+        self.is_possible = is_possible
 
     def check_postgres(self) -> list[Outcome]:
         return [Outcome(checked.name, 0, 0, ()) for checked in POSTGRES]
+
+    def require_possible(self) -> None:
+        if not self.is_possible:
+            msg = "lake.vendor_bars: low is above 0; not so in 1 row"
+            raise ImpossibleValuesError(msg)
 
     page = "nowhere"
 
@@ -59,6 +68,34 @@ def test_sessions_are_forgotten_before_the_models_are_built(definitions: dg.Defi
     dbt.asked.clear()
     run(definitions, dbt, start="2013-10-07")
     assert dbt.asked == [], "a range without rebuild is a mistake"
+
+
+@pytest.mark.parametrize(
+    ("job", "config"),
+    [("marts", {"ops": {"dbt": {"config": {"rebuild": True}}}}), ("full_refresh", {})],
+)
+def test_nothing_is_built_anew_from_values_that_are_not_possible(
+    definitions: dg.Definitions, job: str, config: dict[str, Any]
+) -> None:
+    dbt = PlayedDbt(ServiceError("enough"))
+    result = definitions.resolve_job_def(job).execute_in_process(
+        resources={"dbt": dbt, "quality": NothingToLookAt(is_possible=False)}, run_config=config, raise_on_error=False
+    )
+    assert dbt.asked == []
+    (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failed.user_failure_data is not None
+    assert "low is above 0; not so in 1 row" in str(failed.user_failure_data.description)
+
+
+def test_a_model_that_is_new_since_dagster_was_started_is_built_and_not_reported() -> None:
+    said: list[str] = []
+    context: Any = SimpleNamespace(log=SimpleNamespace(warning=said.append))
+    event = {
+        "info": {"name": "NodeFinished"},
+        "data": {"node_info": {"unique_id": "model.tapehouse.daily_analytics_raw"}},
+    }
+    assert list(asset_events(event, context, {"nodes": {}}, Translator())) == []
+    assert "start ./run up again" in said[0]
 
 
 def test_what_was_touched_is_built_of_the_models_that_can_and_nothing_is_tested(definitions: dg.Definitions) -> None:

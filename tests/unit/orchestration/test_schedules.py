@@ -1,7 +1,7 @@
 """The schedules' decisions at fixed moments. Expected closes come from the exchange's published calendar, not from the code."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ import pytest
 from orchestration.schedules import (
     BATCHES_TAG,
     MAX_ATTEMPTS,
+    RETRY_AFTER,
     decide,
     hourly_arrivals,
     intraday_marts,
@@ -95,6 +96,14 @@ def test_a_failed_run_is_repeated_a_few_times_and_no_more() -> None:
     assert isinstance(again, dg.RunRequest)
     assert again.run_key == f"{BATCHES} #2"
     assert isinstance(decide(BATCHES, failed * MAX_ATTEMPTS), dg.SkipReason)
+    assert isinstance(decide(BATCHES, failed * MAX_ATTEMPTS, RETRY_AFTER - timedelta(seconds=1)), dg.SkipReason)
+
+
+def test_what_failed_for_something_that_is_mended_by_now_is_tried_again_after_a_while() -> None:
+    failed = [dg.DagsterRunStatus.FAILURE] * (MAX_ATTEMPTS + 2)
+    again = decide(BATCHES, failed, RETRY_AFTER)
+    assert isinstance(again, dg.RunRequest)
+    assert again.run_key == f"{BATCHES} #{MAX_ATTEMPTS + 3}"
 
 
 class LakeAt:
