@@ -116,6 +116,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     assert sorted((one["name"], one["sensorState"]["status"]) for one in repository["sensors"]) == [
         ("history_gaps", "RUNNING"),
         ("lake_progress", "RUNNING"),
+        ("operators", "RUNNING"),
         ("touched_sessions", "RUNNING"),
     ]
 
