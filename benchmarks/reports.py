@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from statistics import median
 from time import monotonic
 from typing import Final
 
@@ -63,4 +62,5 @@ def run(settings: Settings) -> Iterator[Figure]:
                 seconds.append(monotonic() - begun)
                 sizes = {"page_kb": made.page.stat().st_size // 1024, "pdf_kb": made.paper.stat().st_size // 1024}
                 _log.info("report_made", seconds=round(seconds[-1], 1), figures=len(made.report.figures), **sizes)
-    yield alone(f"the report of a session of {SYMBOLS} symbols", median(seconds), "s", SECONDS, seconds)
+    # The slowest: the first one meets tables that have just been filled, as it does after a close.
+    yield alone(f"the report of a session of {SYMBOLS} symbols; the slowest", max(seconds), "s", SECONDS, seconds)

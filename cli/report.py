@@ -12,6 +12,7 @@ def report(
     ] = None,
     week: Annotated[bool, typer.Option("--week", help="Of the week in which the session lies.")] = False,
     month: Annotated[bool, typer.Option("--month", help="Of the month in which it lies.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send it to the channels that want reports.")] = False,
     only_path: Annotated[
         bool, typer.Option("--open-path", help="Print the path of the page, and nothing else.")
     ] = False,
@@ -22,7 +23,7 @@ def report(
     """
     from datetime import UTC, date, datetime
 
-    from alerts.reports.make import make_report
+    from alerts.reports.make import make_report, send_report
     from alerts.reports.period import MONTH, SESSION, WEEK
     from infra.local.home import connected_settings
     from market.errors import UsageError
@@ -37,7 +38,9 @@ def report(
         msg = f"--session is {session!r}: write a date as 2013-10-07."
         raise UsageError(msg) from error
     kind = WEEK if week else MONTH if month else SESSION
-    made = make_report(connected_settings(load_settings()), datetime.now(UTC), kind, day)
+    settings = connected_settings(load_settings())
+    made = make_report(settings, datetime.now(UTC), kind, day)
+    is_news = send and send_report(settings, made, datetime.now(UTC))
     if only_path:
         typer.echo(made.page)
         return
@@ -48,6 +51,9 @@ def report(
         typer.echo(f"  {line}")
     if made.is_new and document.revision > 1:
         typer.echo(f"  {len(document.changes):,} figures are not as they were; the page says which.")
+    if send:
+        sent = "sent to the channels that want reports" if is_news else "this revision was sent before"
+        typer.echo(f"  {sent}; ./run alert deliveries shows what becomes of it")
     typer.echo(f"Page:  {made.page}")
     typer.echo(f"PDF:   {made.paper}")
     typer.echo(f"All:   {made.index}")

@@ -36,7 +36,9 @@ def session_reports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
             return [
                 dg.RunRequest(
                     run_key=f"{kind} {day} {moment}",
-                    run_config={"ops": {REPORT.to_python_identifier(): {"config": {"kind": kind, "session": day}}}},
+                    run_config={
+                        "ops": {REPORT.to_python_identifier(): {"config": {"kind": kind, "session": day, "send": True}}}
+                    },
                     tags={"tapehouse/session_date": day, "tapehouse/report": kind},
                 )
                 for kind in reports_due(session)

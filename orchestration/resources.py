@@ -173,6 +173,12 @@ class Reports:
 
         return make_report(self.settings, now, kind, day)
 
+    def send(self, made: Made, now: datetime) -> bool:
+        """Have a report sent to the channels that want reports, and return whether it was not before."""
+        from alerts.reports.make import send_report
+
+        return send_report(self.settings, made, now)
+
 
 @dataclass(frozen=True, slots=True)
 class SampleHistory:

@@ -35,6 +35,7 @@ def build_report(facts: Facts, now: datetime) -> Report:
         name=facts.period.name,
         title=title_of(facts.period),
         subtitle=_subtitle(facts.period, now),
+        until=facts.period.last.close_at.isoformat(),
         asked_at=moment(facts.asked_at),
         snapshot=facts.snapshot,
         headline=_headline(facts),

@@ -141,6 +141,8 @@ class Report:
         session, week or month.
     name
         What the period is called, and so the folder: ``2013-10-07``, ``2013-W41``, ``2013-10``.
+    until
+        Close of its last session, in ISO 8601.
     asked_at
         When the transaction read that all figures are from.
     snapshot
@@ -153,6 +155,7 @@ class Report:
     name: str
     title: str
     subtitle: str
+    until: str
     asked_at: str
     snapshot: str
     headline: tuple[str, ...]

@@ -67,21 +67,33 @@ order by is_simulated, symbol
 """  # noqa: S608 - own text
 
 ALERTS: Final = """
+with sent as (
+    select
+        outbox.alert_id,
+        count(*) filter (where outbox.status = 'delivered') as delivered, count(*) filter (where outbox.status = 'held') as held,
+        count(*) filter (where outbox.status = 'dead') as dead, count(*) filter (where outbox.status = 'pending') as pending
+    from app.alert_outbox as outbox
+    inner join app.alerts as recorded on recorded.alert_id = outbox.alert_id
+    where recorded.session_date = any(%(days)s)
+    group by outbox.alert_id
+)
 select
     alerts.*, coalesce(sent.delivered, 0) as delivered, coalesce(sent.held, 0) as held, coalesce(sent.dead, 0) as dead,
     coalesce(sent.pending, 0) as pending
 from marts.alerts as alerts
-left join lateral (
-    select
-        count(*) filter (where status = 'delivered') as delivered, count(*) filter (where status = 'held') as held,
-        count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'pending') as pending
-    from app.alert_outbox as outbox
-    where outbox.alert_id = alerts.alert_id
-) as sent on true
+left join sent on sent.alert_id = alerts.alert_id
 where alerts.session_date = any(%(days)s)
 order by alerts.triggered_at, alerts.symbol, alerts.rule_name, alerts.revision
 """
 RULES: Final = """
+with held as (
+    select recorded.rule_id, count(*) as held
+    from app.alert_held as held
+    inner join app.alert_outbox as outbox on outbox.delivery_id = held.delivery_id
+    inner join app.alerts as recorded on recorded.alert_id = outbox.alert_id
+    where recorded.session_date = any(%(days)s)
+    group by recorded.rule_id
+)
 select
     rules.rule_id, rules.name, rules.condition, rules.interval, rules.symbols, rules.status, rules.created_at,
     count(alerts.alert_id) filter (where alerts.session_date = any(%(days)s)) as fired,
@@ -90,14 +102,9 @@ select
         where alerts.session_date = any(%(days)s)
     ) as symbol_sessions,
     count(alerts.alert_id) as fired_ever,
-    max(alerts.triggered_at) as last_fired_at,
-    (
-        select count(*) from app.alert_held as held
-        inner join app.alert_outbox as outbox on outbox.delivery_id = held.delivery_id
-        inner join app.alerts as recorded on recorded.alert_id = outbox.alert_id
-        where recorded.rule_id = rules.rule_id and recorded.session_date = any(%(days)s)
-    ) as held
+    coalesce(max(held.held), 0) as held
 from app.alert_rules as rules
+left join held on held.rule_id = rules.rule_id
 left join marts.alerts as alerts on alerts.rule_id = rules.rule_id
 where rules.status <> 'ended'
 group by rules.rule_id

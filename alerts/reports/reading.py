@@ -144,6 +144,8 @@ def _reading(settings: Settings) -> Iterator[Connection]:
     """Yield a connection whose statements all see the state of its first one."""
     with lost_connections(), connect(settings, read_only=True, application_name="tapehouse report") as connection:
         connection.execute("set transaction isolation level repeatable read")
+        # What an evaluation has just filled has no statistics yet: a nested loop over it takes minutes, a hash a moment.
+        connection.execute("set local enable_nestloop = off")
         ((not_built,),) = connection.execute(_NOT_BUILT, {"relations": list(RELATIONS)}).fetchall()
         if not_built:
             msg = "The marts that a report reads are not built yet. Build them: ./run marts"

@@ -36,6 +36,8 @@ class ReportConfig(dg.Config):
         default=None, description="A session of it, as 2013-10-07; the newest with data if not given."
     )
 
+    send: bool = Field(default=False, description="Send it to the channels that want reports, each revision once.")
+
     def day(self) -> date | None:
         """Return the session.
 
@@ -74,10 +76,10 @@ def report(
     except NoDataError as error:
         context.log.info(f"No report: {error}")
         return
-    yield report_result(made)
+    yield report_result(made, is_sent=config.send and reports.send(made, datetime.now(UTC)))
 
 
-def report_result(made: Made) -> dg.MaterializeResult[Any]:
+def report_result(made: Made, *, is_sent: bool = False) -> dg.MaterializeResult[Any]:
     """Return a report as Dagster shows it."""
     document = made.report
     return dg.MaterializeResult(
@@ -91,6 +93,7 @@ def report_result(made: Made) -> dg.MaterializeResult[Any]:
             "is_new_revision": made.is_new,
             "changes": len(document.changes),
             "figures": len(document.figures),
+            "is_sent": is_sent,
             "headline": dg.MetadataValue.md("\n\n".join(document.headline)),
         }
     )

@@ -10,12 +10,15 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
+from alerts.delivery.channel_store import add_channel
+from alerts.delivery.channels.channel import ChannelSettings
 from alerts.evaluation.evaluate import evaluate
 from alerts.reports.document import Report, Row, Table, blocks
 from alerts.reports.made import Made
-from alerts.reports.make import make_report
+from alerts.reports.make import make_report, send_report
 from alerts.reports.period import MONTH, SESSION, WEEK, period_of
 from alerts.reports.reading import read_facts
 from alerts.rules.rule import Rule
@@ -30,6 +33,8 @@ from tests.integration.analytics_rows import put_days, walk
 from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import put_bar
+from tests.integration.relays import relaying, wait_until
+from tests.receivers import receiving
 from tests.unit.alerts.reports.report_pages import Page, paper, squeezed
 
 pytestmark = pytest.mark.integration
@@ -338,6 +343,31 @@ def test_the_command_prints_where_the_report_is(
     for wrong in (("--session", "x"), ("--week", "--month"), ("--session", "2013-12-01"), ("--session", "2012-01-03")):
         failed = run(*wrong)
         assert getattr(failed.exception, "exit_code", None) == 2, wrong
+
+
+def test_a_revision_is_sent_once_with_its_own_page(
+    connection: psycopg.Connection[Any], days: dict[str, list[Day]], dbt: Dbt, settings: Settings, home: Settings
+) -> None:
+    connection.execute("truncate app.notices, app.alert_channels")
+    connection.execute("truncate app.alert_outbox")
+    with receiving() as receiver, relaying(settings):
+        channel = ChannelSettings("desk", SecretStr(receiver.url), is_private_allowed=True, is_for_reports=True)
+        add_channel(settings, channel, NEXT_DAY)
+        first = make_report(home, NEXT_DAY, SESSION, HALF_DAY)
+        assert send_report(home, first, NEXT_DAY)
+        assert not send_report(home, make_report(home, NEXT_DAY, SESSION, HALF_DAY), NEXT_DAY)
+        wait_until(lambda: len(receiver.requests) == 1)
+        days["BBB"][-1].close *= 2
+        put_days(connection, days["BBB"][-1:])
+        dbt("run")
+        assert send_report(home, make_report(home, NEXT_DAY, SESSION, HALF_DAY), NEXT_DAY)
+        wait_until(lambda: len(receiver.requests) == 2)
+    bodies = [json.loads(request.body) for request in receiver.requests]
+    assert [Path(body["notice"]["path"]).parent.name for body in bodies] == ["2013-11-29-r1", "2013-11-29-r2"]
+    assert all(Path(body["notice"]["path"]).is_file() for body in bodies)
+    assert bodies[0]["kind"] == "report"
+    assert first.report.headline[0] in bodies[0]["text"]
+    assert "figures are not as they were" in bodies[1]["text"]
 
 
 def test_what_is_made_leads_to_its_files(days: dict[str, list[Day]], home: Settings) -> None:

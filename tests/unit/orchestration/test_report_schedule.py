@@ -17,7 +17,18 @@ from orchestration.assets.reports import REPORT, report, report_result
 from orchestration.report_schedule import REPORT_CRONS, session_reports
 
 NEW_YORK = ZoneInfo("America/New_York")
-DOCUMENT = Report("session", "2013-10-07", "Session", "Regular", "now", "1:1:", ("1 up", "2 down"), (), figures={})
+DOCUMENT = Report(
+    "session",
+    "2013-10-07",
+    "Session",
+    "Regular",
+    "2013-10-07T20:00:00+00:00",
+    "now",
+    "1:1:",
+    ("1 up", "2 down"),
+    (),
+    figures={},
+)
 
 
 def ticks_of(day: str) -> list[datetime]:
@@ -85,10 +96,11 @@ def test_the_close_and_the_end_ask_by_different_keys_so_that_what_was_corrected_
 
 
 class FixedReports:
-    """Gives the same report, and keeps what was asked for; without one there is no data."""
+    """Gives the same report, and keeps what was asked for and sent; without one there is no data."""
 
     def __init__(self, made: Made | None) -> None:
         self.made = made
+        self.sent: list[Made] = []
         self.asked: list[tuple[str, date | None]] = []
 
     def make(self, now: datetime, kind: str, day: date | None) -> Made:
@@ -98,6 +110,11 @@ class FixedReports:
             msg = "There is no data."
             raise NoDataError(msg)
         return self.made
+
+    def send(self, made: Made, now: datetime) -> bool:
+        assert now.tzinfo is not None
+        self.sent.append(made)
+        return True
 
 
 @pytest.fixture
@@ -123,6 +140,7 @@ def test_a_run_says_where_the_report_is_and_what_is_in_it(instance: dg.DagsterIn
     reports = FixedReports(Made(replace(DOCUMENT, revision=3), tmp_path, is_new=True))
     assert materialize(instance, reports, {"kind": "week", "session": "2013-10-07"}).success
     assert reports.asked == [("week", date(2013, 10, 7))]
+    assert reports.sent == []
     event = instance.get_latest_materialization_event(REPORT)
     assert event is not None
     assert event.asset_materialization is not None
@@ -132,6 +150,19 @@ def test_a_run_says_where_the_report_is_and_what_is_in_it(instance: dg.DagsterIn
     assert said["pdf"].value == str(tmp_path / "2013-10-07" / "report.pdf")
     assert (said["revision"].value, said["is_new_revision"].value) == (3, True)
     assert said["headline"].value == "1 up\n\n2 down"
+
+
+def test_a_report_is_sent_where_the_run_says_so_as_the_schedule_s_do(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    made = Made(DOCUMENT, tmp_path, is_new=True)
+    reports = FixedReports(made)
+    tick = datetime(2026, 11, 25, 21, 30, tzinfo=UTC)
+    answer: Any = session_reports(dg.build_schedule_context(instance=instance, scheduled_execution_time=tick))
+    (config,) = answer[0].run_config["ops"].values()
+    assert materialize(instance, reports, config["config"]).success
+    assert reports.asked == [("session", date(2026, 11, 25))]
+    assert reports.sent == [made]
 
 
 def test_a_period_without_data_is_no_failure_and_no_report(instance: dg.DagsterInstance) -> None:

@@ -52,6 +52,9 @@ def test_each_alert_is_a_triangle_and_a_retracted_one_is_hollow_and_crossed_out(
     assert uses(marked, ALERT) == 2 + 1  # one more in the legend
     assert uses(marked, RETRACTED) == 1 + 1
     assert uses(marked, DOWN) == 1
+    crosses = r"d=\"M \S+ \S+\s+L \S+ \S+\s+M \S+ \S+\s+L \S+ \S+\s*\""
+    assert re.search(crosses, marked)
+    assert not re.search(crosses, drawn([alert("AAA", 5)]))
 
 
 def test_an_alert_of_a_minute_is_in_the_bar_that_has_the_minute() -> None:
