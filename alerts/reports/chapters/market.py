@@ -119,7 +119,7 @@ def _summary(facts: Facts, title: str, moves: Sequence[Read], breadth: Sequence[
 
 
 def _by_session(facts: Facts, title: str, breadth: Sequence[Read], *, is_simulated: bool) -> Table:
-    names = ("Session", "Up", "Down", "Median", "Highs", "Lows", "Shares")
+    names = ("Session", "Up / down", "Median", "Highs / lows", "Shares")
     counted = {row["session_date"]: row for row in breadth}
     rows = []
     for row in facts.sessions:
@@ -127,8 +127,11 @@ def _by_session(facts: Facts, title: str, breadth: Sequence[Read], *, is_simulat
             continue
         day: date = row["session_date"]
         counts = counted.get(day, {})
-        figures = [count(counts.get(name)) for name in ("advancing", "declining", "new_highs", "new_lows")]
-        cells = (f"{day:%a %d %b}", *figures[:2], percent(row["median_change"]), *figures[2:], count(row["volume"]))
+        up, down, highs, lows = (
+            count(counts.get(name)) for name in ("advancing", "declining", "new_highs", "new_lows")
+        )
+        median_change = percent(row["median_change"])
+        cells = (f"{day:%a %d %b}", f"{up} / {down}", median_change, f"{highs} / {lows}", count(row["volume"]))
         rows.append(Row(day.isoformat(), cells))
     return Table(
         f"sessions_{suffix(is_simulated=is_simulated)}",
