@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "alert incidents": "Show what is wrong with the platform, as operators were told.",
     "alert resend": "Send again what was given up or held back.",
     "alert watch": "Print alerts as they come.",
+    "report": "Make the report of a session, a week or a month, as a page and as PDF.",
     "marts": "Build the marts now; with --rebuild whatever they were built from.",
     "recompute": "Work sessions out again from bronze, and repair what differs.",
     "quarantine": "Show what was rejected, and why; retry it.",

@@ -23,6 +23,10 @@ class SettingsError(UsageError):
     """A setting is unknown, missing or has a value that cannot be used."""
 
 
+class NoDataError(UsageError):
+    """There is nothing of what was asked for."""
+
+
 class FeedError(UsageError):
     """A feed cannot give what was asked: a missing or corrupt file, an unknown symbol or range."""
 

@@ -18,11 +18,13 @@ from orchestration.assets.laws import law_checks
 from orchestration.assets.marts import mart_assets
 from orchestration.assets.quality import lake_quality, mart_quality, postgres_quality
 from orchestration.assets.recomputed import recomputed_sessions
+from orchestration.assets.reports import report
 from orchestration.assets.tiers import tier_assets, tier_checks
 from orchestration.dbt import Dbt
 from orchestration.history_requests import daily_actions, daily_history, history_gaps
 from orchestration.jobs import build_jobs
 from orchestration.operators import Operators, operators
+from orchestration.report_schedule import session_reports
 from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
 from orchestration.schedules import (
@@ -71,6 +73,7 @@ def build_definitions(
             arrival_assets(settings),
             marts,
             evaluation,
+            report,
         ],
         asset_checks=[
             law_checks,
@@ -83,6 +86,7 @@ def build_definitions(
         jobs=[*build_jobs(marts), run_retention],
         schedules=[
             session_close,
+            session_reports,
             daily_history,
             daily_actions,
             intraday_marts,

@@ -17,6 +17,7 @@ from orchestration.assets.keys import (
 from orchestration.assets.laws import law_checks
 from orchestration.assets.marts import TOUCHED_MODELS
 from orchestration.assets.quality import lake_quality, postgres_quality
+from orchestration.assets.reports import REPORT
 from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
 HISTORY: Final = "history"
@@ -30,6 +31,7 @@ TIERS: Final = "tiers"
 VERIFY: Final = "verify"
 FULL_REFRESH: Final = "full_refresh"
 ARRIVALS: Final = "arrivals"
+REPORTS: Final = "reports"
 
 _LONGEST_RECOMPUTE_SECONDS: Final = 24 * 3600
 """Years of sessions take longer than what other runs may."""
@@ -57,8 +59,8 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
     ``history`` publishes the sample's daily bars, ``collect_history`` fetches the bars of the watchlist, ``collect_actions`` its
     splits and dividends, ``marts`` builds and tests every dbt model of ``marts``, ``touched_marts`` builds of those that can what
     was queued as changed, ``recompute`` works sessions out again, ``tiers`` removes what the marts keep no longer, ``verify``
-    proves the laws, ``full_refresh`` compares the marts with what they are when built anew, and ``arrivals`` counts how messages
-    came.
+    proves the laws, ``full_refresh`` compares the marts with what they are when built anew, ``arrivals`` counts how messages
+    came, and ``reports`` makes the report of a period.
     """
     return [
         dg.define_asset_job(
@@ -114,6 +116,12 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
             ARRIVALS,
             selection=dg.AssetSelection.assets(ARRIVALS_KEY).without_checks(),
             description="Counts how messages came: late trades and rejected messages by symbol and session.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            REPORTS,
+            selection=dg.AssetSelection.assets(REPORT),
+            description="Makes the report of a session, a week or a month: the newest session, unless the config says another.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(

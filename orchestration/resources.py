@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from alerts.evaluation.evaluate import Evaluated, evaluate
+from alerts.reports.made import Made
 from infra.local.processes import dies_with_parent
 from ingest.feeds import FeedRequest, get_feed
 from ingest.publisher import Publisher, PublishSummary
@@ -161,6 +162,25 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Reports:
+    """The reports of sessions, weeks and months."""
+
+    settings: Settings
+
+    def make(self, now: datetime, kind: str, day: date | None) -> Made:
+        """Make the report of a period, and keep it; see :func:`alerts.reports.make.make_report`."""
+        from alerts.reports.make import make_report  # matplotlib is slow to import, and used after a close
+
+        return make_report(self.settings, now, kind, day)
+
+    def send(self, made: Made, now: datetime) -> bool:
+        """Have a report sent to the channels that want reports, and return whether it was not before."""
+        from alerts.reports.make import send_report
+
+        return send_report(self.settings, made, now)
+
+
+@dataclass(frozen=True, slots=True)
 class SampleHistory:
     """The real daily bars that come with the package of the feed ``sample``."""
 
@@ -194,4 +214,5 @@ def default_resources(settings: Settings) -> dict[str, Any]:
         "tier_store": TierStore(settings),
         "dbt": Dbt(settings),
         "rules": Rules(settings),
+        "reports": Reports(settings),
     }

@@ -23,6 +23,7 @@ class Group(StrEnum):
     INTERMEDIATE = "intermediate"
     MARTS = "marts"
     ALERTS = "alerts"
+    REPORTS = "reports"
 
 
 def asset_key(group: Group, name: str) -> dg.AssetKey:

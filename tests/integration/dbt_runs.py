@@ -27,7 +27,10 @@ def dbt_runs(
 ) -> Iterator[Dbt]:
     """Give what runs a dbt project on the database of some settings; it raises if a model or a test of it fails."""
     chosen = dict(variables or {})
-    quick = {"DBT_WRITE_JSON": "false", "DBT_LOG_LEVEL_FILE": "none"}  # nobody reads what takes a fifth of the time to write
+    quick = {
+        "DBT_WRITE_JSON": "false",
+        "DBT_LOG_LEVEL_FILE": "none",
+    }  # nobody reads what takes a fifth of the time to write
     with pytest.MonkeyPatch.context() as patch:
         folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
         for name, value in {**dbt_environment(settings), **folders, **quick}.items():

@@ -111,6 +111,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
         "nightly_tiers": "RUNNING",
         "nightly_verify": "RUNNING",
         "session_close": "RUNNING",
+        "session_reports": "RUNNING",
         "weekly_full_refresh": "RUNNING",
     }
     assert sorted((one["name"], one["sensorState"]["status"]) for one in repository["sensors"]) == [

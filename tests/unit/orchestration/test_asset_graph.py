@@ -11,6 +11,7 @@ from market.topics import TOPICS
 from orchestration.assets.alerts import EVALUATION
 from orchestration.assets.arrivals import ARRIVALS_KEY
 from orchestration.assets.keys import OWNER, table_key, topic_key
+from orchestration.assets.reports import REPORT
 from orchestration.assets.tiers import COLLECTED_CHECKS, KEPT_CHECK, TIERS_KEY
 from orchestration.freshness import POLICIES
 
@@ -92,6 +93,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "history",
         "marts",
         "recompute",
+        "reports",
         "run_retention",
         "tiers",
         "touched_marts",
@@ -109,6 +111,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "nightly_tiers": ("0 3 * * *", "America/New_York"),
         "nightly_verify": ("30 21 * * *", "America/New_York"),
         "session_close": ("15 13-16 * * 1-5", "America/New_York"),
+        "session_reports": (["30 13-16 * * 1-5", "55 17-20 * * 1-5"], "America/New_York"),
         "weekly_full_refresh": ("0 5 * * 0", "America/New_York"),
     }
     assert sorted(sensor.name for sensor in repository.sensor_defs) == [
@@ -235,7 +238,8 @@ def test_a_job_runs_what_its_name_says(definitions: dg.Definitions) -> None:
     assert {node.to_user_string() for node in collected} == {"history/daily_bars", "history/intraday_bars"}
     actions = definitions.resolve_job_def("collect_actions").asset_layer.executable_asset_keys
     assert {node.to_user_string() for node in actions} == {"history/corporate_actions"}
-    others = {*history, *recompute, *collected, *actions, TIERS_KEY, ARRIVALS_KEY}
+    assert definitions.resolve_job_def("reports").asset_layer.executable_asset_keys == {REPORT}
+    others = {*history, *recompute, *collected, *actions, TIERS_KEY, ARRIVALS_KEY, REPORT}
     assert marts == set(graph.executable_asset_keys) - others
     assert EVALUATION in marts
     touched = definitions.resolve_job_def("touched_marts").asset_layer

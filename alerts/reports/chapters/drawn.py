@@ -1,0 +1,61 @@
+"""The charts of the movers and of the symbols with alerts."""
+
+from typing import Final
+
+from alerts.reports.charts import candlesticks
+from alerts.reports.document import Block, Chapter, Chart, Note, digest
+from alerts.reports.reading import Facts, Series
+from alerts.reports.reading import Row as Read
+from alerts.reports.wording import lineage, percent, plural, price
+
+_RELATIONS: Final = {"5m": "marts.intraday_analytics", "1d": "marts.daily_analytics"}
+_LEGEND: Final = (
+    "Hollow: the close is not below the open; filled: it is. Averages and Bollinger bands begin where they are past their "
+    "warm-up. A triangle is an alert at its bar, hollow and crossed out if it was retracted. Shaded: minutes that are "
+    "missing for a reason other than that nobody traded."
+)
+_NONE: Final = "Nothing moved, no alert fired, or there are no bars of those that did: there is no chart to draw."
+
+
+def charts_chapter(facts: Facts) -> Chapter:
+    """Return a chart of each chosen symbol."""
+    if not facts.series:
+        return Chapter("charts", "Charts", (Note("empty", _NONE),))
+    changes = {row["symbol"]: row["change_pct"] for row in facts.moves}
+    simulated = {row["symbol"] for row in (*facts.moves, *facts.quality) if row["is_simulated"]}
+    blocks: list[Block] = [Note("legend", _LEGEND)]
+    for number, series in enumerate(facts.series):
+        alerts = [alert for alert in facts.alerts if alert["symbol"] == series.symbol]
+        made_up = " (simulated)" if series.symbol in simulated else ""
+        change = changes.get(series.symbol)
+        moved = "" if change is None else f", {percent(change)}"
+        last = price(series.bars[-1]["close"])
+        title = f"{series.symbol}{made_up}, {_of(series)}: {last}{moved}"
+        blocks.append(_chart(facts, series, alerts, title, f"chart{number}"))
+    if facts.uncharted:
+        blocks.append(Note("left_out", f"{plural(facts.uncharted, 'more symbol')} with alerts: no room for a chart."))
+    return Chapter("charts", "Charts", tuple(blocks))
+
+
+def _of(series: Series) -> str:
+    return "5-minute bars" if series.interval == "5m" else f"days, the last {len(series.bars)}"
+
+
+def _chart(facts: Facts, series: Series, alerts: list[Read], title: str, prefix: str) -> Chart:
+    last = series.bars[-1]
+    retracted = sum(alert["is_retracted"] for alert in alerts)
+    low, high = min(bar["low"] for bar in series.bars), max(bar["high"] for bar in series.bars)
+    says = (
+        f"Candlesticks of {series.symbol}, {_of(series)}: between {price(low)} and {price(high)}, last {price(last['close'])}. "
+        f"{plural(len(alerts), 'alert')}, {retracted:,} retracted."
+    )
+    data = [tuple(bar.values()) for bar in series.bars]
+    marks = [(alert["bar_at"], alert["is_retracted"]) for alert in alerts]
+    return Chart(
+        key=f"{series.symbol}_{series.interval}",
+        title=title,
+        svg=candlesticks(series, alerts, prefix),
+        says=says,
+        digest=digest(data, marks, [tuple(shade.values()) for shade in series.shades]),
+        sources=lineage(facts, _RELATIONS[series.interval], "app.alerts"),
+    )
