@@ -42,7 +42,14 @@ def marts(
     if rebuild:
         Quality(settings).require_possible()
         typer.echo(f"Building {forget_builds(settings, chosen):,} sessions again …")
-    failed = run_jobs(settings, ["marts"])
+    try:
+        failed = run_jobs(settings, ["marts"])
+    except KeyboardInterrupt:
+        typer.echo(
+            "Interrupted. Each mart is as it was or whole; what is left is built by the next run of all marts.",
+            err=True,
+        )
+        raise
     seconds = time.monotonic() - started
     if failed:
         msg = f"The marts are built, but these checks failed: {', '.join(failed)}. ./run quality shows the rows. {seconds:.1f} s."

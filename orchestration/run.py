@@ -19,6 +19,7 @@ from orchestration.instance import LOCATION, instance_environment, write_instanc
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._utils.error import SerializableErrorInfo
 
     from orchestration.resources import Lake
 
@@ -130,6 +131,8 @@ def _raise_failure(name: str, result: "dg.ExecuteInProcessResult") -> NoReturn:
     from orchestration.assets.marts import IS_FINAL
 
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    if any(_is_interrupt(failure.error) for failure in failures):
+        raise KeyboardInterrupt
     for said in (failure.user_failure_data for failure in failures):
         if said is not None and IS_FINAL in said.metadata and said.metadata[IS_FINAL].value:
             msg = f"The job {name} failed (run {result.run_id}).\n{said.description}"
@@ -137,6 +140,15 @@ def _raise_failure(name: str, result: "dg.ExecuteInProcessResult") -> NoReturn:
     causes = (failure.error.message.strip() for failure in failures if failure.error is not None)
     msg = f"The job {name} failed (run {result.run_id}): {next(causes, 'no step said why')}"
     raise ServiceError(msg)
+
+
+def _is_interrupt(error: "SerializableErrorInfo | None") -> bool:
+    """Return whether a step ended because somebody pressed Ctrl-C, or the process was asked to end."""
+    while error is not None:
+        if error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}:
+            return True
+        error = error.cause
+    return False
 
 
 def _wait(lake: "Lake", ends: Mapping[tuple[str, int], int], timeout_seconds: float) -> None:

@@ -9,6 +9,7 @@ import dagster as dg
 from market.sessions import EXCHANGE_ZONE, find_session
 from orchestration.assets.recomputed import recomputed_until
 from orchestration.jobs import ARRIVALS, FULL_REFRESH, MARTS, RECOMPUTE, TIERS, VERIFY
+from orchestration.orphans import end_runs, find_orphans
 from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
 from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
@@ -190,6 +191,7 @@ def follow(
     instance: dg.DagsterInstance, job: str, newest: str, *, beside: Sequence[str] = ()
 ) -> dg.RunRequest | dg.SkipReason:
     """Return a request for a run of a job that sees the changes ``newest``, unless one of it or ``beside`` it is under way."""
+    end_runs(instance, find_orphans(instance, served=False))  # a run whose process was killed would hold up all others
     for name in (job, *beside):
         if under_way := instance.get_runs(dg.RunsFilter(job_name=name, statuses=UNDER_WAY), limit=1):
             return dg.SkipReason(f"The run {under_way[0].run_id} is still under way.")

@@ -37,6 +37,10 @@ create table if not exists app.schema_migrations (
     applied_at timestamp with time zone not null default now()
 );
 comment on table app.schema_migrations is 'One row per migration that was applied.';
+comment on column app.schema_migrations.number is 'Number of the migration.';
+comment on column app.schema_migrations.name is 'Name of its file, without number and ending.';
+comment on column app.schema_migrations.checksum is 'Checksum of its text: an applied one must not change.';
+comment on column app.schema_migrations.applied_at is 'When it was applied.';
 """
 
 

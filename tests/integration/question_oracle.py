@@ -24,6 +24,9 @@ MONDAY: Final = DAYS[0]
 TOLERANCE_BPS, TOLERANCE_VOLUME = Decimal(1), Decimal(1)
 """When two bars agree: dbt_project.yml."""
 
+AAPL_SPLITS: Final = (date(2000, 6, 21), date(2005, 2, 28))
+"""Two for one, each: by the two lines of LEAN's factor file."""
+
 
 class Sample:
     """The raw data, read once."""
@@ -58,12 +61,13 @@ class Sample:
         }
 
     def history(self, symbol: str) -> list[dict[str, Any]]:
-        """Return the days of a symbol as traded; with the split of AAPL in today's shares under ``adjusted``, ``shares``."""
+        """Return the days of a symbol as traded; with the splits of AAPL in today's shares under ``adjusted``, ``shares``."""
         rows = self.days.filter(pl.col("symbol") == symbol).sort("session_date").to_dicts()
         for row in rows:
-            halved = symbol == "AAPL" and row["session_date"] < date(2005, 2, 28)
-            row["adjusted"] = row["close"] / 2 if halved else row["close"]
-            row["shares"] = row["volume"] * 2 if halved else row["volume"]
+            splits = AAPL_SPLITS if symbol == "AAPL" else ()
+            times = 2 ** sum(row["session_date"] < split for split in splits)
+            row["adjusted"] = row["close"] / times
+            row["shares"] = row["volume"] * times
         return rows
 
 

@@ -224,7 +224,7 @@ def _values(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _load_actions(connection: psycopg.Connection[Any]) -> None:
-    """Put in AAPL's split of 2005, and IBM's dividends as the factors say them: known on the day from which they hold."""
+    """Put in AAPL's two splits, and IBM's dividends as the factors say them: known on the day from which they hold."""
     sessions = [day for (day,) in connection.execute("select session_date from lake.sessions order by 1").fetchall()]
 
     def put(number: int, symbol: str, action: str, day: date, **others: Decimal) -> None:
@@ -244,9 +244,10 @@ def _load_actions(connection: psycopg.Connection[Any]) -> None:
             f"insert into lake.corporate_actions ({names}) values ({values})".encode(), list(row.values())
         )
 
-    put(0, "AAPL", "split", date(2005, 2, 28), new_shares=Decimal(2), old_shares=Decimal(1))
+    for number, day in enumerate((date(2000, 6, 21), date(2005, 2, 28))):
+        put(number, "AAPL", "split", day, new_shares=Decimal(2), old_shares=Decimal(1))
     rows = factors("IBM")
-    for number, (before, after) in enumerate(pairwise(rows), start=1):
+    for number, (before, after) in enumerate(pairwise(rows), start=2):
         (last_day, factor, _, close), later = before, after[1]
         if factor != later and last_day < date(2013, 3, 1):
             day = min(session for session in sessions if session > last_day)
