@@ -214,12 +214,12 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     (symbol,), kind, day = parse_symbols(names[0]), names[1], parse_day(names[2], "the date")
     named = f"{kind} of {symbol} on {day}"
     if is_taken_back:
-        stored = stored_of(settings, _USER).get((symbol, kind, day)) if day is not None else None
-        if stored is None or isinstance(stored, Withdrawal):
+        versions = stored_of(settings, _USER).get((symbol, kind, day)) if day is not None else None
+        if not versions or isinstance(versions[-1], Withdrawal):
             msg = f"Nobody has confirmed a {named}."
             raise UsageError(msg)
         today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
-        publish(settings, [withdrawal_of(stored, today)])
+        publish(settings, [withdrawal_of(versions[-1], today)])
         typer.echo(f"The {named} is doubted again from the next build of the marts on.")
         return
     known = [

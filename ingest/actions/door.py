@@ -13,25 +13,26 @@ from market.errors import PublishError
 from market.records import CorporateAction, Dividend, Split, SymbolChange, Withdrawal
 from market.settings import Settings
 from market.topics import ACTIONS
-from warehouse.actions import JudgedAction, StoredAction, newest_versions, remember_asked
+from warehouse.actions import JudgedAction, StoredAction, remember_asked, stored_versions
 from warehouse.progress import wait_for_offsets
 
 SETTLE_SECONDS: Final = 60.0
 """How long the broker, and then the stream, may take."""
 
 
-def stored_of(settings: Settings, source: str) -> dict[Key, CorporateAction]:
-    """Return the newest version of each action that the lake has of a source.
+def stored_of(settings: Settings, source: str) -> dict[Key, list[CorporateAction]]:
+    """Return all versions of each action that the lake has of a source, the one that counts last.
 
     Raises
     ------
     ServiceError
         If the database cannot be reached.
     """
-    return {
-        (row.symbol, row.action, row.effective_date): record_of(source, row, is_withdrawn=row.is_withdrawn)
-        for row in newest_versions(settings, source)
-    }
+    found: dict[Key, list[CorporateAction]] = {}
+    for row in stored_versions(settings, source):
+        versions = found.setdefault((row.symbol, row.action, row.effective_date), [])
+        versions.append(record_of(source, row, is_withdrawn=row.is_withdrawn))
+    return found
 
 
 def record_of(source: str, row: StoredAction | JudgedAction, *, is_withdrawn: bool = False) -> CorporateAction:

@@ -86,7 +86,7 @@ def test_a_dividend_that_is_derived_again_after_a_later_split_is_not_restated(
         YahooSplit(date(2021, 1, 4) + timedelta(days=number), Fraction(*ratio)) for number, ratio in enumerate(ratios)
     ]
     day = date(2020, 6, 9)
-    stored: dict[Key, CorporateAction] = {}
+    stored: dict[Key, list[CorporateAction]] = {}
     for number in range(len(splits) + 1):
         known = splits[:number]
         said = round(cents / 10_000 / float(math.prod((split.ratio for split in known), start=Fraction(1))), 6)
@@ -96,7 +96,7 @@ def test_a_dividend_that_is_derived_again_after_a_later_split_is_not_restated(
         listed = Listed(dividend(day.isoformat(), str(cash)), cash_margin=margin_of(day, known))
         new = missing_of([listed], stored, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5)).actions
         assert len(new) == (number == 0), f"{said} after {number} splits"
-        stored |= {key_of(action): action for action in new}
+        stored |= {key_of(action): [action] for action in new}
 
 
 def test_what_differs_by_rounding_from_what_is_stored_is_not_missing(server: YahooServer) -> None:
@@ -106,7 +106,7 @@ def test_what_differs_by_rounding_from_what_is_stored_is_not_missing(server: Yah
     )
     listed = fetch(server, "NVDA").actions
     assert listed[1].action == dividend("2021-06-09", "0.12346")
-    found = missing_of(listed, {key_of(stored): stored}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
+    found = missing_of(listed, {key_of(stored): [stored]}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
     assert [action.effective_date for action in found.actions] == ["2024-06-10"]
 
 
@@ -114,7 +114,7 @@ def test_an_amount_that_yahoo_corrects_is_restated(server: YahooServer) -> None:
     server.shares["NVDA"] = Share({"1d": [ROW]}, dividends=[("2021-06-09 09:30", 0.16)])
     (listed,) = fetch(server, "NVDA").actions
     before = dividend("2021-06-09", "0.17")
-    found = missing_of([listed], {key_of(before): before}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
+    found = missing_of([listed], {key_of(before): [before]}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
     assert [action.cash for action in found.actions if isinstance(action, Dividend)] == [Decimal("0.16")]
 
 
