@@ -1,6 +1,6 @@
 """Corporate actions of one's own: rows to records, and what is said of rows that are none."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from market.records import Dividend, Split, SymbolChange, Withdrawal
 
 HEADER = "symbol,kind,effective_date,known_date,new_shares,old_shares,cash,new_symbol,action"
 EVER = Range(date(1990, 1, 2), date(2030, 1, 1))
+NOW = datetime(2026, 1, 6, 1, tzinfo=UTC)
+"""Still the fifth in New York."""
 
 
 def listing(path: Path, *rows: str, header: str = HEADER) -> Listing:
     file = path / "actions.csv"
     file.write_text("\n".join([header, *rows]))
-    source = CsvActions(file)
+    source = CsvActions(file, lambda: NOW)
     source.check()
     return source.fetch(source.symbols() or (), EVER, lambda: None)
 
@@ -38,6 +40,19 @@ def test_each_kind_of_row_is_a_record_and_says_when_it_became_known(tmp_path: Pa
         (Withdrawal("csv", "AAPL", start_of(date(2014, 5, 9)), "2014-05-08", "dividend"), True),
     ]
     assert not found.problems
+
+
+def test_dates_and_ratios_at_their_bounds_are_taken(tmp_path: Path) -> None:
+    found = listing(
+        tmp_path,
+        "IBM,dividend,2014-05-07,2026-01-05,,,1,,",
+        "IBM,dividend,1990-01-02,1970-01-01,,,1,,",
+        "IBM,split,2014-05-07,,1000000,1,,,",
+        "IBM,split,2014-05-08,,1,1000000,,,",
+    )
+    assert len(found.actions) == 4
+    assert not found.problems
+    assert min(item.action.ts for item in found.actions) >= 0, "the stream takes no time before 1970"
 
 
 def test_columns_that_no_row_needs_may_be_missing(tmp_path: Path) -> None:
@@ -60,6 +75,13 @@ def test_columns_that_no_row_needs_may_be_missing(tmp_path: Path) -> None:
         ("IBM,symbol_change,2014-05-07,,,,,I B M,", "'I B M' is no ticker"),
         ("IBM,withdrawal,2014-05-07,,,,,,merger", "action is 'merger'"),
         ("IBM,dividend,2014-05-07,,,,1,76,,", "10 fields where the header has 9"),
+        ("IBM,dividend,2014-05-07,2026-01-06,,,1,,", "known_date is 2026-01-06"),
+        ("IBM,dividend,2014-05-07,1969-12-31,,,1,,", "known_date is 1969-12-31"),
+        ("IBM,dividend,2014-05-07,0001-01-01,,,1,,", "known_date is 0001-01-01"),
+        ("IBM,dividend,2099-05-07,,,,1,,", "effective_date is 2099-05-07"),
+        ("IBM,dividend,9999-12-31,,,,1,,", "effective_date is 9999-12-31"),
+        ("IBM,split,2014-05-07,,1000000.1,1,,,", "1000000.1 for 1"),
+        ("IBM,split,2014-05-07,,0.000001,999999999999,,,", "0.000001 for 999999999999"),
     ],
 )
 def test_a_bad_row_is_a_problem_with_its_line_and_the_others_are_done(tmp_path: Path, row: str, why: str) -> None:

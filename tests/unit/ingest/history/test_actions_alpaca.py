@@ -135,6 +135,15 @@ def test_what_is_no_action_is_a_problem_and_its_neighbours_are_listed(
     assert [(problem.symbol, problem.code) for problem in listing.problems] == [("AAPL", "bad_action")]
 
 
+@pytest.mark.parametrize(("new", "old"), [(1, 10_000_000), (10_000_000, 1), (0.000001, 999_999_999_999)])
+def test_a_split_beyond_every_ratio_is_a_problem(alpaca: AlpacaServer, pace: Paces, new: float, old: float) -> None:
+    split = {"symbol": "AAPL", "new_rate": new, "old_rate": old, "ex_date": "2020-08-31"}
+    alpaca.replies.append(page({"reverse_splits": [split]}))
+    listing = source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+    assert not listing.actions
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [("AAPL", "bad_action")]
+
+
 @pytest.mark.parametrize(
     ("reply", "error", "text"),
     [
