@@ -137,10 +137,10 @@ def conditions(codes: object, tape: object) -> str:
 
 
 class Translator:
-    """Makes records of the messages of one connection.
+    """Makes records of the messages of a source, over all its connections.
 
     It remembers which trade a correction took the place of: the next correction or cancel names the number that the correction
-    gave it.
+    gave it, on whichever connection it comes.
     """
 
     def __init__(self) -> None:
