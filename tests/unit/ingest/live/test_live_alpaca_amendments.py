@@ -1,11 +1,14 @@
 """Corrections of corrections: one trade counts, with what was said of it last, over connections."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from ingest.feeds.alpaca.ticks import Translator, history_records
 from ingest.history.source import SourceBusyError
 from market.records import Cancel, Correction, Record, Trade
 from tests.unit.ingest.live.alpaca_stream import Message, frame, moment, raw_trade, session
@@ -75,3 +78,33 @@ def test_what_becomes_of_a_corrected_trade_after_the_connection_was_cut_finds_it
     later: Message, counts: list[tuple[float, int]]
 ) -> None:
     assert what_counts(heard(FIRST, (later,))) == what_counts(heard((*FIRST, later))) == counts
+
+
+def told_by_the_history(minute: int, numbers: int) -> list[Record]:
+    """What the history says at a minute of a trade that was corrected again and again: its numbers are 1 and up."""
+    asked_at = round(datetime.fromisoformat(at(minute)).timestamp()) * 1_000_000
+    records: list[Record] = []
+    for number in range(1, numbers + 1):
+        became = ("corrected" if number > 1 else "") if number == numbers else "incorrect"
+        row = {"t": TEN, "x": "V", "p": 9.0 + number, "s": 100, "c": ["@"], "i": number, "z": "A", "u": became}
+        records += history_records(row, "SPY", asked_at)
+    return records
+
+
+@pytest.mark.parametrize("filled", list(itertools.product((False, True), repeat=4)))
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_trade_that_is_corrected_thrice_counts_once_whenever_a_hole_is_filled_between(
+    filled: tuple[bool, ...], is_cancelled: bool
+) -> None:
+    translator = Translator()
+    records = list(translator.delivery([raw_trade("SPY", moment(TEN), 1, p=10.0)]).records)
+    for number, is_filled in enumerate(filled, start=1):
+        if number > 1:
+            said = corrected(10 * number, number - 1, number, 9.0 + number)
+            records += translator.delivery([said]).records
+        if is_filled:
+            records += told_by_the_history(10 * number + 7, number)
+        assert what_counts(records) == [(9.0 + number, 100)]
+    if is_cancelled:
+        records += translator.delivery([cancelled(59, len(filled))]).records
+        assert what_counts(records) == []
