@@ -52,6 +52,8 @@ class _Client(CorporateActionsClient):
             page = self._page(asked)
             yield page["corporate_actions"]
             token = page.get("next_page_token")
+            if not isinstance(token, str | None):
+                raise _half_a_page(self._without_keys(f"next_page_token {token!r}"))
             if not token:
                 return
             if token in seen:

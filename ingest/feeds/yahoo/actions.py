@@ -38,6 +38,7 @@ from market.settings import Settings
 _DAY: Final = timedelta(days=1)
 _HALF: Final = Fraction(1, 2 * 10**6)
 """Half of the last decimal of what Yahoo says."""
+_WRONG_DIVIDEND: Final = "wrong_dividend"
 
 
 class YahooActions:
@@ -131,17 +132,18 @@ def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
     Raises
     ------
     RefusedError
-        If it is not positive.
+        If it is not positive, with the decimals that a message has.
     """
     day = day_of(event.date)
     factor = factor_after(day - _DAY, splits)
     said = Fraction(Decimal(repr(event.amount)) if math.isfinite(event.amount) else 0)
     if not 0 < said * factor < MAX_PRICE:
-        code = "wrong_dividend"
-        raise RefusedError(code, f"{event.amount:g} on {day} is not a dividend")
-    if factor == 1:
-        return _plain(as_decimal(said, PRICE_DECIMALS))
-    return _plain(simplest_amount((said - _HALF) * factor, (said + _HALF) * factor))
+        raise RefusedError(_WRONG_DIVIDEND, f"{event.amount:g} on {day} is not a dividend")
+    low, high = (said - _HALF) * factor, (said + _HALF) * factor
+    cash = as_decimal(said, PRICE_DECIMALS) if factor == 1 else simplest_amount(low, high)
+    if cash <= 0:
+        raise RefusedError(_WRONG_DIVIDEND, f"{event.amount:g} on {day} is too little for a dividend")
+    return _plain(cash)
 
 
 def margin_of(day: date, splits: Sequence[Split]) -> Decimal:
@@ -149,7 +151,7 @@ def margin_of(day: date, splits: Sequence[Split]) -> Decimal:
     since = sorted((split for split in splits if split.day >= day), key=lambda split: split.day)
     factors = itertools.accumulate((split.ratio for split in since), operator.mul, initial=Fraction(1))
     # Each is off by its own rounding at the most, and then is rounded to our decimals.
-    return as_decimal(4 * _HALF * max(factors) + 2 * _HALF, PRICE_DECIMALS)
+    return as_decimal(min(4 * _HALF * max(factors) + 2 * _HALF, Fraction(MAX_PRICE)), PRICE_DECIMALS)
 
 
 def _plain(cash: Decimal) -> Decimal:

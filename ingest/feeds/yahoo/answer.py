@@ -4,8 +4,12 @@ What belongs here: fields and their types. What does not: what they mean (:mod:`
 """
 
 import json
+from typing import Annotated
 
 import msgspec
+
+Seconds = Annotated[int, msgspec.Meta(ge=-2_208_988_800, lt=7_258_118_400)]
+"""A moment since the epoch, from 1900 until 2200. What lies beyond, as milliseconds do, is none, and no clock can hold it."""
 
 
 class Meta(msgspec.Struct, frozen=True, rename="camel"):
@@ -19,7 +23,7 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 class SplitEvent(msgspec.Struct, frozen=True):
     """A split: ``numerator`` shares for ``denominator``, at ``date``, seconds since the epoch."""
 
-    date: int
+    date: Seconds
     numerator: float
     denominator: float
 
@@ -27,7 +31,7 @@ class SplitEvent(msgspec.Struct, frozen=True):
 class DividendEvent(msgspec.Struct, frozen=True):
     """A dividend: ``amount`` for a share of today, at ``date``, seconds since the epoch."""
 
-    date: int
+    date: Seconds
     amount: float
 
 
@@ -63,7 +67,7 @@ class Result(msgspec.Struct, frozen=True):
 
     meta: Meta
     indicators: Indicators
-    timestamp: list[int] | None = None
+    timestamp: list[Seconds] | None = None
     events: Events | None = None
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import pandas as pd
 
+from ingest.actions.source import MOST_SHARES, is_split
 from ingest.feeds.yahoo.answer import Reason, Result, SplitEvent, decode
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError, UnreadableAnswerError
 from market.records import DAILY, MAX_BAR_VOLUME, MAX_PRICE, Bar
@@ -161,7 +162,7 @@ def splits_of(result: Result) -> tuple[Split, ...]:
     Raises
     ------
     RefusedError
-        If one is not positive.
+        If one is not positive, or beyond every ratio.
     """
     events = result.events.splits.values() if result.events is not None else ()
     return tuple(sorted((_split(event) for event in events), key=lambda split: split.day))
@@ -169,9 +170,10 @@ def splits_of(result: Result) -> tuple[Split, ...]:
 
 def _split(event: SplitEvent) -> Split:
     day = day_of(event.date)
-    if not (0 < event.numerator < math.inf and 0 < event.denominator < math.inf):
+    is_finite = math.isfinite(event.numerator) and math.isfinite(event.denominator)
+    if not is_finite or not is_split(Fraction(event.numerator), Fraction(event.denominator)):
         raise RefusedError(_WRONG_SPLIT, f"{event.numerator:g} for {event.denominator:g} on {day} is not a split")
-    return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(1_000_000))
+    return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(MOST_SHARES))
 
 
 def factor_after(day: date, splits: Sequence[Split]) -> Fraction:

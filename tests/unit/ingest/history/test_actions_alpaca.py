@@ -188,6 +188,15 @@ def test_pages_in_a_circle_end(alpaca: AlpacaServer, pace: Paces) -> None:
         source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
 
 
+@pytest.mark.parametrize("token", [["a"], {"a": 1}, 7, True])
+def test_a_page_that_names_no_page_as_the_next_one_is_half_a_page(
+    alpaca: AlpacaServer, pace: Paces, token: object
+) -> None:
+    alpaca.replies.append(body(json.dumps({"corporate_actions": {}, "next_page_token": token})))
+    with pytest.raises(SourceBusyError, match="not a page"):
+        source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+
+
 def test_without_keys_it_says_which_and_where_to_get_them() -> None:
     with pytest.raises(SourceError, match="APCA_API_KEY_ID is not set"):
         source_at("http://127.0.0.1:1", None).check()

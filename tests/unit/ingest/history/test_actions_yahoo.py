@@ -1,5 +1,6 @@
 """What actions Yahoo lists, through yfinance itself, against a server on this machine."""
 
+import json
 import math
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -16,11 +17,11 @@ from ingest.actions.source import Key, Listed, Listing, Range, key_of, start_of
 from ingest.feeds.yahoo.actions import YahooActions, cash_of, margin_of
 from ingest.feeds.yahoo.answer import DividendEvent
 from ingest.feeds.yahoo.parse import Split as YahooSplit
-from ingest.history.source import SourceBusyError
+from ingest.history.source import SourceBusyError, UnreadableAnswerError
 from market.records import CorporateAction, Dividend, Split
 from market.settings import Settings
 from tests.unit.ingest.history.asks import Pace
-from tests.unit.ingest.history.yahoo_server import NOW, Row, Share, YahooServer, refusal, running_yahoo
+from tests.unit.ingest.history.yahoo_server import NOW, Row, Share, YahooServer, chart, refusal, running_yahoo
 
 ROW: Row = ("2024-06-10 09:30", 10.0, 11.0, 9.0, 10.5, 100)
 YEARS = Range(date(2020, 1, 2), date(2030, 1, 1))
@@ -137,6 +138,10 @@ def test_a_reverse_split_has_fewer_new_shares(server: YahooServer) -> None:
     ("share", "code"),
     [
         (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 4, 0)]), "wrong_split"),
+        (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 1, 10_000_000)]), "wrong_split"),
+        (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 1_000_001, 1)]), "wrong_split"),
+        (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 1e308, 1e-308)]), "wrong_split"),
+        (Share({"1d": [ROW]}, dividends=[("2024-06-10 09:30", 1e-9)]), "wrong_dividend"),
         (Share({"1d": [ROW]}, dividends=[("2024-06-10 09:30", -1)]), "wrong_dividend"),
         (Share({"1d": [ROW]}, dividends=[("2024-06-10 09:30", 0)]), "wrong_dividend"),
         (Share({"1d": [ROW]}, currency="EUR"), "wrong_currency"),
@@ -174,6 +179,30 @@ def test_a_dividend_that_is_none_costs_its_day_and_what_else_there_is_of_the_sym
     assert [(problem.symbol, problem.code, problem.detail) for problem in listing.problems] == [
         ("NVDA", "wrong_dividend", "0 on 2024-06-11 is not a dividend")
     ]
+
+
+def test_splits_at_their_bounds_one_after_the_other_are_undone(server: YahooServer) -> None:
+    """The dividend before them was a billionth of a dollar, if they were true: that is none, and the splits are."""
+    most: list[tuple[str, float, float]] = [(f"2024-06-{day} 09:30", 1, 1_000_000) for day in (10, 11, 12, 13)]
+    server.shares["NVDA"] = Share({"1d": [ROW]}, splits=most, dividends=[("2024-03-05 09:30", 1.0)])
+    server.shares["SPY"] = Share({"1d": [ROW]}, splits=[(at, new, old) for at, old, new in most])
+    listing = fetch(server, "NVDA", "SPY")
+    assert len(listing.actions) == 8
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [("NVDA", "wrong_dividend")]
+    ratios = [YahooSplit(date(2024, 6, day), Fraction(1_000_000)) for day in (10, 11, 12, 13)]
+    assert margin_of(date(2024, 3, 5), ratios) == 10**12
+
+
+@pytest.mark.parametrize("moment", [10**13, 1_718_000_000_000_000, 10**18, 10**30, -(10**12)])
+@pytest.mark.parametrize("kind", ["splits", "dividends"])
+def test_a_date_that_no_clock_can_hold_makes_an_answer_unreadable(server: YahooServer, kind: str, moment: int) -> None:
+    status, headers, body = chart("NVDA", Share(), [ROW], {})
+    answer = json.loads(body)
+    event = {"date": moment, "amount": 1.0, "numerator": 2, "denominator": 1}
+    answer["chart"]["result"][0]["events"] = {kind: {"1": event}}
+    server.replies.append((status, headers, json.dumps(answer).encode()))
+    with pytest.raises(UnreadableAnswerError):
+        fetch(server, "NVDA")
 
 
 def test_an_empty_range_is_no_action_and_a_busy_vendor_is_said(server: YahooServer) -> None:
