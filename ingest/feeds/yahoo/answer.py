@@ -29,17 +29,19 @@ class SplitEvent(msgspec.Struct, frozen=True):
 
 
 class DividendEvent(msgspec.Struct, frozen=True):
-    """A dividend: ``amount`` for a share of today, at ``date``, seconds since the epoch."""
+    """A dividend: ``amount`` for a share of today, at ``date``; in the currency of the prices if it names none."""
 
     date: Seconds
     amount: float
+    currency: str | None = None
 
 
-class Events(msgspec.Struct, frozen=True):
-    """What happened in the range that was asked for."""
+class Events(msgspec.Struct, frozen=True, rename="camel"):
+    """What happened in the range that was asked for; capital gains are what funds pay out beside dividends."""
 
     splits: dict[str, SplitEvent] = {}
     dividends: dict[str, DividendEvent] = {}
+    capital_gains: dict[str, DividendEvent] = {}
 
 
 class Columns(msgspec.Struct, frozen=True):

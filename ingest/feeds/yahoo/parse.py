@@ -38,7 +38,7 @@ _LATEST_AFTER_CLOSE: Final = timedelta(minutes=15)
 _NOTHING: Final = "data doesn't exist for startdate"
 _OTHER_SYMBOL: Final = "other_symbol"
 _REFUSED: Final = "refused"
-_WRONG_CURRENCY: Final = "wrong_currency"
+WRONG_CURRENCY: Final = "wrong_currency"
 _WRONG_SPLIT: Final = "wrong_split"
 _WRONG_TIME_ZONE: Final = "wrong_time_zone"
 _PRICES: Final = ("Open", "High", "Low", "Close")
@@ -145,7 +145,7 @@ def _usable(ticker: str, result: Result) -> Result:
         zone = result.meta.exchange_timezone_name[:_LONGEST_TEXT]
         raise RefusedError(_WRONG_TIME_ZONE, f"it trades by the clock of {zone}, not of {EXCHANGE_ZONE.key}")
     if result.meta.currency != CURRENCY:
-        raise RefusedError(_WRONG_CURRENCY, f"its prices are in {result.meta.currency}, not in {CURRENCY}")
+        raise RefusedError(WRONG_CURRENCY, f"its prices are in {result.meta.currency}, not in {CURRENCY}")
     if not result.timestamp or not result.indicators.quote:
         msg = "The range is empty."
         raise NothingThereError(msg)

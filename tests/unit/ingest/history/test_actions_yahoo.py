@@ -21,7 +21,17 @@ from ingest.history.source import SourceBusyError, UnreadableAnswerError
 from market.records import CorporateAction, Dividend, Split
 from market.settings import Settings
 from tests.unit.ingest.history.asks import Pace
-from tests.unit.ingest.history.yahoo_server import NOW, Row, Share, YahooServer, chart, refusal, running_yahoo
+from tests.unit.ingest.history.yahoo_server import (
+    NOW,
+    Reply,
+    Row,
+    Share,
+    YahooServer,
+    chart,
+    refusal,
+    running_yahoo,
+    seconds,
+)
 
 ROW: Row = ("2024-06-10 09:30", 10.0, 11.0, 9.0, 10.5, 100)
 YEARS = Range(date(2020, 1, 2), date(2030, 1, 1))
@@ -203,6 +213,57 @@ def test_a_date_that_no_clock_can_hold_makes_an_answer_unreadable(server: YahooS
     server.replies.append((status, headers, json.dumps(answer).encode()))
     with pytest.raises(UnreadableAnswerError):
         fetch(server, "NVDA")
+
+
+def with_events(**events: list[tuple[str, float, str | None]]) -> Reply:
+    """An answer with dividends or capital gains, as (New York's time, amount, currency)."""
+    status, headers, body = chart("NVDA", Share(), [ROW], {})
+    answer = json.loads(body)
+    answer["chart"]["result"][0]["events"] = {
+        kind: {
+            at: {"date": seconds(at), "amount": amount} | ({} if currency is None else {"currency": currency})
+            for at, amount, currency in of_kind
+        }
+        for kind, of_kind in events.items()
+    }
+    return status, headers, json.dumps(answer).encode()
+
+
+def test_a_dividend_in_another_currency_is_a_problem_and_those_in_dollars_are_listed(server: YahooServer) -> None:
+    events: list[tuple[str, float, str | None]] = [
+        ("2024-03-05 09:30", 5.0, "CAD"),
+        ("2024-04-05 09:30", 1.0, "USD"),
+        ("2024-05-06 09:30", 2.0, ""),
+        ("2024-06-06 09:30", 3.0, None),
+    ]
+    server.replies.append(with_events(dividends=events))
+    listing = fetch(server, "NVDA")
+    assert [item.action.effective_date for item in listing.actions] == ["2024-04-05", "2024-05-06", "2024-06-06"]
+    assert [(problem.symbol, problem.code, problem.detail) for problem in listing.problems] == [
+        ("NVDA", "wrong_currency", "5 on 2024-03-05 is in CAD, not in USD")
+    ]
+
+
+def test_a_capital_gain_is_cash_of_its_day(server: YahooServer) -> None:
+    gains: list[tuple[str, float, str | None]] = [("2024-03-05 09:30", 2.0, None), ("2024-04-05 09:30", 1.5, None)]
+    server.replies.append(with_events(dividends=[("2024-03-05 09:30", 0.5, None)], capitalGains=gains))
+    listing = fetch(server, "NVDA")
+    assert [item.action for item in listing.actions] == [dividend("2024-03-05", "2.5"), dividend("2024-04-05", "1.5")]
+    assert not listing.problems
+
+
+def test_a_capital_gain_that_the_dividend_beside_it_may_hold_already_leaves_the_day_in_doubt(
+    server: YahooServer,
+) -> None:
+    """As of VWILX on 2025-12-17: the dividend of 7.857 was the 1.437 that was paid and the gain."""
+    dividends: list[tuple[str, float, str | None]] = [
+        ("2024-03-05 09:30", 7.857, None),
+        ("2024-04-05 09:30", 1.0, None),
+    ]
+    server.replies.append(with_events(dividends=dividends, capitalGains=[("2024-03-05 09:30", 6.42, None)]))
+    listing = fetch(server, "NVDA")
+    assert [item.action for item in listing.actions] == [dividend("2024-04-05", "1")]
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [("NVDA", "gain_in_doubt")]
 
 
 def test_an_empty_range_is_no_action_and_a_busy_vendor_is_said(server: YahooServer) -> None:
