@@ -39,7 +39,7 @@ _FIRST_KNOWN: Final = date(1970, 1, 1)
 
 
 class _DamagedError(SourceError):
-    """A file cannot be read."""
+    """A file cannot be read, or has another header."""
 
 
 class _BadRowError(ValueError):
@@ -66,7 +66,7 @@ class CsvActions:
         self._now = now
 
     def check(self) -> None:
-        """Look whether there is a file that can be read, and whether each that can has the header.
+        """Look whether there is a file that can be read and has the header.
 
         Raises
         ------
@@ -149,7 +149,10 @@ class CsvActions:
                         f"lacks {', '.join(missing)}" if missing else f"has {', '.join(unknown)}, which is not known"
                     )
                     msg = f"The header of {path} {lacks}. It is {','.join((*REQUIRED, *OPTIONAL))}; the first three are needed."
-                    raise SourceError(msg)
+                    raise _DamagedError(msg)
+                if twice := [name for name in names if names.count(name) > 1]:
+                    msg = f"The header of {path} has {twice[0]} twice: nobody knows which of them is meant."
+                    raise _DamagedError(msg)
                 for row in reader:
                     surplus = row.pop(_SURPLUS, ())
                     fields = {name: value.strip() for name, value in row.items() if name}

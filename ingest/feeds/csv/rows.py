@@ -6,6 +6,7 @@ What belongs here: files to columns, also where single rows are no rows. What do
 
 import csv
 import gzip
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ _NO_TEXT: Final = ("\x00", "\ufffd")
 
 
 class DamagedError(SourceError):
-    """A file cannot be read."""
+    """A file cannot be read, or has another header."""
 
 
 def read_rows(path: Path) -> pl.LazyFrame:
@@ -48,6 +49,24 @@ def read_rows(path: Path) -> pl.LazyFrame:
         msg = f"{path} cannot be read: its header is no text in UTF-8."
         raise DamagedError(msg)
     return read.lazy()
+
+
+def doubled_columns(path: Path) -> set[str]:
+    """Return the names that the header of a CSV file has more than once: readers take one of them without a word.
+
+    Raises
+    ------
+    DamagedError
+        If it cannot be read; names the file.
+    """
+    if is_parquet(path):
+        return set()
+    try:
+        with _opened(path) as file:
+            names = next(csv.reader(file), [])
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 def damaged(path: Path, error: BaseException) -> DamagedError:

@@ -133,6 +133,26 @@ def test_no_file_is_said(tmp_path: Path) -> None:
         CsvActions(tmp_path / "none.csv").check()
 
 
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [("<html>", "lacks symbol"), (f"{HEADER},cash", "has cash twice"), (f"{HEADER},ratio", "has ratio")],
+)
+def test_a_file_of_a_folder_with_another_header_is_told_and_the_others_are_done(
+    tmp_path: Path, header: str, why: str
+) -> None:
+    (tmp_path / "bad.csv").write_text(f"{header}\nIBM,dividend,2014-05-07,,,,1.1,,,2\n")
+    for path in (tmp_path, tmp_path / "bad.csv"):
+        with pytest.raises(SourceError, match=why):
+            CsvActions(path).check()
+    (tmp_path / "good.csv").write_text(f"{HEADER}\nIBM,dividend,2014-05-07,,,,1.1,,\n")
+    source = CsvActions(tmp_path)
+    source.check()
+    found = source.fetch(["IBM"], EVER, lambda: None)
+    assert len(found.actions) == 1
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [(NAMELESS, "damaged_file")]
+    assert why in found.problems[0].detail
+
+
 @pytest.mark.parametrize("content", [b"", HEADER.encode("utf-16"), f"{HEADER}\nM\u00fcller,split".encode("latin-1")])
 def test_a_file_of_a_folder_that_cannot_be_read_is_told_and_the_others_are_done(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.csv").write_bytes(content)

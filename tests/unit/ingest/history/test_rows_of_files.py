@@ -254,3 +254,32 @@ def test_a_parquet_file_with_damaged_pages_is_told_and_the_others_are_read(tmp_p
         assert not answer.unknown
     with pytest.raises(SourceError, match=r"bad\.parquet cannot be read"):
         fetch(CsvHistory(path), "1d", "IBM")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<!DOCTYPE html>\n<html><body>404</body></html>\n", "has no column 'symbol'"),
+        ("SPY,2013-10-07,1,1,1,1,1\n", "has no column 'symbol'"),
+        (HEADER.replace("close", "close,close") + "SPY,2013-10-07,1,1,1,1,2,1\n", "has the column 'close' twice"),
+    ],
+)
+def test_a_file_of_a_folder_with_another_header_is_told_and_the_others_are_read(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    bad = file(tmp_path, text, "a.csv")
+    for path in (bad, tmp_path):
+        with pytest.raises(SourceError, match=why):
+            CsvHistory(path).check()
+    file(tmp_path, f"{HEADER}SPY,2013-10-08,1,1,1,1,1\n", "b.csv")
+    source = CsvHistory(tmp_path)
+    source.check()
+    assert source.symbols() == ("SPY",)
+    assert [(problem.symbol, problem.code) for problem in source.misnamed()] == [("a.csv", "damaged_file")]
+    assert why in source.misnamed()[0].detail
+    assert [when(bar) for bar in fetch(source, "1d", "SPY").bars] == ["2013-10-08 13:30"]
+
+
+def test_a_column_that_is_not_used_may_be_there_twice(tmp_path: Path) -> None:
+    path = file(tmp_path, HEADER.replace("\n", ",note,note\n") + "SPY,2013-10-08,1,1,1,1,1,a,b\n")
+    assert len(fetch(CsvHistory(path), "1d", "SPY").bars) == 1
