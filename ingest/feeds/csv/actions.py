@@ -5,6 +5,7 @@ in the file need; dates are written as 2014-06-09. A kind is ``split``, ``divide
 """
 
 import csv
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ingest.actions.source import MOST_SHARES, NAMELESS, Listed, Listing, Range, is_split, start_of
+from ingest.feeds.csv.rows import rows_of_lines
 from ingest.history.files import BEFORE_THE_CALENDAR
 from ingest.history.source import Limit, Problem, SourceError
 from market.errors import UsageError
@@ -136,12 +138,11 @@ class CsvActions:
     def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
-                names = [name.strip() for name in reader.fieldnames or ()]
+                reader = rows_of_lines(file)  # no field has several: a quote that nobody ends is of its own row
+                names = [name.strip() for name in next(reader, [])]
                 if not names:
                     msg = f"{path} cannot be read: it is empty."
                     raise _DamagedError(msg)
-                reader.fieldnames = names
                 missing = [name for name in REQUIRED if name not in names]
                 unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
                 if missing or unknown:
@@ -153,13 +154,16 @@ class CsvActions:
                 if twice := [name for name in names if names.count(name) > 1]:
                     msg = f"The header of {path} has {twice[0]} twice: nobody knows which of them is meant."
                     raise _DamagedError(msg)
-                for row in reader:
-                    surplus = row.pop(_SURPLUS, ())
-                    fields = {name: value.strip() for name, value in row.items() if name}
+                for number, row in enumerate(reader, start=2):
+                    surplus = row[len(names) :]
+                    fields = {
+                        name: value.strip()
+                        for name, value in itertools.zip_longest(names, row[: len(names)], fillvalue="")
+                    }
                     if surplus:
                         fields[_SURPLUS] = f"{len(names) + len(surplus)} fields where the header has {len(names)}"
                     if any(fields[name] for name in fields if name != _SURPLUS) or any(surplus):
-                        yield reader.line_num, fields
+                        yield number, fields
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             msg = f"{path} cannot be read: {error}."
             raise _DamagedError(msg) from error

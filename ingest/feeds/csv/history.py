@@ -139,7 +139,7 @@ class CsvHistory:
         found = {}
         for path in self._files:
             try:
-                rows = read_rows(path)
+                rows = read_rows(path, self._columns.values())
                 self._check_header(path, rows)
                 found[path] = rows
             except DamagedError as error:

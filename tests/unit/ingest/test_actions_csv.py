@@ -108,6 +108,19 @@ def test_a_row_without_a_symbol_is_told_with_its_line_and_a_blank_one_is_no_row(
     assert "actions.csv line 5" in found.problems[0].detail
 
 
+def test_a_quote_that_nobody_ends_spoils_its_own_row_only(tmp_path: Path) -> None:
+    found = listing(
+        tmp_path,
+        'SPY,dividend,2014-05-07,,,,"1,,',
+        "IBM,dividend,2014-05-07,,,,1.1,,",
+        '"AAPL,dividend,2014-05-07,,,,"1,,',
+        '"GOOG","dividend",2014-05-07,,,,"2",,',
+    )
+    assert [item.action.symbol for item in found.actions] == ["IBM", "GOOG"]
+    assert [problem.symbol for problem in found.problems] == ["SPY", '"AAPL']
+    assert ["line 2" in found.problems[0].detail, "line 4" in found.problems[1].detail] == [True, True]
+
+
 def test_rows_before_the_calendar_are_passed_over_and_said_unless_later_ones_are_asked_for(tmp_path: Path) -> None:
     rows = ("IBM,dividend,1989-12-29,,,,1,,", "IBM,dividend,1962-05-07,,,,1,,", "IBM,dividend,1990-01-02,,,,1.1,,")
     found = listing(tmp_path, *rows)
