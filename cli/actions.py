@@ -128,7 +128,7 @@ def _fetch(
             pace.close()
     taken_back = [withdrawal_of(action, today) for action in found.missing.not_listed] if withdraw else []
     if not dry_run:
-        take_in(settings, source.name, found, taken_back=taken_back, within=within, asked_at=now)
+        found = take_in(settings, source.name, found, taken_back=taken_back, within=within, asked_at=now)
     _show(found, [*found.missing.actions, *taken_back], withdraw=withdraw, dry_run=dry_run, json_output=json_output)
     _say_what_is_contradicted(settings, found)
     if found.refusal is not None:
@@ -202,7 +202,7 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     """Say as a person what a source says, so that it is applied; or take that back."""
     from ingest.actions.door import publish, record_of, stored_of
     from ingest.actions.missing import withdrawal_of
-    from market.errors import UsageError
+    from market.errors import ServiceError, UsageError
     from market.instruments import parse_symbols
     from market.records import ACTIONS, Withdrawal
     from market.sessions import EXCHANGE_ZONE
@@ -214,12 +214,12 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     (symbol,), kind, day = parse_symbols(names[0]), names[1], parse_day(names[2], "the date")
     named = f"{kind} of {symbol} on {day}"
     if is_taken_back:
-        stored = stored_of(settings, _USER).get((symbol, kind, day)) if day is not None else None
-        if stored is None or isinstance(stored, Withdrawal):
+        versions = stored_of(settings, _USER).get((symbol, kind, day)) if day is not None else None
+        if not versions or isinstance(versions[-1], Withdrawal):
             msg = f"Nobody has confirmed a {named}."
             raise UsageError(msg)
         today = datetime.now(UTC).astimezone(EXCHANGE_ZONE).date()
-        publish(settings, [withdrawal_of(stored, today)])
+        publish(settings, [withdrawal_of(versions[-1], today)])
         typer.echo(f"The {named} is doubted again from the next build of the marts on.")
         return
     known = [
@@ -230,7 +230,9 @@ def _confirm(settings: "Settings", names: list[str], *, is_taken_back: bool) -> 
     if not known:
         msg = f"There is no {named}. ./run actions list {symbol} shows what there is; --feed csv takes actions of your own."
         raise UsageError(msg)
-    publish(settings, [record_of(_USER, known[0])])
+    if publish(settings, [record_of(_USER, known[0])]):
+        msg = f"The stream has put the {named} into quarantine: ./run quarantine list shows why."
+        raise ServiceError(msg)
     typer.echo(f"Confirmed: {_says(known[0])}, {named}. The marts have it from their next build on.")
 
 
@@ -256,6 +258,7 @@ def _show(
     dry_run: bool,
     json_output: bool,
 ) -> None:
+    from ingest.actions.door import REJECTED
     from market.records import encode
 
     if json_output:
@@ -266,7 +269,9 @@ def _show(
             typer.echo(encode(action).decode())
         if len(published) > _SHOWN:
             typer.echo(f"… and {len(published) - _SHOWN:,} more; --json shows all")
-    done = "would be published" if dry_run else "published, all of them in the lake"
+    rejected = sum(problem.code == REJECTED for problem in found.problems)
+    taken = f"{len(published) - rejected:,}" if rejected else "all"
+    done = "would be published" if dry_run else f"published, {taken} of them in the lake"
     typer.echo(f"{len(published):,} actions {done}; {found.missing.known:,} were known already.", err=json_output)
     if found.missing.not_listed and not withdraw:
         names = ", ".join(f"{action.symbol} {action.effective_date}" for action in found.missing.not_listed[:_SHOWN])

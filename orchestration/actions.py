@@ -27,7 +27,7 @@ SETTING: Final = "TAPEHOUSE_ACTIONS_FEED"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a source answered, all of it in the lake; how many requests and seconds that took."""
+    """What a source answered, all that the lake takes of it there; how many requests and seconds that took."""
 
     found: Collected
     requests: int
@@ -90,5 +90,5 @@ class Actions:
             found = collect(source, symbols, WHOLE, stored, today=today, pace=pace, stop=stop, on_answer=on_answer)
         finally:
             pace.close()
-        take_in(self.settings, source.name, found, asked_at=now)
+        found = take_in(self.settings, source.name, found, asked_at=now)
         return Outcome(found, pace.requests, time.monotonic() - started)

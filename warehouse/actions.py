@@ -1,4 +1,4 @@
-"""Corporate actions as PostgreSQL has them: the newest version of each of a source, what marts make of them, who was asked."""
+"""Corporate actions as PostgreSQL has them: all versions of each of a source, what marts make of them, who was asked."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ limit 1
 
 @dataclass(frozen=True, slots=True)
 class StoredAction:
-    """The newest version of an action of a source; the fields are columns of ``lake.corporate_actions``."""
+    """A version of an action of a source; the fields are columns of ``lake.corporate_actions``."""
 
     symbol: str
     action: str
@@ -63,8 +63,11 @@ class JudgedAction:
     price_after: Decimal | None
 
 
-def newest_versions(settings: Settings, source: str) -> list[StoredAction]:
-    """Return the newest version of each action of a source.
+def stored_versions(settings: Settings, source: str) -> list[StoredAction]:
+    """Return all versions of each action of a source, by action, the one that counts last.
+
+    That is the one that became known last, whenever it came in; of those of one moment, and of what a person said, the one that
+    came in last, as marts have it.
 
     Raises
     ------
@@ -72,9 +75,9 @@ def newest_versions(settings: Settings, source: str) -> list[StoredAction]:
         If the database cannot be reached.
     """
     query = (
-        "select distinct on (symbol, action, session_date) symbol, action, session_date, known_at, is_withdrawn, "
-        "new_shares, old_shares, cash, new_symbol from lake.corporate_actions where source = %s "
-        'order by symbol, action, session_date, ingested_at desc, partition desc, "offset" desc'
+        "select symbol, action, session_date, known_at, is_withdrawn, new_shares, old_shares, cash, new_symbol "
+        "from lake.corporate_actions where source = %s order by symbol, action, session_date, "
+        "case when source <> 'user' then known_at end, ingested_at, partition, \"offset\""
     )
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         return [StoredAction(*row) for row in connection.execute(query, (source,))]

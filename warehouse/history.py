@@ -143,7 +143,9 @@ with newest as (
     from lake.corporate_actions
     where action = 'split' and symbol = any(%(symbols)s)
         and session_date between (%(start)s::timestamptz - %(reach)s)::date and (%(end)s::timestamptz + %(reach)s)::date
-    order by source, symbol, session_date, ingested_at desc, partition desc, "offset" desc
+    order by
+        source, symbol, session_date, case when source <> 'user' then known_at end desc, ingested_at desc, partition desc,
+        "offset" desc
 )
 select
     symbol,

@@ -53,7 +53,7 @@ def collect(
     source: ActionSource,
     symbols: Sequence[str],
     within: Range,
-    stored: Mapping[Key, CorporateAction],
+    stored: Mapping[Key, Sequence[CorporateAction]],
     *,
     today: date,
     pace: Callable[[], None],

@@ -1,37 +1,41 @@
 """The one door for corporate actions: Kafka, and what the lake and PostgreSQL have of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from ingest.actions.collect import WHOLE, Collected
-from ingest.actions.source import Key, Range
+from ingest.actions.source import Key, Range, key_of, kind_of
+from ingest.history.source import Problem
 from ingest.publisher import Publisher
 from ingest.topics import end_offsets, ensure_topics
 from market.errors import PublishError
 from market.records import CorporateAction, Dividend, Split, SymbolChange, Withdrawal
 from market.settings import Settings
 from market.topics import ACTIONS
-from warehouse.actions import JudgedAction, StoredAction, newest_versions, remember_asked
+from warehouse.actions import JudgedAction, StoredAction, remember_asked, stored_versions
 from warehouse.progress import wait_for_offsets
 
 SETTLE_SECONDS: Final = 60.0
 """How long the broker, and then the stream, may take."""
+REJECTED: Final = "rejected"
 
 
-def stored_of(settings: Settings, source: str) -> dict[Key, CorporateAction]:
-    """Return the newest version of each action that the lake has of a source.
+def stored_of(settings: Settings, source: str) -> dict[Key, list[CorporateAction]]:
+    """Return all versions of each action that the lake has of a source, the one that counts last.
 
     Raises
     ------
     ServiceError
         If the database cannot be reached.
     """
-    return {
-        (row.symbol, row.action, row.effective_date): record_of(source, row, is_withdrawn=row.is_withdrawn)
-        for row in newest_versions(settings, source)
-    }
+    found: dict[Key, list[CorporateAction]] = {}
+    for row in stored_versions(settings, source):
+        versions = found.setdefault((row.symbol, row.action, row.effective_date), [])
+        versions.append(record_of(source, row, is_withdrawn=row.is_withdrawn))
+    return found
 
 
 def record_of(source: str, row: StoredAction | JudgedAction, *, is_withdrawn: bool = False) -> CorporateAction:
@@ -47,8 +51,8 @@ def record_of(source: str, row: StoredAction | JudgedAction, *, is_withdrawn: bo
     return SymbolChange(*base, row.new_symbol or "")
 
 
-def publish(settings: Settings, actions: Sequence[CorporateAction]) -> None:
-    """Publish actions, and wait until they are in the lake and in PostgreSQL.
+def publish(settings: Settings, actions: Sequence[CorporateAction]) -> list[CorporateAction]:
+    """Publish actions, wait until the lake and PostgreSQL have them, and return those that the stream rejected instead.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def publish(settings: Settings, actions: Sequence[CorporateAction]) -> None:
         If the stream does not within a minute.
     """
     if not actions:
-        return
+        return []
     servers = settings.require_kafka()
     ensure_topics(servers)
     with Publisher(servers) as publisher:
@@ -68,6 +72,8 @@ def publish(settings: Settings, actions: Sequence[CorporateAction]) -> None:
             msg = f"Kafka has not acknowledged {left:,} actions within {SETTLE_SECONDS:g} s. See ./run status, and run it again."
             raise PublishError(msg)
     wait_for_offsets(settings, end_offsets(servers, topics=(ACTIONS,)), timeout_seconds=SETTLE_SECONDS)
+    stored = {source: stored_of(settings, source) for source in {action.source for action in actions}}
+    return [action for action in actions if action not in stored[action.source].get(key_of(action), ())]
 
 
 def take_in(
@@ -78,14 +84,24 @@ def take_in(
     taken_back: Sequence[CorporateAction] = (),
     within: Range = WHOLE,
     asked_at: datetime,
-) -> None:
+) -> Collected:
     """Publish what the lake lacks and, when it is there, remember the symbols whose whole past was answered.
+
+    What is returned has a problem more for each action that the stream rejected.
 
     Raises
     ------
     PublishError, ServiceError
         As :func:`publish`; then nothing is remembered, and the same is asked for again.
     """
-    publish(settings, [*found.missing.actions, *taken_back])
+    rejected = [
+        Problem(
+            action.symbol,
+            REJECTED,
+            f"{kind_of(action)} of {action.effective_date}: the stream has put it into quarantine: ./run quarantine list",
+        )
+        for action in publish(settings, [*found.missing.actions, *taken_back])
+    ]
     if within == WHOLE:
         remember_asked(settings, source, found.answered, found.unknown, asked_at)
+    return replace(found, problems=(*found.problems, *rejected))

@@ -39,7 +39,7 @@ class Missing:
 
 def missing_of(
     listed: Sequence[Listed],
-    stored: Mapping[Key, CorporateAction],
+    stored: Mapping[Key, Sequence[CorporateAction]],
     *,
     asked: Collection[str],
     within: Range,
@@ -47,16 +47,18 @@ def missing_of(
 ) -> Missing:
     """Return what the lake lacks.
 
-    A version that says what the stored one says, within the rounding of its source, is known already, unless its source states
-    another day on which it became known. Where a source does not state that day, a first version was known on its effective
-    date, or today if that is to come, and a later one since today: nobody could have seen it before.
+    Where a source states when its versions became known, each is known already if a stored one of that moment says the same,
+    whatever was known before or after it. Where it does not, it says what holds now: that is known already if the newest stored
+    version says the same, within the rounding of the source; if not, a first version was known on its effective date, or today
+    if that is to come, and a later one since today: nobody could have seen it before.
 
     Parameters
     ----------
     listed
         What the source lists.
     stored
-        The newest version of each action that the lake has of the source; a withdrawal stands for an action taken back.
+        The versions of each action that the lake has of the source, in the order in which they became known, of one moment in
+        that in which they came in; a withdrawal stands for an action taken back.
     asked
         The symbols that the source was asked for.
     within
@@ -68,13 +70,13 @@ def missing_of(
     actions: list[CorporateAction] = []
     known = 0
     for key, versions in believed.items():
-        new = _new_versions(versions, stored.get(key), key[2], today)
+        new = _new_versions(versions, stored.get(key, ()), key[2], today)
         actions += new
-        known += len(versions) - len(new)
+        known += max(len(versions) - len(new), 0)
     not_listed = [
-        action
-        for key, action in stored.items()
-        if key[0] in asked and key[2] in within and key not in believed and not isinstance(action, Withdrawal)
+        before[-1]
+        for key, before in stored.items()
+        if key[0] in asked and key[2] in within and key not in believed and not isinstance(before[-1], Withdrawal)
     ]
     return Missing(
         actions=sorted(actions, key=lambda action: (action.effective_date, action.symbol, kind_of(action), action.ts)),
@@ -90,18 +92,26 @@ def withdrawal_of(action: CorporateAction, today: date) -> Withdrawal:
 
 
 def _new_versions(
-    versions: Sequence[Listed], before: CorporateAction | None, effective: date, today: date
+    versions: Sequence[Listed], stored: Sequence[CorporateAction], effective: date, today: date
 ) -> list[CorporateAction]:
-    """Return what is new of the versions of an action that a source lists, oldest first, beside the newest stored one."""
-    newest = versions[-1]
-    if before is not None and _says_the_same(newest, before):
-        is_same = not newest.is_known_stated or newest.action.ts == before.ts
-        return [] if is_same else [newest.action]
-    is_listed_again = isinstance(before, Withdrawal) and newest.action.ts < before.ts
-    if newest.is_known_stated and not is_listed_again:
-        return [item.action for item in versions if before is None or item is newest or item.action.ts > before.ts]
-    known_on = min(effective, today) if before is None else today
-    return [msgspec.structs.replace(newest.action, ts=start_of(known_on))]
+    """Return what is new of the versions of an action that a source lists, oldest first, beside the stored ones."""
+    newest, before = versions[-1], stored[-1] if stored else None
+    if not newest.is_known_stated:
+        if before is not None and _says_the_same(newest, before):
+            return []
+        known_on = min(effective, today) if before is None else today
+        return [msgspec.structs.replace(newest.action, ts=start_of(known_on))]
+    at_moment = {action.ts: action for action in stored}  # of one moment the last that came in counts
+    new = [
+        item.action
+        for item in versions
+        if item.action.ts not in at_moment or not _says_the_same(item, at_moment[item.action.ts])
+    ]
+    is_taken_back = isinstance(before, Withdrawal) and not isinstance(newest.action, Withdrawal)
+    if before is not None and is_taken_back and newest.action.ts < before.ts:
+        # All that is listed was known before it was taken back: that it is listed again is news of today.
+        new.append(msgspec.structs.replace(newest.action, ts=start_of(today)))
+    return new
 
 
 def _believed(listed: Sequence[Listed], within: Range) -> tuple[dict[Key, list[Listed]], list[Problem]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final, Protocol
 
 from ingest.history.source import Limit, Problem
@@ -16,6 +17,9 @@ from market.sessions import EXCHANGE_ZONE
 
 Key = tuple[str, str, date]
 """What makes two statements of a source the same action: symbol, kind and effective date."""
+MOST_SHARES: Final = 1_000_000
+"""A split gives at most so many shares for one, or one for so many. The greatest that were are a few thousandths of that; what is
+beyond is a slip, and would spoil every price before it."""
 NAMELESS: Final = "no symbol"
 """What stands for the symbol in a problem of which nobody knows whose it is: it may be of any symbol that was asked for."""
 
@@ -131,6 +135,11 @@ def key_of(action: CorporateAction) -> Key:
         If the effective date is no date.
     """
     return action.symbol, kind_of(action), date.fromisoformat(action.effective_date)
+
+
+def is_split(new_shares: Decimal | Fraction, old_shares: Decimal | Fraction) -> bool:
+    """Return whether there can be so many new shares for so many old ones."""
+    return 0 < new_shares <= old_shares * MOST_SHARES and old_shares <= new_shares * MOST_SHARES
 
 
 def start_of(day: date) -> int:

@@ -1,12 +1,14 @@
 """What of history is missing: the calendar minus what the lake has, minus what sources were asked for."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from ingest.actions.door import stored_of
 from market.errors import UsageError
+from market.records import Split
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from warehouse.actions import asked_symbols, remember_asked
@@ -23,6 +25,7 @@ START, END = date(2013, 10, 7), date(2013, 10, 18)
 SESSIONS = tuple(sessions_between(START, END))
 """Ten sessions."""
 LATER = datetime(2013, 10, 21, tzinfo=UTC)
+MONDAY = datetime(2013, 10, 7, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -311,29 +314,57 @@ def test_the_closes_near_some_sessions_are_those_of_any_source_on_both_sides(set
     assert known_closes(settings, "1d", ["SPY"], SESSIONS[9], SESSIONS[9])["SPY"].after is None
 
 
-def test_the_splits_near_some_sessions_are_the_newest_word_of_each_source_and_not_withdrawn(settings: Settings) -> None:
-    rows = [  # source, symbol, session, new shares, old shares, whether it is withdrawn
-        ("yahoo", "SPY", SESSIONS[3], 1, 40, False),
-        ("yahoo", "SPY", SESSIONS[3], 1, 50, False),
-        ("alpaca", "SPY", SESSIONS[4], 2, 1, False),
-        ("lean", "SPY", SESSIONS[3], 1, 60, False),
-        ("lean", "SPY", SESSIONS[3], None, None, True),
-        ("yahoo", "IBM", SESSIONS[3], 3, 1, False),
-    ]
+def store_splits(settings: Settings, *rows: tuple[str, str, Session, int | None, int | None, datetime]) -> None:
+    """Store versions of splits: source, symbol, session, new and old shares, when it was known; without shares a withdrawal."""
     names = "source, symbol, action, session_date, new_shares, old_shares, is_withdrawn, known_at, topic, partition"
     with connect(settings) as connection:
-        for offset, (source, symbol, session, new, old, is_withdrawn) in enumerate(rows):
+        for source, symbol, session, new, old, known_at in rows:
             connection.execute(
                 f'insert into lake.corporate_actions ({names}, "offset", ingested_at) '.encode()
-                + b"values (%s, %s, 'split', %s, %s, %s, %s, now(), 'market.actions.v1', 0, %s, now())",
-                (source, symbol, session.session_date, new, old, is_withdrawn, offset),
+                + b"values (%s, %s, 'split', %s, %s, %s, %s, %s, 'market.actions.v1', 0, "
+                b"(select count(*) from lake.corporate_actions), now())",
+                (source, symbol, session.session_date, new, old, new is None, known_at),
             )
+
+
+def test_the_splits_near_some_sessions_are_the_newest_word_of_each_source_and_not_withdrawn(settings: Settings) -> None:
+    store_splits(
+        settings,
+        ("yahoo", "SPY", SESSIONS[3], 1, 40, MONDAY),
+        ("yahoo", "SPY", SESSIONS[3], 1, 50, MONDAY),
+        ("alpaca", "SPY", SESSIONS[4], 2, 1, MONDAY),
+        ("alpaca", "SPY", SESSIONS[4], 3, 1, MONDAY - timedelta(days=1)),  # known before, though it came in last
+        ("lean", "SPY", SESSIONS[3], 1, 60, MONDAY),
+        ("lean", "SPY", SESSIONS[3], None, None, MONDAY),
+        ("yahoo", "IBM", SESSIONS[3], 3, 1, MONDAY),
+    )
     near = known_closes(settings, "1d", ["SPY"], SESSIONS[2], SESSIONS[6])
     found = [(one.source, datetime.fromtimestamp(one.ts / 1e6, UTC), one.times) for one in near["SPY"].splits]
     assert found == [
         ("alpaca", datetime(2013, 10, 11, 4, tzinfo=UTC), Decimal("0.5")),
         ("yahoo", datetime(2013, 10, 10, 4, tzinfo=UTC), Decimal(50)),
     ]
+
+
+def test_all_versions_of_an_action_are_there_in_the_order_in_which_they_became_known(settings: Settings) -> None:
+    tuesday = MONDAY + timedelta(days=1)
+    for source in ("csv", "user"):
+        store_splits(
+            settings,
+            (source, "SPY", SESSIONS[3], 7, 1, tuesday),
+            (source, "SPY", SESSIONS[3], 6, 1, MONDAY),
+            (source, "SPY", SESSIONS[3], None, None, MONDAY),
+            (source, "IBM", SESSIONS[3], 2, 1, MONDAY),
+        )
+    key = ("SPY", "split", SESSIONS[3].session_date)
+    found = {
+        source: [
+            action.new_shares if isinstance(action, Split) else None for action in stored_of(settings, source)[key]
+        ]
+        for source in ("csv", "user")
+    }
+    assert found == {"csv": [6, None, 7], "user": [7, 6, None]}, "what a person said last counts"
+    assert len(stored_of(settings, "csv")) == 2
 
 
 def test_when_a_source_was_asked_for_actions_is_known_by_symbol_and_never_goes_back(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from alpaca.common.exceptions import APIError
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from requests.exceptions import InvalidJSONError, RequestException
 
-from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
+from ingest.actions.source import NAMELESS, Listed, Listing, Range, is_split, start_of
 from ingest.feeds.alpaca.client import RefusedError, Timeouts, failure_of, without_refused
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
@@ -52,6 +52,8 @@ class _Client(CorporateActionsClient):
             page = self._page(asked)
             yield page["corporate_actions"]
             token = page.get("next_page_token")
+            if not isinstance(token, str | None):
+                raise _half_a_page(self._without_keys(f"next_page_token {token!r}"))
             if not token:
                 return
             if token in seen:
@@ -239,11 +241,17 @@ def _action(raw: Mapping[str, object], kind: str) -> CorporateAction:
             case "cash_dividend":
                 return Dividend(*base, _positive(raw, "rate"))
             case "stock_dividend":  # so many new shares for each
-                return Split(*base, 1 + _positive(raw, "rate"), Decimal(1))
+                return _split(base, 1 + _positive(raw, "rate"), Decimal(1))
             case _:
-                return Split(*base, _positive(raw, "new_rate"), _positive(raw, "old_rate"))
+                return _split(base, _positive(raw, "new_rate"), _positive(raw, "old_rate"))
     except (KeyError, ValueError) as error:
         raise _BadActionError(f"{error} in {dict(raw)!r}"[:_MOST_CHARACTERS]) from error
+
+
+def _split(base: tuple[str, str, int, str], new: Decimal, old: Decimal) -> Split:
+    if not is_split(new, old):
+        raise ValueError(f"{new} for {old} is no split")  # noqa: EM102
+    return Split(*base, new, old)
 
 
 def _positive(raw: Mapping[str, object], name: str) -> Decimal:

@@ -19,7 +19,14 @@ from ingest.feeds.alpaca.client import AlpacaClient, Timeouts, without_refused
 from ingest.feeds.alpaca.history import AlpacaHistory
 from ingest.feeds.alpaca.parse import SOURCE
 from ingest.feeds.alpaca.stream import AlpacaStream
-from ingest.feeds.alpaca.ticks import PassedOverError, UnreadableError, history_amendments, history_records, row_moment
+from ingest.feeds.alpaca.ticks import (
+    PassedOverError,
+    Translator,
+    UnreadableError,
+    history_amendments,
+    history_records,
+    row_moment,
+)
 from ingest.history.source import SourceError
 from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.records import Record
@@ -62,6 +69,7 @@ class AlpacaLive(LiveSource):
         self._settings = settings
         self._now = now
         self._timeouts = timeouts or Timeouts()
+        self._translator = Translator()
 
     def check(self) -> None:
         """Look whether both keys are set, and whether the data feed is one that is live.
@@ -83,7 +91,7 @@ class AlpacaLive(LiveSource):
         """Connect once and hand over what comes, until cancelled."""
         self.check()
         url = f"{self._settings.alpaca_stream_url.rstrip('/')}/v2/{self._settings.alpaca_data_feed}"
-        await AlpacaStream(*self._keys, url).run_once(wishes, deliver)
+        await AlpacaStream(*self._keys, url, self._translator).run_once(wishes, deliver)
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
         """Ask page by page for the trades of a hole, again without the symbols that Alpaca refuses the request for."""

@@ -51,9 +51,11 @@ class AlpacaStream(StockDataStream):
         The pair of keys. No text of an error has them.
     url
         The whole address, with the data feed.
+    translator
+        Makes records of the messages; it outlives the connection.
     """
 
-    def __init__(self, key_id: str, secret_key: str, url: str) -> None:
+    def __init__(self, key_id: str, secret_key: str, url: str, translator: Translator) -> None:
         params = {
             "ping_interval": PING_SECONDS,
             "ping_timeout": PONG_SECONDS,
@@ -63,7 +65,7 @@ class AlpacaStream(StockDataStream):
         }
         super().__init__(key_id, secret_key, raw_data=True, websocket_params=params, url_override=url)
         self._secrets = (key_id, secret_key)
-        self._translator = Translator()
+        self._translator = translator
         self._subscribed: frozenset[str] = frozenset()
         self._wished = 0
 

@@ -137,10 +137,10 @@ def conditions(codes: object, tape: object) -> str:
 
 
 class Translator:
-    """Makes records of the messages of one connection.
+    """Makes records of the messages of a source, over all its connections.
 
     It remembers which trade a correction took the place of: the next correction or cancel names the number that the correction
-    gave it.
+    gave it, on whichever connection it comes.
     """
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class Translator:
         if kind == "x":
             return self._cancels(message, symbol)
         if kind == "c":
-            return (self._correction(message, symbol),)
+            return self._corrections(message, symbol)
         if kind == "s":
             return (_status(message, symbol),)
         msg = "unknown_message"
@@ -194,12 +194,16 @@ class Translator:
         both = dict.fromkeys((named, self._first.get((symbol, named), named)))
         return [Cancel(SOURCE, symbol, nanos // 1000, trade_id) for trade_id in both]
 
-    def _correction(self, message: Mapping[str, Any], symbol: str) -> Correction:
+    def _corrections(self, message: Mapping[str, Any], symbol: str) -> list[Record]:
+        """Return the correction of the first trade, and the cancel of what may be in the lake under a later number.
+
+        That is the trade of the history that a correction before this one became, if a hole was filled meanwhile.
+        """
         nanos, exchange = _nanos(message.get("t")), _code(message.get("x"))
         named = _trade_id(nanos, exchange, _integer(message.get("oi"), "original id"))
         first = self._first.get((symbol, named), named)
         self._first[symbol, _trade_id(nanos, exchange, _integer(message.get("ci"), "corrected id"))] = first
-        return Correction(
+        correction = Correction(
             source=SOURCE,
             symbol=symbol,
             ts=nanos // 1000,
@@ -209,6 +213,7 @@ class Translator:
             exchange=exchange,
             conditions=conditions(message.get("cc"), message.get("z")),
         )
+        return [correction, *([Cancel(SOURCE, symbol, nanos // 1000, named)] if named != first else [])]
 
 
 def _quote(message: Mapping[str, Any], symbol: str) -> Quote:

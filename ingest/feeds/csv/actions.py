@@ -5,13 +5,15 @@ in the file need; dates are written as 2014-06-09. A kind is ``split``, ``divide
 """
 
 import csv
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
-from ingest.actions.source import NAMELESS, Listed, Listing, Range, start_of
+from ingest.actions.source import MOST_SHARES, NAMELESS, Listed, Listing, Range, is_split, start_of
+from ingest.feeds.csv.rows import rows_of_lines
 from ingest.history.files import BEFORE_THE_CALENDAR
 from ingest.history.source import Limit, Problem, SourceError
 from market.errors import UsageError
@@ -26,7 +28,7 @@ from market.records import (
     SymbolChange,
     Withdrawal,
 )
-from market.sessions import FIRST_SESSION
+from market.sessions import EXCHANGE_ZONE, FIRST_SESSION, all_sessions
 
 REQUIRED: Final = ("symbol", "kind", "effective_date")
 OPTIONAL: Final = ("known_date", "new_shares", "old_shares", "cash", "new_symbol", "action")
@@ -34,10 +36,12 @@ OPTIONAL: Final = ("known_date", "new_shares", "old_shares", "cash", "new_symbol
 _SURPLUS: Final = "\x00fields"
 """The field that says how many fields a row has, if these are more than the header has."""
 _BEGINNING: Final = FIRST_SESSION.isoformat()
+_FIRST_KNOWN: Final = date(1970, 1, 1)
+"""Nothing became known earlier: times of messages are counted from there."""
 
 
 class _DamagedError(SourceError):
-    """A file cannot be read."""
+    """A file cannot be read, or has another header."""
 
 
 class _BadRowError(ValueError):
@@ -51,17 +55,20 @@ class CsvActions:
     ----------
     path
         The file or folder.
+    now
+        The clock: nothing became known later.
     """
 
     name = "csv"
     limit: Limit | None = None
     symbols_per_ask = 1_000_000
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
+        self._now = now
 
     def check(self) -> None:
-        """Look whether there is a file that can be read, and whether each that can has the header.
+        """Look whether there is a file that can be read and has the header.
 
         Raises
         ------
@@ -85,6 +92,7 @@ class CsvActions:
         met: set[str] = set()
         early: dict[str, list[str]] = {}
         is_whole = within.first <= FIRST_SESSION
+        today = self._now().astimezone(EXCHANGE_ZONE).date()
         for path, rows in files.items():
             for number, row in rows:
                 symbol, place = row["symbol"].upper(), f"{path.name} line {number}"
@@ -95,7 +103,7 @@ class CsvActions:
                     continue
                 met.add(symbol)
                 try:
-                    item = parse_action(row, self.name)
+                    item = parse_action(row, self.name, today)
                 except _BadRowError as error:
                     problems.append(Problem(symbol, "bad_action", f"{place}: {error}"))
                     continue
@@ -130,12 +138,11 @@ class CsvActions:
     def _rows(self, path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, restkey=_SURPLUS, restval="")
-                names = [name.strip() for name in reader.fieldnames or ()]
+                reader = rows_of_lines(file)  # no field has several: a quote that nobody ends is of its own row
+                names = [name.strip() for name in next(reader, [])]
                 if not names:
                     msg = f"{path} cannot be read: it is empty."
                     raise _DamagedError(msg)
-                reader.fieldnames = names
                 missing = [name for name in REQUIRED if name not in names]
                 unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
                 if missing or unknown:
@@ -143,31 +150,36 @@ class CsvActions:
                         f"lacks {', '.join(missing)}" if missing else f"has {', '.join(unknown)}, which is not known"
                     )
                     msg = f"The header of {path} {lacks}. It is {','.join((*REQUIRED, *OPTIONAL))}; the first three are needed."
-                    raise SourceError(msg)
-                for row in reader:
-                    surplus = row.pop(_SURPLUS, ())
-                    fields = {name: value.strip() for name, value in row.items() if name}
+                    raise _DamagedError(msg)
+                if twice := [name for name in names if names.count(name) > 1]:
+                    msg = f"The header of {path} has {twice[0]} twice: nobody knows which of them is meant."
+                    raise _DamagedError(msg)
+                for number, row in enumerate(reader, start=2):
+                    surplus = row[len(names) :]
+                    fields = {
+                        name: value.strip()
+                        for name, value in itertools.zip_longest(names, row[: len(names)], fillvalue="")
+                    }
                     if surplus:
                         fields[_SURPLUS] = f"{len(names) + len(surplus)} fields where the header has {len(names)}"
                     if any(fields[name] for name in fields if name != _SURPLUS) or any(surplus):
-                        yield reader.line_num, fields
+                        yield number, fields
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             msg = f"{path} cannot be read: {error}."
             raise _DamagedError(msg) from error
 
 
-def parse_action(row: Mapping[str, str], source: str) -> Listed:
-    """Return the action of a row."""
+def parse_action(row: Mapping[str, str], source: str, today: date) -> Listed:
+    """Return the action of a row as of a day in New York."""
     if _SURPLUS in row:  # as a decimal comma leaves: nobody knows which field is which
         raise _BadRowError(row[_SURPLUS])
     symbol, kind = _symbol(row["symbol"]), row["kind"].lower()
-    effective = _date(row["effective_date"], "effective_date")
-    known = _date(row["known_date"], "known_date") if row.get("known_date") else None
+    effective, known = _dates(row, today)
     base = (source, symbol, start_of(known or effective), effective.isoformat())
     action: CorporateAction
     match kind:
         case "split":
-            action = Split(*base, _positive(row, "new_shares"), _positive(row, "old_shares"))
+            action = Split(*base, *_ratio(row))
         case "dividend":
             action = Dividend(*base, _positive(row, "cash"))
         case "symbol_change":
@@ -190,6 +202,24 @@ def _symbol(text: str) -> str:
     except (UsageError, ValueError) as error:
         raise _BadRowError(f"{text!r} is no ticker") from error  # noqa: EM102
     return symbol
+
+
+def _dates(row: Mapping[str, str], today: date) -> tuple[date, date | None]:
+    """Return from when on an action holds, and when it became known, if that is said."""
+    effective = _date(row["effective_date"], "effective_date")
+    if effective > (last := all_sessions()[-1].session_date):
+        raise _BadRowError(f"effective_date is {effective}: the calendar ends on {last}")  # noqa: EM102
+    known = _date(row["known_date"], "known_date") if row.get("known_date") else None
+    if known is not None and not _FIRST_KNOWN <= known <= today:
+        raise _BadRowError(f"known_date is {known}: it has to be from {_FIRST_KNOWN} to today, {today}")  # noqa: EM102
+    return effective, known
+
+
+def _ratio(row: Mapping[str, str]) -> tuple[Decimal, Decimal]:
+    new, old = _positive(row, "new_shares"), _positive(row, "old_shares")
+    if not is_split(new, old):
+        raise _BadRowError(f"{new} for {old}: a split is {MOST_SHARES:,} for 1 at most, or 1 for that")  # noqa: EM102
+    return new, old
 
 
 def _date(text: str, name: str) -> date:

@@ -20,6 +20,7 @@ from ingest.feeds.csv.rows import (
     UNREADABLE,
     DamagedError,
     damaged,
+    doubled_columns,
     name_of_row,
     number_of_row,
     read_rows,
@@ -70,23 +71,27 @@ class CsvHistory:
         return {DAILY: Offer(DAILY, symbols_per_ask=_DAILY_SYMBOLS), **intraday}
 
     def check(self) -> None:
-        """Look whether the files are there and have the columns.
+        """Look whether there is a file that has the columns; of a folder those that have not are put aside.
 
         Raises
         ------
         SourceError
             If not; names the file and what it has.
         """
-        for path, rows in self._rows.items():
-            found = [name for name in rows.collect_schema().names() if name != SURPLUS]
-            missing = [own for own in self._columns.values() if own not in found]
-            if missing:
-                ours = next(name for name, own in self._columns.items() if own == missing[0])
+        self.symbols()
+
+    def _check_header(self, path: Path, rows: pl.LazyFrame) -> None:
+        found = [name for name in rows.collect_schema().names() if name != SURPLUS]
+        for ours, own in self._columns.items():
+            if own not in found:
                 msg = (
-                    f"{path} has no column {missing[0]!r}; it has {', '.join(found[:20])}. Declare what it is called, for "
+                    f"{path} has no column {own!r}; it has {', '.join(found[:20])}. Declare what it is called, for "
                     f"example: --columns {ours}={found[0]}"
                 )
-                raise SourceError(msg)
+                raise DamagedError(msg)
+        if twice := sorted(doubled_columns(path).intersection(self._columns.values())):
+            msg = f"{path} has the column {twice[0]!r} twice: nobody knows which of them is meant."
+            raise DamagedError(msg)
 
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols of the files, in order, but for what cannot be one."""
@@ -134,7 +139,9 @@ class CsvHistory:
         found = {}
         for path in self._files:
             try:
-                found[path] = read_rows(path)
+                rows = read_rows(path, self._columns.values())
+                self._check_header(path, rows)
+                found[path] = rows
             except DamagedError as error:
                 self._put_aside(path, error)
         return found
@@ -153,7 +160,7 @@ class CsvHistory:
         return found
 
     def _put_aside(self, path: Path, error: DamagedError) -> None:
-        """Note that a file of a folder cannot be read: the others are.
+        """Note that a file of a folder cannot be read, or has another header: the others are.
 
         Raises
         ------

@@ -6,7 +6,8 @@ What belongs here: files to columns, also where single rows are no rows. What do
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
@@ -25,11 +26,18 @@ _NO_TEXT: Final = ("\x00", "\ufffd")
 
 
 class DamagedError(SourceError):
-    """A file cannot be read."""
+    """A file cannot be read, or has another header."""
 
 
-def read_rows(path: Path) -> pl.LazyFrame:
+def read_rows(path: Path, used: Collection[str] = ()) -> pl.LazyFrame:
     """Return the rows of a file with its own columns and :data:`SURPLUS`; those of CSV are all text.
+
+    Parameters
+    ----------
+    path
+        The file.
+    used
+        The columns that are looked at: no value of theirs has several lines, as a note in another column may.
 
     Raises
     ------
@@ -41,13 +49,31 @@ def read_rows(path: Path) -> pl.LazyFrame:
             rows = pl.scan_parquet(path)
             rows.collect_schema()
             return rows.with_columns(pl.lit(None, pl.Int64).alias(SURPLUS))
-        read = _read_csv(path)
+        read = _read_csv(path, used)
     except UNREADABLE as error:
         raise damaged(path, error) from error
     if any(sign in name for name in read.columns if name != SURPLUS for sign in _NO_TEXT):
         msg = f"{path} cannot be read: its header is no text in UTF-8."
         raise DamagedError(msg)
     return read.lazy()
+
+
+def doubled_columns(path: Path) -> set[str]:
+    """Return the names that the header of a CSV file has more than once: readers take one of them without a word.
+
+    Raises
+    ------
+    DamagedError
+        If it cannot be read; names the file.
+    """
+    if is_parquet(path):
+        return set()
+    try:
+        with _opened(path) as file:
+            names = next(csv.reader(file), [])
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 def damaged(path: Path, error: BaseException) -> DamagedError:
@@ -80,18 +106,43 @@ def name_of_row(path: Path) -> str:
     return "row" if is_parquet(path) else "line"
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
+def _read_csv(path: Path, used: Collection[str]) -> pl.DataFrame:
     try:
-        rows = pl.read_csv(path, infer_schema=False)
+        rows = pl.read_csv(path, infer_schema=False).with_columns(pl.lit(None, pl.Int64).alias(SURPLUS))
     except pl.exceptions.ComputeError:
         # One row with a field too many, or that is no UTF-8, spoils the whole file for polars.
-        return _read_row_by_row(path)
-    return rows.with_columns(pl.lit(None, pl.Int64).alias(SURPLUS))
+        try:
+            rows = _read_row_by_row(path, csv.reader)
+        except csv.Error:  # a field too long for any
+            return _read_row_by_row(path, rows_of_lines)
+    # A quote that nobody ends makes one field of the rows until the next one.
+    return _read_row_by_row(path, rows_of_lines) if _holds_rows(rows, used) else rows
 
 
-def _read_row_by_row(path: Path) -> pl.DataFrame:
+def _holds_rows(rows: pl.DataFrame, used: Collection[str]) -> bool:
+    """Return whether some field holds other rows: a used one with a second line, or any with one that has as many fields."""
+    fields = [name for name in rows.columns if name != SURPLUS]
+    whole = rf"\n([^\n]*,){{{max(len(fields) - 1, 1)}}}"
+    has_lines = (pl.col(name).str.contains(r"\n" if name in used else whole) for name in fields)
+    return bool(rows.select(pl.any_horizontal(has_lines).any()).item())
+
+
+def rows_of_lines(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the fields of each line by itself, so that a quote that nobody ends spoils its own line only."""
+    return (_fields_of(line.rstrip("\r\n")) for line in lines)
+
+
+def _fields_of(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        # The quote stays where it is, so that what has it is no number and no symbol.
+        return next(csv.reader([line], quoting=csv.QUOTE_NONE), [])
+
+
+def _read_row_by_row(path: Path, rows_of: Callable[[Iterable[str]], Iterator[list[str]]]) -> pl.DataFrame:
     with _opened(path) as file:
-        reader = csv.reader(file)
+        reader = rows_of(file)
         names = next(reader)
         wide = len(names)
         rows = [

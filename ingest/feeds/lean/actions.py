@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from ingest.actions.rounding import as_decimal, simplest_amount
-from ingest.actions.source import Listed, Listing, Range, start_of
+from ingest.actions.source import Listed, Listing, Range, is_split, start_of
 from ingest.history.source import Limit, Problem, SourceError
 from market.records import PRICE_DECIMALS, Dividend, Split, SymbolChange
 from market.sessions import all_sessions
@@ -137,7 +137,7 @@ def parse_factors(text: str) -> list[FactorRow]:
             msg = f"row {number} of the factor file has {len(cells)} fields: {','.join(cells)}"
             raise BadFileError(msg)
         numbers = [_number(cell, number) for cell in (*cells[1:4], "0")][:3]
-        if min(numbers[:2]) <= 0:
+        if min(numbers[:2]) <= _ROUNDING:  # nobody knows what less was
             msg = f"row {number} of the factor file has a factor that is not above 0: {','.join(cells)}"
             raise BadFileError(msg)
         rows.append(FactorRow(_date(cells[0], number), *numbers))
@@ -172,6 +172,9 @@ def actions_of(symbol: str, factors: Sequence[FactorRow], mapped: Sequence[MapRo
         own, day, ts = _symbol_on(ex_date, mapped, symbol), ex_date.isoformat(), start_of(ex_date)
         if row.split_factor != later.split_factor:
             new, old = split_of(row.split_factor, later.split_factor)
+            if not is_split(new, old):
+                msg = f"a split of {new} for {old} on {day}: split factors {row.split_factor} and {later.split_factor}"
+                raise BadFileError(msg)
             yield Listed(Split(source, own, ts, day, new, old))
         if row.price_factor != later.price_factor:
             cash = cash_of(row.price_factor, later.price_factor, row.reference_price)

@@ -9,7 +9,7 @@ changes of symbol.
 import itertools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -17,9 +17,11 @@ from typing import Final
 
 from ingest.actions.rounding import as_decimal, simplest_amount
 from ingest.actions.source import Listed, Listing, Range, start_of
-from ingest.feeds.yahoo.answer import DividendEvent, Result
+from ingest.feeds.yahoo.answer import DividendEvent, Events, Result
 from ingest.feeds.yahoo.client import TIMEOUT_SECONDS, ChartClient
 from ingest.feeds.yahoo.parse import (
+    CURRENCY,
+    WRONG_CURRENCY,
     NothingThereError,
     RefusedError,
     Split,
@@ -38,6 +40,8 @@ from market.settings import Settings
 _DAY: Final = timedelta(days=1)
 _HALF: Final = Fraction(1, 2 * 10**6)
 """Half of the last decimal of what Yahoo says."""
+_WRONG_DIVIDEND: Final = "wrong_dividend"
+_GAIN_IN_DOUBT: Final = "gain_in_doubt"
 
 
 class YahooActions:
@@ -98,7 +102,8 @@ class YahooActions:
 def actions_of(result: Result, symbol: str, source: str) -> tuple[list[Listed], list[Problem]]:
     """Return the splits and the dividends of an answer, each as it was on its day, and what is wrong with dividends.
 
-    Of a day with a dividend that is none no dividend is returned: the rest would be too little.
+    All cash of a day is one dividend, capital gains included. Of a day with a dividend that is none no dividend is returned: the
+    rest would be too little.
 
     Raises
     ------
@@ -111,18 +116,39 @@ def actions_of(result: Result, symbol: str, source: str) -> tuple[list[Listed], 
     for split in splits:
         new, old = (Decimal(number) for number in (split.ratio.numerator, split.ratio.denominator))
         listed.append(Listed(SplitRecord(source, symbol, start_of(split.day), split.day.isoformat(), new, old)))
-    paid: dict[date, list[DividendEvent]] = {}
-    for event in result.events.dividends.values() if result.events is not None else ():
-        paid.setdefault(day_of(event.date), []).append(event)
-    for day, events in sorted(paid.items()):
+    events = result.events or Events()
+    dividends, gains = _by_day(events.dividends.values()), _by_day(events.capital_gains.values())
+    for day in sorted(dividends.keys() | gains.keys()):
         try:
-            cash = sum((cash_of(event, splits) for event in events), Decimal(0))
+            cash = _all_cash(day, dividends.get(day, ()), gains.get(day, ()), splits)
         except RefusedError as error:
             problems.append(Problem(symbol, error.code, str(error)))
             continue
-        margin = len(events) * margin_of(day, splits)
+        margin = (len(dividends.get(day, ())) + len(gains.get(day, ()))) * margin_of(day, splits)
         listed.append(Listed(Dividend(source, symbol, start_of(day), day.isoformat(), cash), cash_margin=margin))
     return listed, problems
+
+
+def _by_day(events: Iterable[DividendEvent]) -> dict[date, list[DividendEvent]]:
+    found: dict[date, list[DividendEvent]] = {}
+    for event in events:
+        found.setdefault(day_of(event.date), []).append(event)
+    return found
+
+
+def _all_cash(
+    day: date, dividends: Sequence[DividendEvent], gains: Sequence[DividendEvent], splits: Sequence[Split]
+) -> Decimal:
+    """Return all cash of a day.
+
+    The vendor adds a capital gain to the dividend at times, and lists it beside that as well: a dividend
+    that is as large may hold it already.
+    """
+    paid, gained = (sum((cash_of(event, splits) for event in events), Decimal(0)) for events in (dividends, gains))
+    if gained and paid >= gained:
+        msg = f"a dividend of {paid} and a capital gain of {gained} on {day}: the gain may be in the dividend already"
+        raise RefusedError(_GAIN_IN_DOUBT, msg)
+    return paid + gained
 
 
 def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
@@ -131,17 +157,20 @@ def cash_of(event: DividendEvent, splits: Sequence[Split]) -> Decimal:
     Raises
     ------
     RefusedError
-        If it is not positive.
+        If it is not positive, with the decimals that a message has.
     """
     day = day_of(event.date)
+    if event.currency and event.currency != CURRENCY:
+        raise RefusedError(WRONG_CURRENCY, f"{event.amount:g} on {day} is in {event.currency}, not in {CURRENCY}")
     factor = factor_after(day - _DAY, splits)
     said = Fraction(Decimal(repr(event.amount)) if math.isfinite(event.amount) else 0)
     if not 0 < said * factor < MAX_PRICE:
-        code = "wrong_dividend"
-        raise RefusedError(code, f"{event.amount:g} on {day} is not a dividend")
-    if factor == 1:
-        return _plain(as_decimal(said, PRICE_DECIMALS))
-    return _plain(simplest_amount((said - _HALF) * factor, (said + _HALF) * factor))
+        raise RefusedError(_WRONG_DIVIDEND, f"{event.amount:g} on {day} is not a dividend")
+    low, high = (said - _HALF) * factor, (said + _HALF) * factor
+    cash = as_decimal(said, PRICE_DECIMALS) if factor == 1 else simplest_amount(low, high)
+    if cash <= 0:
+        raise RefusedError(_WRONG_DIVIDEND, f"{event.amount:g} on {day} is too little for a dividend")
+    return _plain(cash)
 
 
 def margin_of(day: date, splits: Sequence[Split]) -> Decimal:
@@ -149,7 +178,7 @@ def margin_of(day: date, splits: Sequence[Split]) -> Decimal:
     since = sorted((split for split in splits if split.day >= day), key=lambda split: split.day)
     factors = itertools.accumulate((split.ratio for split in since), operator.mul, initial=Fraction(1))
     # Each is off by its own rounding at the most, and then is rounded to our decimals.
-    return as_decimal(4 * _HALF * max(factors) + 2 * _HALF, PRICE_DECIMALS)
+    return as_decimal(min(4 * _HALF * max(factors) + 2 * _HALF, Fraction(MAX_PRICE)), PRICE_DECIMALS)
 
 
 def _plain(cash: Decimal) -> Decimal:

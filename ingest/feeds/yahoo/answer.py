@@ -4,8 +4,12 @@ What belongs here: fields and their types. What does not: what they mean (:mod:`
 """
 
 import json
+from typing import Annotated
 
 import msgspec
+
+Seconds = Annotated[int, msgspec.Meta(ge=-2_208_988_800, lt=7_258_118_400)]
+"""A moment since the epoch, from 1900 until 2200. What lies beyond, as milliseconds do, is none, and no clock can hold it."""
 
 
 class Meta(msgspec.Struct, frozen=True, rename="camel"):
@@ -19,23 +23,25 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 class SplitEvent(msgspec.Struct, frozen=True):
     """A split: ``numerator`` shares for ``denominator``, at ``date``, seconds since the epoch."""
 
-    date: int
+    date: Seconds
     numerator: float
     denominator: float
 
 
 class DividendEvent(msgspec.Struct, frozen=True):
-    """A dividend: ``amount`` for a share of today, at ``date``, seconds since the epoch."""
+    """A dividend: ``amount`` for a share of today, at ``date``; in the currency of the prices if it names none."""
 
-    date: int
+    date: Seconds
     amount: float
+    currency: str | None = None
 
 
-class Events(msgspec.Struct, frozen=True):
-    """What happened in the range that was asked for."""
+class Events(msgspec.Struct, frozen=True, rename="camel"):
+    """What happened in the range that was asked for; capital gains are what funds pay out beside dividends."""
 
     splits: dict[str, SplitEvent] = {}
     dividends: dict[str, DividendEvent] = {}
+    capital_gains: dict[str, DividendEvent] = {}
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -63,7 +69,7 @@ class Result(msgspec.Struct, frozen=True):
 
     meta: Meta
     indicators: Indicators
-    timestamp: list[int] | None = None
+    timestamp: list[Seconds] | None = None
     events: Events | None = None
 
 

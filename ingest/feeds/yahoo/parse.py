@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import pandas as pd
 
+from ingest.actions.source import MOST_SHARES, is_split
 from ingest.feeds.yahoo.answer import Reason, Result, SplitEvent, decode
 from ingest.history.source import Ask, Problem, SourceBusyError, SourceError, UnreadableAnswerError
 from market.records import DAILY, MAX_BAR_VOLUME, MAX_PRICE, Bar
@@ -37,7 +38,7 @@ _LATEST_AFTER_CLOSE: Final = timedelta(minutes=15)
 _NOTHING: Final = "data doesn't exist for startdate"
 _OTHER_SYMBOL: Final = "other_symbol"
 _REFUSED: Final = "refused"
-_WRONG_CURRENCY: Final = "wrong_currency"
+WRONG_CURRENCY: Final = "wrong_currency"
 _WRONG_SPLIT: Final = "wrong_split"
 _WRONG_TIME_ZONE: Final = "wrong_time_zone"
 _PRICES: Final = ("Open", "High", "Low", "Close")
@@ -144,7 +145,7 @@ def _usable(ticker: str, result: Result) -> Result:
         zone = result.meta.exchange_timezone_name[:_LONGEST_TEXT]
         raise RefusedError(_WRONG_TIME_ZONE, f"it trades by the clock of {zone}, not of {EXCHANGE_ZONE.key}")
     if result.meta.currency != CURRENCY:
-        raise RefusedError(_WRONG_CURRENCY, f"its prices are in {result.meta.currency}, not in {CURRENCY}")
+        raise RefusedError(WRONG_CURRENCY, f"its prices are in {result.meta.currency}, not in {CURRENCY}")
     if not result.timestamp or not result.indicators.quote:
         msg = "The range is empty."
         raise NothingThereError(msg)
@@ -161,7 +162,7 @@ def splits_of(result: Result) -> tuple[Split, ...]:
     Raises
     ------
     RefusedError
-        If one is not positive.
+        If one is not positive, or beyond every ratio.
     """
     events = result.events.splits.values() if result.events is not None else ()
     return tuple(sorted((_split(event) for event in events), key=lambda split: split.day))
@@ -169,9 +170,10 @@ def splits_of(result: Result) -> tuple[Split, ...]:
 
 def _split(event: SplitEvent) -> Split:
     day = day_of(event.date)
-    if not (0 < event.numerator < math.inf and 0 < event.denominator < math.inf):
+    is_finite = math.isfinite(event.numerator) and math.isfinite(event.denominator)
+    if not is_finite or not is_split(Fraction(event.numerator), Fraction(event.denominator)):
         raise RefusedError(_WRONG_SPLIT, f"{event.numerator:g} for {event.denominator:g} on {day} is not a split")
-    return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(1_000_000))
+    return Split(day, (Fraction(event.numerator) / Fraction(event.denominator)).limit_denominator(MOST_SHARES))
 
 
 def factor_after(day: date, splits: Sequence[Split]) -> Fraction:

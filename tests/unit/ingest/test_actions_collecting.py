@@ -49,7 +49,7 @@ class PlayedSource:
 
 
 def collected(source: PlayedSource, symbols: Sequence[str], *stored: CorporateAction) -> Collected:
-    known = {key_of(action): action for action in stored}
+    known = {key_of(action): [action] for action in stored}
     stop = threading.Event()
     return collect(source, symbols, WHOLE, known, today=TODAY, pace=lambda: None, stop=stop)
 

@@ -1,6 +1,6 @@
 """Corporate actions of one's own: rows to records, and what is said of rows that are none."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from market.records import Dividend, Split, SymbolChange, Withdrawal
 
 HEADER = "symbol,kind,effective_date,known_date,new_shares,old_shares,cash,new_symbol,action"
 EVER = Range(date(1990, 1, 2), date(2030, 1, 1))
+NOW = datetime(2026, 1, 6, 1, tzinfo=UTC)
+"""Still the fifth in New York."""
 
 
 def listing(path: Path, *rows: str, header: str = HEADER) -> Listing:
     file = path / "actions.csv"
     file.write_text("\n".join([header, *rows]))
-    source = CsvActions(file)
+    source = CsvActions(file, lambda: NOW)
     source.check()
     return source.fetch(source.symbols() or (), EVER, lambda: None)
 
@@ -38,6 +40,19 @@ def test_each_kind_of_row_is_a_record_and_says_when_it_became_known(tmp_path: Pa
         (Withdrawal("csv", "AAPL", start_of(date(2014, 5, 9)), "2014-05-08", "dividend"), True),
     ]
     assert not found.problems
+
+
+def test_dates_and_ratios_at_their_bounds_are_taken(tmp_path: Path) -> None:
+    found = listing(
+        tmp_path,
+        "IBM,dividend,2014-05-07,2026-01-05,,,1,,",
+        "IBM,dividend,1990-01-02,1970-01-01,,,1,,",
+        "IBM,split,2014-05-07,,1000000,1,,,",
+        "IBM,split,2014-05-08,,1,1000000,,,",
+    )
+    assert len(found.actions) == 4
+    assert not found.problems
+    assert min(item.action.ts for item in found.actions) >= 0, "the stream takes no time before 1970"
 
 
 def test_columns_that_no_row_needs_may_be_missing(tmp_path: Path) -> None:
@@ -60,6 +75,13 @@ def test_columns_that_no_row_needs_may_be_missing(tmp_path: Path) -> None:
         ("IBM,symbol_change,2014-05-07,,,,,I B M,", "'I B M' is no ticker"),
         ("IBM,withdrawal,2014-05-07,,,,,,merger", "action is 'merger'"),
         ("IBM,dividend,2014-05-07,,,,1,76,,", "10 fields where the header has 9"),
+        ("IBM,dividend,2014-05-07,2026-01-06,,,1,,", "known_date is 2026-01-06"),
+        ("IBM,dividend,2014-05-07,1969-12-31,,,1,,", "known_date is 1969-12-31"),
+        ("IBM,dividend,2014-05-07,0001-01-01,,,1,,", "known_date is 0001-01-01"),
+        ("IBM,dividend,2099-05-07,,,,1,,", "effective_date is 2099-05-07"),
+        ("IBM,dividend,9999-12-31,,,,1,,", "effective_date is 9999-12-31"),
+        ("IBM,split,2014-05-07,,1000000.1,1,,,", "1000000.1 for 1"),
+        ("IBM,split,2014-05-07,,0.000001,999999999999,,,", "0.000001 for 999999999999"),
     ],
 )
 def test_a_bad_row_is_a_problem_with_its_line_and_the_others_are_done(tmp_path: Path, row: str, why: str) -> None:
@@ -86,6 +108,19 @@ def test_a_row_without_a_symbol_is_told_with_its_line_and_a_blank_one_is_no_row(
     assert "actions.csv line 5" in found.problems[0].detail
 
 
+def test_a_quote_that_nobody_ends_spoils_its_own_row_only(tmp_path: Path) -> None:
+    found = listing(
+        tmp_path,
+        'SPY,dividend,2014-05-07,,,,"1,,',
+        "IBM,dividend,2014-05-07,,,,1.1,,",
+        '"AAPL,dividend,2014-05-07,,,,"1,,',
+        '"GOOG","dividend",2014-05-07,,,,"2",,',
+    )
+    assert [item.action.symbol for item in found.actions] == ["IBM", "GOOG"]
+    assert [problem.symbol for problem in found.problems] == ["SPY", '"AAPL']
+    assert ["line 2" in found.problems[0].detail, "line 4" in found.problems[1].detail] == [True, True]
+
+
 def test_rows_before_the_calendar_are_passed_over_and_said_unless_later_ones_are_asked_for(tmp_path: Path) -> None:
     rows = ("IBM,dividend,1989-12-29,,,,1,,", "IBM,dividend,1962-05-07,,,,1,,", "IBM,dividend,1990-01-02,,,,1.1,,")
     found = listing(tmp_path, *rows)
@@ -109,6 +144,26 @@ def test_another_header_is_said(tmp_path: Path, header: str, why: str) -> None:
 def test_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is no CSV file"):
         CsvActions(tmp_path / "none.csv").check()
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [("<html>", "lacks symbol"), (f"{HEADER},cash", "has cash twice"), (f"{HEADER},ratio", "has ratio")],
+)
+def test_a_file_of_a_folder_with_another_header_is_told_and_the_others_are_done(
+    tmp_path: Path, header: str, why: str
+) -> None:
+    (tmp_path / "bad.csv").write_text(f"{header}\nIBM,dividend,2014-05-07,,,,1.1,,,2\n")
+    for path in (tmp_path, tmp_path / "bad.csv"):
+        with pytest.raises(SourceError, match=why):
+            CsvActions(path).check()
+    (tmp_path / "good.csv").write_text(f"{HEADER}\nIBM,dividend,2014-05-07,,,,1.1,,\n")
+    source = CsvActions(tmp_path)
+    source.check()
+    found = source.fetch(["IBM"], EVER, lambda: None)
+    assert len(found.actions) == 1
+    assert [(problem.symbol, problem.code) for problem in found.problems] == [(NAMELESS, "damaged_file")]
+    assert why in found.problems[0].detail
 
 
 @pytest.mark.parametrize("content", [b"", HEADER.encode("utf-16"), f"{HEADER}\nM\u00fcller,split".encode("latin-1")])

@@ -19,7 +19,9 @@ def split(new: int, day: date = EX_DATE, known: date | None = None, symbol: str 
 
 
 def missing(*listed: Listed, stored: tuple[CorporateAction, ...] = ()) -> list[CorporateAction]:
-    known = {key_of(action): action for action in stored}
+    known: dict[Key, list[CorporateAction]] = {}
+    for action in stored:
+        known.setdefault(key_of(action), []).append(action)
     return list(missing_of(listed, known, asked={"AAPL"}, within=YEAR, today=TODAY).actions)
 
 
@@ -53,12 +55,16 @@ def test_what_was_taken_back_and_is_listed_again_is_published_again() -> None:
     assert taken_back == Withdrawal("lean", "AAPL", start_of(date(2014, 6, 20)), "2014-06-09", "split")
     assert missing(Listed(split(7)), stored=(taken_back,)) == [split(7, known=TODAY)]
     announced = Listed(split(7, known=date(2014, 4, 23)), is_known_stated=True)
-    assert missing(announced, stored=(taken_back,)) == [split(7, known=TODAY)], "what was known before it is older"
+    stored = announced.action, taken_back
+    assert missing(announced, stored=stored) == [split(7, known=TODAY)], "what was known before it is older"
+    assert missing(announced, stored=(*stored, split(7, known=TODAY))) == []
 
 
 def test_what_the_source_lists_no_more_is_said_but_not_of_others_symbols_or_days() -> None:
     ibm, long_ago = split(2, symbol="IBM"), split(2, date(2005, 2, 28))
-    stored: dict[Key, CorporateAction] = {key_of(action): action for action in (split(7), ibm, long_ago)}
+    taken_back = withdrawal_of(split(2, date(2014, 5, 9)), TODAY)
+    versions: list[list[CorporateAction]] = [[split(6), split(7)], [ibm], [long_ago], [taken_back]]
+    stored = {key_of(known[-1]): known for known in versions}
     found = missing_of([], stored, asked={"AAPL"}, within=YEAR, today=TODAY)
     assert (list(found.actions), list(found.not_listed)) == ([], [split(7)])
 
@@ -89,4 +95,28 @@ def test_several_dated_versions_are_published_in_their_order_and_not_again() -> 
     items = [Listed(version, is_known_stated=True) for version in (taken_back, announced, restated)]
     assert missing(*items) == [announced, restated, taken_back]
     assert missing(*items, stored=(announced,)) == [restated, taken_back]
-    assert missing(*items, stored=(taken_back,)) == []
+    assert missing(*items, stored=(announced, restated, taken_back)) == []
+
+
+def test_a_version_that_was_known_before_those_of_the_lake_is_published_too() -> None:
+    """So is a withdrawal between two versions that say the same."""
+    first, second = split(6, known=date(2014, 4, 1)), split(7, known=date(2014, 4, 23))
+    assert missing(*(Listed(version, is_known_stated=True) for version in (first, second)), stored=(second,)) == [first]
+    taken_back, again = withdrawal_of(second, date(2014, 5, 2)), split(7, known=date(2014, 5, 12))
+    items = [Listed(version, is_known_stated=True) for version in (second, taken_back, again)]
+    assert missing(*items, stored=(second,)) == [taken_back, again]
+    assert missing(*items, stored=(second, taken_back, again)) == []
+
+
+def test_an_older_version_in_another_file_leaves_those_after_it_known() -> None:
+    first, between, last = (split(new, known=date(2014, 4, day)) for new, day in ((5, 1), (4, 2), (6, 3)))
+    assert missing(*(Listed(version, is_known_stated=True) for version in (first, last)), stored=(first, last)) == []
+    assert missing(Listed(between, is_known_stated=True), stored=(first, last)) == [between]
+    every = first, between, last
+    assert missing(*(Listed(version, is_known_stated=True) for version in (first, last)), stored=every) == []
+
+
+def test_of_one_moment_the_version_that_came_in_last_is_what_is_known() -> None:
+    wrong, right = split(6, known=date(2014, 4, 1)), split(7, known=date(2014, 4, 1))
+    assert missing(Listed(wrong, is_known_stated=True), stored=(wrong, right)) == [wrong]
+    assert missing(Listed(right, is_known_stated=True), stored=(wrong, right)) == []

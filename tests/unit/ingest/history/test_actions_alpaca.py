@@ -135,6 +135,15 @@ def test_what_is_no_action_is_a_problem_and_its_neighbours_are_listed(
     assert [(problem.symbol, problem.code) for problem in listing.problems] == [("AAPL", "bad_action")]
 
 
+@pytest.mark.parametrize(("new", "old"), [(1, 10_000_000), (10_000_000, 1), (0.000001, 999_999_999_999)])
+def test_a_split_beyond_every_ratio_is_a_problem(alpaca: AlpacaServer, pace: Paces, new: float, old: float) -> None:
+    split = {"symbol": "AAPL", "new_rate": new, "old_rate": old, "ex_date": "2020-08-31"}
+    alpaca.replies.append(page({"reverse_splits": [split]}))
+    listing = source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+    assert not listing.actions
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [("AAPL", "bad_action")]
+
+
 @pytest.mark.parametrize(
     ("reply", "error", "text"),
     [
@@ -176,6 +185,15 @@ def test_a_symbol_that_is_refused_is_unknown_and_the_others_are_asked_for_withou
 def test_pages_in_a_circle_end(alpaca: AlpacaServer, pace: Paces) -> None:
     alpaca.replies += [page({}, "again"), page({}, "again")]
     with pytest.raises(SourceBusyError, match="no end"):
+        source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
+
+
+@pytest.mark.parametrize("token", [["a"], {"a": 1}, 7, True])
+def test_a_page_that_names_no_page_as_the_next_one_is_half_a_page(
+    alpaca: AlpacaServer, pace: Paces, token: object
+) -> None:
+    alpaca.replies.append(body(json.dumps({"corporate_actions": {}, "next_page_token": token})))
+    with pytest.raises(SourceBusyError, match="not a page"):
         source_at(alpaca.url).fetch(["AAPL"], YEAR, pace)
 
 

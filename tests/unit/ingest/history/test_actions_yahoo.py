@@ -1,5 +1,6 @@
 """What actions Yahoo lists, through yfinance itself, against a server on this machine."""
 
+import json
 import math
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -16,11 +17,21 @@ from ingest.actions.source import Key, Listed, Listing, Range, key_of, start_of
 from ingest.feeds.yahoo.actions import YahooActions, cash_of, margin_of
 from ingest.feeds.yahoo.answer import DividendEvent
 from ingest.feeds.yahoo.parse import Split as YahooSplit
-from ingest.history.source import SourceBusyError
+from ingest.history.source import SourceBusyError, UnreadableAnswerError
 from market.records import CorporateAction, Dividend, Split
 from market.settings import Settings
 from tests.unit.ingest.history.asks import Pace
-from tests.unit.ingest.history.yahoo_server import NOW, Row, Share, YahooServer, refusal, running_yahoo
+from tests.unit.ingest.history.yahoo_server import (
+    NOW,
+    Reply,
+    Row,
+    Share,
+    YahooServer,
+    chart,
+    refusal,
+    running_yahoo,
+    seconds,
+)
 
 ROW: Row = ("2024-06-10 09:30", 10.0, 11.0, 9.0, 10.5, 100)
 YEARS = Range(date(2020, 1, 2), date(2030, 1, 1))
@@ -86,7 +97,7 @@ def test_a_dividend_that_is_derived_again_after_a_later_split_is_not_restated(
         YahooSplit(date(2021, 1, 4) + timedelta(days=number), Fraction(*ratio)) for number, ratio in enumerate(ratios)
     ]
     day = date(2020, 6, 9)
-    stored: dict[Key, CorporateAction] = {}
+    stored: dict[Key, list[CorporateAction]] = {}
     for number in range(len(splits) + 1):
         known = splits[:number]
         said = round(cents / 10_000 / float(math.prod((split.ratio for split in known), start=Fraction(1))), 6)
@@ -96,7 +107,7 @@ def test_a_dividend_that_is_derived_again_after_a_later_split_is_not_restated(
         listed = Listed(dividend(day.isoformat(), str(cash)), cash_margin=margin_of(day, known))
         new = missing_of([listed], stored, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5)).actions
         assert len(new) == (number == 0), f"{said} after {number} splits"
-        stored |= {key_of(action): action for action in new}
+        stored |= {key_of(action): [action] for action in new}
 
 
 def test_what_differs_by_rounding_from_what_is_stored_is_not_missing(server: YahooServer) -> None:
@@ -106,7 +117,7 @@ def test_what_differs_by_rounding_from_what_is_stored_is_not_missing(server: Yah
     )
     listed = fetch(server, "NVDA").actions
     assert listed[1].action == dividend("2021-06-09", "0.12346")
-    found = missing_of(listed, {key_of(stored): stored}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
+    found = missing_of(listed, {key_of(stored): [stored]}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
     assert [action.effective_date for action in found.actions] == ["2024-06-10"]
 
 
@@ -114,7 +125,7 @@ def test_an_amount_that_yahoo_corrects_is_restated(server: YahooServer) -> None:
     server.shares["NVDA"] = Share({"1d": [ROW]}, dividends=[("2021-06-09 09:30", 0.16)])
     (listed,) = fetch(server, "NVDA").actions
     before = dividend("2021-06-09", "0.17")
-    found = missing_of([listed], {key_of(before): before}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
+    found = missing_of([listed], {key_of(before): [before]}, asked={"NVDA"}, within=YEARS, today=date(2026, 1, 5))
     assert [action.cash for action in found.actions if isinstance(action, Dividend)] == [Decimal("0.16")]
 
 
@@ -137,6 +148,10 @@ def test_a_reverse_split_has_fewer_new_shares(server: YahooServer) -> None:
     ("share", "code"),
     [
         (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 4, 0)]), "wrong_split"),
+        (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 1, 10_000_000)]), "wrong_split"),
+        (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 1_000_001, 1)]), "wrong_split"),
+        (Share({"1d": [ROW]}, splits=[("2024-06-10 09:30", 1e308, 1e-308)]), "wrong_split"),
+        (Share({"1d": [ROW]}, dividends=[("2024-06-10 09:30", 1e-9)]), "wrong_dividend"),
         (Share({"1d": [ROW]}, dividends=[("2024-06-10 09:30", -1)]), "wrong_dividend"),
         (Share({"1d": [ROW]}, dividends=[("2024-06-10 09:30", 0)]), "wrong_dividend"),
         (Share({"1d": [ROW]}, currency="EUR"), "wrong_currency"),
@@ -174,6 +189,81 @@ def test_a_dividend_that_is_none_costs_its_day_and_what_else_there_is_of_the_sym
     assert [(problem.symbol, problem.code, problem.detail) for problem in listing.problems] == [
         ("NVDA", "wrong_dividend", "0 on 2024-06-11 is not a dividend")
     ]
+
+
+def test_splits_at_their_bounds_one_after_the_other_are_undone(server: YahooServer) -> None:
+    """The dividend before them was a billionth of a dollar, if they were true: that is none, and the splits are."""
+    most: list[tuple[str, float, float]] = [(f"2024-06-{day} 09:30", 1, 1_000_000) for day in (10, 11, 12, 13)]
+    server.shares["NVDA"] = Share({"1d": [ROW]}, splits=most, dividends=[("2024-03-05 09:30", 1.0)])
+    server.shares["SPY"] = Share({"1d": [ROW]}, splits=[(at, new, old) for at, old, new in most])
+    listing = fetch(server, "NVDA", "SPY")
+    assert len(listing.actions) == 8
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [("NVDA", "wrong_dividend")]
+    ratios = [YahooSplit(date(2024, 6, day), Fraction(1_000_000)) for day in (10, 11, 12, 13)]
+    assert margin_of(date(2024, 3, 5), ratios) == 10**12
+
+
+@pytest.mark.parametrize("moment", [10**13, 1_718_000_000_000_000, 10**18, 10**30, -(10**12)])
+@pytest.mark.parametrize("kind", ["splits", "dividends"])
+def test_a_date_that_no_clock_can_hold_makes_an_answer_unreadable(server: YahooServer, kind: str, moment: int) -> None:
+    status, headers, body = chart("NVDA", Share(), [ROW], {})
+    answer = json.loads(body)
+    event = {"date": moment, "amount": 1.0, "numerator": 2, "denominator": 1}
+    answer["chart"]["result"][0]["events"] = {kind: {"1": event}}
+    server.replies.append((status, headers, json.dumps(answer).encode()))
+    with pytest.raises(UnreadableAnswerError):
+        fetch(server, "NVDA")
+
+
+def with_events(**events: list[tuple[str, float, str | None]]) -> Reply:
+    """An answer with dividends or capital gains, as (New York's time, amount, currency)."""
+    status, headers, body = chart("NVDA", Share(), [ROW], {})
+    answer = json.loads(body)
+    answer["chart"]["result"][0]["events"] = {
+        kind: {
+            at: {"date": seconds(at), "amount": amount} | ({} if currency is None else {"currency": currency})
+            for at, amount, currency in of_kind
+        }
+        for kind, of_kind in events.items()
+    }
+    return status, headers, json.dumps(answer).encode()
+
+
+def test_a_dividend_in_another_currency_is_a_problem_and_those_in_dollars_are_listed(server: YahooServer) -> None:
+    events: list[tuple[str, float, str | None]] = [
+        ("2024-03-05 09:30", 5.0, "CAD"),
+        ("2024-04-05 09:30", 1.0, "USD"),
+        ("2024-05-06 09:30", 2.0, ""),
+        ("2024-06-06 09:30", 3.0, None),
+    ]
+    server.replies.append(with_events(dividends=events))
+    listing = fetch(server, "NVDA")
+    assert [item.action.effective_date for item in listing.actions] == ["2024-04-05", "2024-05-06", "2024-06-06"]
+    assert [(problem.symbol, problem.code, problem.detail) for problem in listing.problems] == [
+        ("NVDA", "wrong_currency", "5 on 2024-03-05 is in CAD, not in USD")
+    ]
+
+
+def test_a_capital_gain_is_cash_of_its_day(server: YahooServer) -> None:
+    gains: list[tuple[str, float, str | None]] = [("2024-03-05 09:30", 2.0, None), ("2024-04-05 09:30", 1.5, None)]
+    server.replies.append(with_events(dividends=[("2024-03-05 09:30", 0.5, None)], capitalGains=gains))
+    listing = fetch(server, "NVDA")
+    assert [item.action for item in listing.actions] == [dividend("2024-03-05", "2.5"), dividend("2024-04-05", "1.5")]
+    assert not listing.problems
+
+
+def test_a_capital_gain_that_the_dividend_beside_it_may_hold_already_leaves_the_day_in_doubt(
+    server: YahooServer,
+) -> None:
+    """As of VWILX on 2025-12-17: the dividend of 7.857 was the 1.437 that was paid and the gain."""
+    dividends: list[tuple[str, float, str | None]] = [
+        ("2024-03-05 09:30", 7.857, None),
+        ("2024-04-05 09:30", 1.0, None),
+    ]
+    server.replies.append(with_events(dividends=dividends, capitalGains=[("2024-03-05 09:30", 6.42, None)]))
+    listing = fetch(server, "NVDA")
+    assert [item.action for item in listing.actions] == [dividend("2024-04-05", "1")]
+    assert [(problem.symbol, problem.code) for problem in listing.problems] == [("NVDA", "gain_in_doubt")]
 
 
 def test_an_empty_range_is_no_action_and_a_busy_vendor_is_said(server: YahooServer) -> None:

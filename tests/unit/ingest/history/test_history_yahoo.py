@@ -1,5 +1,6 @@
 """What bars Yahoo's history gives, through yfinance itself, against a server on this machine."""
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ import pytest
 
 from ingest.feeds.yahoo.history import YahooHistory
 from ingest.history.check import believe
+from ingest.history.source import UnreadableAnswerError
 from market.records import Bar
 from market.settings import Settings
 from tests.unit.ingest.history.asks import Pace, ask_for, at
@@ -15,6 +17,7 @@ from tests.unit.ingest.history.yahoo_server import (
     Row,
     Share,
     YahooServer,
+    chart,
     running_yahoo,
     source_of,
 )
@@ -236,3 +239,24 @@ def test_minutes_are_asked_for_a_week_at_a_time_and_nothing_is_asked_for_at_the_
     }
     assert offers["1m"].sessions_per_ask == 5
     assert {offer.symbols_per_ask for offer in offers.values()} == {1}
+
+
+@pytest.mark.parametrize("place", ["timestamp", "splits"])
+def test_a_moment_that_no_clock_can_hold_makes_an_answer_unreadable(
+    server: YahooServer, source: YahooHistory, place: str
+) -> None:
+    status, headers, body = chart("IBM", Share(), [ROW], {})
+    answer = json.loads(body)
+    if place == "timestamp":
+        answer["chart"]["result"][0]["timestamp"] = [10**18]
+    else:
+        answer["chart"]["result"][0]["events"] = {"splits": {"1": {"date": 10**18, "numerator": 2, "denominator": 1}}}
+    server.replies.append((status, headers, json.dumps(answer).encode()))
+    with pytest.raises(UnreadableAnswerError):
+        source.fetch(ask_for("IBM", "1d", "2024-06-10", "2024-06-13"), Pace())
+
+
+def test_a_split_beyond_every_ratio_is_a_problem_of_its_symbol(server: YahooServer, source: YahooHistory) -> None:
+    server.shares["IBM"] = Share({"1d": [ROW]}, splits=[("2024-06-12 09:30", 1, 10_000_000)])
+    answer = source.fetch(ask_for("IBM", "1d", "2024-06-10", "2024-06-13"), Pace())
+    assert [(problem.symbol, problem.code) for problem in answer.problems] == [("IBM", "wrong_split")]

@@ -254,3 +254,56 @@ def test_a_parquet_file_with_damaged_pages_is_told_and_the_others_are_read(tmp_p
         assert not answer.unknown
     with pytest.raises(SourceError, match=r"bad\.parquet cannot be read"):
         fetch(CsvHistory(path), "1d", "IBM")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<!DOCTYPE html>\n<html><body>404</body></html>\n", "has no column 'symbol'"),
+        ("SPY,2013-10-07,1,1,1,1,1\n", "has no column 'symbol'"),
+        (HEADER.replace("close", "close,close") + "SPY,2013-10-07,1,1,1,1,2,1\n", "has the column 'close' twice"),
+    ],
+)
+def test_a_file_of_a_folder_with_another_header_is_told_and_the_others_are_read(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    bad = file(tmp_path, text, "a.csv")
+    for path in (bad, tmp_path):
+        with pytest.raises(SourceError, match=why):
+            CsvHistory(path).check()
+    file(tmp_path, f"{HEADER}SPY,2013-10-08,1,1,1,1,1\n", "b.csv")
+    source = CsvHistory(tmp_path)
+    source.check()
+    assert source.symbols() == ("SPY",)
+    assert [(problem.symbol, problem.code) for problem in source.misnamed()] == [("a.csv", "damaged_file")]
+    assert why in source.misnamed()[0].detail
+    assert [when(bar) for bar in fetch(source, "1d", "SPY").bars] == ["2013-10-08 13:30"]
+
+
+def test_a_column_that_is_not_used_may_be_there_twice(tmp_path: Path) -> None:
+    path = file(tmp_path, HEADER.replace("\n", ",note,note\n") + "SPY,2013-10-08,1,1,1,1,1,a,b\n")
+    assert len(fetch(CsvHistory(path), "1d", "SPY").bars) == 1
+
+
+@pytest.mark.parametrize("spoilt", ['A,2013-10-08,"1,1,1,1,1', 'A,2013-10-08,1,1,1,1,"1', 'A,"2013-10-08,1,1,1,1,1'])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_quote_that_nobody_ends_spoils_its_own_row_only(tmp_path: Path, spoilt: str, times: int) -> None:
+    good = [f"{symbol},2013-10-08,1,1,1,1,1" for symbol in ("SPY", "IBM", "QQQ")]
+    rows = [good[0], *[row for _ in range(times) for row in (spoilt, good[1])], good[2]]
+    source = CsvHistory(file(tmp_path, HEADER + "\n".join(rows) + "\n"))
+    assert source.symbols() == ("A", "IBM", "QQQ", "SPY")
+    answer = fetch(source, "1d", "A", "IBM", "QQQ", "SPY")
+    assert {bar.symbol for bar in answer.bars} == {"SPY", "IBM", "QQQ"}
+    assert {problem.symbol for problem in answer.problems} >= {"A"}
+    assert "line 3" in " ".join(problem.detail for problem in answer.problems)
+
+
+def test_a_note_of_several_lines_is_read_unless_it_holds_a_row(tmp_path: Path) -> None:
+    header = HEADER.replace("symbol,", "note,symbol,")
+    noted = '"sold, then\nbought, again",SPY,2013-10-08,1,1,1,1,1\n'
+    source = CsvHistory(file(tmp_path, f"{header}{noted}x,IBM,2013-10-08,1,1,1,1,1\n"))
+    assert len(fetch(source, "1d", "SPY", "IBM").bars) == 2
+    swallowed = '"x,SPY,2013-10-08,1,1,1,1,1\nx,IBM,2013-10-08,1,1,1,1,1\nx,QQQ,2013-10-08,1,1,1,1,1\n'
+    source = CsvHistory(file(tmp_path, f"{header}{swallowed}", "swallowed.csv"))
+    assert source.symbols() == ("IBM", "QQQ", "SPY")
+    assert {bar.symbol for bar in fetch(source, "1d", "IBM", "QQQ", "SPY").bars} == {"IBM", "QQQ", "SPY"}
