@@ -7,9 +7,10 @@ The mart is built at some moment: a symbol whose factors are those of an earlier
 Which source of an action the marts believe is a view, and compared as of now.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -25,10 +26,15 @@ from warehouse.dbt import dbt_variables
 
 FACTOR_DECIMALS: Final = 18
 _ONE: Final = 10**FACTOR_DECIMALS
+_LARGEST: Final = 10**38 - 1
+"""A factor has 38 digits; what has no room is the nearest that has."""
 _TOLERANCE: Final = 10
 """In units of the last decimal: the mart rounds each product to 24 decimals, then to 18."""
 _PRICES: Final = ("open", "high", "low", "close")
 _FACTORS: Final = ("split_factor", "total_return_factor")
+_PREFIXES: Final = (("split_factor", "split_adjusted"), ("total_return_factor", "total_return"))
+_FITS: Final = 0.5e38
+"""Twice that and a half still have room in 128 bits."""
 _SPANS: Final = {
     "symbol": pl.String(),
     "session_date": pl.Date(),
@@ -77,20 +83,38 @@ def prove_adjusted(findings: Findings, published: Published, actions: pl.DataFra
 
 def _check_products(findings: Findings, days: pl.DataFrame) -> None:
     """Check that each adjusted value is the raw one times or over the factor beside it, rounded half up."""
+    price, factor = (pl.max_horizontal(names).cast(pl.Float64) for names in (_PRICES, _FACTORS))
+    is_far = (price * factor > _FITS).fill_null(value=False) | (factor > _FITS)
+    far = days.filter(is_far)
+    is_wrong = pl.Series([_has_wrong_product(row) for row in far.iter_rows(named=True)], dtype=pl.Boolean)
     found = pl.lit(value=False)
-    for factor, prefix in (("split_factor", "split_adjusted"), ("total_return_factor", "total_return")):
+    for by, prefix in _PREFIXES:
         for name in _PRICES:
-            product = (pl.col(name).cast(pl.Int128) * pl.col(factor) + _ONE // 2) // _ONE
+            product = (pl.col(name).cast(pl.Int128) * pl.col(by) + _ONE // 2) // _ONE
             found |= product.ne_missing(pl.col(f"{prefix}_{name}"))
     volume = (2 * pl.col("volume").cast(pl.Int128) * _ONE + pl.col("split_factor")) // (2 * pl.col("split_factor"))
     found |= volume.ne_missing(pl.col("split_adjusted_volume"))
-    wrong = days.filter(found).sort("symbol", "session_date")
+    wrong = pl.concat([days.filter(~is_far & found), far.filter(is_wrong)]).sort("symbol", "session_date")
     shown = wrong.head(SHOWN_OFFENCES).select("symbol", "session_date", *_FACTORS)
     findings.break_law(
         f"adjusted values are not the raw ones by the factors in {HISTORICAL}",
         shown.iter_rows(named=True),
         total=wrong.height,
     )
+
+
+def _has_wrong_product(row: Mapping[str, Any]) -> bool:
+    """Return the same of one day, in numbers of any size: 128 bits hold a price times a factor up to some 10^14 dollars."""
+    for factor, prefix in _PREFIXES:
+        for name in _PRICES:
+            raw = row[name]
+            product = None if raw is None else (raw * row[factor] + _ONE // 2) // _ONE
+            if product != row[f"{prefix}_{name}"]:
+                return True
+    volume = (
+        None if row["volume"] is None else (2 * row["volume"] * _ONE + row["split_factor"]) // (2 * row["split_factor"])
+    )
+    return bool(volume != row["split_adjusted_volume"])
 
 
 def _check_believed(findings: Findings, published: Published, actions: pl.DataFrame) -> None:
@@ -142,7 +166,7 @@ def _wrong(days: pl.DataFrame, adjustment: Adjustment) -> pl.DataFrame:
 
 
 def _scaled(factor: Fraction) -> int:
-    return round(factor * _ONE)
+    return min(max(round(factor * _ONE), 1), _LARGEST)
 
 
 def adjustment_of(days: pl.DataFrame, actions: pl.DataFrame) -> Adjustment:

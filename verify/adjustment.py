@@ -17,7 +17,9 @@ from warehouse.dbt import dbt_variables
 _FAR_OFF: Final = math.log(1.5)
 _OFF: Final = math.log(1.1)
 _NEAR: Final = timedelta(days=10)
-"""Prices that are further apart say nothing of a split."""
+"""Prices that are further apart say nothing of a split, and an older one nothing of a dividend."""
+_LARGEST_SPLIT: Final = 10_000
+"""No share had a larger one, either way."""
 USER: Final = "user"
 """The source of what a person confirmed."""
 
@@ -56,10 +58,11 @@ class Days:
 
 
 class _Price(NamedTuple):
-    """A price in millionths, and its day."""
+    """A price in millionths, its day, and of what it is the price."""
 
     day: date
     price: int
+    place: "_Tenure"
 
 
 class _Tenure(NamedTuple):
@@ -100,10 +103,13 @@ class Adjustment:
     _given_up: dict[str, list[tuple[date, str]]] = field(init=False)
     _taken: dict[str, list[tuple[date, str]]] = field(init=False)
     _own: dict[str, list[tuple[date, bool, Fraction, Fraction]]] = field(init=False)
+    _splits: dict[str, list[date]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._given_up, self._taken, self._own = {}, {}, {}
+        self._given_up, self._taken, self._own, self._splits = {}, {}, {}, {}
         for (symbol, kind, day), action in sorted(self.actions.items()):
+            if kind == "split":
+                self._splits.setdefault(symbol, []).append(day)
             if kind != "symbol_change" or self._is_contradicted(symbol, day, action):
                 continue
             if action.new_symbol is not None and day <= self.newest:
@@ -162,7 +168,7 @@ class Adjustment:
         if self._is_doubted(symbol, kind, day, action):
             return None
         if kind == "dividend" and action.cash is not None:
-            return 1 - Fraction(action.cash, before.price)
+            return 1 - action.cash / self._paid_on(before, symbol, day)
         if kind == "split" and action.new_shares and action.old_shares:
             return Fraction(action.old_shares, action.new_shares)
         return None
@@ -171,13 +177,31 @@ class Adjustment:
         """Return whether the prices before and after a split or a dividend contradict it; without prices nothing is."""
         if self._is_under_no_symbol(symbol, day):
             return day <= self.newest
+        if kind == "split" and is_split_absurd(action):
+            return True
         before, after = self._before(symbol, day), self._after(symbol, day)
         if before is None or after is None:
             return False
         if kind == "dividend" and action.cash is not None:
-            return action.cash >= before.price or (action.source != USER and 2 * action.cash > before.price)
+            price = self._paid_on(before, symbol, day)
+            is_odd = day - before.day > _NEAR or 2 * action.cash > price
+            return action.cash >= price or (action.source != USER and is_odd)
         is_near = after.day - before.day <= _NEAR
         return kind == "split" and is_near and is_split_doubted(action, Fraction(after.price, before.price))
+
+    def _paid_on(self, before: _Price, symbol: str, day: date) -> Fraction:
+        """Return the price before a dividend in shares of the day before it: those of its own day are often fewer or more.
+
+        Walks from the day of the price to the day of the dividend, under the symbol of the price and then under the dividend's.
+        """
+        price = Fraction(before.price)
+        for held in dict.fromkeys((before.place, self._place(symbol, day))):
+            splits = self._splits.get(held.symbol, ())
+            for split_day in splits[bisect_right(splits, before.day) : bisect_left(splits, day)]:
+                if self._place(held.symbol, split_day) == held:
+                    key = (held.symbol, "split", split_day)
+                    price *= self._factor(*key, self.actions[key]) or 1
+        return price
 
     def _is_contradicted(self, symbol: str, day: date, change: Action) -> bool:
         """Return whether days that are listed under the newest symbol contradict a change; what a person confirmed stands."""
@@ -212,10 +236,13 @@ class Adjustment:
         own = self.days.get(symbol, Days())
         at = bisect_left(own.dates, day) - 1
         if at >= 0 and own.dates[at] >= place.starts:
-            return _Price(own.dates[at], own.closes[at])
-        earlier = self.days.get(place.before or "", Days())
+            return _Price(own.dates[at], own.closes[at], place)
+        if place.before is None:
+            return None
+        earlier = self.days.get(place.before, Days())
         at = bisect_left(earlier.dates, place.starts) - 1
-        return _Price(earlier.dates[at], earlier.closes[at]) if at >= 0 else None
+        held = self._tenure(place.before, place.starts - timedelta(days=1))
+        return _Price(earlier.dates[at], earlier.closes[at], held) if at >= 0 else None
 
     def _after(self, symbol: str, day: date) -> _Price | None:
         place = self._place(symbol, day)
@@ -224,7 +251,7 @@ class Adjustment:
         own = self.days.get(place.symbol, Days())
         at = bisect_left(own.dates, day)
         has_one = at < len(own.dates) and own.dates[at] < place.ends
-        return _Price(own.dates[at], own.opens[at]) if has_one else None
+        return _Price(own.dates[at], own.opens[at], place) if has_one else None
 
     def _place(self, symbol: str, day: date) -> _Tenure:
         """Return of what an action is: on the day of a change, under the old symbol, it is of what goes on under the next."""
@@ -257,6 +284,13 @@ def is_split_doubted(action: Action, observed: Fraction) -> bool:
     unexplained = _unexplained(action, observed)
     is_far = unexplained > _FAR_OFF or (unexplained > _OFF and is_split_unseen(action, observed))
     return action.source != USER and is_far
+
+
+def is_split_absurd(action: Action) -> bool:
+    """Return whether no share ever had such a split, whoever says it."""
+    if not action.new_shares or not action.old_shares:
+        return False
+    return not Fraction(1, _LARGEST_SPLIT) <= size_of(action) <= _LARGEST_SPLIT
 
 
 def is_split_unseen(action: Action, observed: Fraction) -> bool:

@@ -13,11 +13,13 @@ from typing import Any, Final
 import polars as pl
 
 from market.sessions import all_sessions
-from verify.adjustment import USER, Action, Key, is_split_doubted, is_split_unseen
+from verify.adjustment import USER, Action, Key, is_split_absurd, is_split_doubted, is_split_unseen
 from verify.believed import believed_of
 from verify.mart_schemas import PRICE_SCHEMA
 from verify.origins import is_last_resort
 
+_LARGEST: Final = 999_999_999_999 * 10**6
+"""In millionths: what the column has room for."""
 _COMPARED: Final = {name: PRICE_SCHEMA[name] for name in ("symbol", "previous_close", "change")}
 
 
@@ -82,7 +84,9 @@ def _comparable(row: Mapping[str, Any], close: int, origin: str, believed: Mappi
     if is_last_resort(row["origin"]) != is_last_resort(origin):
         return None
     split = _split_of(row["symbol"], row["session_date"], believed)
-    if split is None or not split.new_shares or not split.old_shares:
+    if split is None or not split.new_shares or not split.old_shares or is_split_absurd(split):
+        return close
+    if Fraction(close * split.old_shares, split.new_shares) > _LARGEST:
         return close
     price = row["open"] if row["open"] is not None else row["first_price"]
     if price is not None and split.source != USER:

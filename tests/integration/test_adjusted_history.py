@@ -322,10 +322,13 @@ def test_whatever_is_said_dbt_and_verify_work_out_the_same(lake: Lake, dbt: Dbt,
             source = chance.choice(["lean", "yahoo", "user"])
             match chance.choice(["closes", "split", "dividend", "change", "withdrawal"]):
                 case "closes":
-                    closes = [str(chance.choice([5, 10, 20, 30]) + chance.randrange(3)) for _ in range(10)]
+                    closes = [
+                        str(chance.choice([5, 10, 20, 30]) + chance.randrange(3))
+                        for _ in range(chance.choice([1, 3, 10]))
+                    ]
                     lake.closes(symbol, day, *closes, source=chance.choice(["lean", "csv", "yahoo"]))
                 case "split":
-                    ratio = str(chance.choice([2, 3, 0.5, 1.5, 1.01]))
+                    ratio = str(chance.choice([2, 3, 0.5, 1.5, 1.01, 20000]))
                     lake.split(symbol, day, ratio, source=source, known=chance.randrange(30))
                 case "dividend":
                     lake.dividend(symbol, day, str(chance.choice([0.1, 1, 3.33, 40])), source=source)

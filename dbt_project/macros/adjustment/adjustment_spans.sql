@@ -2,9 +2,10 @@
   By what the prices of a day are multiplied: one row per symbol and span of time in which it is the same, from -infinity to
   infinity. A symbol without a row has never had an action: its factors are 1, and it is its own current symbol.
 
-  The factor of a split is old_shares / new_shares; that of a dividend 1 - cash / the close before its ex-date, unadjusted, as
-  CRSP has it. A day's factor is the product of those of all later actions of what traded under the symbol on that day, through
-  all its later symbols.
+  The factor of a split is old_shares / new_shares; that of a dividend 1 - cash / the close before its ex-date, in the shares of the
+  day before that date, as CRSP has it. A day's factor is the product of those of all later actions of what traded under the symbol on
+  that day, through all its later symbols. What has no room in 38 digits, 18 of them decimals, is the nearest that has: the splits of
+  no real share multiply to more than some 10^12, and those of a wrong one must not stop the days of all others.
 -#}
 {% macro adjustment_spans(judged, tenures) -%}
     with recursive
@@ -19,7 +20,7 @@
                 max(round(old_shares::numeric(48, 30) / new_shares, 24)) filter (where action = 'split'), 1
             ) as split_factor,
             coalesce(
-                max(1 - round(cash::numeric(48, 30) / price_before, 24)) filter (where action = 'dividend'), 1
+                max(1 - round(cash::numeric(48, 30) / (price_before * splits_between), 24)) filter (where action = 'dividend'), 1
             ) as dividend_factor
         from {{ judged }}
         where status = 'applied'
@@ -133,8 +134,8 @@
         spans.own_symbol as symbol,
         spans.from_date,
         least(spans.until_date, spans.own_ends_on) as until_date,
-        spans.split_factor::numeric(38, 18) as split_factor,
-        spans.total_return_factor::numeric(38, 18) as total_return_factor,
+        {{ _with_room('spans.split_factor') }} as split_factor,
+        {{ _with_room('spans.total_return_factor') }} as total_return_factor,
         lasting.symbol as current_symbol
     from spans
     left join chains as lasting
@@ -142,4 +143,8 @@
         and spans.own_starts_on = lasting.own_starts_on
         and lasting.ends_on = 'infinity'
     where spans.from_date < spans.own_ends_on
+{%- endmacro %}
+
+{% macro _with_room(factor) -%}
+    least(greatest({{ factor }}, 0.000000000000000001), 99999999999999999999.999999999999999999)::numeric(38, 18)
 {%- endmacro %}

@@ -4,9 +4,13 @@
   A split is suspicious if prices do not show it: with d = |ln(price_after / price_before / announced ratio)|, the move that the
   split leaves unexplained, if d > ln 1.5, or if d > ln 1.1 and |ln(price_after / price_before)| < d, which is to say that prices
   look more like no split at all. Of prices more than ten days apart neither is asked: years between them explain any move.
-  A dividend is suspicious if it is more than half of the price before, a change of symbol if bars contradict it (`change_doubt`, of
-  `compared`). What a person confirmed is not doubted. An action under a symbol that was given up before, and that nobody else has
-  taken since, is suspicious whoever says it: there is nothing to apply it to.
+  One that no share ever had (`is_split_absurd`) is suspicious whoever says it.
+  A dividend is suspicious if it is more than half of the price before, or if that is more than ten days old, a change of symbol if
+  bars contradict it (`change_doubt`, of `compared`). What a person confirmed is not doubted. An action under a symbol that was given
+  up before, and that nobody else has taken since, is suspicious whoever says it: there is nothing to apply it to.
+
+  The price before is in shares of its day. `splits_between` is what turns it into those that the dividend is paid for: the product of
+  old_shares / new_shares over the splits since then that are applied, which is why splits are judged first.
 
   Of several that are the same (`same_dates`, or under the old and the new symbol around a change) one counts: the best by source that
   prices do not contradict. `rank` orders the sources of `compared`, as source_rank does.
@@ -122,17 +126,145 @@
 
     ),
 
+    judged_splits as (
+
+        {{ _judge_placed("(select *, 1::numeric as splits_between from placed where action = 'split')", change_doubt, rank) }}
+
+    ),
+
+    beside_splits as (
+
+        -- Of each dividend the applied splits of the same thing: by a window, since a join of so few guessed rows takes minutes.
+        -- One of the day of a change, under the old symbol, is of what goes on under the next.
+        select
+            symbol,
+            previous_symbol,
+            effective_date,
+            session_before,
+            factor is null as is_dividend,
+            array_agg(symbol) filter (where factor is not null) over same_thing as split_symbols,
+            array_agg(effective_date) filter (where factor is not null) over same_thing as split_dates,
+            array_agg(factor) filter (where factor is not null) over same_thing as split_factors
+        from (
+            select
+                symbol,
+                previous_symbol,
+                effective_date,
+                session_before,
+                symbol as held_symbol,
+                starts_on as held_since,
+                null::numeric as factor
+            from placed
+            where action = 'dividend'
+            union all
+            select
+                symbol,
+                null,
+                effective_date,
+                session_before,
+                case when is_under_old_symbol then next_symbol else symbol end,
+                case when is_under_old_symbol then ends_on else starts_on end,
+                round(old_shares::numeric(48, 30) / new_shares, 24)
+            from judged_splits
+            where status = 'applied'
+        ) as dividends_and_splits
+        window same_thing as (partition by held_symbol, held_since)
+
+    ),
+
+    conversions as (
+
+        -- Since the close before: of the day of the dividend itself none, for its cash is for a share before that.
+        select
+            dividends.symbol,
+            dividends.effective_date,
+            between_both.splits_between
+        from beside_splits as dividends
+        cross join lateral (
+            select
+                count(*) as split_count,
+                lake.product(splits.factor order by splits.effective_date) as splits_between
+            from unnest(dividends.split_symbols, dividends.split_dates, dividends.split_factors)
+                as splits (symbol, effective_date, factor)
+            where splits.symbol in (dividends.symbol, dividends.previous_symbol)
+                and splits.effective_date > dividends.session_before
+                and splits.effective_date < dividends.effective_date
+        ) as between_both
+        where dividends.is_dividend
+            and between_both.split_count > 0
+
+    ),
+
+    placed_others as (
+
+        select
+            placed.*,
+            coalesce(conversions.splits_between, 1) as splits_between
+        from placed
+        left join conversions
+            on placed.action = 'dividend'
+            and placed.symbol = conversions.symbol
+            and placed.effective_date = conversions.effective_date
+        where placed.action <> 'split'
+
+    ),
+
+    judged_others as (
+
+        {{ _judge_placed('placed_others', change_doubt, rank) }}
+
+    )
+
+    select
+        symbol,
+        action,
+        effective_date,
+        status,
+        evidence,
+        source,
+        known_at,
+        known_date,
+        new_shares,
+        old_shares,
+        cash,
+        new_symbol,
+        session_before,
+        price_before,
+        session_after,
+        price_after,
+        announced_ratio,
+        observed_ratio,
+        is_under_old_symbol,
+        splits_between,
+        ingested_at
+    from (
+        select * from judged_splits
+        union all
+        select * from judged_others
+    ) as judged
+{%- endmacro %}
+
+{#-
+  What becomes of actions beside their prices (`placed`, of judged_actions, with `splits_between`): all of a kind at once, since those
+  that are the same are among them. The rules are those of judged_actions, whose table `reached` it needs.
+-#}
+{% macro _judge_placed(placed, change_doubt, rank) -%}
+    with
+
     compared as (
 
         select
             placed.*,
             case placed.action
                 when 'split' then placed.old_shares / placed.new_shares
-                when 'dividend' then 1 - placed.cash / nullif(placed.price_before, 0)
+                -- How far an absurd dividend is beyond the price no column has to hold.
+                when 'dividend' then greatest(
+                    1 - placed.cash / nullif(placed.price_before * placed.splits_between, 0), -1000000000
+                )
             end::numeric(38, 18) as announced_ratio,
             (placed.price_after / nullif(placed.price_before, 0))::numeric(38, 18) as observed_ratio,
             placed.effective_date <= reached.session_date as is_reached
-        from placed
+        from {{ placed }} as placed
         cross join reached
 
     ),
@@ -144,10 +276,16 @@
             case
                 when compared.action = 'symbol_change' then {{ change_doubt }}
                 when compared.is_under_no_symbol and compared.is_reached then 'given under a symbol that it no longer has'
+                when compared.action = 'split' and {{ is_split_absurd('compared.new_shares', 'compared.old_shares') }}
+                    then 'no share is split beyond 10,000 for 1 or 1 for 10,000'
                 when compared.observed_ratio is null then null
-                when compared.source <> 'user' and compared.action = 'dividend' and compared.cash > compared.price_before / 2
+                when compared.source <> 'user' and compared.action = 'dividend'
+                    and compared.session_before < compared.effective_date - 10
+                    then 'the close before it is more than ten days old'
+                when compared.source <> 'user' and compared.action = 'dividend'
+                    and compared.cash > compared.price_before * compared.splits_between / 2
                     then 'the dividend is more than half of the price before it'
-                when compared.action = 'dividend' and compared.announced_ratio <= 0
+                when compared.action = 'dividend' and compared.cash >= compared.price_before * compared.splits_between
                     then 'the dividend is not below the price before it'
                 when compared.source <> 'user' and compared.action = 'split'
                     and compared.session_before >= compared.session_after - 10
@@ -191,6 +329,8 @@
             and under_old.ends_on = under_new.starts_on
             and under_old.action = under_new.action
         where under_old.action <> 'symbol_change'
+            and under_old.next_symbol is not null
+            and under_new.starts_on is not null
             and (
                 under_old.effective_date = under_new.effective_date
                 or (
@@ -280,8 +420,21 @@
         announced_ratio,
         observed_ratio,
         is_under_old_symbol,
+        starts_on,
+        ends_on,
+        next_symbol,
+        splits_between,
         ingested_at
     from distinguished
+{%- endmacro %}
+
+{#-
+  Whether a split is absurd: beyond 10,000 for 1 or 1 for 10,000. Real ones go up to some hundreds, and to some thousands where small
+  holders are bought out; what is beyond is a ratio in other units. It is not applied whoever says it and however long the prices
+  around it are apart, so that no product has to hold it.
+-#}
+{% macro is_split_absurd(new_shares, old_shares) -%}
+    ({{ new_shares }} > 10000 * {{ old_shares }} or {{ old_shares }} > 10000 * {{ new_shares }})
 {%- endmacro %}
 
 {#-

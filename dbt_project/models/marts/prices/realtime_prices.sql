@@ -217,8 +217,8 @@ beside_previous_closes as (
 
 judged_splits as (
 
-    -- A split of the newest session counts as soon as it is known, unless the first price contradicts it, or a better
-    -- source has the same of another day and the price does not show it now.
+    -- A split of the newest session counts as soon as it is known, unless no share ever had such a one, the first price
+    -- contradicts it, or a better source has the same of another day and the price does not show it now.
     select
         symbol,
         session_date,
@@ -243,6 +243,9 @@ judged_splits as (
         new_shares,
         old_shares,
         split_source is not null
+        and not {{ is_split_absurd('new_shares', 'old_shares') }}
+        -- What has no room in the column would stop all symbols.
+        and coalesce(raw_previous_close * old_shares <= 999999999999 * new_shares, true)
         and (
             split_source = 'user'
             or not coalesce(
