@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 
@@ -19,7 +19,6 @@ from orchestration.instance import LOCATION, instance_environment, write_instanc
 
 if TYPE_CHECKING:
     import dagster as dg
-    from dagster._utils.error import SerializableErrorInfo
 
     from orchestration.resources import Lake
 
@@ -142,7 +141,7 @@ def _raise_failure(name: str, result: "dg.ExecuteInProcessResult") -> NoReturn:
     raise ServiceError(msg)
 
 
-def _is_interrupt(error: "SerializableErrorInfo | None") -> bool:
+def _is_interrupt(error: Any) -> bool:  # noqa: ANN401 - Dagster keeps the class of its recorded errors to itself
     """Return whether a step ended because somebody pressed Ctrl-C, or the process was asked to end."""
     while error is not None:
         if error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}:

@@ -10,6 +10,7 @@ import pytest
 
 from market.errors import ImpossibleValuesError, ModelsFailedError, ServiceError, UsageError
 from orchestration.assets.marts import IS_FINAL, MartsConfig, Translator, asset_events
+from orchestration.run import _raise_failure
 from quality.outcomes import Outcome
 from quality.stored import POSTGRES
 from warehouse.marts import Rebuild
@@ -119,6 +120,15 @@ def test_a_failure_says_whether_it_would_come_again(
     assert failed.user_failure_data is not None
     assert failed.user_failure_data.description == str(failure)
     assert failed.user_failure_data.metadata[IS_FINAL].value is is_final
+
+
+def test_a_build_that_was_interrupted_is_not_told_as_a_failure(definitions: dg.Definitions) -> None:
+    interrupted = ServiceError("dbt build failed")
+    interrupted.__cause__ = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        _raise_failure("marts", run(definitions, PlayedDbt(interrupted)))
+    with pytest.raises(ModelsFailedError, match="2 rows"):
+        _raise_failure("marts", run(definitions, PlayedDbt(ModelsFailedError("2 rows"))))
 
 
 def test_a_run_names_its_sessions() -> None:

@@ -1,13 +1,17 @@
 """The schedules' decisions at fixed moments. Expected closes come from the exchange's published calendar, not from the code."""
 
+import platform
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import psutil
 import pytest
 
+from orchestration.orphans import PROCESS_TAG
 from orchestration.schedules import (
     BATCHES_TAG,
     MAX_ATTEMPTS,
@@ -167,6 +171,22 @@ def test_nothing_is_requested_while_a_run_is_under_way(
 ) -> None:
     instance.add_run(dg.DagsterRun(job_name=schedule.job_name, status=dg.DagsterRunStatus.STARTED))
     assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
+
+
+@FOLLOWING
+def test_a_run_whose_process_was_killed_holds_up_nothing(
+    instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        tags = {PROCESS_TAG: f"{platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"}
+        run = dg.DagsterRun(job_name=schedule.job_name, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        instance.add_run(run)
+        assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
+        process.kill()
+    assert isinstance(evaluate(instance, BATCHES, schedule), dg.RunRequest)
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.CANCELED
 
 
 def test_these_schedules_run_unless_they_are_turned_off() -> None:
