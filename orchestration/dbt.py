@@ -134,7 +134,7 @@ class Dbt:
         return _PARSED[digest]
 
     def _parse_to(self, path: Path) -> dict[str, Any]:
-        self._invoke(["parse", "--quiet"], "parse", lambda _event: None)
+        self._invoke(["parse", "--quiet", "--write-json"], "parse", lambda _event: None)
         parsed = self.folder / "parse" / "manifest.json"
         for outdated in self.folder.glob("manifest-*.json"):
             outdated.unlink()
