@@ -113,7 +113,7 @@ def stored_days(connection: psycopg.Connection[Any]) -> pl.DataFrame:
 
 
 def signed(value: float) -> str:
-    return f"{value:+.2f} %".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+.2f} %".replace("-", "\N{MINUS SIGN}") if round(value, 2) else "0.00 %"
 
 
 def expected_ranking(frame: pl.DataFrame, by: pl.Expr) -> list[str]:
