@@ -40,7 +40,7 @@ where session_date = %(day)s and source = any(%(sources)s) group by source
 _STREAM: Final = """
 select
     (select max(published_at) from lake.stream_batches),
-    (select jsonb_object_agg(topic || '/' || partition, next_offset) from lake.stream_offsets)
+    coalesce((select jsonb_object_agg(topic || '/' || partition, next_offset) from lake.stream_offsets), '{}')
 """
 _OLDEST_UNSEEN: Final = """
 select min(published_at), count(*) from lake.stream_batches

@@ -4,7 +4,7 @@ What belongs here: each step from ``pending`` on, every one a transaction of its
 (:func:`try_hold`), so that one relay at a time works on it and its messages keep their order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -26,7 +26,7 @@ _ALERT: Final = """
 {0}.alert_id, {0}.rule_id, {0}.rule_name, {0}.rule_version, {0}.symbol, {0}."interval", {0}.bar_at, {0}.session_date,
 {0}.revision, {0}.kind, {0}.refers_to, {0}.message, {0}.evidence, {0}.triggered_at, {0}.recorded_at
 """
-_ALERT_WIDTH: Final = 15
+_ALERT_WIDTH: Final = len(fields(Alert))
 _NOTICE: Final = """
 notices.notice_id, notices.kind, notices.subject, notices.refers_to, notices.title, notices.text, notices.evidence, notices.path,
 notices.happened_at, notices.recorded_at

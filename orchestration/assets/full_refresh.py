@@ -5,10 +5,9 @@ from typing import Any, Final
 
 import dagster as dg
 
-from market.errors import ImpossibleValuesError
 from market.tables import PG_BARS
 from orchestration.assets.keys import table_key
-from orchestration.assets.marts import DBT_POOL, IS_FINAL
+from orchestration.assets.marts import DBT_POOL, require_possible
 from orchestration.dbt import Dbt
 from quality.checks import Quality
 from warehouse.full_refresh import Difference, differences, kept_copies
@@ -28,17 +27,8 @@ _NO_TESTS: Final = ("--exclude-resource-type", "test")
 def full_refresh_check(
     context: dg.AssetCheckExecutionContext, dbt: dg.ResourceParam[Dbt], quality: dg.ResourceParam[Quality]
 ) -> dg.AssetCheckResult:
-    """Bring the marts up to date, build them anew, and compare; the new ones stay.
-
-    Raises
-    ------
-    dagster.Failure
-        If a value is not possible; it would be made into marts.
-    """
-    try:
-        quality.require_possible()
-    except ImpossibleValuesError as error:
-        raise dg.Failure(str(error), metadata={IS_FINAL: True}, allow_retries=False) from error
+    """Bring the marts up to date, build them anew, and compare; the new ones stay."""
+    require_possible(quality)
     dbt.build(_NO_TESTS, _ignore)
     with kept_copies(dbt.settings):
         dbt.build([*_NO_TESTS, "--full-refresh"], _ignore)

@@ -128,7 +128,7 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         rebuild = config.sessions()
         if rebuild is not None:
-            _require_possible(quality)
+            require_possible(quality)
             context.log.info(f"{dbt.forget_builds(rebuild):,} sessions are built again.")
         chosen = get_updated_cli_invocation_params_for_context(context, manifest, Translator())
         indirect = ["--indirect-selection", chosen.indirect_selection] if chosen.indirect_selection else []
@@ -148,8 +148,14 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     return dbt_models
 
 
-def _require_possible(quality: Quality) -> None:
-    """Look at all that sessions are built from again: what nobody queued was not looked at before."""
+def require_possible(quality: Quality) -> None:
+    """Look at all that the marts are built from anew: what nobody queued was not looked at before.
+
+    Raises
+    ------
+    dagster.Failure
+        If a value is not possible; it would be made into marts.
+    """
     try:
         quality.require_possible()
     except ImpossibleValuesError as error:
