@@ -109,9 +109,15 @@ def newest_tick(ask: Callable[..., dict[str, Any]]) -> tuple[str, str]:
     return (ended[0]["status"], ended[0]["skipReason"] or "") if ended else ("", "")
 
 
+def is_for_history(selected: list[dict[str, Any]]) -> bool:
+    """Return whether a run's assets are series of bars that are asked for."""
+    return any(key["path"][0] == "history" for key in selected)
+
+
 def runs_of(ask: Callable[..., dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return status, first and last partition of the runs with a range, the newest first."""
-    runs = ask("{ runsOrError { ... on Runs { results { status tags { key value } } } } }")["runsOrError"]["results"]
+    """Return status, first and last partition of the runs for history, the newest first; the night's have ranges of their own."""
+    query = "{ runsOrError { ... on Runs { results { status assetSelection { path } tags { key value } } } } }"
+    runs = [run for run in ask(query)["runsOrError"]["results"] if is_for_history(run["assetSelection"] or [])]
     tagged = [(run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}) for run in runs]
     names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     return [(status, tags[names[0]], tags[names[1]]) for status, tags in tagged if names[0] in tags]
