@@ -40,7 +40,8 @@ class Indicator:
     source
         Where the definition is from.
     defined_from
-        Number of the bar in its series, from 1, at which the value is defined first; before it is null.
+        Number of the bar in its series, from 1, at which the value is defined first; before it is null. ``None`` if the calendar
+        says so instead, as for what is of 52 weeks.
     stable_from
         Number of the bar from which on the value no longer depends on where the series begins: the start weighs less than
         :data:`FORGOTTEN`. ``None`` if it depends on it for ever.
@@ -51,7 +52,7 @@ class Indicator:
     name: str
     description: str
     source: str
-    defined_from: int
+    defined_from: int | None
     stable_from: int | None
     type: str = DOUBLE
 
@@ -309,22 +310,22 @@ _SESSION: Final = (
     ),
 )
 _DAY: Final = (Indicator("vwap", "bar_vwap as a double: of the whole session.", "usual", 1, 1),)
-_YEAR_LONG: Final = "null before the series is that long, some 252 bars, and stable where it is not"
+_YEAR_LONG: Final = "null while the series is shorter, some 252 bars, and stable from then on"
 _YEAR: Final = (
     Indicator(
         "high_52w",
         f"Highest high of 52 weeks, this session included; {_YEAR_LONG}.",
         "usual",
-        1,
+        None,
         1,
     ),
     Indicator(
         "low_52w",
         f"Lowest low of 52 weeks, this session included; {_YEAR_LONG}.",
         "usual",
-        1,
+        None,
         1,
     ),
-    Indicator("high_52w_distance", "close / high_52w - 1; a fraction, 0 or below.", "usual", 1, 1),
-    Indicator("low_52w_distance", "close / low_52w - 1; a fraction, 0 or above.", "usual", 1, 1),
+    Indicator("high_52w_distance", "close / high_52w - 1; a fraction, 0 or below.", "usual", None, 1),
+    Indicator("low_52w_distance", "close / low_52w - 1; a fraction, 0 or above.", "usual", None, 1),
 )

@@ -171,7 +171,7 @@ def render_table(chosen: Mapping[str, Any]) -> str:
         [
             "| column | is | first at bar | stable from bar | source |\n| --- | --- | --- | --- | --- |\n",
             *(
-                f"| `{value.name}` | {value.description.replace('|', chr(92) + '|')} | {value.defined_from:,} | "
+                f"| `{value.name}` | {value.description.replace('|', chr(92) + '|')} | {_first(value)} | "
                 f"{'never' if value.stable_from is None else f'{value.stable_from:,}'} | {value.source} |\n"
                 for value in rows
             ),
@@ -221,6 +221,10 @@ def _page(
     )
 
 
+def _first(value: Indicator) -> str:
+    return "after 52 weeks" if value.defined_from is None else f"{value.defined_from:,}"
+
+
 def _definitions(chosen: Mapping[str, Any]) -> str:
     rows = [
         ", ".join(
@@ -229,7 +233,7 @@ def _definitions(chosen: Mapping[str, Any]) -> str:
                 str(daily).lower(),
                 quote_literal(value.description),
                 quote_literal(value.source),
-                str(value.defined_from),
+                "null" if value.defined_from is None else str(value.defined_from),
                 "null" if value.stable_from is None else str(value.stable_from),
             ]
         )

@@ -77,9 +77,9 @@ def test_a_family_without_periods_has_no_columns() -> None:
 
 def test_a_value_is_defined_before_it_is_stable_and_its_start_is_forgotten_then() -> None:
     for column in indicators(USUAL):
-        assert column.stable_from is None or column.stable_from >= column.defined_from
+        assert column.stable_from is None or column.defined_from is None or column.stable_from >= column.defined_from
     (average,) = (column for column in indicators(USUAL) if column.name == "ema_12")
-    assert (1 - 2 / 13) ** (average.stable_from or 0 - average.defined_from) < 1e-9
+    assert (1 - 2 / 13) ** ((average.stable_from or 0) - (average.defined_from or 0)) < 1e-9
     assert (1 - 2 / 13) ** (bars_to_forget(2 / 13) - 1) > 1e-9
     assert bars_to_forget(1.0) == 1
     assert math.isclose(0.5 ** bars_to_forget(0.5), 1e-9, rel_tol=0.5)
