@@ -36,6 +36,7 @@ from tests.integration.mart_oracle import Row, read, session_of
 from tests.integration.mart_rows import DAYS, put_bar
 from verify.laws import verify_indicators
 from warehouse.dbt import dbt_variables
+from warehouse.marts import Rebuild, forget_builds
 
 pytestmark = pytest.mark.integration
 
@@ -160,6 +161,23 @@ def test_the_start_of_a_series_is_forgotten_where_it_is_stable(connection: psyco
         stable = pairs[column.stable_from - 1 :]
         spread = max(one for one, _ in stable) - min(one for one, _ in stable)
         assert all(abs(one - other) <= 1e-9 * max(spread, abs(one)) for one, other in stable), column.name
+
+
+def test_a_rebuild_of_years_does_not_take_each_day_with_all_later_ones(
+    connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    put_days(connection, "IBM", sample_days("IBM"))
+    dbt(*RUN_DAYS)
+    query = "select * from marts.daily_analytics order by session_date"
+    before = read(connection, query)
+    assert len(before) > 3000
+    forget_builds(settings, Rebuild(symbols=("IBM",)))
+    connection.execute("alter role current_user set statement_timeout = '60s'")
+    try:
+        dbt(*RUN_DAYS)
+    finally:
+        connection.execute("alter role current_user reset statement_timeout")
+    assert read(connection, query) == before
 
 
 def assert_values_of_talib(rows: list[Row], bars_per_year: int) -> None:

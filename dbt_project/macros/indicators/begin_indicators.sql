@@ -40,21 +40,30 @@
     create temporary table changed_series on commit drop as
     with
 
+    -- Of days one row a symbol: each stands for all later ones, and all of them together would meet those again and again.
     taken as (
         select
             symbol,
+            {%- if is_daily %}
+            min(session_date) as session_date,
+            min(session_date) filter (where is_whole) as whole_from,
+            null::timestamp with time zone as from_at
+        from taken_sessions
+        group by symbol
+            {%- else %}
             session_date,
-            bool_or(is_whole) as is_whole,
+            min(session_date) filter (where is_whole) as whole_from,
             case when count(*) = count(from_at) and not bool_or(is_whole) then min(from_at) end as from_at
         from taken_sessions
         group by symbol, session_date
+            {%- endif %}
     ),
 
     compared_sessions as (
         select
             symbol,
             session_date,
-            is_whole
+            whole_from
         from taken
         where from_at is null
     ),
@@ -62,7 +71,7 @@
     shown as (
         select
             bars.*,
-            taken.is_whole
+            coalesce(bars.session_date >= taken.whole_from, false) as is_whole
         from compared_sessions as taken
         inner join (
             {{ bars }}
