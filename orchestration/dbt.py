@@ -27,7 +27,7 @@ BUILD_SECONDS: Final = 1800.0
 """How long to wait for another process that builds models: one dbt at a time, or two write the same table."""
 
 _GENERATED: Final = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
-_QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-level", "warn")
+_QUIET: Final = ("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-level", "none")
 _NO_DATABASE: Final = "postgresql://nobody@127.0.0.1/tapehouse"
 """Enough for parsing, which connects to nothing."""
 
@@ -171,6 +171,8 @@ class Dbt:
         ]
         with _environment(self._environment()):
             result = dbtRunner(manifest, callbacks=[receive]).invoke(arguments)
+        if isinstance(result.exception, KeyboardInterrupt):
+            raise KeyboardInterrupt
         if not result.success:
             self.refuse_failures(getattr(result.result, "results", None) or [])
             cause = "; ".join(dict.fromkeys(filter(None, problems))) or str(result.exception)

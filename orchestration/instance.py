@@ -159,8 +159,8 @@ def _instance_config(home: Path) -> dict[str, Any]:
             "config": {"base_dir": str(home)},
         },
         "compute_logs": {
-            "module": "dagster.core.storage.local_compute_log_manager",
-            "class": "LocalComputeLogManager",
+            "module": "orchestration.run_output",
+            "class": "RunOutput",
             "config": {"base_dir": str(home / "logs")},
         },
         "concurrency": {

@@ -4,6 +4,7 @@ It looks for Spark whenever it is imported, which takes seconds and is of no use
 (``sys.exit``) when its main module has neither file nor name, as a worker's may.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,5 +29,8 @@ with _hidden("pyspark"):
     import great_expectations as gx
     from great_expectations import expectations as gxe
     from great_expectations.data_context.types.base import DataContextConfig, ProgressBarsConfig
+
+# It warns of each number of a broken row that a float cannot hold: lines that help nobody.
+logging.getLogger("great_expectations.util").setLevel(logging.ERROR)
 
 __all__ = ["DataContextConfig", "ProgressBarsConfig", "gx", "gxe"]

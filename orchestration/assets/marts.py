@@ -171,7 +171,8 @@ def asset_events(
     """
     node = event.get("data", {}).get("node_info")
     if node and node.get("unique_id") not in manifest["nodes"]:
-        context.log.warning(f"{node.get('unique_id')} is new: start ./run up again, and Dagster knows it.")
+        if event["info"]["name"] == "NodeFinished":  # one of a dozen events
+            context.log.warning(f"{node.get('unique_id')} is new: start ./run up again, and Dagster knows it.")
     elif node:
         message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
         yield from message.to_default_asset_events(manifest, translator, context)

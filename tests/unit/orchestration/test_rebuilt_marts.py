@@ -91,12 +91,12 @@ def test_nothing_is_built_anew_from_values_that_are_not_possible(
 def test_a_model_that_is_new_since_dagster_was_started_is_built_and_not_reported() -> None:
     said: list[str] = []
     context: Any = SimpleNamespace(log=SimpleNamespace(warning=said.append))
-    event = {
-        "info": {"name": "NodeFinished"},
-        "data": {"node_info": {"unique_id": "model.tapehouse.daily_analytics_raw"}},
-    }
-    assert list(asset_events(event, context, {"nodes": {}}, Translator())) == []
-    assert "start ./run up again" in said[0]
+    node = {"unique_id": "model.tapehouse.daily_analytics_raw"}
+    for name in ("NodeStart", "LogStartLine", "LogModelResult", "NodeFinished"):
+        event = {"info": {"name": name}, "data": {"node_info": node}}
+        assert list(asset_events(event, context, {"nodes": {}}, Translator())) == []
+    (told,) = said
+    assert "start ./run up again" in told
 
 
 def test_what_was_touched_is_built_of_the_models_that_can_and_nothing_is_tested(definitions: dg.Definitions) -> None:

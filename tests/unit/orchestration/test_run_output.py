@@ -1,0 +1,51 @@
+"""What steps print is kept and shown, without any process beside the run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from market.settings import CHECKOUT
+
+RUN = """
+import os, subprocess, sys, time
+from pathlib import Path
+import psutil
+from orchestration.run_output import RunOutput
+
+output = RunOutput(base_dir=sys.argv[1])
+key = ["run", "compute_logs", "step"]
+print("before", flush=True)
+with output.capture_logs(key):
+    print("by Python")
+    subprocess.run(["echo", "by a child"], check=True)
+    print("to the other one", file=sys.stderr)
+    assert psutil.Process().children() == []
+    if sys.argv[2] == "fails":
+        raise SystemExit(3)
+print("after")
+assert output.is_capture_complete(key)
+data = output.get_log_data(key)
+assert data.stdout == b"by Python\\nby a child\\n" or data.stdout == b"by a child\\nby Python\\n", data.stdout
+assert data.stderr == b"to the other one\\n", data.stderr
+"""
+
+
+def run(folder: Path, how: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", RUN, str(folder), how]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_output_is_in_the_files_of_the_step_and_where_it_went_before(tmp_path: Path) -> None:
+    done = run(tmp_path, "ends")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert (lines[0], sorted(lines[1:3]), lines[3:]) == ("before", ["by Python", "by a child"], ["after"])
+    assert done.stderr == "to the other one\n"
+
+
+def test_what_was_printed_before_a_failure_is_kept_and_shown(tmp_path: Path) -> None:
+    done = run(tmp_path, "fails")
+    assert done.returncode == 3
+    assert set(done.stdout.splitlines()) == {"before", "by Python", "by a child"}
+    assert done.stderr == "to the other one\n"
+    assert (tmp_path / "run/compute_logs/step.err").read_text() == "to the other one\n"
