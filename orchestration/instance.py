@@ -168,7 +168,11 @@ def _instance_config(home: Path) -> dict[str, Any]:
             "pools": {"default_limit": 1, "granularity": "run"},
         },
         # A run whose turn comes while the code server starts again waits for it.
-        "run_queue": {"max_user_code_failure_retries": 20, "user_code_failure_retry_delay": 15},
+        "run_queue": {
+            "dequeue_interval_seconds": 1,
+            "max_user_code_failure_retries": 20,
+            "user_code_failure_retry_delay": 15,
+        },
         "run_monitoring": {
             "enabled": True,
             "start_timeout_seconds": 180,

@@ -67,6 +67,27 @@ _QUEUED: Final = """
 select md5(string_agg(concat_ws('/', mart, symbol, session_date, xmin), ',' order by mart, symbol, session_date, xmin::text))
 from staging.pending_sessions where %(marts)s::text[] is null or mart = any(%(marts)s)
 """
+_BARS_FOR_RULES: Final = """
+select exists (
+    select from app.alert_rule_versions as versions
+    where versions.interval <> '1d' and (versions.until_at is null or versions.until_at > now())
+) and exists (
+    select from staging.built_tapes as built
+    where built.mart = 'intraday_ohlcv' and (
+        exists (
+            select from lake.bar_sessions as known
+            where known.source = built.source and known.session_date >= (built.tape_at at time zone 'UTC')::date
+                and known.bar_count > 0 and known.newest_bar_at > built.tape_at
+        )
+        or exists (
+            select from lake.feed_coverage as feed
+            where feed.source = built.source and feed.session_date >= (built.tape_at at time zone 'UTC')::date
+                and upper(feed.covered) >= date_trunc('minute', built.tape_at) + interval '1 minute'
+        )
+    )
+)
+"""
+"""What a tape is that passes the end of a bar, :code:`macros/shared/intraday_sessions.sql` says too."""
 _VENDOR_BARS: Final = """
 select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
 from lake.vendor_bars where source = %(source)s
@@ -222,6 +243,19 @@ def queued(settings: Settings, marts: Sequence[str] | None = None) -> str | None
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         ((digest,),) = connection.execute(_QUEUED, {"marts": list(marts) if marts is not None else None}).fetchall()
     return None if digest is None else str(digest)[:8]
+
+
+def has_bars_for_rules(settings: Settings) -> bool:
+    """Return whether a feed has passed the end of a bar since the marts were built, and a rule is about bars within the day.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        ((found,),) = connection.execute(_BARS_FOR_RULES).fetchall()
+    return bool(found)
 
 
 def vendor_bars(settings: Settings, source: str) -> set[Bar]:

@@ -24,6 +24,7 @@ from orchestration.progress import (
     Advance,
     Mark,
     advance_after,
+    has_bars_for_rules,
     newest_arrivals,
     newest_changes,
     queued,
@@ -60,6 +61,10 @@ class Lake:
     def queued(self, marts: Sequence[str] | None = None) -> str | None:
         """Return what is queued for some of the marts, or for all, as a digest; ``None`` if nothing is."""
         return queued(self.settings, marts)
+
+    def has_bars_for_rules(self) -> bool:
+        """Return whether a bar has ended since the marts were built, and there is a rule about bars within the day."""
+        return has_bars_for_rules(self.settings)
 
     def touched(self) -> dict[str, dict[date, int]]:
         """Return by topic and session the stamp of the newest batch that stored something of it, in epoch microseconds."""

@@ -1,5 +1,6 @@
 """The sensor that has the marts follow the lake: it asks for a run as soon as sessions are queued as changed."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -9,7 +10,9 @@ from orchestration.jobs import MARTS, TOUCHED_MARTS
 from orchestration.resources import Lake
 from orchestration.schedules import follow, with_queue
 
-INTERVAL_SECONDS: Final = 30
+INTERVAL_SECONDS: Final = 5
+"""Dagster's daemon looks at its sensors no more often. A look that asks for nothing is a query or two."""
+RUN_EVERY: Final = timedelta(seconds=30)
 """A run costs some seconds of a core whatever it builds: two a minute keep the marts less than a minute behind."""
 
 
@@ -23,11 +26,29 @@ INTERVAL_SECONDS: Final = 30
 def touched_sessions(
     context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Request a run if something is queued, and no run is under way that takes it."""
+    """Request a run if something is queued, and no run is under way that takes it: at once if rules wait for a bar that ended."""
     queue = lake.queued(TOUCHED_MODELS)
     if queue is None:
         return dg.SkipReason("Nothing is queued.")
+    if (pause := _pause(context.instance, lake)) is not None:
+        return pause
     newest = lake.newest_changes()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
     return follow(context.instance, TOUCHED_MARTS, with_queue(newest, queue), beside=[MARTS])
+
+
+def _pause(instance: dg.DagsterInstance, lake: Lake) -> dg.SkipReason | None:
+    """Return why the next run is for later, if it is."""
+    newest = instance.get_run_records(dg.RunsFilter(job_name=TOUCHED_MARTS), limit=1)
+    if not newest:
+        return None
+    ago = datetime.now(UTC) - newest[0].create_timestamp.astimezone(UTC)
+    if ago >= RUN_EVERY:
+        return None
+    is_awaited = newest[0].dagster_run.status is dg.DagsterRunStatus.SUCCESS and lake.has_bars_for_rules()
+    if is_awaited:
+        return None
+    return dg.SkipReason(
+        f"The run before began {ago.total_seconds():.0f} s ago, and no bar has ended since that a rule looks at."
+    )

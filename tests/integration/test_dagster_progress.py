@@ -7,8 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from alerts.rules.rule import Rule
+from alerts.store import ACTIVE, PAUSED, add_rules, change_status
 from market.settings import Settings
-from orchestration.progress import _CHANGES, LONGEST_TRANSACTION, advance_after, newest_changes
+from orchestration.progress import _CHANGES, LONGEST_TRANSACTION, advance_after, has_bars_for_rules, newest_changes
 from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
@@ -139,3 +141,40 @@ def test_the_newest_changes_are_found_without_reading_all_batches(
     plan = connection.execute(f"explain {_CHANGES}", {"margin": LONGEST_TRANSACTION}).fetchall()
     assert not any("Seq Scan" in line for (line,) in plan), plan
     assert newest_changes(migrated) == "aaaaaaaa/100000"
+
+
+def test_rules_wait_for_a_bar_once_a_trade_or_a_heartbeat_has_passed_its_end(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    connection.execute("truncate lake.bar_sessions, lake.feed_coverage")
+
+    def newest_bar(at: datetime) -> None:
+        connection.execute("truncate lake.bar_sessions")
+        connection.execute(
+            "insert into lake.bar_sessions (source, symbol, session_date, bar_count, newest_bar_at, change_number, revised_at) "
+            "values ('sim', 'SPY', %s, 1, %s, 1, now())",
+            [at.date(), at],
+        )
+
+    connection.execute("insert into staging.built_tapes values ('intraday_ohlcv', 'sim', %s)", [NOON])
+    newest_bar(NOON + timedelta(minutes=1))
+    assert not has_bars_for_rules(migrated), "there is no rule"
+    add_rules(migrated, [Rule("days", "close above 1", interval="1d")], NOON)
+    assert not has_bars_for_rules(migrated), "a rule about days"
+    add_rules(migrated, [Rule("minutes", "close above 1", interval="5m")], NOON)
+    change_status(migrated, "minutes", PAUSED, NOON)
+    assert not has_bars_for_rules(migrated), "a rule that is paused"
+    change_status(migrated, "minutes", ACTIVE, NOON)
+    assert has_bars_for_rules(migrated), "a trade of the next minute"
+    newest_bar(NOON)
+    assert not has_bars_for_rules(migrated), "a trade of the same minute"
+
+    cover = (
+        "insert into lake.feed_coverage (source, symbol, session_date, covered) "
+        "values ('sim', '*', %s, tstzmultirange(tstzrange(%s, %s)))"
+    )
+    connection.execute(cover, [NOON.date(), NOON, NOON + timedelta(seconds=59)])
+    assert not has_bars_for_rules(migrated), "a heartbeat within the minute"
+    connection.execute("truncate lake.feed_coverage")
+    connection.execute(cover, [NOON.date(), NOON, NOON + timedelta(seconds=60)])
+    assert has_bars_for_rules(migrated), "a heartbeat at its end"

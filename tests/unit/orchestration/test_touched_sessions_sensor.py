@@ -1,26 +1,31 @@
 """The sensor that asks for a run where sessions are queued, over a lake that is played by the test."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from orchestration import touched
 from orchestration.jobs import MARTS, TOUCHED_MARTS
 from orchestration.schedules import BATCHES_TAG
-from orchestration.touched import INTERVAL_SECONDS, touched_sessions
+from orchestration.touched import INTERVAL_SECONDS, RUN_EVERY, touched_sessions
 
 BATCHES = "aaaaaaaa/7"
 SEEN = f"{BATCHES} queue/q1"
 
 
 class PlayedLake:
-    """A lake whose newest changes are given, and whether any of them is queued still."""
+    """A lake whose newest changes are given, whether any of them is queued still, and whether rules wait for a bar."""
 
-    def __init__(self, *, is_pending: bool, batches: str | None = BATCHES, queue: str = "q1") -> None:
+    def __init__(
+        self, *, is_pending: bool, batches: str | None = BATCHES, queue: str = "q1", for_rules: bool = False
+    ) -> None:
         self.is_pending = is_pending
         self.batches = batches
         self.queue = queue
+        self.for_rules = for_rules
 
     def queued(self, marts: Sequence[str]) -> str | None:
         assert "intraday_ohlcv" in marts
@@ -28,6 +33,9 @@ class PlayedLake:
 
     def newest_changes(self) -> str | None:
         return self.batches
+
+    def has_bars_for_rules(self) -> bool:
+        return self.for_rules
 
 
 @pytest.fixture
@@ -63,6 +71,28 @@ def test_nothing_is_asked_for_while_a_run_is_under_way(instance: dg.DagsterInsta
     assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
 
 
+@pytest.fixture
+def _runs_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(touched, "RUN_EVERY", timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("status", "for_rules", "is_asked_for"),
+    [
+        (dg.DagsterRunStatus.SUCCESS, False, False),
+        (dg.DagsterRunStatus.SUCCESS, True, True),
+        (dg.DagsterRunStatus.FAILURE, True, False),
+    ],
+)
+def test_soon_after_a_run_the_next_is_for_bars_alone_that_rules_wait_for(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, for_rules: bool, is_asked_for: bool
+) -> None:
+    instance.add_run(dg.DagsterRun(job_name=TOUCHED_MARTS, status=status, tags={BATCHES_TAG: "aaaaaaaa/6 queue/q0"}))
+    asked = tick(instance, PlayedLake(is_pending=True, for_rules=for_rules))
+    assert isinstance(asked, dg.RunRequest) == is_asked_for
+
+
+@pytest.mark.usefixtures("_runs_long_ago")
 def test_a_run_that_fails_for_the_same_changes_is_asked_for_a_few_times_only(instance: dg.DagsterInstance) -> None:
     for failures in range(3):
         assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.RunRequest), failures
@@ -72,6 +102,7 @@ def test_a_run_that_fails_for_the_same_changes_is_asked_for_a_few_times_only(ins
     assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
 
 
+@pytest.mark.usefixtures("_runs_long_ago")
 def test_what_a_person_changed_after_a_run_is_asked_for_though_no_batch_came(instance: dg.DagsterInstance) -> None:
     done = dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.SUCCESS, tags={BATCHES_TAG: SEEN})
     instance.add_run(done)
@@ -80,5 +111,6 @@ def test_what_a_person_changed_after_a_run_is_asked_for_though_no_batch_came(ins
 
 
 def test_marts_are_less_than_a_minute_behind() -> None:
-    assert touched_sessions.minimum_interval_seconds == INTERVAL_SECONDS <= 30
+    assert touched_sessions.minimum_interval_seconds == INTERVAL_SECONDS
+    assert timedelta(seconds=INTERVAL_SECONDS) + RUN_EVERY <= timedelta(seconds=40)
     assert touched_sessions.default_status is dg.DefaultSensorStatus.RUNNING
