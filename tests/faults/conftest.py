@@ -105,9 +105,11 @@ class Extent:
     def say(self, text: str) -> None:
         """Print a line of progress in the long form."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if self.is_long and reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(f"{self.fault}: {text}")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if self.is_long and reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():  # else the line is shown at the end, and of a failure only
+                reporter.ensure_newline()
+                reporter.write_line(f"{self.fault}: {text}", flush=True)
 
 
 @pytest.fixture

@@ -1,0 +1,13 @@
+"""What relays and runs need, imported once by the process that they are forks of: its environment says which platform it is."""
+
+import importlib
+from typing import Final
+
+from market.settings import load_settings
+from orchestration.dbt import Dbt
+
+MODULES: Final = ("dbt.cli.main", "dbt.adapters.postgres", "orchestration.alert_relay", "orchestration.resources")
+
+for _module in MODULES:
+    importlib.import_module(_module)
+Dbt(load_settings()).parsed()
