@@ -37,7 +37,7 @@ DAGSTER_KILLS: Final = {
 
 _RUN_SECONDS: Final = 1.5
 _RACE_SECONDS: Final = 0.003
-_AMBUSH_SECONDS: Final = 12.0
+_AMBUSH_SECONDS: Final = 5.0
 _BATCH: Final = """
 insert into lake.stream_batches (
     query_id, batch_id, ingested_at, published_at, duration_ms, messages, trades, amendments, statuses, quotes, vendor_bars,

@@ -29,8 +29,8 @@ class Taken:
     ----------
     delivery_id, body
         What came.
-    arrived_at, done_at
-        Between these the receiver had it, by the monotonic clock.
+    arrived_at
+        When it came, by the monotonic clock.
     is_told
         Whether the sender was left alone to hear so: false if the receiver hung up, or answered after the time allowed.
     """
@@ -38,7 +38,6 @@ class Taken:
     delivery_id: str
     body: dict[str, Any]
     arrived_at: float
-    done_at: float
     is_told: bool
 
 
@@ -61,14 +60,18 @@ class Inbox:
             noted = next(
                 one for one in reversed(self.receiver.requests) if one.headers["idempotency-key"] == delivery_id
             )
-            mood = self.chance.choices(list(_MOODS), list(_MOODS.values()))[0] if self.is_moody else "takes"
             ambush, self.ambush = self.ambush, None
-        if mood == "fails" and ambush is None:
+            is_moody = self.is_moody and ambush is None
+            mood = self.chance.choices(list(_MOODS), list(_MOODS.values()))[0] if is_moody else "takes"
+        if mood == "fails":
             answers(500)(request)
             return
-        if mood == "hangs up" and ambush is None:
+        if mood == "hangs up":
             closes(request)
             return
+        is_told = mood not in {"takes and hangs up", "too late"}
+        with self._lock:
+            self.taken.append(Taken(delivery_id, json.loads(noted.body), arrived_at, is_told))
         if mood == "slow":
             time.sleep(self.chance.random() / 5)
         elif mood == "too late":
@@ -79,10 +82,6 @@ class Inbox:
                 answers(200)(request)
                 request.wfile.flush()
 
-        is_told = ambush is not None or mood not in {"takes and hangs up", "too late"}
-        taken = Taken(delivery_id, json.loads(noted.body), arrived_at, time.monotonic(), is_told)
-        with self._lock:
-            self.taken.append(taken)
         if ambush is not None:
             ambush(request.client_address[1], answer)
         elif mood == "takes and hangs up":
