@@ -144,8 +144,8 @@ class Campaign:
 
     def _end_dagster(self, kind: str, dagster: Dagster) -> str:
         steps = self.processes.every(1.0, self.market.step)
-        seconds = 1 + self.chance.random() * 5
-        is_over = self.processes.after(seconds)
+        # Many in a row, and now and then time enough for the sensor's next tick and a run.
+        is_over = self.processes.after(1 + 45 * self.chance.random() ** 2)
         self.processes.wait_until(lambda: steps() or is_over(), "a pause")
         if kind == "run of the sensor killed":
             is_over = self.processes.after(12)
