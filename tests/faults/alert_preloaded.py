@@ -5,9 +5,11 @@ from typing import Final
 
 from market.settings import load_settings
 from orchestration.dbt import Dbt
+from tests.faults.alert_processes import die_with_parent
 
 MODULES: Final = ("dbt.cli.main", "dbt.adapters.postgres", "orchestration.alert_relay", "orchestration.resources")
 
+die_with_parent()
 for _module in MODULES:
     importlib.import_module(_module)
 Dbt(load_settings()).parsed()

@@ -77,8 +77,13 @@ def run(settings: Settings, log: Path, bug: str | None, tell: Connection) -> Non
     Rules(settings).evaluate(datetime.now(UTC))
 
 
-def _become(settings: Settings, log: Path, bug: str | None) -> None:
+def die_with_parent() -> None:
+    """Have Linux kill this process when the one that started it ends, however that ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _become(settings: Settings, log: Path, bug: str | None) -> None:
+    die_with_parent()
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
