@@ -17,6 +17,8 @@ from datetime import timedelta
 from enum import Flag, auto
 from typing import Final
 
+from market.sessions import Segment
+
 
 class Use(Flag):
     """What a trade may count for in its bar."""
@@ -144,3 +146,33 @@ REASONS: Final = tuple(sorted({exclusion.reason for rule in RULES.values() for e
 def rule_for(source: str) -> Rule:
     """Return the rule of a source; :data:`COUNT_ALL` for a source without one."""
     return RULES.get(source, COUNT_ALL)
+
+
+def counted(source: str, segment: str, conditions: str) -> tuple[Use, str | None]:
+    """Return what a trade counts for by its sale conditions, and the reason if that is not everything.
+
+    Raises
+    ------
+    ValueError
+        If the source has a rule, and the conditions are no hexadecimal number.
+    """
+    exclusions = rule_for(source).exclusions
+    bits = int(conditions or "0", 16) if exclusions else 0
+    counts, reason = EVERYTHING, None
+    for exclusion in exclusions:
+        taken = exclusion.regular if segment == Segment.REGULAR else exclusion.extended
+        if bits & exclusion.bits and taken is not NOTHING:
+            counts, reason = counts & ~taken, reason or exclusion.reason
+    return counts, reason
+
+
+def is_closing_auction(source: str, conditions: str, after_close: timedelta) -> bool:
+    """Return whether a trade of the segment after the close is the print of the closing auction.
+
+    Raises
+    ------
+    ValueError
+        As :func:`counted`.
+    """
+    bits = rule_for(source).closing_auction_bits
+    return bool(bits and after_close < CLOSING_AUCTION_LASTS and int(conditions or "0", 16) & bits)

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from market.eligibility import CLOSING_AUCTION_LASTS, EVERYTHING, NOTHING, RULES, Use, rule_for
+from market.eligibility import EVERYTHING, RULES, Use, counted, is_closing_auction, rule_for
 from market.sessions import Segment, find_session
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.calendar import MINUTE, Calendar
@@ -26,14 +26,12 @@ def trade_rows(trades: pl.DataFrame) -> pl.DataFrame:
 
 def _with_closing_auction(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the trades, those of a closing auction moved into the last minute of the regular segment."""
-    bits = {source: rule.closing_auction_bits for source, rule in RULES.items()}
-    after = rows.filter(pl.col("source").is_in(list(bits)), pl.col("segment") == Segment.POST)
+    after = rows.filter(pl.col("source").is_in(list(RULES)), pl.col("segment") == Segment.POST)
     after = after.select("source", "conditions", "session_date", "traded_at").unique()
     moved = [
         (source, conditions, session_date, traded_at, close_at - timedelta(minutes=1))
         for source, conditions, session_date, traded_at in after.iter_rows()
-        if int(conditions or "0", 16) & bits[source]
-        and traded_at - (close_at := _close_of(session_date)) < CLOSING_AUCTION_LASTS
+        if is_closing_auction(source, conditions, traded_at - (close_at := _close_of(session_date)))
     ]
     if not moved:
         return rows
@@ -162,14 +160,7 @@ JUDGEMENT: Final = tuple(_JUDGEMENT)
 
 
 def _judge(source: str, segment: str, conditions: str) -> _Judgement:
-    rule = rule_for(source)
-    bits = int(conditions or "0", 16) if rule.exclusions else 0
-    counts, reason = EVERYTHING, None
-    for exclusion in rule.exclusions:
-        taken = exclusion.regular if segment == Segment.REGULAR else exclusion.extended
-        if bits & exclusion.bits and taken is not NOTHING:
-            counts, reason = counts & ~taken, reason or exclusion.reason
-    return _judgement(counts, reason, rule.version)
+    return _judgement(*counted(source, segment, conditions), rule_for(source).version)
 
 
 def _judgement(counts: Use, reason: str | None, version: int) -> _Judgement:
