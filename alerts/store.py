@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from alerts.rules.compiled import CompiledClause, Side, compile_condition
+from alerts.rules.compiled import CompiledClause, Side
 from alerts.rules.rule import Rule, Trigger, check_expiry
 from market.errors import RuleError
 from market.settings import Settings
@@ -142,7 +142,7 @@ def add_rules(settings: Settings, rules: Sequence[Rule], now: datetime) -> list[
         if taken is not None or len(set(names)) < len(names):
             msg = f"There is a rule {taken[0] if taken else names[0]!r} already. Give another name, or delete it first."
             raise RuleError(msg)
-        compiled = [compile_condition(rule.condition, warm_up=rule.warm_up) for rule in rules]
+        compiled = [rule.clauses for rule in rules]
         fields = _field_numbers(connection, compiled)
         ((newest,),) = connection.execute("select coalesce(max(rule_id), 0) from app.alert_rules").fetchall()
         numbers = list(range(newest + 1, newest + 1 + len(rules)))
@@ -252,7 +252,7 @@ def version_values(rule: Rule) -> dict[str, Any]:
         "channels": list(rule.channels),
         "tickers": list(rule.tickers) if rule.tickers is not None else None,
         "watchlist_group": rule.watchlist_group,
-        "has_event": rule.condition.has_event,
+        "has_event": rule.has_event,
         "expires_at": rule.expires_at,
     }
 

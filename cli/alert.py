@@ -69,7 +69,8 @@ def alert(
     ] = None,
     interval: Annotated[str | None, typer.Option(help="1m, 5m, 15m, 1h or 1d; 1m without it.")] = None,
     trigger: Annotated[
-        str | None, typer.Option(help="once, once_per_bar or once_per_bar_close; the last without it.")
+        str | None,
+        typer.Option(help="once, once_per_bar, once_per_bar_close or at_once; once_per_bar_close without it."),
     ] = None,
     level: Annotated[bool, typer.Option("--level", help="Fire on every bar that it is true on.")] = False,
     unstable: Annotated[bool, typer.Option("--unstable", help="Do not wait for the end of warm-up.")] = False,

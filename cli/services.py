@@ -27,6 +27,7 @@ from market.settings import CHECKOUT, Settings
 STREAM: Final = "stream"
 FEED: Final = "feed"
 ALERTS: Final = "alerts"
+PRICE_ALERTS: Final = "price-alerts"
 JOBS: Final = "history-and-marts"
 SIMULATED: Final = "simulated"
 REFUSED_STATUS: Final = 2
@@ -131,6 +132,12 @@ def alerts_service(home: Home, settings: Settings) -> Service:
     """Return the relay, which delivers alerts."""
     service = _python_service(home, settings, ALERTS, ["-m", "orchestration.alert_relay"])
     return replace(service, ready_text="relay_listens")
+
+
+def price_alerts_service(home: Home, settings: Settings) -> Service:
+    """Return the watch over prices, which records alerts with the trade that makes them."""
+    service = _python_service(home, settings, PRICE_ALERTS, ["-m", "orchestration.price_alerts"])
+    return replace(service, ready_text="price_alerts_watch")
 
 
 def jobs_task(home: Home, settings: Settings, *, timeout_seconds: float) -> Service:

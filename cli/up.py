@@ -150,7 +150,11 @@ def _start_services(platform: "Platform", live: LiveChoice, dagster_port: int | 
     is_fed = live.feed is not LiveFeed.NONE
     clear_notice(home.path)
     say(f"Starting the stream, {live} and Dagster …" if is_fed else "Starting the stream and Dagster …")
-    first = [services.stream_service(home, settings), services.alerts_service(home, settings)]
+    first = [
+        services.stream_service(home, settings),
+        services.alerts_service(home, settings),
+        services.price_alerts_service(home, settings),
+    ]
     if is_fed:
         first.append(
             services.feed_service(

@@ -11,7 +11,7 @@ from market.columns import Column, DataType, Store, Table
 _SETTINGS: Final = (
     Column("symbols", DataType.TEXT, "Which symbols: tickers with commas, watchlist, watchlist:GROUP, or all."),
     Column("interval", DataType.TEXT, "Length of the bars that it looks at: 1m, 5m, 15m, 1h or 1d."),
-    Column("trigger", DataType.TEXT, "once, once_per_bar or once_per_bar_close."),
+    Column("trigger", DataType.TEXT, "once, once_per_bar, once_per_bar_close or at_once."),
     Column(
         "is_edge", DataType.BOOLEAN, "Whether it fires only when it becomes true; else on every bar that it is true on."
     ),
@@ -65,7 +65,7 @@ ALERT_RULE_VERSIONS: Final = Table(
         Column(
             "watchlist_group", DataType.TEXT, "Group of the watchlist that is meant; * is all of it.", nullable=True
         ),
-        Column("has_event", DataType.BOOLEAN, "Whether a clause happens on one bar, as a crossing does."),
+        Column("has_event", DataType.BOOLEAN, "Whether a clause says by itself what was before, as a crossing does."),
         Column("rule_created_at", DataType.TIMESTAMP, "When the rule was made."),
         Column("since_at", DataType.TIMESTAMP, "It looks at bars that end after this moment."),
         Column(

@@ -77,7 +77,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = load_settings()
-        _configure_logging(settings)
+        configure_logging(settings)
         settings.require_database()
     except TapehouseError as error:
         _log.error("relay_cannot_start", cause=str(error))
@@ -98,7 +98,8 @@ def alert_publisher(settings: Settings) -> AlertPublisher | None:
         return None
 
 
-def _configure_logging(settings: Settings) -> None:
+def configure_logging(settings: Settings) -> None:
+    """Have this process log to standard error, from the level of the settings on."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -74,16 +74,25 @@ class Alert(NamedTuple):
     refers_to: str | None
     is_historical: bool
     triggered_at: datetime
+    origin: str | None
 
 
 class Pending(NamedTuple):
-    """What is queued: everything of a series from a moment on; ``*`` is every series."""
+    """What is queued: everything of a series from a moment on; ``*`` is every series.
+
+    ``source`` is empty, or the feed whose tape moved on, or of one series the alert that fired at once and is to be looked at.
+    """
 
     mart: str
     series: str
     interval: str
     source: str
     from_at: datetime
+
+    @property
+    def alert_id(self) -> str | None:
+        """The alert that is to be looked at, where it is about one."""
+        return self.source if self.source and self.series != "*" else None
 
 
 class AlertSnapshot:
@@ -120,7 +129,7 @@ class AlertSnapshot:
         """Return all alerts and retractions."""
         query = (
             'select alert_id::text, rule_id, rule_version, symbol, "interval", bar_at, session_date, revision, kind, '
-            "refers_to::text, is_historical, triggered_at from app.alerts order by recorded_at, alert_id"
+            "refers_to::text, is_historical, triggered_at, evidence ->> 'origin' from app.alerts order by recorded_at, alert_id"
         )
         return [Alert(*row) for row in self._asked(query)]
 

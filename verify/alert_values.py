@@ -18,6 +18,10 @@ Flags = NDArray[np.bool_]
 
 WINDOW: Final = re.compile(r"(average|highest|lowest|change|difference)\((\w+), (\d+)\)")
 UNSTABLE: Final = "!"
+AT_ONCE: Final = frozenset(
+    {"passes_above", "passes_below", "passes", "breaks_out", "reaches_above", "reaches_below", "reaches_outside"}
+)
+"""What a rule with the trigger ``at_once`` asks; its left side is the close, at a factor of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +166,31 @@ def holds(clause: Clause, values: Values) -> Truth:
         "crosses": up | down,
         "enters": inside & ~was_inside,
         "leaves": ~inside & was_inside,
+        **_at_once(clause, values),
     }
     return events[clause.operator] if clause.operator in events else state(clause, values)
+
+
+def _at_once(clause: Clause, values: Values) -> dict[str, Truth]:
+    """Return what is asked of how far the price of a bar went, and of the close before it."""
+    if clause.operator not in AT_ONCE:
+        return {}
+    _, first, last = _sides(clause, values, 0)
+    high, low, before = values.field("high"), values.field("low"), earlier(values.field("close"), 1)
+    with np.errstate(invalid="ignore"):
+        rose, fell = _over(high, first), _over(first, low)
+        went_out = _over(high, last) | _over(first, low)
+        up, down = rose & _at_least(first, before), fell & _at_least(before, first)
+        was_in = _at_least(before, first) & _at_least(last, before)
+    return {
+        "passes_above": up,
+        "passes_below": down,
+        "passes": up | down,
+        "breaks_out": went_out & was_in,
+        "reaches_above": rose,
+        "reaches_below": fell,
+        "reaches_outside": went_out,
+    }
 
 
 def gone_back(clause: Clause, values: Values, hysteresis: float, *, is_percent: bool) -> Flags:

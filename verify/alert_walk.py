@@ -15,6 +15,7 @@ from verify.alert_snapshot import DAILY, Version
 from verify.alert_values import Flags, Values, gone_back, holds, state
 
 _MINUTES: Final = {"1m": 1, "5m": 5, "15m": 15, "1h": 60}
+_BEFORE_THE_END: Final = frozenset({"once_per_bar", "at_once"})
 _SEGMENTS: Final = {"pre": 0, "regular": 1, "post": 2}
 
 Bounds = dict[date, tuple[datetime, datetime, datetime]]
@@ -147,7 +148,7 @@ def _fires(version: Version, bars: Bars) -> Flags:
 
 
 def _is_looked_at(version: Version, bars: Bars, place: int) -> bool:
-    if not bars.is_closed[place] and version.trigger != "once_per_bar":
+    if not bars.is_closed[place] and version.trigger not in _BEFORE_THE_END:
         return False
     return bars.mart == DAILY or bars.segments[place] in version.segments
 

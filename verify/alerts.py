@@ -44,12 +44,17 @@ class _Proof:
         self._recorded = published.recorded_alerts()
         taken_back = {one.refers_to for one in self._recorded if one.kind == "retraction"}
         self._standing = [one for one in self._recorded if one.kind == "alert" and one.alert_id not in taken_back]
-        self._pending = published.pending_evaluations()
+        pending = published.pending_evaluations()
+        self._pending = [one for one in pending if one.alert_id is None]
+        self._queued = {one.alert_id for one in pending if one.alert_id is not None}
+        self._tapes = published.followed_tapes()
         self._watched = published.watched_since()
         self._kept_since = published.kept_since(INTRADAY_TIER.name)
         self._expected: set[Key] = set()
         self._judged: dict[Key, bool] = {}
         """By place of a standing alert whether its bar is there and its values known."""
+        self._has_ended: dict[Key, bool] = {}
+        """By place of a standing alert whether its bar has ended, if it is there."""
         self._series_of: dict[tuple[str, str], set[str]] = {}
         self._standing_at: dict[tuple[str, str], list[Alert]] = {}
         for one in self._standing:
@@ -67,6 +72,8 @@ class _Proof:
         self._findings.count("retractions", sum(one.kind == "retraction" for one in self._recorded))
         if self._pending:
             self._findings.notes.append(f"{len(self._pending)} changed series are yet to be looked at by the rules.")
+        if self._queued:
+            self._findings.notes.append(f"{len(self._queued)} alerts that fired at once are ahead of the marts.")
 
     def _check_rows(self) -> None:
         by_id = {one.alert_id: one for one in self._recorded}
@@ -112,7 +119,7 @@ class _Proof:
         stable_from = {
             one.name: one.stable_from for one in indicators(dbt_variables()["indicators"], daily=mart == DAILY)
         }
-        bounds, tapes = self._published.session_bounds(), self._published.followed_tapes()
+        bounds, tapes = self._published.session_bounds(), self._tapes
         by_ticker: dict[tuple[str, str], list[Version]] = {}
         for version in versions:
             for ticker in version.tickers if version.tickers is not None else (_EVERY,):
@@ -147,7 +154,9 @@ class _Proof:
                     if behind is None or bar_at < behind
                 }
             for one in standing.get((version.rule_id, version.version), ()):
-                self._judged[_key(one)] = is_known(version, bars, by_place[one.symbol, one.bar_at])
+                place = by_place[one.symbol, one.bar_at]
+                self._judged[_key(one)] = is_known(version, bars, place)
+                self._has_ended[_key(one)] = bool(bars.is_closed[place])
 
     def _since(self, version: Version, symbols: Iterable[str]) -> dict[str, datetime]:
         if version.tickers is not None:
@@ -176,6 +185,8 @@ class _Proof:
 
     def _is_judged(self, one: Alert, version: Version, newest: Version) -> bool:
         """Return whether an alert that ought not to be would have been taken back by now."""
+        if version.trigger == "at_once" and (one.alert_id in self._queued or not self._is_over(one)):
+            return False
         mart = DAILY if one.interval == "1d" else INTRADAY
         names = self._series_of.get((one.symbol, one.interval), set()) | {one.symbol, f"{one.symbol}:gone"}
         for name in names:
@@ -194,9 +205,23 @@ class _Proof:
         is_kept = one.session_date >= self._kept_since.date()
         return self._judged.get(_key(one), is_kept)
 
+    def _is_over(self, one: Alert) -> bool:
+        """Return whether the bar of an alert that fired at once has ended as far as the marts know.
+
+        Where they have no such bar the tape of its feed says so, or that of any other once it is a day past.
+        """
+        known = self._has_ended.get(_key(one))
+        if known is not None:
+            return known
+        return any(
+            tape >= one.triggered_at + (timedelta() if source == one.origin else timedelta(days=1))
+            for source, tape in self._tapes.items()
+        )
+
 
 def _columns(version: Version) -> set[str]:
-    names = {
+    names = {"high", "low"} if version.trigger == "at_once" else set()
+    names |= {
         side.field.removesuffix(UNSTABLE)
         for clause in version.clauses
         for side in (clause.left, clause.right, clause.upper)

@@ -11,7 +11,6 @@ from typing import Any, Final
 from alerts.evaluation.bars import DAILY, MARTS
 from alerts.evaluation.evaluate import EVERY_SERIES
 from alerts.evaluation.judging import Rules, create_tables, judge
-from alerts.rules.compiled import compile_condition
 from alerts.rules.fields import mart_of
 from alerts.rules.rule import Rule
 from alerts.store import clause_values, fields_named, version_values
@@ -112,7 +111,7 @@ def try_newest(settings: Settings, rule: Rule) -> list[Tried]:
 def _tried(
     settings: Settings, rule: Rule, *, start: datetime | None, end: datetime | None, newest_alone: bool
 ) -> list[Tried]:
-    clauses = compile_condition(rule.condition, warm_up=rule.warm_up)
+    clauses = rule.clauses
     fields = dict(enumerate(fields_named(clauses), start=1))
     numbers = {name: number for number, name in fields.items()}
     mart = mart_of(rule.interval)

@@ -22,6 +22,7 @@ def holds(clause: str, bar: str) -> str:
             "crosses": f"({up} or {down})",
             "enters": f"({inside}) and not ({was_inside})",
             "leaves": f"not ({inside}) and {was_inside}",
+            **_at_once(clause, bar),
         },
     )
 
@@ -62,6 +63,24 @@ def _states(x: str, y: str, z: str) -> dict[str, str]:
         "inside": f"{x} between {y} and {z}",
         "outside": f"{x} not between {y} and {z}",
         "beyond": f"({x} <= {y} or {x} >= {z})",
+    }
+
+
+def _at_once(clause: str, bar: str) -> dict[str, str]:
+    """Return what the operators of :mod:`alerts.rules.at_once` say: of the extremes of a bar, and of the close before it."""
+    _, y, z = _sides(clause, bar, "now")
+    before, _, _ = _sides(clause, bar, "before")
+    high, low = (f"({clause}.left_factor * {bar}.{name}::double precision)" for name in ("high", "low"))
+    up, down = f"({high} > {y} and {before} <= {y})", f"({low} < {y} and {before} >= {y})"
+    out = f"({high} > {z} or {low} < {y})"
+    return {
+        "passes_above": up,
+        "passes_below": down,
+        "passes": f"({up} or {down})",
+        "breaks_out": f"({out} and {before} between {y} and {z})",
+        "reaches_above": f"{high} > {y}",
+        "reaches_below": f"{low} < {y}",
+        "reaches_outside": out,
     }
 
 

@@ -14,12 +14,15 @@ from warehouse.connection import connect
 _APPLICATION: Final = "tapehouse alerts"
 _LOCK: Final = "select pg_advisory_xact_lock(hashtext('app.alerts'))"
 
-# A build that is adding to a row holds it: then it stays for the next evaluation.
+# A build that is adding to a row holds it: then it stays for the next evaluation. What fired at once may be of a mart that is yet
+# to be built.
 _TAKE: Final = """
 create temporary table taken on commit drop as
 with taken as (
     delete from app.pending_evaluations
-    where ctid = any(array(select ctid from app.pending_evaluations for update skip locked))
+    where ctid = any(array(
+        select ctid from app.pending_evaluations where to_regclass('marts.' || mart) is not null for update skip locked
+    ))
     returning mart, series, interval, source, from_at
 )
 select * from taken
@@ -160,7 +163,7 @@ def evaluate(settings: Settings, now: datetime) -> Evaluated:
         connection.execute(_SCOPE, {"now": now})
         connection.execute(_NAMES)
         connection.execute("analyze named")
-        found = [_evaluate_mart(connection, mart, now) for mart in marts if _is_there(connection, mart)]
+        found = [_evaluate_mart(connection, mart, now) for mart in marts]
     return Evaluated(
         series=sum(one.series for one in found),
         rules=sum(one.rules for one in found),
@@ -198,8 +201,3 @@ def _evaluate_mart(connection: Any, mart: str, now: datetime) -> Evaluated:  # n
         "drop table changed, fired, events, walk_states, desired, rearmed, judged_bars, places, standing, retracted"
     )
     return Evaluated(series=series, rules=int(rules), **counts)
-
-
-def _is_there(connection: Any, mart: str) -> bool:  # noqa: ANN401
-    ((found,),) = connection.execute("select to_regclass(%s) is not null", [f"marts.{mart}"]).fetchall()
-    return bool(found)

@@ -4,9 +4,10 @@ What belongs here: the difference between ``desired`` and ``app.alerts``, and wr
 (:mod:`alerts.evaluation.judging`), and sending.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from alerts.evaluation.bars import DAILY
 from alerts.evaluation.clauses import held_before, holds
@@ -88,7 +89,38 @@ where not exists (
         )
     )
     and not {unknown}
+    and not ({awaited})
 """
+
+# What fired at once, by a trade, may be ahead of the marts: it is judged when its bar has ended there. Where there is no such
+# bar, the tape of the feed that the trade came from says so; or any other, once it is a day past.
+_IS_AWAITED: Final = """
+    versions.trigger = 'at_once' and case
+        when bars.bar_at is not null then not bars.is_closed
+        else not exists (
+            select from staging.built_tapes as tapes
+            where tapes.mart = 'intraday_analytics'
+                and tapes.tape_at >= standing.triggered_at
+                + case when tapes.source = standing.evidence ->> 'origin' then interval '0' else interval '1 day' end
+        )
+    end
+"""
+_AWAIT: Final = f"""
+insert into app.pending_evaluations (mart, series, interval, source, from_at)
+select 'intraday_analytics', standing.symbol, standing.interval, standing.alert_id::text, standing.bar_at
+from standing
+inner join app.alert_rule_versions as versions
+    on versions.rule_id = standing.rule_id and versions.version = standing.rule_version
+left join judged_bars as bars
+    on bars.symbol = standing.symbol and bars.interval = standing.interval and bars.bar_at = standing.bar_at
+where {_IS_AWAITED}
+    and not exists (
+        select from desired
+        where desired.rule_id = standing.rule_id and desired.symbol = standing.symbol
+            and desired.interval = standing.interval and desired.bar_at = standing.bar_at
+    )
+on conflict do nothing
+"""  # noqa: S608 - declared names
 
 _RETRACT: Final = """
 insert into app.alerts (
@@ -136,11 +168,21 @@ from (
         where standing.rule_id = desired.rule_id and standing.symbol = desired.symbol
             and standing.interval = desired.interval and standing.bar_at = desired.bar_at
     )
+    -- What fires at once is recorded by another process too, maybe since what stands was looked at.
+    and not exists (
+        select from app.alerts as recorded
+        where recorded.rule_id = desired.rule_id and recorded.symbol = desired.symbol and recorded.interval = desired.interval
+            and recorded.bar_at = desired.bar_at and recorded.kind = 'alert'
+            and not exists (select from app.alerts as taken_back where taken_back.refers_to = recorded.alert_id)
+    )
 ) as fresh
 inner join judged_bars as bars
     on bars.symbol = fresh.symbol and bars.interval = fresh.interval and bars.bar_at = fresh.bar_at
+order by 1  -- two processes that record the same in one order do not wait for each other crosswise
+on conflict do nothing
 """
 
+_TRADE: Final = " || jsonb_build_object('trade', bars.trade)"
 _EVIDENCE: Final = """jsonb_build_object(
         'values', (
             select jsonb_object_agg(
@@ -224,17 +266,13 @@ def record(connection: Any, mart: str, now: datetime) -> dict[str, int]:  # noqa
     connection.execute("analyze standing")
     connection.execute("analyze desired")
     unknown = _IS_UNKNOWN.format(holds=holds("clauses", "bars"), held_before=held_before("clauses", "bars"))
-    connection.execute(_RETRACTED.format(unknown=unknown))
+    connection.execute(_RETRACTED.format(unknown=unknown, awaited=_IS_AWAITED))
+    if mart != DAILY:
+        connection.execute(_AWAIT)
     retracted = connection.execute(_retract(), values).fetchall()
-    fired = connection.execute(_alert(), values).fetchall()
+    fired = connection.execute(alert_statement(), values).fetchall()
     connection.execute(_REARMS)
-    recorded = [*retracted, *fired]
-    sent = 0
-    if recorded:
-        outbox = _OUTBOX.format(delivery_id=_ID.format("recorded.alert_id, channels.channel"))
-        sent = connection.execute(outbox, {**values, "alerts": [alert_id for alert_id, _ in recorded]}).rowcount
-    if sent:
-        connection.execute("select pg_notify(%s, %s)", [WAKES, str(sent)])
+    sent = hand_over(connection, [alert_id for alert_id, _ in (*retracted, *fired)], now)
     return {
         "fired": len(fired),
         "retracted": len(retracted),
@@ -248,7 +286,22 @@ def _retract() -> str:
     return _RETRACT.format(alert_id=_ALERT_ID.format("standing", "retraction"), evidence=evidence) + _RETURNING
 
 
-def _alert() -> str:
+def hand_over(connection: Any, alerts: Sequence[UUID], now: datetime) -> int:  # noqa: ANN401
+    """Queue what is to be sent of alerts and retractions, wake whoever sends, and return how many messages there are."""
+    if not alerts:
+        return 0
+    outbox = _OUTBOX.format(delivery_id=_ID.format("recorded.alert_id, channels.channel"))
+    sent: int = connection.execute(outbox, {"now": now, "alerts": list(alerts)}).rowcount
+    if sent:
+        connection.execute("select pg_notify(%s, %s)", [WAKES, str(sent)])
+    return sent
+
+
+def alert_statement(*, with_trade: bool = False) -> str:
+    """Return the statement that records what is missing: ``desired`` without ``standing``, with the values of ``judged_bars``.
+
+    It returns identities, and whether each is historical; ``with_trade`` adds the column ``trade`` of the bars to the evidence.
+    """
     numbers = _NUMBERS.format(rule="fresh", version="version")
     message = "fresh.template"
     for name, expression in PLACEHOLDERS.items():
@@ -256,7 +309,9 @@ def _alert() -> str:
         message = f"replace({message}, '{{{name}}}', {text})"
     return (
         _ALERT.format(
-            alert_id=_ALERT_ID.format("fresh", "alert"), message=message, evidence=_EVIDENCE.format(numbers=numbers)
+            alert_id=_ALERT_ID.format("fresh", "alert"),
+            message=message,
+            evidence=_EVIDENCE.format(numbers=numbers) + (_TRADE if with_trade else ""),
         )
         + _RETURNING
     )

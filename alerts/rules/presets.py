@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from alerts.rules.rule import Trigger
 from market.errors import RuleError
 from market.records import DAILY
 
@@ -18,7 +19,12 @@ class Preset:
 
 
 PRESETS: Final = (
-    Preset("price-level", "The price crosses a level, up or down.", "price crosses {level}"),
+    Preset(
+        "price-level",
+        "The price crosses a level, up or down.",
+        "price crosses {level}",
+        (("trigger", Trigger.AT_ONCE),),
+    ),
     Preset(
         "big-move",
         "The close is 3 % or more off the mean of the five closes of a minute before it.",

@@ -12,7 +12,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
+from alerts.rules.at_once import check_at_once, compile_at_once
 from alerts.rules.checks import check_condition
+from alerts.rules.compiled import CompiledClause, compile_condition
 from alerts.rules.condition import EXTREMES, Condition, refusal
 from alerts.rules.fields import INTERVALS
 from alerts.rules.language import parse_condition
@@ -58,6 +60,7 @@ class Trigger(StrEnum):
     ONCE = "once"
     ONCE_PER_BAR = "once_per_bar"
     ONCE_PER_BAR_CLOSE = "once_per_bar_close"
+    AT_ONCE = "at_once"
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Rule:
             msg = f"There are no bars of {self.interval!r}. The intervals are: {', '.join(INTERVALS)}."
             raise RuleError(msg)
         check_condition(self.condition, interval=self.interval, is_edge=self.is_edge, warm_up=self.warm_up)
+        if self.trigger is Trigger.AT_ONCE:
+            check_at_once(self.condition, self.interval)
         _ = self.tickers, self.watchlist_group
         self._check_segments()
         self._check_repeats()
@@ -131,6 +136,18 @@ class Rule:
     def condition(self) -> Condition:
         """The condition."""
         return parse_condition(self.text)
+
+    @cached_property
+    def clauses(self) -> list[CompiledClause]:
+        """What is evaluated of the condition."""
+        if self.trigger is Trigger.AT_ONCE:
+            return [compile_at_once(self.condition, is_edge=self.is_edge, warm_up=self.warm_up)]
+        return compile_condition(self.condition, warm_up=self.warm_up)
+
+    @property
+    def has_event(self) -> bool:
+        """Whether a clause says by itself what was before, as a crossing does."""
+        return self.condition.has_event or self.trigger is Trigger.AT_ONCE
 
     @property
     def tickers(self) -> tuple[str, ...] | None:
@@ -174,6 +191,12 @@ class Rule:
             raise RuleError(msg)
         if self.hysteresis and not self.is_edge:
             msg = "A level fires on every bar that it is true on: hysteresis is for edges. Leave one of both out."
+            raise RuleError(msg)
+        if self.hysteresis and self.trigger is Trigger.AT_ONCE:
+            msg = (
+                "A rule that fires at once takes no hysteresis: that looks at the closes of bars. "
+                "Take a cooldown, or another trigger."
+            )
             raise RuleError(msg)
         for clause in self.condition.clauses:
             if self.hysteresis and clause.operator in EXTREMES:

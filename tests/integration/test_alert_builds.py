@@ -168,6 +168,22 @@ KINDS: Final = {
     "moves": (Rule("moves", "close moves up 6 in 2 bars", "IBM"), [6, 9]),
     "percents": (Rule("percents", "close moves down 5 % in 1 bar", "IBM"), [7, 11]),
     "extreme": (Rule("extreme", "close new high of 3", "IBM"), [6, 10]),
+    "at once": (Rule("at once", "price above 100", "IBM", trigger=Trigger.AT_ONCE), [2, 6, 8, 12]),
+    "at once below": (Rule("at once below", "99 above price", "IBM", trigger=Trigger.AT_ONCE), [7, 11]),
+    "at once both": (
+        Rule("at once both", "price crosses 100", "IBM", trigger=Trigger.AT_ONCE),
+        [2, 4, 6, 7, 8, 11, 12],
+    ),
+    "at once leaves": (Rule("at once leaves", "price leaves 100 .. 103", "IBM", trigger=Trigger.AT_ONCE), [4, 6, 9]),
+    "at once outside": (Rule("at once outside", "price outside 95 .. 104", "IBM", trigger=Trigger.AT_ONCE), [6, 10]),
+    "at once level": (
+        Rule("at once level", "price outside 95 .. 104", "IBM", trigger=Trigger.AT_ONCE, is_edge=False),
+        [0, 6, 10, 11],
+    ),
+    "at once rarely": (
+        Rule("at once rarely", "price above 100", "IBM", trigger=Trigger.AT_ONCE, cooldown_seconds=300),
+        [2, 8],
+    ),
     "average": (Rule("average", "close above average(close, 2)", "IBM", is_edge=False), [2, 3, 6, 9, 10, 12]),
     "and": (Rule("and", "close crosses above 100 and close new high of 2", "IBM"), [2, 6]),
     "change": (Rule("change", "change 1 bars above 4 %", "IBM"), [6, 8, 10, 12]),
@@ -188,6 +204,33 @@ def test_rules_of_every_kind_fire_where_they_should(
     assert {name: minutes_of(bare, name) for name in KINDS} == {name: minutes for name, (_, minutes) in KINDS.items()}
     assert_lawful(settings)
     for name, (rule, minutes) in KINDS.items():
+        found = backtest(settings, rule, start=MADE)
+        assert [int((one.bar_at - LAST.open_at).total_seconds() // 60) for one in found] == minutes, name
+
+
+def test_at_once_the_extremes_of_a_bar_count_and_the_close_before(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    at_once: dict[str, Any] = {"symbols": "IBM", "trigger": Trigger.AT_ONCE}
+    rules = {
+        "up": (Rule("up", "price crosses above 100", **at_once), [1, 2]),
+        "down": (Rule("down", "price below 95", **at_once), [1]),
+        "both": (Rule("both", "price crosses 100", **at_once), [1, 2, 3]),
+        "out": (Rule("out", "price leaves 95 .. 104", **at_once), [1, 2]),
+        "high": (Rule("high", "price above 104", **at_once, is_edge=False), [1, 2, 3]),
+        "low": (Rule("low", "price below 95", **at_once, is_edge=False), [1, 3]),
+    }
+    add_rules(settings, [rule for rule, _ in rules.values()], MADE)
+    wicks = [(99, 99, 99, 99), (99, 105, 94, 100), (100, 106, 100, 106), (106, 107, 90, 100)]
+    for minute, prices in enumerate(wicks):
+        put_bar(
+            bare, "lean", "IBM", LAST.open_at + timedelta(minutes=minute), tuple(Decimal(price) for price in prices)
+        )
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert {name: minutes_of(bare, name) for name in rules} == {name: minutes for name, (_, minutes) in rules.items()}
+    assert_lawful(settings)
+    for name, (rule, minutes) in rules.items():
         found = backtest(settings, rule, start=MADE)
         assert [int((one.bar_at - LAST.open_at).total_seconds() // 60) for one in found] == minutes, name
 

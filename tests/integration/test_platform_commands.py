@@ -128,7 +128,8 @@ def test_every_process_is_well_and_dagster_answers(
 ) -> None:
     shown: dict[str, Any] = json.loads(call("status", "--json").stdout)
     states = {process["name"]: process["state"] for process in shown["processes"]}
-    names = {"supervisor", "kafka", "postgres", "stream", "feed", "dagster-code", "dagster-webserver", "dagster-daemon"}
+    names = {"supervisor", "kafka", "postgres", "stream", "feed", "alerts", "price-alerts"}
+    names |= {"dagster-code", "dagster-webserver", "dagster-daemon"}
     assert names <= set(states)
     assert set(states.values()) == {"running"}
     assert shown["command"] == "./run up"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from alerts.rules.presets import PRESETS, preset, text_of
-from alerts.rules.rule import Rule, check_expiry, parse_duration, parse_expiry, parse_hysteresis
+from alerts.rules.rule import Rule, Trigger, check_expiry, parse_duration, parse_expiry, parse_hysteresis
 from alerts.rules.spans import Span
 from market.errors import RuleError
 
@@ -96,6 +96,64 @@ def test_an_expiry_in_the_past_is_refused() -> None:
     with pytest.raises(RuleError, match="it expires at 2020-01-01 00:00 UTC, which is past"):
         check_expiry(parse_expiry("2020-01-01", NOW), NOW)
     check_expiry(parse_expiry("1d", NOW), NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "marked"),
+    [
+        ("price above 3 and price below 5", "At once one clause is judged", "price below 5"),
+        ("price enters 3 .. 5", "At once the price is held against numbers", "price enters 3 .. 5"),
+        ("price inside 3 .. 5", "can come true and pass again within a minute", "price inside 3 .. 5"),
+        ("price moves 3 % in 5 bars", "At once the price is held against numbers", "price moves 3 % in 5 bars"),
+        ("price new high of 20", "At once the price is held against numbers", "price new high of 20"),
+        ("high above 3", "At once only the price is judged, not high", "high"),
+        ("rsi_14 crosses 30", "not rsi_14. Write price, or take the trigger once_per_bar", "rsi_14"),
+        ("2 * price above 3", "not 2 * price", "2 * price"),
+        ("change 1 bars above 3 %", "not change 1 bars", "change 1 bars"),
+        ("price crosses sma_20", "At once the price is held against numbers, not sma_20", "sma_20"),
+        ("3 above 0.5 * price", "not 0.5 * price", "0.5 * price"),
+        ("price outside 3 .. bb_upper", "not bb_upper", "bb_upper"),
+    ],
+)
+def test_what_cannot_be_judged_with_each_trade_is_refused(text: str, reason: str, marked: str) -> None:
+    Rule("r", text, trigger=Trigger.ONCE_PER_BAR)
+    with pytest.raises(RuleError) as raised:
+        Rule("r", text, trigger=Trigger.AT_ONCE)
+    said, line, marks = str(raised.value).splitlines()
+    assert reason in said
+    assert line[marks.index("^") : len(marks)] == marked
+
+
+def test_at_once_is_for_minutes_and_takes_no_hysteresis() -> None:
+    with pytest.raises(RuleError, match="it is for bars of 1m, not of 5m"):
+        Rule("r", "price above 3", interval="5m", trigger=Trigger.AT_ONCE)
+    with pytest.raises(RuleError, match="takes no hysteresis"):
+        Rule("r", "price above 3", hysteresis=1.0, trigger=Trigger.AT_ONCE)
+    with pytest.raises(RuleError, match="This always holds"):
+        Rule("r", "price above 0", trigger=Trigger.AT_ONCE)
+
+
+@pytest.mark.parametrize(
+    ("text", "edge", "level", "ends"),
+    [
+        ("price above 3", "passes_above", "reaches_above", (3, None)),
+        ("3 above close", "passes_below", "reaches_below", (3, None)),
+        ("price crosses above 3", "passes_above", "passes_above", (3, None)),
+        ("price crosses below 3", "passes_below", "passes_below", (3, None)),
+        ("3 crosses price", "passes", "passes", (3, None)),
+        ("price outside 3 .. 4.5", "breaks_out", "reaches_outside", (3, 4.5)),
+        ("price leaves 3 .. 4.5", "breaks_out", "breaks_out", (3, 4.5)),
+    ],
+)
+def test_what_fires_at_once_is_asked_of_the_extremes(
+    text: str, edge: str, level: str, ends: tuple[float, float | None]
+) -> None:
+    for is_edge, operator in ((True, edge), (False, level)):
+        rule = Rule("r", text, trigger=Trigger.AT_ONCE, is_edge=is_edge)
+        (clause,) = rule.clauses
+        assert (clause.operator, clause.left.field, clause.left.factor) == (operator, "close", 1.0)
+        assert (clause.right.factor, clause.upper.factor if clause.upper else None) == ends
+        assert rule.has_event
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400)])

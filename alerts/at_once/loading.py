@@ -1,0 +1,156 @@
+"""What the watch begins with: the rules that fire at once, and the newest bars as the stream has published them.
+
+What belongs here: queries. What does not: what is made of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from alerts.at_once.levels import Book, Watch
+from alerts.at_once.minutes import Minute, micros
+from alerts.at_once.watcher import Preference
+from market.topics import TRADES
+from warehouse.dbt import dbt_variables
+
+# Each of the three is found by an index, or in a small table: they are asked every second.
+_MARK: Final = """
+select
+    (select max(changed_at) from app.alert_rules), (select max(rule_id) from app.alert_rules),
+    (select md5(string_agg(concat_ws('/', symbol, symbol_group, added_at), ',' order by symbol)) from app.watchlist)
+"""
+_RULES: Final = """
+select
+    versions.rule_id, versions.version, clauses.operator, clauses.right_factor,
+    coalesce(clauses.upper_factor, clauses.right_factor), versions.segments, named.symbol, named.since_at, versions.until_at
+from app.alert_rule_versions as versions
+inner join app.alert_clauses as clauses using (rule_id, version)
+cross join lateral (
+    select symbol, versions.since_at from unnest(versions.tickers) as tickers (symbol)
+    union all
+    select symbol, greatest(versions.since_at, added_at) from app.watchlist
+    where versions.watchlist_group in ('*', symbol_group)
+    union all
+    select null, versions.since_at where versions.tickers is null and versions.watchlist_group is null
+) as named
+where versions.trigger = 'at_once' and versions.is_newest and (versions.until_at is null or versions.until_at > %(now)s)
+"""
+# The two newest bars of each source and symbol, by the index.
+_BARS: Final = """
+with recursive every as (
+    (select source, symbol from lake.bars_1m order by source, symbol limit 1)
+    union all
+    select next.source, next.symbol from every cross join lateral (
+        select bars.source, bars.symbol from lake.bars_1m as bars
+        where (bars.source, bars.symbol) > (every.source, every.symbol)
+        order by bars.source, bars.symbol limit 1
+    ) as next
+)
+select
+    every.source, every.symbol, newest.bar_at, newest.session_date, newest.segment, newest.open::double precision,
+    newest.high::double precision, newest.low::double precision, newest.close::double precision, newest.volume
+from every cross join lateral (
+    select * from lake.bars_1m as bars
+    where bars.source = every.source and bars.symbol = every.symbol and bars.close is not null
+        and bars.segment = any(%(segments)s)
+    order by bars.bar_at desc limit 2
+) as newest
+order by every.source, every.symbol, newest.bar_at
+"""
+_SHOWN: Final = """
+with recursive every as (
+    (select symbol from marts.intraday_analytics where interval = '1m' order by symbol limit 1)
+    union all
+    select next.symbol from every cross join lateral (
+        select bars.symbol from marts.intraday_analytics as bars
+        where bars.symbol > every.symbol and bars.interval = '1m' order by bars.symbol limit 1
+    ) as next
+)
+select every.symbol, newest.bar_at, newest.close::double precision, newest.origin
+from every cross join lateral (
+    select * from marts.intraday_analytics as bars
+    where bars.symbol = every.symbol and bars.interval = '1m' order by bars.bar_at desc limit 1
+) as newest
+"""
+_OFFSETS: Final = "select partition, next_offset from lake.stream_offsets where topic = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where the watch begins.
+
+    Attributes
+    ----------
+    minutes
+        The newest minute of each source and symbol, as published.
+    preference
+        Which source counts of a symbol.
+    offsets
+        By partition the first message that is not in these minutes; empty if the stream never ran.
+    """
+
+    minutes: list[Minute]
+    preference: Preference
+    offsets: Mapping[int, int]
+
+
+def mark_of_rules(connection: Any) -> tuple[Any, ...]:  # noqa: ANN401 - psycopg is known to warehouse only
+    """Return something that is another once the rules or the watchlist are."""
+    mark: tuple[Any, ...] = connection.execute(_MARK).fetchone()
+    return mark
+
+
+def load_rules(connection: Any, now: datetime) -> tuple[Book, int]:  # noqa: ANN401
+    """Return what is watched, and how many rules that are."""
+    by_symbol: dict[str, list[Watch]] = {}
+    of_all: list[Watch] = []
+    rules = set()
+    for rule_id, version, operator, low, high, segments, symbol, since, until in connection.execute(
+        _RULES, {"now": now}
+    ):
+        rules.add(rule_id)
+        ends = micros(until) if until is not None else None
+        watch = Watch(rule_id, version, operator, low, high, frozenset(segments), micros(since), ends)
+        (of_all if symbol is None else by_symbol.setdefault(symbol, [])).append(watch)
+    return Book(by_symbol, of_all), len(rules)
+
+
+def load_beginning(connection: Any, segments: list[str]) -> Beginning:  # noqa: ANN401
+    """Return the newest bars and how far the stream was with them, both as of one moment."""
+    connection.execute("set transaction isolation level repeatable read")
+    minutes: dict[tuple[str, str], Minute] = {}
+    for row in connection.execute(_BARS, {"segments": segments}):
+        before = minutes.get(row[:2])
+        minutes[row[:2]] = _minute(row, before.close if before is not None else None)
+    shown = []
+    if connection.execute("select to_regclass('marts.intraday_analytics') is not null").fetchone()[0]:
+        shown = connection.execute(_SHOWN).fetchall()
+    offsets = dict(connection.execute(_OFFSETS, [TRADES.name]).fetchall())
+    connection.commit()
+    order = dbt_variables()["source_priority"]
+    none_but_last = Preference(order)
+    origins = {(symbol, origin) for symbol, _, _, origin in shown} | {(symbol, source) for source, symbol in minutes}
+    real = frozenset(symbol for symbol, source in origins if not none_but_last.is_last_resort(source))
+    _go_on_from_shown(minutes, shown)
+    return Beginning(list(minutes.values()), Preference(order, real), offsets)
+
+
+def _go_on_from_shown(minutes: dict[tuple[str, str], Minute], shown: list[tuple[Any, ...]]) -> None:
+    """Let a series go on from the bar that the marts show, where that is another source's and newer."""
+    newest = {symbol: (micros(bar_at), close) for symbol, bar_at, close, _ in shown}
+    for minute in minutes.values():
+        bar_at, close = newest.get(minute.symbol, (minute.bar_at, None))
+        if bar_at > minute.bar_at:
+            minute.bar_at, minute.last, minute.high, minute.low = bar_at, (0, 0, close), None, None
+
+
+def _minute(row: tuple[Any, ...], before: float | None) -> Minute:
+    source, symbol, bar_at, session_date, segment, first, high, low, last, volume = row
+    minute = Minute(source, symbol, micros(bar_at), session_date, segment, before)
+    minute.first, minute.last = (
+        (-1, 0, first),
+        (0, 0, last),
+    )  # the one goes before, the other behind no trade that is to come
+    minute.high, minute.low, minute.volume = high, low, volume
+    return minute

@@ -1,0 +1,129 @@
+"""From trades to the rules that have come true: the minutes under way, held against what is watched.
+
+What belongs here: whose trades of a symbol count, and what fires. What does not: where trades come from, and what is recorded.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+
+from alerts.at_once.levels import Book, Reach, Watch
+from alerts.at_once.minutes import Minute, Minutes, micros
+from market.records import Record, Trade
+from market.sessions import all_sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A rule that came true on a minute, with the trade that made it so, and what the minute was by then."""
+
+    watch: Watch
+    trade: Trade
+    minute: Minute
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Which source's bars the marts show of a symbol, as far as that can be said before they are built.
+
+    Attributes
+    ----------
+    order
+        The sources in the order of preference; ``*`` stands for those that are not named.
+    real
+        Symbols that are known to have bars of sources that are no last resort: those after ``*``.
+    """
+
+    order: Sequence[str]
+    real: Collection[str] = frozenset()
+
+    def rank(self, source: str) -> tuple[int, str]:
+        """Return the place of a source; the least is preferred."""
+        return (self.order.index(source) if source in self.order else self.order.index("*")), source
+
+    def is_last_resort(self, source: str) -> bool:
+        """Return whether a source counts only where there is no other."""
+        return self.rank(source)[0] > self.order.index("*")
+
+
+class Watcher:
+    """Takes trades in the order of the topic, and says what fires.
+
+    Parameters
+    ----------
+    minutes
+        The minutes under way.
+    preference
+        Which source counts of a symbol.
+    book
+        What is watched.
+    """
+
+    def __init__(self, minutes: Minutes, preference: Preference, book: Book) -> None:
+        self._minutes = minutes
+        self._preference = preference
+        self._book = book
+        self._chosen: dict[str, tuple[date, str]] = {}
+
+    def watch(self, book: Book) -> None:
+        """Watch something else from now on."""
+        self._book = book
+        self._minutes.look_again()
+
+    def take(self, records: Iterable[Record], now: int) -> list[Fired]:
+        """Return what fires with these records, which are all there is until ``now``, the wall clock in microseconds."""
+        begun = newest_begun(now)
+        fired: list[Fired] = []
+        for record in records:
+            if type(record) is not Trade:  # cancels and corrections are left to the marts
+                continue
+            minute = self._minutes.take(record, now=now, begun=begun)
+            if minute is not None and minute.has_news and self._counts(minute):
+                fired += self._fired(minute, record)
+        return fired
+
+    def _fired(self, minute: Minute, trade: Trade) -> list[Fired]:
+        assert minute.high is not None
+        assert minute.low is not None
+        reach = Reach(minute.high, minute.low, minute.seen_high, minute.seen_low, minute.before)
+        minute.seen_high, minute.seen_low = minute.high, minute.low
+        found = []
+        for levels in self._book.levels(minute.symbol):
+            for watch in levels.passed(reach):
+                if watch.rule_id not in minute.fired and _looks_at(watch, minute):
+                    minute.fired.add(watch.rule_id)
+                    found.append(Fired(watch, trade, minute.copy()))
+        return found
+
+    def _counts(self, minute: Minute) -> bool:
+        """Return whether the source of a minute is the one whose bars count of its symbol: in a session the most preferred."""
+        session_date, chosen = self._chosen.get(minute.symbol, (None, minute.source))
+        if session_date == minute.session_date and chosen == minute.source:
+            return True
+        if minute.symbol in self._preference.real and self._preference.is_last_resort(minute.source):
+            return False
+        rank = self._preference.rank
+        if session_date == minute.session_date and rank(chosen) <= rank(minute.source):
+            return False
+        self._chosen[minute.symbol] = (minute.session_date, minute.source)
+        return True
+
+
+def _looks_at(watch: Watch, minute: Minute) -> bool:
+    end = minute.bar_end
+    is_of_its_time = watch.since < end and (watch.until is None or end <= watch.until)
+    return is_of_its_time and minute.segment in watch.segments
+
+
+def newest_begun(now: int) -> int:
+    """Return when the newest session began that has by a moment, both in UTC epoch microseconds."""
+    begun = _beginnings()
+    place = bisect_right(begun, now)
+    return begun[place - 1] if place else begun[0]
+
+
+@cache
+def _beginnings() -> list[int]:
+    return [micros(session.pre_open_at) for session in all_sessions()]

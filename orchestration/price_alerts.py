@@ -1,0 +1,59 @@
+"""``python -m orchestration.price_alerts``: the process that records alerts on price alone with the trade that makes them.
+
+What belongs here: bringing the watch and the topic together, which do not know each other.
+"""
+
+import signal
+import sys
+from collections.abc import Mapping
+from threading import Event
+
+import structlog
+
+from alerts.at_once.process import PriceWatch, Trades
+from alerts.delivery.relay import utc_now
+from ingest.tail import Tail
+from market.errors import TapehouseError
+from market.settings import Settings, load_settings
+from market.topics import TRADES
+from orchestration.alert_relay import configure_logging
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Watch until SIGTERM or SIGINT, and return the exit code."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        watch = price_watch(settings)
+    except TapehouseError as error:
+        _log.error("price_alerts_cannot_start", cause=str(error))
+        return error.exit_code
+    watch.run(stop)
+    _log.info("price_alerts_stopped")
+    return 0
+
+
+def price_watch(settings: Settings) -> PriceWatch:
+    """Return the watch over the topic of trades.
+
+    Raises
+    ------
+    SettingsError
+        If no database or no broker is set.
+    """
+    settings.require_database()
+    servers = settings.require_kafka()
+
+    def open_trades(offsets: Mapping[int, int]) -> Trades:
+        return Tail(servers, TRADES, offsets).open()
+
+    return PriceWatch(settings, open_trades, utc_now)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What fires with which trade, of which source, and for which rules."""
+
+from datetime import timedelta
+from typing import Any
+
+from alerts.at_once.levels import Book, Watch
+from alerts.at_once.minutes import Minutes, micros
+from alerts.at_once.watcher import Preference, Watcher, newest_begun
+from market.records import Cancel, Record
+from market.sessions import find_session
+from tests.unit.alerts.at_once.test_minutes_under_way import trade
+from tests.unit.spark_jobs.messages import OPEN
+
+NOW = micros(OPEN + timedelta(minutes=30))
+ORDER = ("lean", "*", "simulated")
+
+
+def watch(number: int = 1, level: float = 100, operator: str = "passes_above", **others: Any) -> Watch:
+    values = {"segments": frozenset({"regular"}), "since": 0, **others}
+    return Watch(number, 1, operator, level, level, **values)
+
+
+def watcher(*watches: Watch, real: frozenset[str] = frozenset()) -> Watcher:
+    return Watcher(Minutes(("pre", "regular")), Preference(ORDER, real), Book({"IBM": watches}))
+
+
+def fired(watching: Watcher, *records: Record) -> list[tuple[int, str]]:
+    return [(one.watch.rule_id, str(one.trade.price)) for one in watching.take(records, NOW)]
+
+
+def at(minute: int, price: str, **others: Any) -> Record:
+    return trade(price, OPEN + timedelta(minutes=minute), **others)
+
+
+def test_a_rule_fires_once_a_minute_with_the_trade_that_made_it_true() -> None:
+    watching = watcher(watch())
+    assert fired(watching, at(0, "99"), at(0, "101")) == []  # what was before is not known
+    assert fired(watching, at(1, "99"), at(2, "100"), at(2, "101"), at(2, "102")) == [(1, "101")]
+    assert fired(watching, at(3, "103"), at(4, "99"), at(5, "99"), at(6, "105")) == [(1, "105")]
+
+
+def test_cancels_are_left_to_the_marts() -> None:
+    watching = watcher(watch())
+    fired(watching, at(0, "99"))
+    assert fired(watching, Cancel("otherfeed", "IBM", micros(OPEN), "1"), at(1, "101")) == [(1, "101")]
+
+
+def test_only_what_is_of_the_time_and_segment_of_a_rule_fires() -> None:
+    ends = micros(OPEN + timedelta(minutes=2))
+    watching = watcher(
+        watch(1),
+        watch(2, since=ends - 1),
+        watch(3, since=ends),
+        watch(4, until=ends),
+        watch(5, until=ends - 1),
+        watch(6, segments=frozenset({"pre"})),
+    )
+    assert fired(watching, at(0, "99"), at(1, "101")) == [(1, "101"), (2, "101"), (4, "101")]
+
+
+def test_rules_that_are_new_look_at_the_whole_minute_under_way() -> None:
+    watching = watcher(watch(1))
+    assert fired(watching, at(0, "99"), at(1, "102")) == [(1, "102")]
+    watching.watch(Book({"IBM": [watch(1), watch(2, 101)]}))
+    assert fired(watching, at(1, "100.5")) == [(2, "100.5")]
+
+
+def test_of_two_sources_the_preferred_one_counts() -> None:
+    watching = watcher(watch())
+    assert fired(watching, at(0, "99"), at(1, "101")) == [(1, "101")]
+    lean = {"source": "lean"}
+    assert fired(watching, at(1, "99", **lean), at(2, "90"), at(2, "98", **lean), at(3, "105")) == []
+    assert fired(watching, at(3, "106", **lean)) == [(1, "106")]
+    tomorrow = 24 * 60  # where it has nothing yet: then the other one counts
+    later = micros(OPEN + timedelta(days=1, hours=1))
+    records = [at(tomorrow, "99"), at(tomorrow + 1, "107")]
+    assert [one.trade.source for one in watching.take(records, later)] == ["otherfeed"]
+
+
+def test_a_simulated_market_does_not_count_where_there_is_a_real_one() -> None:
+    made_up = {"source": "simulated"}
+    assert fired(watcher(watch()), at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
+    real = watcher(watch(), real=frozenset({"IBM"}))
+    assert fired(real, at(0, "99", **made_up), at(1, "101", **made_up)) == []
+
+
+def test_the_newest_session_begins_with_the_trading_before_its_open() -> None:
+    monday, friday = (find_session((OPEN + timedelta(days=days)).date()) for days in (0, -3))
+    assert monday is not None
+    assert friday is not None
+    begun = micros(monday.pre_open_at)
+    assert newest_begun(begun) == begun
+    assert newest_begun(begun - 1) == micros(friday.pre_open_at)
