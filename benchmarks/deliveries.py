@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import quantiles
 from time import monotonic
 from typing import Final
@@ -17,7 +16,7 @@ import structlog
 from alerts.delivery.relay import Outside, Relay, utc_now
 from benchmarks.engines import scratch_engines
 from benchmarks.figures import Figure, alone, spread
-from market.errors import ServiceError
+from benchmarks.receiver import Receiver, receiving
 from market.settings import Settings
 from warehouse.connection import connect
 from warehouse.schema import migrate
@@ -27,7 +26,6 @@ SINGLE_MS: Final = 1000.0
 BACKLOGS: Final = (1_000, 10_000)
 REPEATS: Final = 3
 GROWTH: Final = 1.2
-TIMEOUT_SECONDS: Final = 600.0
 
 _AT: Final = datetime(2026, 1, 5, 15, 30, tzinfo=UTC)
 _ALERTS: Final = """
@@ -51,7 +49,7 @@ _log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield the figures."""
-    with scratch_engines(settings, broker=False) as engines, _receiver() as receiver:
+    with scratch_engines(settings, broker=False) as engines, receiving() as receiver:
         migrate(engines)
         _add_channel(engines, receiver.url)
         with _relaying(engines):
@@ -71,57 +69,6 @@ def run(settings: Settings) -> Iterator[Figure]:
             holds=ratio <= GROWTH,
             spread=spread(many),
         )
-
-
-class _Receiver:
-    """Counts the requests that it took, and says when there are as many as are waited for."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._count = 0
-        self._changed = threading.Condition()
-
-    def take(self) -> None:
-        with self._changed:
-            self._count += 1
-            self._changed.notify_all()
-
-    @property
-    def count(self) -> int:
-        with self._changed:
-            return self._count
-
-    def wait_for(self, count: int) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._count >= count, TIMEOUT_SECONDS):
-                msg = f"Only {self._count} of {count} alerts arrived in {TIMEOUT_SECONDS:g} s."
-                raise ServiceError(msg)
-
-
-@contextmanager
-def _receiver() -> Iterator[_Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            receiver.take()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver = _Receiver(f"http://127.0.0.1:{server.server_port}/hook")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @contextmanager
@@ -144,7 +91,7 @@ def _add_channel(settings: Settings, url: str) -> None:
         )
 
 
-def _seconds_of(settings: Settings, receiver: _Receiver, number: int) -> float:
+def _seconds_of(settings: Settings, receiver: Receiver, number: int) -> float:
     """Return how long it takes from the commit of so many alerts until the receiver has them all."""
     before = receiver.count
     with connect(settings) as owner:
@@ -156,7 +103,7 @@ def _seconds_of(settings: Settings, receiver: _Receiver, number: int) -> float:
         return monotonic() - begun
 
 
-def _of_each(settings: Settings, receiver: _Receiver, number: int) -> float:
+def _of_each(settings: Settings, receiver: Receiver, number: int) -> float:
     seconds = _seconds_of(settings, receiver, number)
     _log.info("delivered", alerts=number, seconds=round(seconds, 2))
     return 1000 * seconds / number

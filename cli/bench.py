@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from benchmarks.figures import Figure
 
-_NOT_BENCHMARKS: Final = frozenset({"engines", "figures", "peers", "progress"})
+_NOT_BENCHMARKS: Final = frozenset({"engines", "figures", "peers", "progress", "receiver"})
 HEADER: Final = "figure, value, unit, peer, peer_value, ratio, goal, holds, noise"
 
 
