@@ -7,7 +7,6 @@ An alert that is there already, also one that was taken back, is left as it is: 
 next evaluation under its own identity, so that nobody waits for a row that a build or an evaluation holds.
 """
 
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -82,12 +81,18 @@ def record_fired(connection: Any, fired: Sequence[Fired], now: datetime) -> int:
 
 
 def _parts(fired: Sequence[Fired]) -> Iterator[list[Fired]]:
-    """Yield the alerts of one minute after the other, for a cooldown looks at those before; not too many at a time."""
-    in_order = sorted(fired, key=lambda one: one.minute.bar_at)
-    for _, group in itertools.groupby(in_order, key=lambda one: one.minute.bar_at):
-        of_minute = list(group)
-        for first in range(0, len(of_minute), _MOST):
-            yield of_minute[first : first + _MOST]
+    """Yield them in parts: of one minute each, for a cooldown looks at those before, and of one trade of a symbol each."""
+    part: list[Fired] = []
+    trades: dict[str, Trade] = {}
+    for one in sorted(fired, key=lambda one: one.minute.bar_at):
+        is_other = bool(part) and part[0].minute.bar_at != one.minute.bar_at
+        if is_other or len(part) == _MOST or trades.get(one.minute.symbol, one.trade) is not one.trade:
+            yield part
+            part, trades = [], {}
+        part.append(one)
+        trades[one.minute.symbol] = one.trade
+    if part:
+        yield part
 
 
 def _proposed(fired: Iterable[Fired]) -> Iterator[dict[str, Any]]:
@@ -96,14 +101,10 @@ def _proposed(fired: Iterable[Fired]) -> Iterator[dict[str, Any]]:
         yield {**_key(minute), "rule_id": watch.rule_id, "version": watch.version, "bar_end": _text(minute.bar_end)}
 
 
-def _bars(fired: Iterable[Fired], fields: Mapping[int, str]) -> Iterator[dict[str, Any]]:
-    """Yield each minute once, as it was when the first rule fired on it."""
-    seen: set[tuple[str, int]] = set()
-    for one in fired:
+def _bars(part: Iterable[Fired], fields: Mapping[int, str]) -> Iterator[dict[str, Any]]:
+    """Yield each minute once, as it was with the trade."""
+    for one in {one.minute.symbol: one for one in part}.values():
         minute = one.minute
-        if (minute.symbol, minute.bar_at) in seen:
-            continue
-        seen.add((minute.symbol, minute.bar_at))
         yield {
             **_key(minute),
             "bar_end": _text(minute.bar_end),

@@ -160,6 +160,24 @@ def test_a_session_of_the_past_sends_nothing(bare: psycopg.Connection[Any], sett
     assert bare.execute("select session_date, is_historical from app.alerts").fetchall() == [(LAST.session_date, False)]
 
 
+def test_each_alert_has_the_trade_that_made_it_though_they_came_together(
+    bare: psycopg.Connection[Any], settings: Settings, kafka: str
+) -> None:
+    levels = [100 + number for number in range(20)]
+    add_rules(settings, [at_once(f"r{level}", f"price crosses above {level}") for level in levels], MADE)
+    with watching(settings, kafka):
+        prices = [99, *(level + 0.5 for level in levels)]
+        publish(kafka, trade(99, 0), *(trade(price, 1, number) for number, price in enumerate(prices)))
+        wait_until(lambda: alerts(bare) == len(levels))
+    found = bare.execute(
+        "select rule_name, evidence #>> '{trade,price}', evidence #>> '{bar,high}', "
+        "evidence #>> '{values,close,now}' from app.alerts"
+    ).fetchall()
+    assert {name: [float(value) for value in values] for name, *values in found} == {
+        f"r{level}": [level + 0.5] * 3 for level in levels
+    }
+
+
 def test_a_cooldown_counts_from_what_fired_at_once(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
 ) -> None:
