@@ -144,10 +144,11 @@ class Supervisor:
             for watched in waiting:
                 status = watched.child.exit_status()
                 late = time.monotonic() - watched.running_since > watched.service.ready_within_seconds
-                if status is not None or late:
+                # Looked at first: it may have been ready for long, while others were waited for.
+                watched.ready = status is None and _is_ready(watched)
+                if status is not None or (late and not watched.ready):
                     message = failure_message(watched.service.command, status, watched.child.fresh_log())
                     raise ServiceError(space_message(self._home.path) or message)
-                watched.ready = _is_ready(watched)
             time.sleep(_POLL_SECONDS)
 
     def _finish(self, watched: _Watched, status: int) -> None:

@@ -118,6 +118,14 @@ def test_a_service_that_is_not_ready_in_time_is_an_error(
         supervisor.start([service])
 
 
+def test_a_service_that_was_ready_in_time_may_be_looked_at_late(
+    supervisor: Supervisor, service_factory: Callable[..., Service]
+) -> None:
+    supervisor.start([service_factory(FOR_EVER, ready_within_seconds=0.0)], wait=False)
+    supervisor.wait_ready()
+    assert "thing" in supervisor.processes()
+
+
 def test_a_task_that_ended_well_is_done_and_not_started_again(
     supervisor: Supervisor, service_factory: Callable[..., Service], lines: list[str], home: Home
 ) -> None:
