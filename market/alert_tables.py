@@ -125,13 +125,17 @@ PENDING_EVALUATIONS: Final = Table(
     store=Store.POSTGRES,
     layer="app",
     name="pending_evaluations",
-    grain="one row per series of bars that changed since rules looked at it, and per tape that moved on",
+    grain="one row per series of bars that changed since rules looked at it, per tape that moved on, and per alert at once",
     key=("mart", "series", "interval", "source"),
     columns=(
         Column("mart", DataType.TEXT, "intraday_analytics or daily_analytics."),
         Column("series", DataType.TEXT, "Symbol, or company of days; * is every one."),
         Column("interval", DataType.TEXT, "Length of the bars; * is every one."),
-        Column("source", DataType.TEXT, "Empty; or the feed whose tape moved on, so that bars have ended."),
+        Column(
+            "source",
+            DataType.TEXT,
+            "Empty; of every series the feed whose tape moved on, so that bars have ended; of one the alert that is ahead of it.",
+        ),
         Column("from_at", DataType.TIMESTAMP, "First bar that changed; of a tape how far it was."),
     ),
 )

@@ -214,7 +214,7 @@ def test_at_once_the_extremes_of_a_bar_count_and_the_close_before(
     at_once: dict[str, Any] = {"symbols": "IBM", "trigger": Trigger.AT_ONCE}
     rules = {
         "up": (Rule("up", "price crosses above 100", **at_once), [1, 2]),
-        "down": (Rule("down", "price below 95", **at_once), [1]),
+        "down": (Rule("down", "price below 95", **at_once), [1, 3]),
         "both": (Rule("both", "price crosses 100", **at_once), [1, 2, 3]),
         "out": (Rule("out", "price leaves 95 .. 104", **at_once), [1, 2]),
         "high": (Rule("high", "price above 104", **at_once, is_edge=False), [1, 2, 3]),

@@ -48,7 +48,7 @@ def bare(connection: psycopg.Connection[Any], dbt: Dbt, kafka: str) -> psycopg.C
     """No rule; the marts are there and empty, and so is the topic from its end on."""
     ensure_topics(kafka)
     forget_rules(connection, dbt)
-    connection.execute("truncate lake.stream_offsets")
+    connection.execute("truncate lake.stream_offsets, staging.built_tapes")
     return connection
 
 
@@ -148,6 +148,23 @@ def test_the_law_sees_an_alert_at_once_that_is_wrong_and_one_that_is_missing(
     assert {"an alert is missing", WRONG} <= set(verify_alerts(settings).problems)
     bare.execute("update app.alerts set triggered_at = %s where revision = 1", [LAST.open_at + timedelta(minutes=90)])
     assert WRONG in verify_alerts(settings).problems, "the bar that there is says that it has ended"
+
+
+def test_the_law_lets_an_alert_stand_until_its_bar_has_ended_and_no_longer(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
+) -> None:
+    add_rules(settings, [at_once()], MADE)
+    put_closes(bare, [99])
+    with watching(settings, kafka):
+        publish(kafka, trade(101, 3))
+        wait_until(lambda: alerts(bare) == 1)
+    bare.execute("truncate app.pending_evaluations")  # nobody is going to look at it, rightly or not
+    assert_lawful(settings, "no mart")
+    for minutes, holds in ((3, True), (4, True), (5, False)):
+        put_closes(bare, [50] * minutes, "SPY")
+        dbt(*MARTS, touched=True)
+        bare.execute("truncate app.pending_evaluations")
+        assert (WRONG not in verify_alerts(settings).problems) is holds, minutes
 
 
 def test_a_session_of_the_past_sends_nothing(bare: psycopg.Connection[Any], settings: Settings, kafka: str) -> None:
