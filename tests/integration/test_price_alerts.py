@@ -13,6 +13,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
+from alerts.at_once.process import APPLICATION
 from alerts.evaluation import recording
 from alerts.evaluation.evaluate import evaluate
 from alerts.rules.rule import Rule, Trigger
@@ -233,6 +234,20 @@ def test_rules_that_are_added_and_ended_meanwhile_are_heeded(
         publish(kafka, trade(99, 2), trade(101, 3))
         wait_until(lambda: minutes_recorded(bare, "listed") == [1, 3])
     assert minutes_recorded(bare, "every") == [1]
+
+
+def test_what_fires_over_a_lost_connection_is_recorded_over_the_next(
+    bare: psycopg.Connection[Any], settings: Settings, kafka: str
+) -> None:
+    add_rules(settings, [at_once()], MADE)
+    with watching(settings, kafka):
+        for minute in (1, 3):
+            publish(kafka, trade(99, minute - 1))
+            lost = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s"
+            assert bare.execute(lost, [APPLICATION]).fetchall()
+            publish(kafka, trade(101, minute))
+            wait_until(lambda wanted=minute: wanted in minutes_recorded(bare, "r"))  # type: ignore[misc]
+    assert minutes_recorded(bare, "r") == [1, 3]
 
 
 def test_two_watches_and_an_evaluation_at_once_double_nothing(
