@@ -23,6 +23,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from alerts.at_once.process import PriceWatch, Trades
 from alerts.rules.rule import Rule, Trigger
 from alerts.store import add_rules
 from benchmarks.engines import scratch_engines
@@ -36,6 +37,7 @@ from market.records import Trade
 from market.sessions import Session, latest_session
 from market.settings import CHECKOUT, Settings
 from market.topics import TRADES
+from orchestration.alert_relay import configure_logging
 from warehouse.connection import connect
 from warehouse.schema import migrate
 
@@ -82,8 +84,7 @@ def run(settings: Settings) -> Iterator[Figure]:
         _log.info("price_alerts", step="the tape is made", trades=len(market.tape), alerts=len(expected))
         with _watching(engines, market.session.close_at), _relaying(engines):
             published = _publish(engines, market.tape)
-            with_all = len(expected)
-            _wait(receiver, with_all)
+            _wait(receiver, len(expected))
         yield from _figures(receiver, expected, published)
 
 
@@ -225,8 +226,7 @@ def _watching(settings: Settings, now: datetime) -> Iterator[None]:
 
 
 def _watch(settings: Settings, now: datetime, ready: Event) -> None:
-    from alerts.at_once.process import PriceWatch, Trades
-
+    configure_logging(settings)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
