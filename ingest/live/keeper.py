@@ -4,8 +4,8 @@ The order in which things happen, of which the truth of the heartbeats depends:
 
 1. What the connection and the history brought is handed to the publisher.
 2. What is *proven* counts as delivered: of the connection, all until 15 seconds before the newest thing that it brought, since
-   trades are reported late and a silent connection proves nothing; of the history, a hole that was answered whole after it had
-   settled.
+   trades are reported late and a silent connection proves nothing, but not the time of a lull (:mod:`ingest.live.lull`); of the
+   history, a hole that was answered whole after it had settled.
 3. Heartbeats for what is delivered are handed to the publisher, which holds them back until all before them is acknowledged.
 4. When the broker has acknowledged all of it, it is saved: a process that is started again fills what is not.
 

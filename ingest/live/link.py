@@ -5,7 +5,7 @@ claimed, and holes (:mod:`ingest.live.keeper`).
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +17,7 @@ from ingest.live.allowance import Allowance
 from ingest.live.backoff import connection_pause_seconds, is_open
 from ingest.live.connection import Line
 from ingest.live.coverage import MINUTE, Coverage, micros, span_of
+from ingest.live.lull import Lulls
 from ingest.live.notice import FeedState
 from ingest.live.reach import Reach
 from ingest.live.silence import Silence, Verdict
@@ -54,6 +55,8 @@ class _Live:
         Which symbols were asked for last, and what became of it.
     since, newest
         Since when each of its symbols is live, and the newest thing that it brought; UTC epoch microseconds.
+    lulls, after_lull
+        How long it brought nothing; ``None`` until a symbol is live. And since when it is live after the last that was too long.
     """
 
     line: Line
@@ -66,6 +69,8 @@ class _Live:
     refused_at: datetime | None = None
     since: dict[str, int] = field(default_factory=dict)
     newest: int = 0
+    lulls: Lulls | None = None
+    after_lull: int = 0
 
 
 class Link:
@@ -157,11 +162,16 @@ class Link:
     def fillable(self, now: datetime) -> Mapping[str, int]:
         """Return until when the history may be asked, by symbol: until the connection took over, a little later."""
         moment, end = micros(now), span_of(self._session)[1]
-        if self._live is not None and self._live.since:
-            due = moment - max(GRACE, self._lag)
-            return {symbol: since for symbol, since in self._live.since.items() if since <= due}
         until = moment - max(2 * GRACE, self._lag)
-        return dict.fromkeys(self.symbols, min(until - until % MINUTE, end))
+        until = min(until - until % MINUTE, end)
+        if self._live is not None and self._live.since:
+            # A list that is quiet again and again would be asked for at each lull: what lies before the last, once a minute.
+            due, after_lull = moment - max(GRACE, self._lag), self._live.after_lull
+            return {
+                symbol: since if since <= due and since != after_lull else min(since, until)
+                for symbol, since in self._live.since.items()
+            }
+        return dict.fromkeys(self.symbols, until)
 
     def begin_anew(self, now: datetime) -> None:
         """Count what the connection brought until now as missed: the broker may not have it."""
@@ -241,6 +251,7 @@ class Link:
                 live.since.setdefault(symbol, micros(now) + GRACE)
         if live.since and not was_live:
             live.heard_at = now
+            live.lulls = Lulls(self._session, micros(now), counts_outside=self._source.has_every_trade)
             self._reach.tell(FeedState.LIVE, "")
         self._streamed = frozenset(live.since)
         if all(symbol in live.since for symbol in live.asked):
@@ -265,6 +276,7 @@ class Link:
     def _heard(self, live: _Live, delivery: Delivery, now: datetime) -> None:
         live.heard_at = now
         moment = micros(now)
+        self._doubt_lull(live, [record.ts for record in delivery.records], moment)
         live.newest = max(live.newest, *(min(record.ts, moment) for record in delivery.records), 0)
         self._silent_since = None
         if self._failures and now - live.begun_at >= STEADY_AFTER:
@@ -274,6 +286,21 @@ class Link:
             self._log.warning("live_trade_unreadable", symbol=symbol)
             self._deliver(live, (symbol,))
             live.since[symbol] = moment + GRACE
+
+    def _doubt_lull(self, live: _Live, stated: Sequence[int], moment: int) -> None:
+        """Count a long lull as missing, as if the connection was made now, and any time before the first thing that it brought.
+
+        The vendor may have dropped what happened meanwhile.
+        """
+        if live.lulls is None or not stated:
+            return
+        lull = live.lulls.longest(stated, moment)
+        if lull:
+            self._log.info("live_lull", seconds=round(lull / 1_000_000), symbols=len(live.since))
+            self._deliver(live, tuple(live.since))
+            live.after_lull = moment + GRACE
+        if lull or not live.newest:
+            live.since = dict.fromkeys(live.since, moment + GRACE)
 
     def _deliver(self, live: _Live, symbols: Collection[str], step: int = 1) -> None:
         proven = live.newest - GRACE

@@ -17,6 +17,7 @@ from ingest.live.keeper import Keeper
 from ingest.live.market import Outlet
 from ingest.live.reach import Reach
 from ingest.live.source import Delivery, Wishes
+from ingest.live.spans import Spans
 from market.records import Trade
 from market.settings import Settings
 from tests.unit.ingest.history.alpaca_server import KEY_ID, SECRET_KEY, AlpacaServer
@@ -82,13 +83,14 @@ class CountedLive(AlpacaLive):
 class Play:
     """A keeper, the vendor, and a broker that keeps everything unless another is given.
 
-    The stream is cut at the moments of ``cuts``.
+    The stream is cut at the moments of ``cuts``; what happens in the spans of ``dropped`` it never says.
     """
 
     def __init__(self, path: Path, history: AlpacaServer, open_outlet: Callable[[], Outlet] | None = None) -> None:
         self.world = World(tape(), path)
         history.trades.update({symbol: [row(t) for t in self.world.tape if t.symbol == symbol] for symbol in SYMBOLS})
         self.cuts: list[datetime] = []
+        self.dropped = Spans()
         self.sent = 0
         self.server = StreamServer(self._stream)
         self.source = live_at(history, self.server.url, self.world.clock.now)
@@ -113,7 +115,7 @@ class Play:
         while not self.server.closing.is_set():
             now = self.world.clock.now()
             until = micros(now - timedelta(seconds=1))
-            if due := self.world.between(told, until):
+            if due := [t for t in self.world.between(told, until) if not self._is_dropped(t)]:
                 self.sent += len(due)
                 peer.send(frame(*(message(trade) for trade in due)))
             told = max(told, until)
@@ -122,6 +124,9 @@ class Play:
                 peer.cut()
                 return
             time.sleep(0.0005)
+
+    def _is_dropped(self, trade: Trade) -> bool:
+        return any(since <= trade.ts < until for since, until in self.dropped)
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, and then the network bring what there is until then."""

@@ -114,7 +114,10 @@ class Outlet:
 
 
 class Line:
-    """A connection: subscribed after a second, then what happens, a little late, until it breaks."""
+    """A connection: subscribed after a second, then what happens, a little late, until it breaks.
+
+    While it is mute it brings nothing; what happened meanwhile it brings later, or never.
+    """
 
     def __init__(self, world: "World", symbols: Sequence[str]) -> None:
         self.world = world
@@ -142,9 +145,10 @@ class Line:
         while self.asked and now - self.asked[0][0] >= timedelta(seconds=1):
             brought.append(self._answer(self.asked.pop(0)[1], now))
         extra, self.brings = self.brings, []
-        if self.world.is_mute:
-            return [*brought, Delivery(extra)]
         until = micros(now - self.world.delay)
+        if self.world.is_mute:
+            self.told = max(self.told, until) if self.world.drops_when_mute else self.told
+            return [*brought, Delivery(extra)]
         records = [r for r in self.world.between(self.told, until) if r.ts >= self.since.get(r.symbol, 2**62)]
         bad = frozenset(r.symbol for r in records if r in self.world.unreadable)
         good = [r for r in records if r not in self.world.unreadable]
@@ -224,6 +228,7 @@ class World:
     delay: timedelta = timedelta(seconds=1)
     has_every_trade: bool = True
     is_mute: bool = False
+    drops_when_mute: bool = False
     most_symbols: int = 1_000
     hangs_up_on_too_many: bool = False
     refusal: FeedError | None = None
@@ -256,6 +261,12 @@ class World:
     def at(self, seconds: float, what: Callable[[], None]) -> None:
         """Let something happen so many seconds into the session."""
         self.clock.due.append((START + timedelta(seconds=seconds), what))
+
+    def lapses(self, seconds: float, until: float) -> None:
+        """Let connections be mute between two moments, and what happens meanwhile never be said."""
+        self.drops_when_mute = True
+        self.at(seconds, lambda: setattr(self, "is_mute", True))
+        self.at(until, lambda: setattr(self, "is_mute", False))
 
     def breaks(self) -> None:
         self.lines[-1].fails = SourceBusyError("the connection broke")
