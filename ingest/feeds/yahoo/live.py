@@ -7,17 +7,21 @@ What belongs here: what it declares, and one hole as asks of its history. What d
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
+import structlog
+
 from ingest.feeds.yahoo.history import YahooHistory
+from ingest.feeds.yahoo.samples import Samples
 from ingest.feeds.yahoo.stream import YahooSocket
 from ingest.history.check import NOTHING_KNOWN, believe
 from ingest.history.source import Ask, SourceBusyError
 from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.errors import ServiceError
 from market.records import Record
-from market.sessions import session_at
+from market.sessions import latest_session, session_at
 from market.settings import Settings
 from warehouse.history import KnownCloses, known_closes
 
@@ -25,6 +29,7 @@ INTERVAL: Final = "1m"
 SETTLES_SECONDS: Final = 10.0
 """A minute's bar is not asked for before it is over for so long."""
 
+_log = structlog.get_logger(__name__)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -59,13 +64,14 @@ class YahooLive(LiveSource):
         self._settings = settings
         self._now = now
         self._known = known or self._ask_the_lake
+        self._samples = Samples(now, self._last_closes)
 
     def check(self) -> None:
         """Return at once: there is nothing that could be missing."""
 
     async def stream(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         """Connect once and hand over what comes, until cancelled."""
-        await YahooSocket(self._settings.yahoo_stream_url).run_once(wishes, deliver)
+        await YahooSocket(self._settings.yahoo_stream_url, self._samples).run_once(wishes, deliver)
 
     def fill(self, hole: Hole, pace: Callable[[], None], deliver: Callable[[Sequence[Record]], None]) -> Filled:
         """Ask for the minute bars of regular hours that a hole touches, symbol by symbol, and believe them as a backfill does."""
@@ -97,6 +103,15 @@ class YahooLive(LiveSource):
         except ServiceError as error:
             msg = f"What the lake has near it cannot be asked: {error}"
             raise SourceBusyError(msg) from error
+
+    def _last_closes(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the last closes that the lake has: none where it cannot be asked, for what is live does not wait."""
+        try:
+            known = self._known(Ask(tuple(symbols), INTERVAL, (latest_session(self._now()),)))
+        except ServiceError as error:
+            _log.warning("live_closes_unknown", cause=str(error))
+            return {}
+        return {symbol: closes.before.close for symbol, closes in known.items() if closes.before is not None}
 
     def _ask_the_lake(self, ask: Ask) -> Mapping[str, KnownCloses]:
         """Return the closes near an ask; none where no database is set, as for the feed alone."""

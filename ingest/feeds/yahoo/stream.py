@@ -19,6 +19,7 @@ from yfinance.live import AsyncWebSocket
 
 from ingest.feeds.yahoo.messages import Translator
 from ingest.feeds.yahoo.parse import ticker_of
+from ingest.feeds.yahoo.samples import Samples
 from ingest.history.source import SourceBusyError, SourceError
 from ingest.live.source import Delivery, Wishes
 
@@ -33,13 +34,16 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
     ----------
     url
         The whole address.
+    samples
+        Says which samples are believed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, samples: Samples) -> None:
         # Errors come to us, not into yfinance's log.
         YfConfig.debug.hide_exceptions = False
         super().__init__(url, verbose=False)
         self._translator = Translator({})
+        self._samples = samples
         self._heartbeat_task: asyncio.Task[None] | None = None
 
     async def run_once(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
@@ -81,6 +85,7 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
 
     async def _subscribe_to(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
         """Ask for what is wished for, and say so at once: Yahoo acknowledges nothing."""
+        await asyncio.to_thread(self._samples.learn, symbols)
         tickers = {ticker_of(symbol): symbol for symbol in symbols}
         if gone := self._subscriptions.difference(tickers):
             await self.unsubscribe(sorted(gone))
@@ -97,7 +102,7 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
             message = self._decode_message(decoded["message"])
         except (ValueError, DecodeError, RecursionError):
             return Delivery(passed_over={"unreadable_frame": 1})
-        return self._translator.delivery(message)
+        return self._samples.believed(self._translator.delivery(message))
 
     async def _leave(self) -> None:
         """Close the connection, and end what asks for the symbols again: it fails when the connection does."""

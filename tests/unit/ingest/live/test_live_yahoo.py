@@ -35,7 +35,8 @@ class Heard:
 
     def __init__(self, url: str) -> None:
         settings = Settings().model_copy(update={"yahoo_stream_url": url})
-        self.connection = Connection(YahooLive(settings), SYMBOLS)
+        source = YahooLive(settings, lambda: TEN + timedelta(seconds=1), lambda _: {})
+        self.connection = Connection(source, SYMBOLS)
         self.deliveries: list[Delivery] = []
 
     def until(self, condition: Callable[["Heard"], object]) -> None:
@@ -140,6 +141,33 @@ def test_a_size_is_taken_from_the_message_itself(listen: Listen) -> None:
     (trade,) = heard.records
     assert isinstance(trade, Trade)
     assert trade.size == 300
+
+
+def test_what_the_last_session_says_and_a_lone_price_far_off_are_passed_over(listen: Listen) -> None:
+    stale = {**GOOD, "time": MILLIS - 86_400_000}
+    odd = {**GOOD, "price": 18_201.0, "time": MILLIS + 100}
+    heard = listen(saying(frame(**stale), frame(**GOOD), frame(**odd), frame(**{**GOOD, "id": "BRK-B"}), frame(**GOOD)))
+    heard.until(lambda heard: len(heard.records) == 3)
+    assert [record.symbol for record in heard.records] == ["SPY", "BRK.B", "SPY"]
+    assert heard.records[0] == heard.records[2] == GOOD_TRADE
+    assert heard.passed_over == [{"other_session": 1}, {"off_by_far": 1}]
+
+
+def test_a_price_is_remembered_from_one_connection_to_the_next() -> None:
+    source = YahooLive(Settings(), lambda: TEN, lambda _: {})
+    odd = {**GOOD, "price": 18_201.0, "time": MILLIS + 100}
+    records: list[Record] = []
+    for message in (GOOD, odd):
+        with StreamServer(saying(frame(**message), frame(**{**GOOD, "id": "BRK-B"}))) as server:
+            source._settings = Settings().model_copy(update={"yahoo_stream_url": server.url})
+            connection = Connection(source, SYMBOLS)
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not any(record.symbol == "BRK.B" for record in records):
+                assert time.monotonic() < deadline
+                records += [record for delivery in connection.take() for record in delivery.records]
+            connection.close()
+        assert [record for record in records if record.symbol == "SPY"] == [GOOD_TRADE]
+        records = [record for record in records if record.symbol == "SPY"]
 
 
 def test_a_bid_and_an_ask_are_a_quote(listen: Listen) -> None:
