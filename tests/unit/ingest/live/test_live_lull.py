@@ -18,6 +18,7 @@ from tests.unit.ingest.live.small_world import (
     SESSION,
     WHOLE,
     KilledError,
+    Source,
     World,
     assert_heartbeats_are_true,
     at,
@@ -95,13 +96,19 @@ def test_a_list_that_is_quiet_again_and_again_is_asked_for_about_once_a_minute(t
     assert max(hole.until for _, hole in in_time) >= at(480), "it is not put off"
 
 
-def test_a_source_of_samples_is_asked_for_a_lull_of_regular_hours(world: World) -> None:
+@pytest.mark.parametrize(("lag", "seconds"), [(15, 45), (70, 45), (70, 115)])
+def test_a_source_of_samples_is_asked_for_a_lull_of_regular_hours(
+    world: World, monkeypatch: pytest.MonkeyPatch, lag: int, seconds: int
+) -> None:
+    monkeypatch.setattr(Source, "history_lag_seconds", lag)
     world.has_every_trade = False
-    world.lapses(300, 345)
+    world.lapses(300, 300 + seconds)
     world.keep()
     assert ids(world.trades) == ids(world.tape)
     assert not world.heartbeats
-    assert any(at(290) <= hole.since <= at(300) and at(345) <= hole.until <= at(365) for _, hole in world.asked)
+    in_time = Spans((hole.since, hole.until) for moment, hole in world.asked if moment < SESSION.close_at)
+    assert not Spans([(at(299), at(300 + seconds))]) - in_time
+    assert not Spans([(at(320 + seconds), at(590))]) & in_time
 
 
 def test_a_busy_list_is_not_asked_for_beyond_what_was_before_its_connection(world: World) -> None:
