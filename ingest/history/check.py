@@ -14,7 +14,8 @@ from typing import Final
 
 from ingest.history import jumps
 from ingest.history.jumps import at
-from ingest.history.shifted import shifted
+from ingest.history.lengths import mismeasured
+from ingest.history.shifted import Shifted, shifted
 from ingest.history.source import Ask, Problem
 from market.records import DAILY, INTERVALS, MAX_BAR_VOLUME, MAX_PRICE, PRICE_DECIMALS, Bar
 from market.sessions import Session, find_session
@@ -60,10 +61,10 @@ def believe(
     by_place: dict[tuple[str, int], list[Bar]] = {}
     starts = _Starts(ask)
     own = [bar for bar in bars if bar.symbol in ask.symbols and bar.interval == ask.interval]
-    wrong_clock, said = _of_another_clock(own, ask)
+    refused, said = _by_another_measure(own, ask)
     problems += said
     for bar in own:
-        if (bar.symbol, bar.ts) in wrong_clock:
+        if (bar.symbol, bar.ts) in refused:
             continue
         if (wrong := starts.problem(bar)) is not None:
             problems.append(wrong)
@@ -89,17 +90,18 @@ def believe(
     return Believed(sorted(believed, key=lambda bar: (bar.ts, bar.symbol)), problems)
 
 
-def _of_another_clock(bars: Sequence[Bar], ask: Ask) -> tuple[set[tuple[str, int]], list[Problem]]:
-    """Return the symbols and times of the bars that are shifted, and what is said of them."""
+def _by_another_measure(bars: Sequence[Bar], ask: Ask) -> tuple[set[tuple[str, int]], list[Problem]]:
+    """Return the symbols and times of the bars of another length or clock, and what is said of them."""
     of_symbols: defaultdict[str, list[Bar]] = defaultdict(list)
     for bar in bars:
         of_symbols[bar.symbol].append(bar)
     wrong: set[tuple[str, int]] = set()
     problems: list[Problem] = []
     for symbol, of in of_symbols.items():
-        found = shifted(of, ask.interval)
-        wrong |= {(symbol, ts) for ts in found.times}
-        problems += found.problems
+        long = mismeasured(of, ask.interval)
+        late = Shifted() if long.is_all else shifted(of, ask.interval)
+        wrong |= {(symbol, ts) for ts in long.times | late.times}
+        problems += (*long.problems, *late.problems)
     return wrong, problems
 
 
