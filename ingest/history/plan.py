@@ -85,10 +85,11 @@ def make_plan(
         if before := sum(max(0, min(end, oldest) - start) for start, end in ranges):
             too_old[symbol] = before
         for start, end in ranges:
-            for piece in _pieces(max(start, oldest), end, offer.sessions_per_ask):
+            for piece in _pieces(sessions, max(start, oldest), end, offer):
                 wanted[piece].append(symbol)
     # Where a quota ends the run, a symbol that brings only part of what is asked for would come before others for ever.
     begun = {symbol for symbol, ranges in missing.items() if sum(end - start for start, end in ranges) < len(sessions)}
+    place = {symbol: number for number, symbol in enumerate(symbols)}
     pieces = sorted(
         (is_begun, piece, [symbol for symbol in of if (symbol in begun) is is_begun])
         for piece, of in wanted.items()
@@ -99,11 +100,18 @@ def make_plan(
         for _, (start, end), of in pieces
         for group in _groups(of, offer.symbols_per_ask)
     )
+    if offer.months_per_ask is not None:
+        # One symbol's asks for one month follow each other: its answer is used for all of them.
+        asks = tuple(
+            sorted(
+                asks, key=lambda ask: (ask.symbols[0] in begun, _window(ask.sessions[0], offer), place[ask.symbols[0]])
+            )
+        )
     counts: dict[str, int] = dict.fromkeys(symbols, 0)
     for ask in asks:
         for symbol in ask.symbols:
             counts[symbol] += len(ask.sessions)
-    requests = sum(requests_of(ask, offer) for ask in asks)
+    requests = _requests_of(asks, offer)
     return Plan(
         symbols=tuple(symbols),
         sessions=len(sessions),
@@ -120,21 +128,37 @@ def bars_per_session(interval: str, session: Session) -> int:
     return 1 if interval == DAILY else len(session.expected_bars(INTERVALS[interval]))
 
 
-def requests_of(ask: Ask, offer: Offer) -> int:
-    """Return how many requests an ask takes, if every bar is there."""
+def _requests_of(asks: Sequence[Ask], offer: Offer) -> int:
+    """Return how many requests asks take, if every bar is there."""
+    if offer.months_per_ask is not None:
+        return len({(symbol, month) for ask in asks for symbol in ask.symbols for month in ask.months})
     if offer.bars_per_request is None:
-        return 1 + offer.other_requests
-    bars = len(ask.symbols) * sum(bars_per_session(ask.interval, session) for session in ask.sessions)
-    return max(1, -(-bars // offer.bars_per_request)) + offer.other_requests
+        return len(asks) * (1 + offer.other_requests)
+    pages = 0
+    for ask in asks:
+        bars = len(ask.symbols) * sum(bars_per_session(ask.interval, session) for session in ask.sessions)
+        pages += max(1, -(-bars // offer.bars_per_request))
+    return pages + len(asks) * offer.other_requests
 
 
 def _number_of_first(sessions: Sequence[Session], day: date) -> int:
     return next((number for number, session in enumerate(sessions) if session.session_date >= day), len(sessions))
 
 
-def _pieces(start: int, end: int, longest: int) -> list[tuple[int, int]]:
-    """Return a range in pieces of the same length but for the last: so those of different symbols meet."""
-    return [(first, min(first + longest, end)) for first in range(start, end, longest)]
+def _pieces(sessions: Sequence[Session], start: int, end: int, offer: Offer) -> list[tuple[int, int]]:
+    """Return a range in pieces, cut so that those of different symbols meet: of one length but for the last, or by months."""
+    if offer.months_per_ask is None or start >= end:
+        longest = offer.sessions_per_ask
+        return [(first, min(first + longest, end)) for first in range(start, end, longest)]
+    windows = [_window(session, offer) for session in sessions[start:end]]
+    cuts = [start + number for number in range(1, len(windows)) if windows[number] != windows[number - 1]]
+    return list(zip([start, *cuts], [*cuts, end], strict=True))
+
+
+def _window(session: Session, offer: Offer) -> int:
+    """Return the number of the months that a session may be asked for with."""
+    months = session.session_date.year * 12 + session.session_date.month - 1
+    return months // (offer.months_per_ask or 1)
 
 
 def _groups(symbols: Sequence[str], most: int) -> list[Sequence[str]]:

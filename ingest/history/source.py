@@ -87,6 +87,9 @@ class Offer:
         How many bars one request brings at most: an ask for more takes several. ``None`` if it brings all.
     other_requests
         How many requests an ask takes beside those for its bars, such as one for splits.
+    months_per_ask
+        Of a source that answers whole calendar months of one symbol, how many may be asked for at once: asks are cut at the
+        borders of so many, counted from January, and each month is one request. ``None`` if months do not matter.
     """
 
     interval: str
@@ -95,6 +98,7 @@ class Offer:
     symbols_per_ask: int = 1
     bars_per_request: int | None = None
     other_requests: int = 0
+    months_per_ask: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,11 @@ class Ask:
     def last(self) -> date:
         """The last session."""
         return self.sessions[-1].session_date
+
+    @property
+    def months(self) -> tuple[str, ...]:
+        """The calendar months of the sessions, as ``2013-10``, in order."""
+        return tuple(dict.fromkeys(f"{session.session_date:%Y-%m}" for session in self.sessions))
 
     def around(self, bars: Sequence[Bar]) -> "Ask":
         """Return the part of it from the session before the first of some bars to the one after the last."""

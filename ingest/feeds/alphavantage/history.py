@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from ingest.feeds.alphavantage.client import LEAST_SECONDS, TIMEOUT_SECONDS, AlphaVantageClient
 from ingest.feeds.alphavantage.parse import (
@@ -32,16 +32,8 @@ from market.settings import Settings
 
 COMPACT_ROWS: Final = 100
 """So many days the small answer has: the newest."""
-SESSIONS_PER_MONTH: Final = 21
-SESSIONS_PER_ASK: Final = 6 * SESSIONS_PER_MONTH
-"""Half a year."""
+MONTHS_PER_ASK: Final = 6
 QUOTA_TIME: Final = timedelta(days=1)
-_REGULAR_SECONDS: Final = 23_400
-
-
-def _intraday_offer(interval: str) -> Offer:
-    bars_per_session = -(-_REGULAR_SECONDS // INTERVALS[interval])
-    return Offer(interval, sessions_per_ask=SESSIONS_PER_ASK, bars_per_request=SESSIONS_PER_MONTH * bars_per_session)
 
 
 class AlphaVantageHistory(HistorySource):
@@ -59,7 +51,7 @@ class AlphaVantageHistory(HistorySource):
 
     name = "alphavantage"
     offers: Mapping[str, Offer] = {DAILY: Offer(DAILY)} | {
-        interval: _intraday_offer(interval) for interval in INTERVALS
+        interval: Offer(interval, months_per_ask=MONTHS_PER_ASK) for interval in INTERVALS
     }
     # What a free key may ask for. It may do so once a second, which the client sees to.
     limit = Limit(25, 86_400.0)
@@ -81,6 +73,9 @@ class AlphaVantageHistory(HistorySource):
         self._now = now
         # Found out at the first request for it, and true of all symbols: each more would be one of the day's few.
         self._only_small = False
+        # A month that is asked for in parts is one request, and so is one that the vendor called invalid before it fell silent.
+        self._newest: tuple[tuple[str, str, str], Series] | None = None
+        self._invalid: set[tuple[str, str, str]] = set()
 
     def check(self) -> None:
         """Look whether there is a key.
@@ -135,43 +130,64 @@ class AlphaVantageHistory(HistorySource):
         return self._client.ask({**parameters, "outputsize": "compact"}, pace), True
 
     def _fetch_months(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
+        series: dict[str, Any] = {}
+        is_known = False
+        for month in ask.months:
+            try:
+                found = self._month_series(ask.interval, symbol, month, pace)
+            except UselessError as error:
+                return Answer((), (Problem(symbol, error.code, str(error)),))
+            except UnansweredError as error:
+                error.part = self._answered_before(month, ask, symbol, series if is_known else None, error)
+                raise
+            if found is not None:
+                is_known = True
+                series |= found
+        if not is_known:
+            return Answer((), unknown=frozenset({symbol}))
+        return Answer(*parse_bars(series, ask, symbol, self.name))
+
+    def _month_series(self, interval: str, symbol: str, month: str, pace: Callable[[], None]) -> Series | None:
+        """Return the rows of a month; ``None`` if the vendor calls it invalid, as a month before the first trade."""
+        key = (symbol, interval, month)
+        if key in self._invalid:
+            return None
+        if self._newest is not None and self._newest[0] == key:
+            return self._newest[1]
         parameters = {
-            **FUNCTIONS[ask.interval],
+            **FUNCTIONS[interval],
             "symbol": ticker_of(symbol),
             "adjusted": "false",
             "extended_hours": "false",
             "outputsize": "full",
+            "month": month,
         }
-        months = sorted({f"{session.session_date:%Y-%m}" for session in ask.sessions})
-        series: dict[str, Mapping[str, object]] = {}
-        invalid = 0
-        for month in months:
-            try:
-                series |= self._client.ask({**parameters, "month": month}, pace)
-            except UnknownSymbolError:
-                # Also what a month before the first trade is answered with.
-                invalid += 1
-            except UselessError as error:
-                return Answer((), (Problem(symbol, error.code, str(error)),))
-            except UnansweredError as error:
-                error.part = _answered_before(month, ask, symbol, series, self.name)
-                raise
-        if invalid == len(months):
-            return Answer((), unknown=frozenset({symbol}))
-        return Answer(*parse_bars(series, ask, symbol, self.name))
+        try:
+            self._newest = (key, self._client.ask(parameters, pace))
+        except UnknownSymbolError:
+            self._invalid.add(key)
+            return None
+        return self._newest[1]
+
+    def _answered_before(
+        self, month: str, ask: Ask, symbol: str, series: Series | None, error: UnansweredError
+    ) -> tuple[Ask, Answer] | None:
+        """Return the sessions of the months before one, and their bars, if there are any.
+
+        Without ``series`` all these months were called invalid. Whether the symbol is unknown, or was listed later, the other
+        months say if they are still asked for; if the quota is used up, it counts as unknown.
+        """
+        sessions = tuple(session for session in ask.sessions if f"{session.session_date:%Y-%m}" < month)
+        if not sessions or ask.symbols != (symbol,):
+            return None
+        part = Ask(ask.symbols, ask.interval, sessions)
+        if series is not None:
+            return part, Answer(*parse_bars(series, part, symbol, self.name))
+        return (part, Answer((), unknown=frozenset({symbol}))) if isinstance(error, QuotaUsedUpError) else None
 
     def _reaches_back_to(self, day: date) -> bool:
         today = self._now().astimezone(EXCHANGE_ZONE).date()
         return sum(1 for _ in sessions_between(day, max(day, today))) <= COMPACT_ROWS
-
-
-def _answered_before(month: str, ask: Ask, symbol: str, series: Series, source: str) -> tuple[Ask, Answer] | None:
-    """Return the sessions of the months before one, and their bars, if there are any."""
-    sessions = tuple(session for session in ask.sessions if f"{session.session_date:%Y-%m}" < month)
-    if not sessions or ask.symbols != (symbol,):
-        return None
-    part = Ask(ask.symbols, ask.interval, sessions)
-    return part, Answer(*parse_bars(series, part, symbol, source))
 
 
 def _cut_off(ask: Ask, symbol: str, series: Series) -> list[Withheld]:

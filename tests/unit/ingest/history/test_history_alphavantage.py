@@ -371,6 +371,5 @@ def test_two_requests_are_a_second_apart(server: AlphaVantageServer) -> None:
 
 def test_the_limit_is_the_quota_of_a_free_key() -> None:
     assert AlphaVantageHistory.limit == Limit(25, 86_400)
-    assert AlphaVantageHistory.offers["5m"].bars_per_request == 21 * 78
-    assert AlphaVantageHistory.offers["1h"].bars_per_request == 21 * 7
+    assert AlphaVantageHistory.offers["5m"].months_per_ask == 6
     assert AlphaVantageHistory.offers["1d"].bars_per_request is None

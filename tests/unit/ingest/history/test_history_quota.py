@@ -43,6 +43,7 @@ class PlayedDoor:
 
     published: list[Bar] = field(default_factory=list)
     remembered: dict[str, set[date]] = field(default_factory=dict)
+    collected: list[Collected] = field(default_factory=list)
 
     def known_closes(self, ask: Ask) -> Mapping[str, KnownCloses]:
         assert ask.symbols
@@ -62,6 +63,7 @@ class PlayedDoor:
         return self.settle()
 
     def remember(self, collected: Collection[Collected]) -> Collection[str]:
+        self.collected += collected
         for one in collected:
             days = self.remembered.setdefault(one.symbol, set())
             assert not days & {session.session_date for session in one.sessions}, "asked for twice"
@@ -199,6 +201,78 @@ def test_a_stop_in_the_middle_of_an_ask_keeps_its_months(server: AlphaVantageSer
     assert summary.stopped
     assert months(server) == ALL[:3]
     assert len(door.remembered["IBM"]) == sum(session.session_date.month <= 3 for session in SESSIONS)
+
+
+YEARS = tuple(sessions_between(date(2023, 7, 3), date(2024, 11, 20)))
+"""Seventeen months."""
+HOLES = [(0, 5), (8, 30), (33, 34), (120, 130), (131, 140), (141, 160), (340, 341), (343, len(YEARS))]
+
+
+@pytest.mark.parametrize(
+    ("missing", "number"),
+    [
+        ({"IBM": [(0, len(YEARS))]}, 17),
+        ({"IBM": [(0, len(YEARS))], "SPY": [(0, len(YEARS))]}, 34),
+        ({"IBM": HOLES}, 6),
+        ({"IBM": HOLES, "SPY": [(first + 1, last) for first, last in HOLES if last - first > 1]}, 12),
+    ],
+)
+def test_as_many_requests_are_made_as_are_planned_and_no_month_is_asked_for_twice(
+    server: AlphaVantageServer, tmp_path: Path, missing: dict[str, list[tuple[int, int]]], number: int
+) -> None:
+    update = {"alphavantage_url": server.url, "alphavantage_api_key": SecretStr(KEY)}
+    source = AlphaVantageHistory(Settings(_env_file=None).model_copy(update=update), now=lambda: NOW, least_seconds=0)
+    door, stop = PlayedDoor(), threading.Event()
+    plan = make_plan(SYMBOLS, YEARS, missing, source.offers["1h"], today=NOW.date(), limit=source.limit)
+    pace = Pace(None, tmp_path / "limits.sqlite", stop)
+    summary = run_backfill(source, plan, door, pace, stop=stop)
+    pace.close()
+    wanted = {
+        (symbol, f"{session.session_date:%Y-%m}")
+        for symbol, ranges in missing.items()
+        for first, last in ranges
+        for session in YEARS[first:last]
+    }
+    assert (len(wanted), set(months(server))) == (number, wanted)
+    assert plan.requests == summary.requests == len(server.requests) == number
+    asked = {symbol: sum(last - first for first, last in ranges) for symbol, ranges in missing.items()}
+    assert {symbol: len(days) for symbol, days in door.remembered.items()} == asked
+    of_months = {(bar.symbol, bar.ts) for bar in door.published}
+    assert len(door.published) == len(of_months)
+
+
+def unlisted_until(server: AlphaVantageServer, tmp_path: Path, month: str, reply: str, number: int) -> PlayedDoor:
+    """Ask for IBM, which is called invalid before a month, while one request is answered with something else."""
+    door = PlayedDoor()
+    as_it_should_be = server.answer
+
+    def answer(path: str, request: dict[str, str]) -> tuple[int, bytes]:
+        return said("Information", reply) if len(server.requests) == number else as_it_should_be(path, request)
+
+    server.answer = answer  # type: ignore[method-assign]
+    server.months_before_listing = {of for _, of in ALL if of < month}
+    backfill(server, door, tmp_path / "limits.sqlite")
+    server.answer = as_it_should_be  # type: ignore[method-assign]
+    return door
+
+
+def test_a_symbol_that_was_called_invalid_until_the_quota_ended_is_unknown_and_not_without_bars(
+    server: AlphaVantageServer, tmp_path: Path
+) -> None:
+    door = unlisted_until(server, tmp_path, "2024-07", USED_UP, 4)
+    assert months(server) == ALL[:4]
+    (one,) = door.collected
+    days = [session for session in SESSIONS if session.session_date.month <= 3]
+    assert (one.symbol, one.is_unknown, list(one.sessions)) == ("IBM", True, days)
+
+
+def test_months_that_were_called_invalid_are_not_asked_again_after_a_failure_and_do_not_make_the_symbol_unknown(
+    server: AlphaVantageServer, tmp_path: Path
+) -> None:
+    door = unlisted_until(server, tmp_path, "2024-04", TOO_FAST, 4)
+    assert months(server) == [*ALL[:4], *ALL[3:]]
+    assert [(one.symbol, one.is_unknown) for one in door.collected] == [("IBM", False), ("SPY", False)]
+    assert all(len(one.sessions) == len(SESSIONS) for one in door.collected)
 
 
 def test_a_short_limit_is_waited_for_and_never_a_quota(tmp_path: Path) -> None:
