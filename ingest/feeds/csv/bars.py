@@ -18,11 +18,14 @@ from market.sessions import EXCHANGE_ZONE
 COLUMNS: Final = ("symbol", "timestamp", *PRICES, "volume")
 
 _ZONE: Final = str(EXCHANGE_ZONE)
-_UNITS: Final = {10: 1_000_000, 13: 1_000, 16: 1}
-"""Microseconds of an epoch number by its digits: from 2001 to 2286 these are seconds, milliseconds and microseconds."""
+_UNITS: Final = (1_000_000, 1_000, 1)
+"""Microseconds of seconds, milliseconds and microseconds: which of them an epoch number has is seen by its size."""
+_FIRST_SECOND: Final = 631_152_000
+"""1990 begins. What is less is no epoch number, as 202611230935 and 20261123 are not; ten digits last until 2286."""
+_LAST_SECOND: Final = 9_999_999_999
 _FORMATS: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 _OFFSET: Final = r"(Z|[+-][0-9]{2}:?[0-9]{2})$"
-_HOW_TO_WRITE_TIMES: Final = "write a date as 2026-10-05, a moment as 2026-10-05 09:35 or as epoch seconds"
+_HOW_TO_WRITE_TIMES: Final = "write a date as 2026-10-05, a moment as 2026-10-05 09:35 or as epoch seconds since 1990"
 _HOW_TO_WRITE_DAYS: Final = (
     "of a day only midnight, or a time from 09:30 to 16:00 New York, says which; write it as 2026-10-05"
 )
@@ -153,8 +156,7 @@ def _ts(column: pl.Expr, kind: pl.DataType, interval: str) -> tuple[pl.Expr, pl.
         ts = opens_of(_day(local, in_new_york)) if interval == DAILY else column.to_physical()
         return ts, column.is_not_null()
     text = column.cast(pl.String).str.strip_chars()
-    units = text.str.len_chars().replace_strict(_UNITS, default=None, return_dtype=pl.Int64)
-    epoch = pl.from_epoch(text.cast(pl.Int64, strict=False) * units, "us").dt.replace_time_zone("UTC")
+    epoch = pl.from_epoch(_epoch_micros(text), "us").dt.replace_time_zone("UTC")
     zoned = text.str.to_datetime(time_unit="us", time_zone="UTC", strict=False, format="%+")
     naive_ts, has_naive = _naive(_written(text), interval)
     moment = pl.coalesce(epoch, zoned)
@@ -166,6 +168,15 @@ def _ts(column: pl.Expr, kind: pl.DataType, interval: str) -> tuple[pl.Expr, pl.
     in_new_york = moment.dt.convert_time_zone(_ZONE).dt.replace_time_zone(None)
     ts = pl.coalesce(opens_of(pl.coalesce(date, _day(local, in_new_york))), naive_ts)
     return ts, moment.is_not_null() | has_naive
+
+
+def _epoch_micros(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Int64, strict=False)
+    scales = ((unit, 1_000_000 // unit) for unit in _UNITS)
+    return pl.coalesce(
+        pl.when(number.is_between(_FIRST_SECOND * scale, (_LAST_SECOND + 1) * scale - 1)).then(number * unit)
+        for unit, scale in scales
+    )
 
 
 def _written(text: pl.Expr) -> pl.Expr:

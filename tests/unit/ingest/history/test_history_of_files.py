@@ -67,6 +67,30 @@ def test_a_moment_without_a_zone_is_the_exchanges_time(tmp_path: Path, written: 
     assert [when(bar) for bar in fetch(source, "5m", "SPY").bars] == ["2013-10-08 13:35"]
 
 
+@pytest.mark.parametrize("zeros", ["", "000", "000000"])
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (631_290_600, "1990-01-02 14:30"),  # the first session's open
+        (631_152_000, None),  # the first moment that is read
+        (631_151_999, "unplaced_row"),
+        (999_869_400, "2001-09-07 13:30"),  # the last Friday of nine digits
+        (1_000_128_600, "2001-09-10 13:30"),
+        (9_999_999_999, None),
+        (10_000_000_000, "unplaced_row"),
+        (202_611_230_935, "unplaced_row"),
+    ],
+)
+def test_epoch_numbers_are_read_from_1990_until_2286(
+    tmp_path: Path, seconds: int, expected: str | None, zeros: str
+) -> None:
+    source = CsvHistory(file(tmp_path, f"{HEADER}SPY,{seconds}{zeros},1,1,1,1,1\n"))
+    ask = Ask(("SPY",), "5m", tuple(sessions_between(date(1990, 1, 2), date(2013, 10, 11))))
+    answer = source.fetch(ask, lambda: None)
+    found = [when(bar) for bar in answer.bars] + [problem.code for problem in answer.problems]
+    assert found == ([expected] if expected else [])
+
+
 def test_the_hour_is_right_on_both_sides_of_the_change_of_clocks(tmp_path: Path) -> None:
     sessions = tuple(sessions_between(date(2013, 11, 1), date(2013, 11, 4)))
     source = CsvHistory(file(tmp_path, f"{HEADER}SPY,2013-11-01,1,1,1,1,1\nSPY,2013-11-04,1,1,1,1,1\n"))
