@@ -100,7 +100,11 @@ class MartProof:
     def _count_behind(
         self, revisions: pl.DataFrame, versions: pl.DataFrame, shown: pl.DataFrame, session: Session | None
     ) -> None:
-        """Count the bars that came after the mart's newest build, but for those of sources that it does not show."""
+        """Count the bars that came after the mart's newest build, but for those of sources that it does not show.
+
+        Nor do those count of sessions that are kept no longer: no build brings them, and a mart without a row, as after the last
+        of its sessions expired, has no newest build.
+        """
         later = after(newest_revisions(revisions), self._through).with_columns(
             pl.col("source").alias("origin"), pl.lit(value=False).alias("is_vendor_bar"), pl.lit("1m").alias("interval")
         )
@@ -109,9 +113,20 @@ class MartProof:
             newest = after(newest_versions(versions), self._vendors_through, "ingested_at").select(versions.columns)
             given = vendor_bars_of(newest, session).filter("is_given")
             rows.append(given.select(*GROUP, *SIDE))
-        behind = pl.concat(rows)
+        behind = self._of_kept_sessions(pl.concat(rows), revisions, versions)
         others = behind.join(shown, on=GROUP, how="semi").join(shown, on=[*GROUP, *SIDE], how="anti")
         self._findings.count("mart_bars_behind", behind.height - others.height)
+
+    def _of_kept_sessions(self, rows: pl.DataFrame, revisions: pl.DataFrame, versions: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of sessions that a build would keep now: that are young, or were changed of late."""
+        if self._keep_from is None:
+            return rows
+        changes = pl.concat(
+            [revisions.select("symbol", changed_at="revised_at"), versions.select("symbol", changed_at="ingested_at")]
+        )
+        changed = changes.filter(pl.col("changed_at") >= self._keep_from).get_column("symbol").unique()
+        is_young = pl.col("session_date") >= self._keep_from.date()
+        return rows.filter(is_young | pl.col("symbol").is_in(changed.implode()))
 
     def _kept(self, bars: pl.DataFrame, in_mart: pl.DataFrame) -> pl.DataFrame:
         """Return the bars that the mart has to have: of sessions that are young, or were changed of late, or are there still.

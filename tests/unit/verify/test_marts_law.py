@@ -202,6 +202,30 @@ def test_an_old_session_that_was_changed_of_late_and_a_young_one_are_kept(
     assert bars.counts["mart_sessions_expired"] == 0
 
 
+@pytest.mark.parametrize(("kept_from", "behind"), [(SECOND_BATCH + MINUTE, 0), (SECOND_BATCH, 2), (OPEN, 2)])
+def test_an_empty_mart_is_not_behind_by_sessions_that_are_kept_no_longer(
+    lake_with_marts: TinyLake, kept_from: datetime, behind: int
+) -> None:
+    lake_with_marts.published.mart_rows = []
+    lake_with_marts.published.kept_from["intraday"] = kept_from
+    _, bars = lake_with_marts.prove()
+    assert bars.offending == []
+    assert bars.counts["mart_bars_behind"] == behind
+    assert (f"{INTRADAY} is behind by" in bars.note) == bool(behind)
+
+
+def test_an_empty_mart_is_behind_by_vendors_bars_of_kept_sessions_alone(lake_with_marts: TinyLake) -> None:
+    lake_with_marts.published.mart_rows = []
+    vendor = copy.deepcopy(lake_with_marts[tables.VENDOR_BARS][0])
+    counts = []
+    for kept_from in (vendor["ingested_at"], vendor["ingested_at"] + MINUTE):
+        lake_with_marts[tables.VENDOR_BARS].append({**vendor, "symbol": "IBM", "interval": "5m", "bar_at": OPEN})
+        lake_with_marts.published.kept_from["intraday"] = kept_from
+        counts.append(lake_with_marts.prove()[1].counts["mart_bars_behind"])
+        lake_with_marts[tables.VENDOR_BARS].pop()
+    assert counts[0] - counts[1] >= 1
+
+
 def pass_the_close(lake: TinyLake) -> None:
     """Add a trade of another symbol of the feed after the close, in the second batch."""
     bar: Row = dict(copy.deepcopy(lake.row(tables.BAR_REVISIONS, volume=1)))
