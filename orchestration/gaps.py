@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from ingest.history.plan import Missing
-from market.sessions import Session
+from market.sessions import Session, sessions_between
 from orchestration.partitions import adjoining
 from warehouse.watchlist import Watched
 
@@ -119,6 +119,23 @@ def gaps_to_fill(
         for first, last in adjoining(sorted(days))
     ]
     return sorted(gaps, key=lambda gap: (gap.last, gap.first, gap.group), reverse=True)
+
+
+def left_before(attempts: Iterable[Attempt], first: date) -> Mapping[str, tuple[datetime, list[date]]]:
+    """Return by group the sessions before a day that runs by hand left, and when the newest of these runs was asked for.
+
+    These are the sessions of runs that the source did not answer, or whose time was up.
+    """
+    found: dict[str, tuple[datetime, set[date]]] = {}
+    for run in attempts:
+        if run.ended_at is None or run.first >= first or not (run.unanswered or run.has_more):
+            continue
+        last = min(run.last, first - timedelta(days=1))
+        days = {session.session_date for session in sessions_between(run.first, last)}
+        for group in run.groups:
+            newest, known = found.get(group, (run.started_at, set()))
+            found[group] = max(newest, run.started_at), known | days
+    return {group: (newest, sorted(days)) for group, (newest, days) in found.items()}
 
 
 def changed_groups(watched: Iterable[Watched], partitions: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -123,10 +123,13 @@ class History:
 
         What is too old by now is not wanted: in the hour after midnight a run would not be given what it was asked for, for ever.
         """
-        today = now.astimezone(EXCHANGE_ZONE).date()
-        first = today - timedelta(days=KEPT_DAYS[series.interval])
-        found = sessions_between(max(first, self.reach(series, now) or first), today)
+        found = sessions_between(self.first_wanted(series, now), now.astimezone(EXCHANGE_ZONE).date())
         return [session for session in found if session.post_close_at <= until]
+
+    def first_wanted(self, series: Series, now: datetime) -> date:
+        """Return the first day that is wanted at a moment: that is kept, and that the source may have."""
+        first = now.astimezone(EXCHANGE_ZONE).date() - timedelta(days=KEPT_DAYS[series.interval])
+        return max(first, self.reach(series, now) or first)
 
     def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
         """Return by symbol which of some adjoining sessions are missing, all of which are over."""

@@ -7,14 +7,24 @@ from typing import Final
 import dagster as dg
 
 from ingest.history.source import SourceError
-from market.sessions import EXCHANGE_ZONE
+from market.sessions import EXCHANGE_ZONE, sessions_between
 from orchestration.actions import Actions
 from orchestration.assets.keys import COLLECTED_ACTIONS
 from orchestration.attempts import attempts_at, whole_attempts_at
-from orchestration.gaps import LOOK_BACK, Gap, changed_groups, gaps_to_fill, is_due, newest_of, symbols_by_group
+from orchestration.gaps import (
+    LOOK_BACK,
+    Attempt,
+    Gap,
+    changed_groups,
+    gaps_to_fill,
+    is_due,
+    left_before,
+    newest_of,
+    symbols_by_group,
+)
 from orchestration.history import History, Series
 from orchestration.jobs import COLLECT_ACTIONS, COLLECT_HISTORY, COLLECT_JOBS
-from orchestration.partitions import SYMBOL_GROUPS, history_range_tags
+from orchestration.partitions import SYMBOL_GROUPS, adjoining, history_range_tags
 from orchestration.session_ticks import AFTER_SESSION_CRON, newest_end, session_ended_before
 from warehouse.watchlist import Watched
 
@@ -116,9 +126,11 @@ def evaluate(
         missing = history.missing(series, [one.symbol for one in watched], sessions)
         attempts = attempts_at(instance, series.key, now - LOOK_BACK)
         gaps = gaps_to_fill(watched, missing, sessions, attempts, now)
+        older, lacking = _older_gaps(history, series, watched, attempts, now)
+        gaps += older
         room = MOST_RUNS - sum(run.ended_at is None for run in attempts)
         requests += [_request(series, gap) for gap in gaps[: max(0, room)]]
-        said.append(f"{series.key.path[-1]}: {_state(len(missing), gaps)}")
+        said.append(f"{series.key.path[-1]}: {_state(len(missing.keys() | lacking), gaps)}")
     if watched:
         found, state = _actions_request(instance, actions, watched, now)
         requests += found
@@ -163,6 +175,26 @@ def _actions_request(
         run_key=f"{name} of {max(ready).isoformat()} after {newest_of(attempts, now)}", job_name=COLLECT_ACTIONS
     )
     return [request], f"{name}: {len(due):,} symbols."
+
+
+def _older_gaps(
+    history: History, series: Series, watched: Sequence[Watched], attempts: Sequence[Attempt], now: datetime
+) -> tuple[list[Gap], set[str]]:
+    """Return the gaps to ask for now among sessions that only runs by hand asked for, and the symbols that lack any of these.
+
+    A symbol that was added after the newest of these runs was meant by none.
+    """
+    reach = history.reach(series, now)
+    gaps: list[Gap] = []
+    lacking: set[str] = set()
+    for group, (newest, days) in left_before(attempts, history.first_wanted(series, now)).items():
+        own = [one for one in watched if one.group == group and one.since <= newest]
+        for first, last in adjoining([day for day in days if reach is None or day >= reach]):
+            sessions = list(sessions_between(first, last))
+            missing = history.missing(series, [one.symbol for one in own], sessions)
+            gaps += gaps_to_fill(own, missing, sessions, attempts, now)
+            lacking |= set(missing)
+    return gaps, lacking
 
 
 def _request(series: Series, gap: Gap) -> dg.RunRequest:

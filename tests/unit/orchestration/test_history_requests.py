@@ -13,9 +13,11 @@ from ingest.history.source import SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
+from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG
 from orchestration.gaps import LOOK_BACK
 from orchestration.history import History, Series, series_of
 from orchestration.history_requests import MOST_RUNS, daily_history, evaluate, history_gaps
+from orchestration.partitions import history_range_tags
 from orchestration.session_ticks import AFTER_SESSION_CRON
 from warehouse.watchlist import Watched
 
@@ -34,6 +36,9 @@ class PlayedHistory:
         self.groups = groups
         self.lacking = missing or {}
         self.refused: set[dg.AssetKey] = set()
+        self.since = dict.fromkeys((DAILY_BARS, INTRADAY_BARS), SESSIONS[0].session_date)
+        self.lacking_before: set[str] = set()
+        self.reaches_back_to: date | None = None
 
     def watchlist(self) -> list[Watched]:
         return [Watched(symbol, group, EARLIER) for symbol, group in self.groups.items()]
@@ -48,9 +53,19 @@ class PlayedHistory:
         assert until < now
         return [session for session in SESSIONS if session.post_close_at <= until]
 
+    def first_wanted(self, series: Series, now: datetime) -> date:
+        assert now
+        return self.since[series.key]
+
+    def reach(self, series: Series, now: datetime) -> date | None:
+        assert now
+        return self.reaches_back_to if series.key == DAILY_BARS else None
+
     def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
         assert sessions
         found = self.lacking if series.key == DAILY_BARS else {}
+        if sessions[-1].session_date < self.since[DAILY_BARS]:
+            found = {symbol: [(0, len(sessions))] for symbol in self.lacking_before}
         return {symbol: ranges for symbol, ranges in found.items() if symbol in symbols}
 
 
@@ -143,6 +158,75 @@ def test_what_is_under_way_or_failed_a_moment_ago_is_not_asked_for_and_an_hour_l
     assert [again.run_key for again in later.run_requests or []] == [
         f"daily_bars tech 2026-11-09 2026-11-20 after {run.run_id}"
     ]
+
+
+def by_hand(
+    instance: dg.DagsterInstance, first: str, last: str, group: str = "tech", tag: str | None = UNANSWERED_TAG
+) -> dg.DagsterRun:
+    """Let a run for days that nobody else wants end without an answer, or with another tag."""
+    days = (date.fromisoformat(first), date.fromisoformat(last))
+    request = dg.RunRequest(asset_selection=[DAILY_BARS], tags=history_range_tags(*days, group))
+    run = begin(instance, request)
+    if tag is not None:
+        instance.add_run_tags(run.run_id, {tag: "true"})
+    instance.report_run_failed(run)
+    return run
+
+
+def in_minutes(minutes: float) -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+def test_what_a_run_by_hand_asked_for_and_the_source_did_not_answer_is_asked_for_again_with_the_same_patience(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"})
+    history.lacking_before = {"IBM"}
+    assert isinstance(tick(instance, history, in_minutes(3)), dg.SkipReason)
+    for minutes in (2, 5, 15, 60):
+        by_hand(instance, "2003-11-10", "2003-11-14")
+        assert isinstance(tick(instance, history, in_minutes(minutes - 0.5)), dg.SkipReason)
+        assert ranges(tick(instance, history, in_minutes(minutes + 0.5))) == [("2003-11-10|tech", "2003-11-14|tech")]
+    history.lacking_before = set()
+    assert isinstance(tick(instance, history, in_minutes(300)), dg.SkipReason)
+
+
+def test_nothing_else_of_old_days_is_asked_for(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["energy", "tech"])
+    history = PlayedHistory({"IBM": "tech", "XOM": "energy"})
+    history.lacking_before = {"IBM", "XOM"}
+    by_hand(instance, "2003-11-10", "2003-11-14", tag=None)
+    later = in_minutes(300)
+    assert isinstance(tick(instance, history, later), dg.SkipReason), "it was answered"
+    by_hand(instance, "2003-11-10", "2003-11-14", tag=HAS_MORE_TAG)
+    assert ranges(tick(instance, history, in_minutes(1))) == [("2003-11-10|tech", "2003-11-14|tech")]
+    history.reaches_back_to = date(2003, 11, 12)
+    assert ranges(tick(instance, history, later)) == [("2003-11-12|tech", "2003-11-14|tech")]
+    history.reaches_back_to = SESSIONS[0].session_date
+    assert isinstance(tick(instance, history, later), dg.SkipReason)
+
+
+def test_a_run_by_hand_that_reaches_into_wanted_sessions_is_asked_for_again_as_far_as_these_do_not(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"}, {"IBM": [(0, 2)]})
+    history.lacking_before = {"IBM"}
+    by_hand(instance, "2026-11-05", "2026-11-10")
+    assert ranges(tick(instance, history, in_minutes(2.5))) == [
+        ("2026-11-09|tech", "2026-11-10|tech"),
+        ("2026-11-05|tech", "2026-11-06|tech"),
+    ]
+
+
+def test_a_symbol_that_was_added_after_a_run_by_hand_does_not_want_its_days(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"})
+    history.lacking_before = {"IBM"}
+    by_hand(instance, "2003-11-10", "2003-11-14")
+    history.watchlist = lambda: [Watched("IBM", "tech", datetime.now(UTC))]  # type: ignore[method-assign]
+    assert isinstance(tick(instance, history, in_minutes(3)), dg.SkipReason)
 
 
 def test_a_tick_asks_for_a_few_runs_only(instance: dg.DagsterInstance) -> None:
