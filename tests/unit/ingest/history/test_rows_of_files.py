@@ -209,6 +209,7 @@ def test_one_damaged_minute_file_costs_that_session_only(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "content",
     [b"", "symbol,timestamp\nSPY,2013-10-08\n".encode("utf-16"), gzip.compress(b"symbol,timestamp\n" * 999)[:-9]],
+    ids=["empty", "of another encoding", "cut short"],  # the packed one has the second in it that it was made in
 )
 def test_a_file_of_a_folder_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path, content: bytes) -> None:
     file(tmp_path, f"{HEADER}SPY,2013-10-08,1,1,1,1,1\n", "good.csv")
