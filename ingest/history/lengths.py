@@ -19,8 +19,9 @@ from ingest.history.hours import SECOND, Integers, hours
 from ingest.history.source import Problem
 from market.records import DAILY, INTERVALS, Bar
 
-FEW: Final = 0.05
-"""So many of a symbol's or a session's bars may begin between those of the declared length: a vendor's latest price does."""
+FEW: Final = 0.3
+"""So many of a symbol's or a session's bars may begin between those of the declared length: strays, a vendor's latest price. Of
+bars that are shorter half of them do so at least."""
 ENOUGH: Final = 4
 """And so many at least have to, to say anything."""
 STRAY: Final = 0.02
@@ -83,13 +84,22 @@ def _seen(since_open: Integers, number: Integers, step: int) -> int | None:
     """Return how far apart bars seem to be, if not by the declared length; 0 if less than a minute."""
     moves = np.diff(since_open)
     within = moves[np.diff(number) == 0]
-    between = int(np.count_nonzero(moves % step))
-    if between >= ENOUGH and between > FEW * len(moves):
+    between = _between(since_open, number, step)
+    if between >= ENOUGH and between > FEW * len(number):
         moves = moves[moves != 0]
         return next((apart for apart in _APART if apart < step and _is_by(moves, apart)), 0)
     longer = (apart for apart in _APART if apart > step and apart % step == 0)
     told = (apart for apart in longer if len(within) >= ceil(UNLIKELY / log(apart / step)))
     return next((apart for apart in told if _is_by(within, apart)), None)
+
+
+def _between(since_open: Integers, number: Integers, step: int) -> int:
+    """Return how many bars begin between those that most of their session lie whole steps apart from: it may have opened late."""
+    places, counts = np.unique(number * step + since_open % step, return_counts=True)
+    if not len(places):
+        return 0
+    largest = np.maximum.reduceat(counts, np.flatnonzero(np.diff(places // step, prepend=-1)))
+    return len(number) - int(largest.sum())
 
 
 def _is_by(moves: Integers, apart: int) -> bool:

@@ -124,6 +124,17 @@ def test_a_session_that_opened_late_and_single_strays_are_left_to_the_grid(minut
     assert mismeasured([*bars, *late[:-2], *strays], "5m").times == frozenset()
 
 
+@pytest.mark.parametrize("interval", LENGTHS[1:])
+@pytest.mark.parametrize(("sessions", "strays"), [(1, 1), (1, 2), (40, 1), (40, 2)])
+def test_strays_of_every_session_do_not_take_the_good_bars_with_them(interval: str, sessions: int, strays: int) -> None:
+    bars = []
+    for session in SESSIONS[:sessions]:
+        good = bars_at(session, INTERVALS[interval], interval)
+        odd = [structs.replace(one, ts=one.ts + 61_000_000) for one in good[2 : 2 + strays]]
+        bars += [*good, *odd]
+    assert mismeasured(bars, interval).times == frozenset()
+
+
 def test_a_share_with_its_auctions_alone_is_believed() -> None:
     for interval in LENGTHS:
         every = [bars_at(session, INTERVALS[interval], interval) for session in SESSIONS]
