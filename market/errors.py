@@ -47,6 +47,10 @@ class ImpossibleValuesError(ServiceError):
     """A table holds what its column cannot have, and so nothing is made from it."""
 
 
+class RefusedValuesError(ServiceError):
+    """PostgreSQL refused what was to be written: it would refuse the same again."""
+
+
 class HomeBusyError(ServiceError):
     """Another Tapehouse is already running on this home."""
 

@@ -22,6 +22,12 @@ MAX_BAR_VOLUME: Final = 10**15
 """Volumes of bars must not exceed this."""
 MAX_SEQUENCE: Final = 2**37 - 1
 """Sequences must not exceed this: with the time within the minute and the price they order trades in one 128-bit number."""
+ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}"
+"""What an id of a trade or a quote looks like, from its start to its end."""
+MAX_EXCHANGE_CHARACTERS: Final = 16
+MAX_CONDITIONS_CHARACTERS: Final = 64
+CONDITION_BITS_PATTERN: Final = r"[0-9A-Fa-f]{0,15}"
+"""What conditions look like, from their start to their end, of sources that have rules to read them."""
 MAX_REASON_CHARACTERS: Final = 64
 """The reason of a halt must not be longer."""
 NUL: Final = "\0"

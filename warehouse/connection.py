@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from market.errors import ServiceError, SettingsError
+from market.errors import RefusedValuesError, ServiceError, SettingsError
 from market.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -59,15 +59,23 @@ def lost_connections() -> Iterator[None]:
 
     Raises
     ------
+    RefusedValuesError
+        If the server refused the values of a statement: they will not do over another connection either.
     ServiceError
-        If the connection was lost, or the server refused a statement.
+        If the connection was lost, or the server refused a statement for another reason.
     """
     try:
         yield
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        msg = f"PostgreSQL refused values: {_first_line(error)}."
+        raise RefusedValuesError(msg) from error
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        msg = f"PostgreSQL gave up in the middle: {reason}. See ./run status."
+        msg = f"PostgreSQL gave up in the middle: {_first_line(error)}. See ./run status."
         raise ServiceError(msg) from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _explain(parameters: dict[str, Any], error: psycopg.OperationalError) -> str:

@@ -12,9 +12,21 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from market.eligibility import Use, counted, is_closing_auction
+from market.domains import FEED_PATTERN
+from market.eligibility import RULES, Use, counted, is_closing_auction
 from market.instruments import SYMBOL_PATTERN
-from market.records import MAX_PRICE, MAX_SIZE_SHARES, PRICE_DECIMALS, Trade
+from market.records import (
+    CONDITION_BITS_PATTERN,
+    ID_PATTERN,
+    MAX_CONDITIONS_CHARACTERS,
+    MAX_EXCHANGE_CHARACTERS,
+    MAX_PRICE,
+    MAX_SEQUENCE,
+    MAX_SIZE_SHARES,
+    NUL,
+    PRICE_DECIMALS,
+    Trade,
+)
 from market.sessions import Segment, Session, find_session
 
 MINUTE: Final = 60_000_000
@@ -24,6 +36,9 @@ _EASTERN_STANDARD: Final = 5 * 3600 * 1_000_000
 _DAY: Final = 86_400 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SYMBOL: Final = re.compile(SYMBOL_PATTERN)
+_SOURCE: Final = re.compile(FEED_PATTERN)
+_ID: Final = re.compile(ID_PATTERN)
+_CONDITION_BITS: Final = re.compile(CONDITION_BITS_PATTERN)
 
 Position = tuple[int, int, float]
 """Order of the trades of a minute: time, sequence, price."""
@@ -117,11 +132,11 @@ class Minutes:
         session_date, segment, bar_at = place
         if segment not in self._segments:
             return None
-        minute = self._minute(trade, session_date, segment, bar_at)
-        if minute is None:
-            return None
         use = _use(trade.source, segment, trade.conditions)
         if use is None:
+            return None
+        minute = self._minute(trade, session_date, segment, bar_at)
+        if minute is None:
             return None
         _add(minute, trade, use)
         return minute
@@ -137,7 +152,7 @@ class Minutes:
         if known is not None and known.bar_at == bar_at:
             return known
         if known is None:
-            if _SYMBOL.fullmatch(trade.symbol) is None:
+            if _SYMBOL.fullmatch(trade.symbol) is None or _SOURCE.fullmatch(trade.source) is None:
                 return None
             before = None
         elif bar_at < known.bar_at:  # the minute is over: what comes late is in the bars, and so in the marts
@@ -184,11 +199,25 @@ def _placed(trade: Trade, now: int) -> tuple[date, str, int] | None:
 
 
 def _is_possible(trade: Trade, now: int) -> bool:
-    """Return whether the numbers of a trade are such that the stream takes it."""
-    price = trade.price
-    if not (0 < price < MAX_PRICE and 0 < trade.size <= MAX_SIZE_SHARES and 0 <= trade.ts <= now + MAX_AHEAD):
+    """Return whether what a trade states, but for source and symbol, is such that the stream takes it."""
+    price, sequence = trade.price, trade.sequence
+    if not (price.is_finite() and 0 < price < MAX_PRICE and price == round(price, PRICE_DECIMALS)):
         return False
-    return price == round(price, PRICE_DECIMALS)
+    if not (0 < trade.size <= MAX_SIZE_SHARES and 0 <= trade.ts <= now + MAX_AHEAD):
+        return False
+    if sequence is not None and not 0 <= sequence <= MAX_SEQUENCE:
+        return False
+    if _ID.fullmatch(trade.trade_id) is None or len(trade.exchange) > MAX_EXCHANGE_CHARACTERS:
+        return False
+    return _has_conditions(trade.source, trade.conditions)
+
+
+@lru_cache(maxsize=10_000)
+def _has_conditions(source: str, conditions: str) -> bool:
+    """Return whether the stream takes such conditions, and PostgreSQL can hold them as evidence."""
+    if len(conditions) > MAX_CONDITIONS_CHARACTERS or NUL in conditions:
+        return False
+    return source not in RULES or _CONDITION_BITS.fullmatch(conditions) is not None
 
 
 def _is_auction(source: str, conditions: str, after_close: int) -> bool:

@@ -12,12 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
+
 from alerts.at_once.minutes import Minute, moment_of
 from alerts.at_once.watcher import Fired
 from alerts.evaluation.evaluate import known_fields
 from alerts.evaluation.recording import alert_statement, hand_over
 from alerts.rules.at_once import INTERVAL
+from market.errors import RefusedValuesError
 from market.records import Trade
+from warehouse.connection import lost_connections
+
+_log: Final = structlog.get_logger(__name__)
 
 _MOST: Final = 1_000
 """So many at a time: whoever sends need not wait for all of them."""
@@ -64,20 +70,36 @@ on conflict do nothing
 def record_fired(connection: Any, fired: Sequence[Fired], now: datetime) -> int:  # noqa: ANN401 - psycopg is known to warehouse only
     """Record what fired, each some hundred in a transaction of their own, and return how many alerts are new.
 
-    What was recorded before, or may not fire any more, is passed over; so whatever is tried again is recorded once.
+    What was recorded before, or may not fire any more, is passed over; so whatever is tried again is recorded once. What the
+    database cannot hold is told and left to the evaluation, and nothing else with it.
     """
     fields = known_fields(connection)
     connection.commit()
-    new = 0
-    for part in _parts(fired):
-        values = {"bars": json.dumps(list(_bars(part, fields))), "fired": json.dumps(list(_proposed(part))), "now": now}
-        recorded = connection.execute(_TABLES + alert_statement(with_trade=True), values).fetchall()
-        alerts = [alert_id for alert_id, _ in recorded]
-        hand_over(connection, alerts, now)
-        connection.execute(_QUEUE, {"alerts": alerts})
-        connection.commit()
-        new += len(alerts)
-    return new
+    return sum(_record_what_can_be(connection, part, fields, now) for part in _parts(fired))
+
+
+def _record_what_can_be(connection: Any, part: Sequence[Fired], fields: Mapping[int, str], now: datetime) -> int:  # noqa: ANN401
+    try:
+        with lost_connections():
+            return _record(connection, part, fields, now)
+    except RefusedValuesError as error:
+        connection.rollback()
+        if len(part) > 1:
+            return sum(_record_what_can_be(connection, [one], fields, now) for one in part)
+        (one,) = part
+        at, symbol = _text(one.minute.bar_at), one.minute.symbol
+        _log.warning("price_alert_left_to_marts", rule=one.watch.rule_id, symbol=symbol, bar_at=at, cause=str(error))
+        return 0
+
+
+def _record(connection: Any, part: Sequence[Fired], fields: Mapping[int, str], now: datetime) -> int:  # noqa: ANN401
+    values = {"bars": json.dumps(list(_bars(part, fields))), "fired": json.dumps(list(_proposed(part))), "now": now}
+    recorded = connection.execute(_TABLES + alert_statement(with_trade=True), values).fetchall()
+    alerts = [alert_id for alert_id, _ in recorded]
+    hand_over(connection, alerts, now)
+    connection.execute(_QUEUE, {"alerts": alerts})
+    connection.commit()
+    return len(alerts)
 
 
 def _parts(fired: Sequence[Fired]) -> Iterator[list[Fired]]:

@@ -11,13 +11,18 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from market import tables, topics
+from market.domains import FEED_PATTERN
 from market.eligibility import RULES
 from market.instruments import SYMBOL_PATTERN
 from market.records import (
     ACTIONS,
+    CONDITION_BITS_PATTERN,
     DAILY,
+    ID_PATTERN,
     INTERVALS,
     MAX_BAR_VOLUME,
+    MAX_CONDITIONS_CHARACTERS,
+    MAX_EXCHANGE_CHARACTERS,
     MAX_REASON_CHARACTERS,
     MAX_SEQUENCE,
     MAX_SIZE_SHARES,
@@ -32,16 +37,12 @@ from spark_jobs.transforms.unique import AMENDMENT, CORPORATE_ACTION, QUOTE, STA
 
 MAX_AHEAD: Final = 5 * 60 * MICROS
 """How far a message may be ahead of the moment at which its batch was planned."""
-_MAX_CONDITIONS: Final = 64
-_MAX_EXCHANGE: Final = 16
 
-_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}"
-_SOURCE: Final = r"[a-z][a-z0-9_]{0,31}"
+_SOURCE: Final = FEED_PATTERN.strip("^$")
 _SYMBOL: Final = SYMBOL_PATTERN.strip("^$")
-_HEX: Final = r"[0-9A-Fa-f]{0,15}"
 _KIND: Final = "[a-z_]{1,16}"
-_EXCHANGE: Final = f"{PRINTABLE}{{0,{_MAX_EXCHANGE}}}"
-_CONDITIONS: Final = f"{PRINTABLE}{{0,{_MAX_CONDITIONS}}}"
+_EXCHANGE: Final = f"{PRINTABLE}{{0,{MAX_EXCHANGE_CHARACTERS}}}"
+_CONDITIONS: Final = f"{PRINTABLE}{{0,{MAX_CONDITIONS_CHARACTERS}}}"
 
 
 class Rule(NamedTuple):
@@ -125,9 +126,9 @@ _SHAPES: Final = {
     "source": _SOURCE,
     "symbol": _SYMBOL,
     "interval": "[0-9a-z]{1,3}",
-    "trade_id": _ID,
-    "ref_id": _ID,
-    "quote_id": _ID,
+    "trade_id": ID_PATTERN,
+    "ref_id": ID_PATTERN,
+    "quote_id": ID_PATTERN,
     "exchange": _EXCHANGE,
     "conditions": _CONDITIONS,
     "reason": f"{PRINTABLE}{{0,{MAX_REASON_CHARACTERS}}}",
@@ -174,9 +175,9 @@ def _common_rules(names: tuple[str, ...], *, in_session: bool) -> tuple[Rule, ..
 
 def _tape_rules() -> tuple[Rule, ...]:
     no_bits = ~pl.col("source").is_in(list(RULES)).fill_null(value=False)
-    is_hex = _optional("conditions", no_bits | _matches("conditions", _HEX))
-    is_short = _optional("conditions", pl.col("conditions").str.len_chars() <= _MAX_CONDITIONS)
-    fits = _optional("exchange", pl.col("exchange").str.len_chars() <= _MAX_EXCHANGE)
+    is_hex = _optional("conditions", no_bits | _matches("conditions", CONDITION_BITS_PATTERN))
+    is_short = _optional("conditions", pl.col("conditions").str.len_chars() <= MAX_CONDITIONS_CHARACTERS)
+    fits = _optional("exchange", pl.col("exchange").str.len_chars() <= MAX_EXCHANGE_CHARACTERS)
     return (
         _rule("bad_sequence", _optional("sequence", _between("sequence", 0, MAX_SEQUENCE))),
         Rule("bad_exchange", fits, None),
@@ -187,14 +188,14 @@ def _tape_rules() -> tuple[Rule, ...]:
 _TRADE_RULES: Final = (
     _rule("bad_price", (pl.col("price") > 0).fill_null(value=False)),
     _rule("bad_size", _between("size", 1, MAX_SIZE_SHARES)),
-    _has_shape("trade_id", _ID),
+    _has_shape("trade_id", ID_PATTERN),
     *_tape_rules(),
 )
 _IS_CANCEL: Final = pl.col("kind") == "cancel"
 _AMENDMENT_RULES: Final = (
     _rule("bad_price", ((_IS_CANCEL & ~pl.col("given_price")) | (pl.col("price") > 0)).fill_null(value=False)),
     _rule("bad_size", (_IS_CANCEL & pl.col("size").is_null()) | _between("size", 1, MAX_SIZE_SHARES)),
-    _has_shape("ref_id", _ID),
+    _has_shape("ref_id", ID_PATTERN),
     *_tape_rules(),
 )
 
@@ -208,7 +209,7 @@ _QUOTE_RULES: Final = (
     _rule("no_bid_or_ask", pl.col("bid").is_not_null() | pl.col("ask").is_not_null()),
     _rule("bad_bid_size", _optional("bid_size", _between("bid_size", 0, MAX_SIZE_SHARES))),
     _rule("bad_ask_size", _optional("ask_size", _between("ask_size", 0, MAX_SIZE_SHARES))),
-    _has_shape("quote_id", _ID),
+    _has_shape("quote_id", ID_PATTERN),
     *_tape_rules(),
 )
 _PRICES: Final = ("open", "high", "low", "close")

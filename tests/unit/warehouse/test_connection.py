@@ -2,12 +2,13 @@
 
 import socket
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
-from market.errors import ServiceError, SettingsError
+from market.errors import RefusedValuesError, ServiceError, SettingsError
 from market.settings import Settings, load_settings
-from warehouse.connection import connect
+from warehouse.connection import connect, lost_connections
 
 SECRET = "correct-horse"
 
@@ -33,3 +34,24 @@ def test_a_url_that_cannot_be_read_is_refused_without_showing_it() -> None:
         connect(settings_for(f"postgresql://tape:{SECRET}@[bad/market"))
     assert "DATABASE_URL cannot be read" in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "are_values"),
+    [
+        (psycopg.errors.UntranslatableCharacter, True),
+        (psycopg.errors.NumericValueOutOfRange, True),
+        (psycopg.errors.ForeignKeyViolation, True),
+        (psycopg.errors.AdminShutdown, False),
+        (psycopg.errors.DeadlockDetected, False),
+        (psycopg.errors.SerializationFailure, False),
+        (psycopg.InterfaceError, False),
+        (psycopg.errors.UndefinedTable, False),
+    ],
+)
+def test_values_that_are_refused_are_told_from_what_another_connection_may_do(
+    error: type[psycopg.Error], *, are_values: bool
+) -> None:
+    with pytest.raises(ServiceError, match="the reason") as caught, lost_connections():
+        raise error("the reason\nand more")  # noqa: EM101 - as the driver does
+    assert isinstance(caught.value, RefusedValuesError) is are_values

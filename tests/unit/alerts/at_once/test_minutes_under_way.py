@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -131,6 +132,58 @@ def test_what_the_marts_have_to_judge_is_left_to_them(one: Trade, why: str) -> N
     minutes = Minutes(("regular",))
     taken(minutes, trade("101", OPEN + timedelta(minutes=1)))
     assert taken(minutes, one) is None, why
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_taken"),
+    [
+        ({"price": Decimal("NaN")}, False),
+        ({"price": Decimal("sNaN")}, False),
+        ({"price": Decimal("Infinity")}, False),
+        ({"price": Decimal(10) ** 12}, False),
+        ({"price": Decimal(10) ** 12 - 1}, True),
+        ({"size": 10**12 + 1}, False),
+        ({"size": 10**12}, True),
+        ({"trade_id": ""}, False),
+        ({"trade_id": "a\0"}, False),
+        ({"trade_id": "a\n"}, False),
+        ({"trade_id": "-a"}, False),
+        ({"trade_id": "a" * 65}, False),
+        ({"trade_id": "a" + "._:-0" * 12}, True),
+        ({"sequence": -1}, False),
+        ({"sequence": 2**37}, False),
+        ({"sequence": 2**37 - 1}, True),
+        ({"sequence": None}, True),
+        ({"exchange": "X" * 17}, False),
+        ({"exchange": "X" * 16}, True),
+        ({"conditions": "@" * 65}, False),
+        ({"conditions": "@" * 64}, True),
+        ({"conditions": "g", "source": "lean"}, False),
+        ({"conditions": "0" * 16, "source": "lean"}, False),
+        ({"conditions": "0" * 15, "source": "lean"}, True),
+        ({"source": "Other"}, False),
+        ({"source": "other\n"}, False),
+        ({"source": "a" * 33}, False),
+        ({"source": "a" * 32}, True),
+        ({"symbol": "IBM\n"}, False),
+    ],
+)
+def test_what_the_stream_sets_aside_is_no_trade(stated: dict[str, Any], *, is_taken: bool) -> None:
+    one = msgspec.structs.replace(trade("100"), **stated)
+    message = decode_all(TRADES, [encode(one)])
+    assert message.valid.height == is_taken, "the stream"
+    assert (taken(Minutes(SEGMENTS), one) is not None) is is_taken
+
+
+def test_conditions_that_no_evidence_can_hold_are_left_to_the_marts() -> None:
+    assert taken(Minutes(SEGMENTS), trade("100", conditions="\0")) is None
+
+
+def test_what_cannot_be_read_begins_no_minute() -> None:
+    minutes = Minutes(SEGMENTS)
+    taken(minutes, trade("100"), trade("100", OPEN + timedelta(minutes=2), source="otherfeed", size=0))
+    taken(minutes, trade("100", OPEN + timedelta(minutes=2), trade_id=""))
+    assert taken(minutes, trade("101", OPEN + timedelta(seconds=5))) is not None
 
 
 def test_a_trade_far_ahead_of_the_clock_is_left_to_the_stream() -> None:
