@@ -36,8 +36,8 @@ cross join lateral (
 ) as named
 where versions.trigger = 'at_once' and versions.is_newest and (versions.until_at is null or versions.until_at > %(now)s)
 """
-# The two newest bars of each source and symbol, by the index.
-_BARS: Final = """
+# Each source and symbol, and the two newest bars of each, by the index.
+_EVERY: Final = """
 with recursive every as (
     (select source, symbol from lake.bars_1m order by source, symbol limit 1)
     union all
@@ -47,6 +47,9 @@ with recursive every as (
         order by bars.source, bars.symbol limit 1
     ) as next
 )
+"""
+_BARS: Final = f"""
+{_EVERY}
 select
     every.source, every.symbol, newest.bar_at, newest.session_date, newest.segment, newest.open::double precision,
     newest.high::double precision, newest.low::double precision, newest.close::double precision, newest.volume
@@ -57,7 +60,16 @@ from every cross join lateral (
     order by bars.bar_at desc limit 2
 ) as newest
 order by every.source, every.symbol, newest.bar_at
-"""
+"""  # noqa: S608 - declared names
+_TRADED: Final = f"""
+{_EVERY}
+select symbol, source from every
+where exists (
+    select from lake.bars_1m as bars
+    where bars.source = every.source and bars.symbol = every.symbol and bars.close is not null
+        and bars.segment = any(%(segments)s)
+)
+"""  # noqa: S608 - declared names
 _SHOWN: Final = """
 with recursive every as (
     (select symbol from marts.intraday_analytics where interval = '1m' order by symbol limit 1)
@@ -123,17 +135,28 @@ def load_beginning(connection: Any, segments: list[str]) -> Beginning:  # noqa: 
     for row in connection.execute(_BARS, {"segments": segments}):
         before = minutes.get(row[:2])
         minutes[row[:2]] = _minute(row, before.close if before is not None else None)
-    shown = []
-    if connection.execute("select to_regclass('marts.intraday_analytics') is not null").fetchone()[0]:
-        shown = connection.execute(_SHOWN).fetchall()
+    shown = _shown(connection)
+    real = load_real(connection, segments)
     offsets = dict(connection.execute(_OFFSETS, [TRADES.name]).fetchall())
     connection.commit()
-    order = dbt_variables()["source_priority"]
-    none_but_last = Preference(order)
-    origins = {(symbol, origin) for symbol, _, _, origin in shown} | {(symbol, source) for source, symbol in minutes}
-    real = frozenset(symbol for symbol, source in origins if not none_but_last.is_last_resort(source))
     _go_on_from_shown(minutes, shown)
-    return Beginning(list(minutes.values()), Preference(order, real), offsets)
+    return Beginning(list(minutes.values()), Preference(dbt_variables()["source_priority"], real), offsets)
+
+
+def load_real(connection: Any, segments: list[str]) -> frozenset[str]:  # noqa: ANN401
+    """Return the symbols that have bars of sources that are no last resort."""
+    order = Preference(dbt_variables()["source_priority"])
+    origins = {(symbol, origin) for symbol, *_, origin in _shown(connection)}
+    origins |= set(connection.execute(_TRADED, {"segments": segments}))
+    return frozenset(symbol for symbol, source in origins if not order.is_last_resort(source))
+
+
+def _shown(connection: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401
+    """Return the newest bar of each symbol that the marts show; nothing if there are no marts yet."""
+    if not connection.execute("select to_regclass('marts.intraday_analytics') is not null").fetchone()[0]:
+        return []
+    found: list[tuple[Any, ...]] = connection.execute(_SHOWN).fetchall()
+    return found
 
 
 def _go_on_from_shown(minutes: dict[tuple[str, str], Minute], shown: list[tuple[Any, ...]]) -> None:

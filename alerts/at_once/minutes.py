@@ -141,6 +141,10 @@ class Minutes:
         _add(minute, trade, use)
         return minute
 
+    def under_way(self) -> Iterable[Minute]:
+        """Return the newest minute of each symbol and source."""
+        return self._under_way.values()
+
     def look_again(self) -> None:
         """Have every minute looked at anew from its beginning, for rules that were not there."""
         for minute in self._under_way.values():

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from alerts.at_once.levels import Book
-from alerts.at_once.loading import load_beginning, load_rules, mark_of_rules
+from alerts.at_once.loading import load_beginning, load_real, load_rules, mark_of_rules
 from alerts.at_once.minutes import Minutes, micros
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired, Watcher
@@ -28,6 +28,8 @@ READ_SECONDS: Final = 0.02
 """So long trades are gathered, at most, before they are looked at."""
 RULES_SECONDS: Final = 1.0
 """How often it is asked whether rules have changed."""
+REAL_SECONDS: Final = 60.0
+"""How often it is asked which symbols the simulated market counts for no more."""
 AGAIN_SECONDS: Final = 1.0
 TELL_SECONDS: Final = 60.0
 
@@ -108,11 +110,15 @@ class PriceWatch:
 
     def _record_all(self, watcher: Watcher, trades: Trades, book: Book, stop: threading.Event) -> None:
         """Read and record over one connection; what it was lost over stays, to be recorded over the next."""
+        real: frozenset[str] | None = None
         with connect(self._settings, application_name=APPLICATION) as connection, lost_connections():
             while not stop.is_set():
                 if self._rules.newest is not book:
                     book = self._rules.newest
                     watcher.watch(book)
+                if self._rules.real is not real:
+                    real = self._rules.real
+                    watcher.know_real(real)
                 if not self._unrecorded:
                     records = trades.read(READ_SECONDS)
                     self._tally.records += len(records)
@@ -141,13 +147,18 @@ class _Tally:
 
 
 class _Rules:
-    """The rules that fire at once, read anew when they have changed; by a thread of its own, for many take a while."""
+    """The rules that fire at once, read anew when they have changed; by a thread of its own, for many take a while.
+
+    And which symbols have real sources, now and then.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._settings = settings
         self._clock = clock
         self._mark: tuple[Any, ...] | None = None
+        self._asked_at = time.monotonic()
         self.newest = Book({})
+        self.real: frozenset[str] = frozenset()
 
     def follow(self, stop: threading.Event) -> None:
         """Keep :attr:`newest` up to date until ``stop`` is set."""
@@ -168,6 +179,9 @@ class _Rules:
         return self.newest
 
     def _look(self, connection: Any) -> None:  # noqa: ANN401
+        if time.monotonic() - self._asked_at >= REAL_SECONDS:
+            self.real = load_real(connection, list(dbt_variables()["indicator_segments"]))
+            self._asked_at = time.monotonic()
         mark = mark_of_rules(connection)
         if mark != self._mark:
             self.newest, count = load_rules(connection, self._clock())

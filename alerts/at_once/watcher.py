@@ -65,12 +65,21 @@ class Watcher:
         self._minutes = minutes
         self._preference = preference
         self._book = book
+        self._real = set(preference.real)
         self._chosen: dict[str, tuple[date, str]] = {}
+        # What was chosen before the watch began goes on: the bars that there are say so.
+        for minute in sorted(minutes.under_way(), key=lambda minute: minute.session_date):
+            if minute.last is not None:
+                self._counts(minute)
 
     def watch(self, book: Book) -> None:
         """Watch something else from now on."""
         self._book = book
         self._minutes.look_again()
+
+    def know_real(self, symbols: Iterable[str]) -> None:
+        """Let the simulated market of these count no more."""
+        self._real.update(symbols)
 
     def take(self, records: Iterable[Record], now: int) -> list[Fired]:
         """Return what fires with these records, which are all there is until ``now``, the wall clock in microseconds."""
@@ -99,11 +108,13 @@ class Watcher:
 
     def _counts(self, minute: Minute) -> bool:
         """Return whether the source of a minute is the one whose bars count of its symbol: in a session the most preferred."""
+        if not self._preference.is_last_resort(minute.source):
+            self._real.add(minute.symbol)
+        elif minute.symbol in self._real:
+            return False
         session_date, chosen = self._chosen.get(minute.symbol, (None, minute.source))
         if session_date == minute.session_date and chosen == minute.source:
             return True
-        if minute.symbol in self._preference.real and self._preference.is_last_resort(minute.source):
-            return False
         rank = self._preference.rank
         if session_date == minute.session_date and rank(chosen) <= rank(minute.source):
             return False

@@ -1,21 +1,32 @@
 """What a watch over prices reads from PostgreSQL and records there, without a broker and without marts that dbt builds."""
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
 
+from alerts.at_once import process
 from alerts.at_once.levels import Watch
+from alerts.at_once.loading import load_real
 from alerts.at_once.minutes import Minute, micros
+from alerts.at_once.process import PriceWatch
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired
 from alerts.rules.rule import Rule, Trigger
 from alerts.store import add_rules
+from market.records import Record
 from market.settings import Settings
 from tests.integration.alert_rows import LAST, MADE, TABLES
+from tests.integration.mart_rows import put_bar
 from tests.integration.price_watches import DURING, trade
+from tests.integration.relays import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -51,3 +62,65 @@ def test_values_that_the_database_cannot_hold_keep_nothing_else_from_being_recor
     assert bare.execute("select count(*) from app.pending_evaluations where series in ('IBM', 'SPY')").fetchone() == (
         2,
     )
+
+
+def test_a_symbol_is_real_by_the_bars_of_a_real_source(bare: psycopg.Connection[Any]) -> None:
+    put_bar(bare, "simulated", "IBM", LAST.open_at, (Decimal(99),) * 4)
+    put_bar(bare, "lean", "IBM", LAST.open_at, None)
+    put_bar(bare, "lean", "IBM", LAST.close_at, (Decimal(99),) * 4)
+    assert load_real(bare, ["regular"]) == frozenset()
+    put_bar(bare, "otherfeed", "IBM", LAST.open_at, (Decimal(99),) * 4)
+    assert load_real(bare, ["regular"]) == {"IBM"}
+
+
+class Said:
+    """Trades of a test's own in the place of a topic."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Record] = []
+
+    def read(self, timeout_seconds: float) -> list[Record]:
+        time.sleep(timeout_seconds)
+        come, self.waiting = self.waiting, []
+        return come
+
+    def close(self) -> None:
+        """There is nothing to disconnect from."""
+
+
+@contextmanager
+def hearing(settings: Settings) -> Iterator[Said]:
+    """Watch what is said, until the end."""
+    stop, said = threading.Event(), Said()
+    thread = threading.Thread(target=PriceWatch(settings, lambda _: said, lambda: DURING).run, args=(stop,))
+    thread.start()
+    try:
+        yield said
+    finally:
+        stop.set()
+        thread.join()
+
+
+def recorded(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
+    found = connection.execute("select symbol, bar_at from app.alerts order by 1, 2").fetchall()
+    return [(symbol, int((at - LAST.open_at).total_seconds() // 60)) for symbol, at in found]
+
+
+def test_the_watch_learns_which_symbols_have_become_real(
+    bare: psycopg.Connection[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "REAL_SECONDS", 0.0)
+    add_rules(settings, [at_once("r")], MADE)
+
+    def made_up(symbol: str, minute: int, *prices: float) -> list[Record]:
+        trades = [trade(price, minute + number, symbol=symbol) for number, price in enumerate(prices)]
+        return [msgspec.structs.replace(one, source="simulated") for one in trades]
+
+    with hearing(settings) as said:
+        said.waiting = made_up("IBM", 0, 99, 101)
+        wait_until(lambda: recorded(bare) == [("IBM", 1)])
+        put_bar(bare, "otherfeed", "IBM", LAST.open_at, (Decimal(99),) * 4)
+        time.sleep(2 * process.RULES_SECONDS + 1)
+        said.waiting = [*made_up("IBM", 2, 99, 101), *made_up("SPY", 2, 99, 101)]
+        wait_until(lambda: ("SPY", 3) in recorded(bare))
+    assert recorded(bare) == [("IBM", 1), ("SPY", 3)]

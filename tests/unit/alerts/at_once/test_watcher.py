@@ -1,10 +1,13 @@
 """What fires with which trade, of which source, and for which rules."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from alerts.at_once.levels import Book, Watch
-from alerts.at_once.minutes import Minutes, micros
+from alerts.at_once.minutes import Minute, Minutes, micros
 from alerts.at_once.watcher import Preference, Watcher, newest_begun
 from market.records import Cancel, Record
 from market.sessions import find_session
@@ -20,8 +23,15 @@ def watch(number: int = 1, level: float = 100, operator: str = "passes_above", *
     return Watch(number, 1, operator, level, level, **values)
 
 
-def watcher(*watches: Watch, real: frozenset[str] = frozenset()) -> Watcher:
-    return Watcher(Minutes(("pre", "regular")), Preference(ORDER, real), Book({"IBM": watches}))
+def watcher(*watches: Watch, real: frozenset[str] = frozenset(), known: Sequence[Minute] = ()) -> Watcher:
+    return Watcher(Minutes(("pre", "regular"), known), Preference(ORDER, real), Book({"IBM": watches}))
+
+
+def published(source: str, close: float = 99, minute: int = 0, days: int = 0) -> Minute:
+    begins = OPEN + timedelta(days=days, minutes=minute)
+    found = Minute(source, "IBM", micros(begins), begins.date(), "regular", before=None, first=(-1, 0, close))
+    found.last, found.high, found.low = (0, 0, close), close, close
+    return found
 
 
 def fired(watching: Watcher, *records: Record) -> list[tuple[int, str]]:
@@ -82,6 +92,38 @@ def test_a_simulated_market_does_not_count_where_there_is_a_real_one() -> None:
     assert fired(watcher(watch()), at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
     real = watcher(watch(), real=frozenset({"IBM"}))
     assert fired(real, at(0, "99", **made_up), at(1, "101", **made_up)) == []
+
+
+def test_a_simulated_market_counts_no_more_once_a_real_source_trades_in_a_later_session_too() -> None:
+    made_up = {"source": "simulated"}
+    watching = watcher(watch())
+    assert fired(watching, at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
+    assert fired(watching, at(2, "99"), at(2, "99", **made_up), at(3, "101", **made_up)) == []
+    tomorrow = 24 * 60
+    later = micros(OPEN + timedelta(days=1, hours=1))
+    records = [at(tomorrow, "99", **made_up), at(tomorrow + 1, "107", **made_up)]
+    assert watching.take(records, later) == []
+
+
+def test_a_simulated_market_counts_no_more_once_its_symbol_is_known_to_be_real() -> None:
+    made_up = {"source": "simulated"}
+    watching = watcher(watch())
+    assert fired(watching, at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
+    watching.know_real(["IBM"])
+    assert fired(watching, at(2, "99", **made_up), at(3, "101", **made_up)) == []
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_the_source_that_was_chosen_before_a_start_is_chosen_after_it(*, in_order: bool) -> None:
+    known = [published("lean"), published("otherfeed", minute=2), published("simulated", minute=3)]
+    watching = watcher(watch(), known=known if in_order else known[::-1])
+    assert fired(watching, at(4, "101")) == []
+    assert fired(watching, at(4, "101", source="lean")) == [(1, "101")]
+
+
+def test_a_source_that_was_preferred_in_a_session_before_is_not_waited_for() -> None:
+    watching = watcher(watch(), known=[published("otherfeed"), published("lean", days=-3)])
+    assert fired(watching, at(1, "101")) == [(1, "101")]
 
 
 def test_the_newest_session_begins_with_the_trading_before_its_open() -> None:
