@@ -79,7 +79,8 @@ with recursive every as (
         where bars.symbol > every.symbol and bars.interval = '1m' order by bars.symbol limit 1
     ) as next
 )
-select every.symbol, newest.bar_at, newest.close::double precision, newest.origin
+select
+    every.symbol, newest.bar_at, newest.session_date, newest.segment, newest.close::double precision, newest.origin
 from every cross join lateral (
     select * from marts.intraday_analytics as bars
     where bars.symbol = every.symbol and bars.interval = '1m' order by bars.bar_at desc limit 1
@@ -161,11 +162,13 @@ def _shown(connection: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401
 
 def _go_on_from_shown(minutes: dict[tuple[str, str], Minute], shown: list[tuple[Any, ...]]) -> None:
     """Let a series go on from the bar that the marts show, where that is another source's and newer."""
-    newest = {symbol: (micros(bar_at), close) for symbol, bar_at, close, _ in shown}
-    for minute in minutes.values():
-        bar_at, close = newest.get(minute.symbol, (minute.bar_at, None))
-        if bar_at > minute.bar_at:
-            minute.bar_at, minute.last, minute.high, minute.low = bar_at, (0, 0, close), None, None
+    newest = {symbol: place for symbol, *place, _ in shown}
+    for (source, symbol), minute in minutes.items():
+        if symbol not in newest:
+            continue
+        at, session_date, segment, close = newest[symbol]
+        if micros(at) > minute.bar_at:  # of the bar of another source only the close is of use
+            minutes[source, symbol] = Minute(source, symbol, micros(at), session_date, segment, close, is_closed=True)
 
 
 def _minute(row: tuple[Any, ...], before: float | None) -> Minute:

@@ -58,6 +58,8 @@ class Minute:
         The extremes at the last look at the rules.
     fired
         The rules that fired on it.
+    is_closed
+        Whether it only says what the close before the next one is: its own trades are left to the marts.
     """
 
     source: str
@@ -74,6 +76,7 @@ class Minute:
     seen_high: float | None = None
     seen_low: float | None = None
     fired: set[int] = field(default_factory=set)
+    is_closed: bool = False
 
     @property
     def bar_end(self) -> int:
@@ -154,7 +157,7 @@ class Minutes:
         key = (trade.source, trade.symbol)
         known = self._under_way.get(key)
         if known is not None and known.bar_at == bar_at:
-            return known
+            return None if known.is_closed else known
         if known is None:
             if _SYMBOL.fullmatch(trade.symbol) is None or _SOURCE.fullmatch(trade.source) is None:
                 return None

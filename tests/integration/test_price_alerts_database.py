@@ -14,7 +14,7 @@ import pytest
 
 from alerts.at_once import process
 from alerts.at_once.levels import Watch
-from alerts.at_once.loading import load_real
+from alerts.at_once.loading import load_beginning, load_real
 from alerts.at_once.minutes import Minute, micros
 from alerts.at_once.process import PriceWatch
 from alerts.at_once.recording import record_fired
@@ -24,7 +24,8 @@ from alerts.store import add_rules
 from market.records import Record
 from market.settings import Settings
 from tests.integration.alert_rows import LAST, MADE, TABLES
-from tests.integration.mart_rows import put_bar
+from tests.integration.mart_oracle import session_of
+from tests.integration.mart_rows import DAYS, put_bar
 from tests.integration.price_watches import DURING, trade
 from tests.integration.relays import wait_until
 
@@ -124,3 +125,25 @@ def test_the_watch_learns_which_symbols_have_become_real(
         said.waiting = [*made_up("IBM", 2, 99, 101), *made_up("SPY", 2, 99, 101)]
         wait_until(lambda: ("SPY", 3) in recorded(bare))
     assert recorded(bare) == [("IBM", 1), ("SPY", 3)]
+
+
+def test_a_series_goes_on_from_the_close_of_another_source_s_newer_bar_and_from_nothing_else_of_it(
+    bare: psycopg.Connection[Any], settings: Settings
+) -> None:
+    day_before = session_of(DAYS[0])
+    put_bar(bare, "lean", "IBM", day_before.open_at, (Decimal(95),) * 4)
+    put_bar(bare, "lean", "SPY", LAST.open_at, (Decimal(95),) * 4)
+    bare.execute("create schema if not exists marts")
+    bare.execute(
+        "create table marts.intraday_analytics as select symbol, '1m' as interval, bar_at + interval '5 days' as bar_at, "
+        "date '2013-12-02' as session_date, 'pre' as segment, 97.5 as close, 'otherfeed' as origin from lake.bars_1m where symbol = 'IBM'"
+    )
+    try:
+        with psycopg.connect(settings.require_database()) as fresh:
+            found = {minute.symbol: minute for minute in load_beginning(fresh, ["regular"]).minutes}
+    finally:
+        bare.execute("drop table marts.intraday_analytics")
+    shown, own = found["IBM"], found["SPY"]
+    assert (shown.session_date, shown.segment, shown.before) == (LAST.session_date, "pre", 97.5)
+    assert (shown.is_closed, shown.first, shown.last, shown.high, shown.low) == (True, None, None, None, None)
+    assert (own.is_closed, own.close) == (False, 95.0)

@@ -202,6 +202,15 @@ def test_a_minute_goes_on_from_what_was_published_of_it() -> None:
     assert minute.first == (-1, 0, 100.0)
 
 
+def test_of_another_source_s_bar_only_the_close_before_goes_on() -> None:
+    shown = Minute("otherfeed", "IBM", micros(OPEN), OPEN.date(), "regular", before=97.0, is_closed=True)
+    minutes = Minutes(("regular",), [shown])
+    assert taken(minutes, trade("101.5", OPEN + timedelta(seconds=20))) is None
+    minute = taken(minutes, trade("98.5", OPEN + timedelta(seconds=70)))
+    assert minute is not None
+    assert (minute.before, minute.high, minute.volume, minute.is_closed) == (97.0, 98.5, 100, False)
+
+
 def test_moments_are_whole_microseconds() -> None:
     at = datetime(2013, 10, 7, 13, 30, 0, 1, tzinfo=UTC)
     assert moment_of(micros(at)) == at
