@@ -58,6 +58,8 @@ class Minute:
         The extremes at the last look at the rules.
     fired
         The rules that fired on it.
+    is_doubted
+        Whether a trade of it, or the one before it, may never have been: neither it nor its close makes anything fire.
     is_closed
         Whether it only says what the close before the next one is: its own trades are left to the marts.
     """
@@ -76,6 +78,7 @@ class Minute:
     seen_high: float | None = None
     seen_low: float | None = None
     fired: set[int] = field(default_factory=set)
+    is_doubted: bool = False
     is_closed: bool = False
 
     @property
@@ -95,7 +98,7 @@ class Minute:
     @property
     def has_news(self) -> bool:
         """Whether it is a bar, and went further than at the last look."""
-        if self.last is None or self.high is None or self.low is None:
+        if self.is_doubted or self.last is None or self.high is None or self.low is None:
             return False
         return self.seen_high is None or self.seen_low is None or self.high > self.seen_high or self.low < self.seen_low
 
@@ -148,6 +151,12 @@ class Minutes:
         """Return the newest minute of each symbol and source."""
         return self._under_way.values()
 
+    def doubt(self, source: str, symbol: str) -> None:
+        """Leave the minute under way to the marts, and whether the next one crosses what it closes at."""
+        minute = self._under_way.get((source, symbol))
+        if minute is not None:
+            minute.is_doubted = True
+
     def look_again(self) -> None:
         """Have every minute looked at anew from its beginning, for rules that were not there."""
         for minute in self._under_way.values():
@@ -166,6 +175,8 @@ class Minutes:
             return None
         else:
             before = known.close if known.close is not None else known.before
+            if known.is_doubted:
+                before = None
         minute = Minute(trade.source, trade.symbol, bar_at, session_date, segment, before)
         self._under_way[key] = minute
         return minute

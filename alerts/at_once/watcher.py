@@ -8,11 +8,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Final
 
 from alerts.at_once.levels import Book, Reach, Watch
 from alerts.at_once.minutes import Minute, Minutes, micros
-from market.records import Record, Trade
+from market.records import Cancel, Correction, Record, Trade
 from market.sessions import all_sessions
+
+_AMENDMENTS: Final = frozenset({Cancel, Correction})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,9 @@ class Watcher:
         begun = newest_begun(now)
         fired: list[Fired] = []
         for record in records:
-            if type(record) is not Trade:  # cancels and corrections are left to the marts
+            if type(record) is not Trade:
+                if type(record) in _AMENDMENTS and record.ts >= begun:  # what was amended before is in the bars by now
+                    self._minutes.doubt(record.source, record.symbol)
                 continue
             minute = self._minutes.take(record, now=now, begun=begun)
             if minute is not None and minute.has_news and self._counts(minute):

@@ -135,8 +135,9 @@ def test_a_series_goes_on_from_the_close_of_another_source_s_newer_bar_and_from_
     put_bar(bare, "lean", "SPY", LAST.open_at, (Decimal(95),) * 4)
     bare.execute("create schema if not exists marts")
     bare.execute(
-        "create table marts.intraday_analytics as select symbol, '1m' as interval, bar_at + interval '5 days' as bar_at, "
-        "date '2013-12-02' as session_date, 'pre' as segment, 97.5 as close, 'otherfeed' as origin from lake.bars_1m where symbol = 'IBM'"
+        "create table marts.intraday_analytics as select symbol, '1m' as interval, bar_at + interval '5 days' as bar_at, date "
+        " '2013-12-02' as session_date, 'pre' as segment, 97.5 as close, "
+        "'otherfeed' as origin from lake.bars_1m where symbol = 'IBM'"
     )
     try:
         with psycopg.connect(settings.require_database()) as fresh:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from alerts.at_once.levels import Book, Watch
 from alerts.at_once.minutes import Minute, Minutes, micros
 from alerts.at_once.watcher import Preference, Watcher, newest_begun
-from market.records import Cancel, Record
+from market.records import Cancel, Correction, Record
 from market.sessions import find_session
 from tests.unit.alerts.at_once.test_minutes_under_way import trade
 from tests.unit.spark_jobs.messages import OPEN
@@ -49,10 +50,27 @@ def test_a_rule_fires_once_a_minute_with_the_trade_that_made_it_true() -> None:
     assert fired(watching, at(3, "103"), at(4, "99"), at(5, "99"), at(6, "105")) == [(1, "105")]
 
 
-def test_cancels_are_left_to_the_marts() -> None:
+AMENDED: list[Record] = [
+    Cancel("otherfeed", "IBM", micros(OPEN), "1"),
+    Correction("otherfeed", "IBM", micros(OPEN), "1", Decimal(100), 100),
+]
+
+
+@pytest.mark.parametrize("amendment", AMENDED)
+def test_what_a_cancel_or_a_correction_may_change_is_left_to_the_marts(amendment: Record) -> None:
+    watching = watcher(watch(1), watch(2, operator="reaches_above"))
+    fired(watching, at(0, "99"))
+    assert fired(watching, amendment, at(0, "101")) == [], "the minute itself"
+    assert fired(watching, at(1, "90"), at(1, "101")) == [(2, "101")], "the close before"
+    assert fired(watching, at(2, "90"), at(3, "101")) == [(2, "101"), (1, "101")]
+
+
+@pytest.mark.parametrize("other", [{"symbol": "SPY"}, {"source": "lean"}, {"ts": micros(OPEN - timedelta(days=1))}])
+def test_amendments_of_others_and_of_the_past_change_nothing(other: dict[str, Any]) -> None:
     watching = watcher(watch())
     fired(watching, at(0, "99"))
-    assert fired(watching, Cancel("otherfeed", "IBM", micros(OPEN), "1"), at(1, "101")) == [(1, "101")]
+    amendment = {"source": "otherfeed", "symbol": "IBM", "ts": micros(OPEN), **other}
+    assert fired(watching, Cancel(ref_id="1", **amendment), at(1, "101")) == [(1, "101")]
 
 
 def test_only_what_is_of_the_time_and_segment_of_a_rule_fires() -> None:
