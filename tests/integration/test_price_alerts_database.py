@@ -14,13 +14,13 @@ import pytest
 
 from alerts.at_once import process
 from alerts.at_once.levels import Watch
-from alerts.at_once.loading import load_beginning, load_real
+from alerts.at_once.loading import load_beginning, load_real, mark_of_rules
 from alerts.at_once.minutes import Minute, micros
 from alerts.at_once.process import PriceWatch
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired
 from alerts.rules.rule import Rule, Trigger
-from alerts.store import add_rules
+from alerts.store import ACTIVE, ENDED, PAUSED, add_rules, change_status
 from market.records import Record
 from market.settings import Settings
 from tests.integration.alert_rows import LAST, MADE, TABLES
@@ -148,3 +148,24 @@ def test_a_series_goes_on_from_the_close_of_another_source_s_newer_bar_and_from_
     assert (shown.session_date, shown.segment, shown.before) == (LAST.session_date, "pre", 97.5)
     assert (shown.is_closed, shown.first, shown.last, shown.high, shown.low) == (True, None, None, None, None)
     assert (own.is_closed, own.close) == (False, 95.0)
+
+
+def test_no_change_of_rules_goes_unseen_whatever_its_moment(bare: psycopg.Connection[Any], settings: Settings) -> None:
+    marks = [mark_of_rules(bare)]
+
+    def look() -> None:
+        assert mark_of_rules(bare) == mark_of_rules(bare)
+        marks.append(mark_of_rules(bare))
+
+    add_rules(settings, [at_once("newest")], MADE)
+    look()
+    add_rules(settings, [at_once("r"), at_once("other")], MADE - timedelta(days=1))
+    look()
+    for status in (PAUSED, ACTIVE, PAUSED, ENDED):
+        change_status(settings, "r", status, MADE - timedelta(hours=12))
+        look()
+    change_status(settings, "other", ENDED, MADE - timedelta(hours=12))
+    look()
+    bare.execute("insert into app.watchlist values ('IBM', 'tech', %s)", [MADE])
+    look()
+    assert len(set(map(str, marks))) == len(marks) == 9
