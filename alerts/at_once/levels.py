@@ -88,10 +88,12 @@ class Levels:
         self._crossed_up, self._crossed_down = _Sorted(crossed_up), _Sorted(crossed_down)
         self._above, self._below = _Sorted(above), _Sorted(below)
 
-    def passed(self, reach: Reach) -> Iterator[Watch]:
-        """Yield what has come true since the last look; what is true up and down alike may come twice."""
-        yield from self._above.from_below(reach.seen_high, reach.high)
-        yield from self._below.to_above(reach.low, reach.seen_low)
+    def passed(self, reach: Reach) -> Iterator[tuple[Watch, bool]]:
+        """Yield what has come true since the last look, and whether upwards; what is true both ways may come twice."""
+        for watch in self._above.from_below(reach.seen_high, reach.high):
+            yield watch, True
+        for watch in self._below.to_above(reach.low, reach.seen_low):
+            yield watch, False
         before = reach.before
         if before is None:
             return
@@ -99,10 +101,10 @@ class Levels:
         highest = before if reach.seen_low is None else min(before, reach.seen_low)
         for watch in self._crossed_up.from_below(lowest, reach.high):
             if watch.operator != at_once.BREAKS_OUT or watch.low <= before:
-                yield watch
+                yield watch, True
         for watch in self._crossed_down.to_above(reach.low, highest):
             if watch.operator != at_once.BREAKS_OUT or watch.high >= before:
-                yield watch
+                yield watch, False
 
 
 class _Sorted:

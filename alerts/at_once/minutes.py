@@ -54,6 +54,10 @@ class Minute:
         The close of the bar before it in the series of the symbol; ``None`` if it is not known.
     first, last
         Positions of the trades that make open and close.
+    high_by, low_by
+        The trades that made the extremes; ``None`` where they were published before.
+    trade_ids
+        Of the trades that it has: the same id again is the same trade.
     seen_high, seen_low
         The extremes at the last look at the rules.
     fired
@@ -75,6 +79,9 @@ class Minute:
     high: float | None = None
     low: float | None = None
     volume: int = 0
+    high_by: Trade | None = None
+    low_by: Trade | None = None
+    trade_ids: set[str] = field(default_factory=set)
     seen_high: float | None = None
     seen_low: float | None = None
     fired: set[int] = field(default_factory=set)
@@ -93,7 +100,7 @@ class Minute:
 
     def copy(self) -> "Minute":
         """Return it as it is now."""
-        return replace(self, fired=set())
+        return replace(self, fired=set(), trade_ids=set())
 
     @property
     def has_news(self) -> bool:
@@ -144,7 +151,9 @@ class Minutes:
         minute = self._minute(trade, session_date, segment, bar_at)
         if minute is None:
             return None
-        _add(minute, trade, use)
+        if trade.trade_id not in minute.trade_ids:
+            minute.trade_ids.add(trade.trade_id)
+            _add(minute, trade, use)
         return minute
 
     def under_way(self) -> Iterable[Minute]:
@@ -192,8 +201,10 @@ def _add(minute: Minute, trade: Trade, use: Use) -> None:
         if minute.last is None or position > minute.last:
             minute.last = position
     if Use.HIGH_LOW in use:
-        minute.high = price if minute.high is None else max(minute.high, price)
-        minute.low = price if minute.low is None else min(minute.low, price)
+        if minute.high is None or price > minute.high:
+            minute.high, minute.high_by = price, trade
+        if minute.low is None or price < minute.low:
+            minute.low, minute.low_by = price, trade
     if Use.VOLUME in use:
         minute.volume += trade.size
 

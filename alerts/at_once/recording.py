@@ -103,16 +103,17 @@ def _record(connection: Any, part: Sequence[Fired], fields: Mapping[int, str], n
 
 
 def _parts(fired: Sequence[Fired]) -> Iterator[list[Fired]]:
-    """Yield them in parts: of one minute each, for a cooldown looks at those before, and of one trade of a symbol each."""
+    """Yield them in parts: of one minute each, for a cooldown looks at those before; a symbol has one bar and one trade in each."""
     part: list[Fired] = []
-    trades: dict[str, Trade] = {}
+    states: dict[str, tuple[int, int]] = {}
     for one in sorted(fired, key=lambda one: one.minute.bar_at):
         is_other = bool(part) and part[0].minute.bar_at != one.minute.bar_at
-        if is_other or len(part) == _MOST or trades.get(one.minute.symbol, one.trade) is not one.trade:
+        state = (id(one.minute), id(one.trade))
+        if is_other or len(part) == _MOST or states.get(one.minute.symbol, state) != state:
             yield part
-            part, trades = [], {}
+            part, states = [], {}
         part.append(one)
-        trades[one.minute.symbol] = one.trade
+        states[one.minute.symbol] = state
     if part:
         yield part
 
@@ -140,7 +141,7 @@ def _bars(part: Iterable[Fired], fields: Mapping[int, str]) -> Iterator[dict[str
             "origin": minute.source,
             "now": _by_number(minute.close, fields),
             "before": _by_number(minute.before, fields),
-            "trade": _shown(one.trade),
+            "trade": _shown(one.trade) if one.trade is not None else None,
         }
 
 

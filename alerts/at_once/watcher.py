@@ -20,10 +20,13 @@ _AMENDMENTS: Final = frozenset({Cancel, Correction})
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A rule that came true on a minute, with the trade that made it so, and what the minute was by then."""
+    """A rule that came true on a minute, with the trade that went past its number, and what the minute was by then.
+
+    ``trade`` is ``None`` where a bar that was published before went past it.
+    """
 
     watch: Watch
-    trade: Trade
+    trade: Trade | None
     minute: Minute
 
 
@@ -95,20 +98,20 @@ class Watcher:
                 continue
             minute = self._minutes.take(record, now=now, begun=begun)
             if minute is not None and minute.has_news and self._counts(minute):
-                fired += self._fired(minute, record)
+                fired += self._fired(minute)
         return fired
 
-    def _fired(self, minute: Minute, trade: Trade) -> list[Fired]:
+    def _fired(self, minute: Minute) -> list[Fired]:
         assert minute.high is not None
         assert minute.low is not None
         reach = Reach(minute.high, minute.low, minute.seen_high, minute.seen_low, minute.before)
         minute.seen_high, minute.seen_low = minute.high, minute.low
-        found = []
+        found, by_then = [], minute.copy()
         for levels in self._book.levels(minute.symbol):
-            for watch in levels.passed(reach):
+            for watch, is_up in levels.passed(reach):
                 if watch.rule_id not in minute.fired and _looks_at(watch, minute):
                     minute.fired.add(watch.rule_id)
-                    found.append(Fired(watch, trade, minute.copy()))
+                    found.append(Fired(watch, minute.high_by if is_up else minute.low_by, by_then))
         return found
 
     def _counts(self, minute: Minute) -> bool:

@@ -4,6 +4,5 @@ create unique index if not exists alert_rules_name_idx on app.alert_rules (name)
 create unique index if not exists alert_fields_field_idx on app.alert_fields (field);
 -- A field is found by its number in an array that is made for each bar.
 create index if not exists alert_rule_versions_interval_idx on app.alert_rule_versions ("interval");
--- What fires at once is watched by a process that asks every second whether rules have changed.
-create index if not exists alert_rules_changed_at_idx on app.alert_rules (changed_at);
+-- What fires at once is watched by a process that reads its rules whenever any have changed.
 create index if not exists alert_rule_versions_at_once_idx on app.alert_rule_versions (rule_id, version) where "trigger" = 'at_once';

@@ -54,7 +54,7 @@ def test_after_each_trade_those_have_come_true_that_hold_on_the_minute_so_far(
     seen: tuple[float | None, float | None] = (None, None)
     for number in range(1, len(traded) + 1):
         high, low = max(traded[:number]), min(traded[:number])
-        found |= {watch.rule_id for watch in levels.passed(Reach(high, low, *seen, before))}
+        found |= {watch.rule_id for watch, _ in levels.passed(Reach(high, low, *seen, before))}
         seen = (high, low)
         assert found == {watch.rule_id for watch in watched if holds(watch, high, low, before)}
 
@@ -67,10 +67,21 @@ def test_nothing_is_found_twice_but_what_is_true_both_ways(
     seen: tuple[float | None, float | None] = (None, None)
     for number in range(1, len(traded) + 1):
         high, low = max(traded[:number]), min(traded[:number])
-        found += [watch.rule_id for watch in levels.passed(Reach(high, low, *seen, before))]
+        found += [watch.rule_id for watch, _ in levels.passed(Reach(high, low, *seen, before))]
         seen = (high, low)
     both_ways = {watch.rule_id for watch in watched if watch.operator in {"passes", "breaks_out", "reaches_outside"}}
     assert all(found.count(rule) == 1 or (rule in both_ways and found.count(rule) == 2) for rule in found)
+
+
+def test_which_way_a_number_was_passed_is_said() -> None:
+    both = [Watch(1, 1, "passes", 10, 10, frozenset(), 0), Watch(2, 1, "breaks_out", 9.5, 10.5, frozenset(), 0)]
+    levels = Levels([*both, Watch(3, 1, "reaches_outside", 9.5, 10.5, frozenset(), 0)])
+
+    def ways(high: float, low: float) -> set[tuple[int, bool]]:
+        return {(watch.rule_id, is_up) for watch, is_up in levels.passed(Reach(high, low, 10, 10, before=10))}
+
+    assert ways(11, 10) == {(1, True), (2, True), (3, True)}
+    assert ways(10, 9) == {(1, False), (2, False), (3, False)}
 
 
 def test_a_book_has_what_is_watched_of_a_symbol_and_of_all() -> None:
@@ -79,7 +90,7 @@ def test_a_book_has_what_is_watched_of_a_symbol_and_of_all() -> None:
     book = Book({"IBM": [one]}, [every])
 
     def found(symbol: str) -> list[int]:
-        return [watch.rule_id for levels in book.levels(symbol) for watch in levels.passed(Reach(11, 9))]
+        return [watch.rule_id for levels in book.levels(symbol) for watch, _ in levels.passed(Reach(11, 9))]
 
     assert found("IBM") == [1, 2]
     assert found("SPY") == [2]

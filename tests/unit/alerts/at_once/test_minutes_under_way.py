@@ -87,14 +87,14 @@ def test_minutes_are_the_bars_that_the_stream_makes_of_the_trades(source: str) -
 def test_the_closing_auction_belongs_to_the_last_minute_of_the_regular_segment() -> None:
     minutes = Minutes(("regular",))
     taken(minutes, trade("100", CLOSE - timedelta(seconds=30), source="lean"))
-    minute = taken(minutes, trade("107", CLOSE + timedelta(minutes=2), source="lean", conditions="80"))
+    minute = taken(minutes, trade("107", CLOSE + timedelta(minutes=2), source="lean", conditions="80", trade_id="2"))
     assert minute is not None
     assert (minute.high, minute.close, moment_of(minute.bar_at)) == (107.0, 107.0, CLOSE - timedelta(minutes=1))
 
 
 def test_the_bar_before_is_the_last_one_that_there_is() -> None:
     minutes = Minutes(("regular",))
-    first = taken(minutes, trade("100"), trade("101", OPEN + timedelta(seconds=59)))
+    first = taken(minutes, trade("100"), trade("101", OPEN + timedelta(seconds=59), trade_id="2"))
     assert first is not None
     assert first.before is None
     second = taken(minutes, trade("99", OPEN + timedelta(minutes=5)))
@@ -209,6 +209,17 @@ def test_of_another_source_s_bar_only_the_close_before_goes_on() -> None:
     minute = taken(minutes, trade("98.5", OPEN + timedelta(seconds=70)))
     assert minute is not None
     assert (minute.before, minute.high, minute.volume, minute.is_closed) == (97.0, 98.5, 100, False)
+
+
+def test_the_same_trade_again_counts_once_whatever_it_says() -> None:
+    minutes = Minutes(("regular",))
+    taken(minutes, trade("100", trade_id="a"), trade("101", trade_id="b"), trade("100", trade_id="a"))
+    minute = taken(minutes, trade("107", trade_id="a"), trade("93", trade_id="b"))
+    assert minute is not None
+    assert (minute.volume, minute.high, minute.low, minute.close) == (200, 101.0, 100.0, 101.0)
+    following = taken(minutes, trade("107", OPEN + timedelta(minutes=1), trade_id="c"))
+    assert following is not None
+    assert following.high == 107.0
 
 
 def test_moments_are_whole_microseconds() -> None:

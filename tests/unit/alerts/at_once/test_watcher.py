@@ -35,12 +35,16 @@ def published(source: str, close: float = 99, minute: int = 0, days: int = 0) ->
     return found
 
 
-def fired(watching: Watcher, *records: Record) -> list[tuple[int, str]]:
-    return [(one.watch.rule_id, str(one.trade.price)) for one in watching.take(records, NOW)]
+def fired(watching: Watcher, *records: Record) -> list[tuple[int, str | None]]:
+    return [
+        (one.watch.rule_id, str(one.trade.price) if one.trade is not None else None)
+        for one in watching.take(records, NOW)
+    ]
 
 
 def at(minute: int, price: str, **others: Any) -> Record:
-    return trade(price, OPEN + timedelta(minutes=minute), **others)
+    values = {"trade_id": f"t{minute}-{price}-{others.get('conditions')}", **others}
+    return trade(price, OPEN + timedelta(minutes=minute), **values)
 
 
 def test_a_rule_fires_once_a_minute_with_the_trade_that_made_it_true() -> None:
@@ -90,7 +94,22 @@ def test_rules_that_are_new_look_at_the_whole_minute_under_way() -> None:
     watching = watcher(watch(1))
     assert fired(watching, at(0, "99"), at(1, "102")) == [(1, "102")]
     watching.watch(Book({"IBM": [watch(1), watch(2, 101)]}))
-    assert fired(watching, at(1, "100.5")) == [(2, "100.5")]
+    assert fired(watching, at(1, "100.5")) == [(2, "102")], "which passed its number"
+
+
+def test_the_trade_that_passed_the_number_is_told_though_another_one_made_the_minute_a_bar() -> None:
+    watching = watcher(watch(), watch(2, 90, "passes_below"))
+    alpaca = {"source": "alpaca"}
+    only_extremes = {**alpaca, "conditions": f"{1 << 15:X}"}
+    fired(watching, at(0, "95", **alpaca))
+    assert fired(watching, at(1, "89", **only_extremes), at(1, "101", **only_extremes)) == []
+    assert fired(watching, at(1, "95", **alpaca)) == [(1, "101"), (2, "89")]
+
+
+def test_no_trade_is_told_of_what_was_published_before_a_start() -> None:
+    watching = watcher(watch(1, 100, "reaches_above"), watch(2, 105, "reaches_above"), known=[published("lean", 101)])
+    assert fired(watching, at(0, "99", source="lean")) == [(1, None)]
+    assert fired(watching, at(0, "106", source="lean")) == [(2, "106")]
 
 
 def test_of_two_sources_the_preferred_one_counts() -> None:
@@ -102,7 +121,7 @@ def test_of_two_sources_the_preferred_one_counts() -> None:
     tomorrow = 24 * 60  # where it has nothing yet: then the other one counts
     later = micros(OPEN + timedelta(days=1, hours=1))
     records = [at(tomorrow, "99"), at(tomorrow + 1, "107")]
-    assert [one.trade.source for one in watching.take(records, later)] == ["otherfeed"]
+    assert [one.minute.source for one in watching.take(records, later)] == ["otherfeed"]
 
 
 def test_a_simulated_market_does_not_count_where_there_is_a_real_one() -> None:
