@@ -103,7 +103,7 @@ def _record(connection: Any, part: Sequence[Fired], fields: Mapping[int, str], n
 
 
 def _parts(fired: Sequence[Fired]) -> Iterator[list[Fired]]:
-    """Yield them in parts: of one minute each, for a cooldown looks at those before; a symbol has one bar and one trade in each."""
+    """Yield them in parts: of one minute each, for a cooldown looks at those before; a symbol has one bar and one trade there."""
     part: list[Fired] = []
     states: dict[str, tuple[int, int]] = {}
     for one in sorted(fired, key=lambda one: one.minute.bar_at):

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from queue import Empty, SimpleQueue
+from typing import Self
 
 from alerts.at_once.process import PriceWatch, Trades
 from ingest.publisher import Publisher
 from ingest.tail import Tail
-from market.records import Trade
+from market.records import Record, Trade
 from market.settings import Settings
 from market.topics import TRADES
 from tests.integration.alert_rows import LAST
@@ -39,6 +41,47 @@ def watching(settings: Settings, kafka: str, clock: datetime = DURING, number: i
             stack.callback(stop.set)
             assert begun.wait(DEADLINE_SECONDS)
         yield
+
+
+class Said:
+    """Trades of a test's own in the place of a topic."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self._said: SimpleQueue[list[Record]] = SimpleQueue()
+
+    def open(self, _offsets: Mapping[int, int]) -> Self:
+        """Begin, with what is said from now on."""
+        self.begun.set()
+        return self
+
+    def say(self, *records: Record) -> None:
+        """Let these come, together."""
+        self._said.put(list(records))
+
+    def read(self, timeout_seconds: float) -> list[Record]:
+        """Return what came together."""
+        try:
+            return self._said.get(timeout=timeout_seconds)
+        except Empty:
+            return []
+
+    def close(self) -> None:
+        """There is nothing to disconnect from."""
+
+
+@contextmanager
+def hearing(settings: Settings) -> Iterator[Said]:
+    """Watch what is said, until the end."""
+    stop, said = threading.Event(), Said()
+    thread = threading.Thread(target=PriceWatch(settings, said.open, lambda: DURING).run, args=(stop,))
+    thread.start()
+    try:
+        assert said.begun.wait(DEADLINE_SECONDS)
+        yield said
+    finally:
+        stop.set()
+        thread.join()
 
 
 def trade(

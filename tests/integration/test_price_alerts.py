@@ -1,6 +1,5 @@
 """Alerts at once, over real Kafka and PostgreSQL: recorded with the trade, judged by the marts, once whatever is killed."""
 
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -248,29 +247,6 @@ def test_what_fires_over_a_lost_connection_is_recorded_over_the_next(
             publish(kafka, trade(101, minute))
             wait_until(lambda wanted=minute: wanted in minutes_recorded(bare, "r"))  # type: ignore[misc]
     assert minutes_recorded(bare, "r") == [1, 3]
-
-
-def test_two_watches_and_an_evaluation_at_once_double_nothing(
-    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
-) -> None:
-    add_rules(
-        settings, [at_once(f"r{number}", f"price crosses {100 + number / 10}", "all") for number in range(40)], MADE
-    )
-    chance = random.Random(7)
-    closes = [chance.randrange(95, 110) for _ in range(30)]
-    trades = [trade(price, minute, symbol=symbol) for minute, price in enumerate(closes) for symbol in ("IBM", "SPY")]
-    for symbol in ("IBM", "SPY"):
-        put_closes(bare, closes, symbol)
-    dbt(*MARTS, touched=True)
-    with watching(settings, kafka, number=2):
-        publish(kafka, *trades)
-        evaluate(settings, EVENING)
-        wait_until(lambda: count(bare, PENDING) > 0 or alerts(bare) > 0)
-        wait_until(lambda: minutes_recorded(bare, "r0") != [])
-    evaluate(settings, EVENING)
-    assert alerts(bare) > 100
-    assert count(bare, "select count(*) from app.alerts where revision <> 1 or kind <> 'alert'") == 0
-    assert_lawful(settings)
 
 
 def test_what_is_recorded_at_once_in_the_middle_of_an_evaluation_is_not_recorded_again(

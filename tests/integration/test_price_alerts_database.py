@@ -1,9 +1,6 @@
 """What a watch over prices reads from PostgreSQL and records there, without a broker and without marts that dbt builds."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +13,6 @@ from alerts.at_once import process
 from alerts.at_once.levels import Watch
 from alerts.at_once.loading import load_beginning, load_real, mark_of_rules
 from alerts.at_once.minutes import Minute, micros
-from alerts.at_once.process import PriceWatch
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired
 from alerts.rules.rule import Rule, Trigger
@@ -26,7 +22,7 @@ from market.settings import Settings
 from tests.integration.alert_rows import LAST, MADE, TABLES
 from tests.integration.mart_oracle import session_of
 from tests.integration.mart_rows import DAYS, put_bar
-from tests.integration.price_watches import DURING, trade
+from tests.integration.price_watches import DURING, hearing, trade
 from tests.integration.relays import wait_until
 
 pytestmark = pytest.mark.integration
@@ -74,34 +70,6 @@ def test_a_symbol_is_real_by_the_bars_of_a_real_source(bare: psycopg.Connection[
     assert load_real(bare, ["regular"]) == {"IBM"}
 
 
-class Said:
-    """Trades of a test's own in the place of a topic."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Record] = []
-
-    def read(self, timeout_seconds: float) -> list[Record]:
-        time.sleep(timeout_seconds)
-        come, self.waiting = self.waiting, []
-        return come
-
-    def close(self) -> None:
-        """There is nothing to disconnect from."""
-
-
-@contextmanager
-def hearing(settings: Settings) -> Iterator[Said]:
-    """Watch what is said, until the end."""
-    stop, said = threading.Event(), Said()
-    thread = threading.Thread(target=PriceWatch(settings, lambda _: said, lambda: DURING).run, args=(stop,))
-    thread.start()
-    try:
-        yield said
-    finally:
-        stop.set()
-        thread.join()
-
-
 def recorded(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
     found = connection.execute("select symbol, bar_at from app.alerts order by 1, 2").fetchall()
     return [(symbol, int((at - LAST.open_at).total_seconds() // 60)) for symbol, at in found]
@@ -118,11 +86,11 @@ def test_the_watch_learns_which_symbols_have_become_real(
         return [msgspec.structs.replace(one, source="simulated") for one in trades]
 
     with hearing(settings) as said:
-        said.waiting = made_up("IBM", 0, 99, 101)
+        said.say(*made_up("IBM", 0, 99, 101))
         wait_until(lambda: recorded(bare) == [("IBM", 1)])
         put_bar(bare, "otherfeed", "IBM", LAST.open_at, (Decimal(99),) * 4)
         time.sleep(2 * process.RULES_SECONDS + 1)
-        said.waiting = [*made_up("IBM", 2, 99, 101), *made_up("SPY", 2, 99, 101)]
+        said.say(*made_up("IBM", 2, 99, 101), *made_up("SPY", 2, 99, 101))
         wait_until(lambda: ("SPY", 3) in recorded(bare))
     assert recorded(bare) == [("IBM", 1), ("SPY", 3)]
 
