@@ -64,7 +64,7 @@ AMENDED: list[Record] = [
 def test_what_a_cancel_or_a_correction_may_change_is_left_to_the_marts(amendment: Record) -> None:
     watching = watcher(watch(1), watch(2, operator="reaches_above"))
     fired(watching, at(0, "99"))
-    assert fired(watching, amendment, at(0, "101")) == [], "the minute itself"
+    assert fired(watching, amendment, at(0, "101"), at(0, "98", sequence=2)) == [], "the minute itself"
     assert fired(watching, at(1, "90"), at(1, "101")) == [(2, "101")], "the close before"
     assert fired(watching, at(2, "90"), at(3, "101")) == [(2, "101"), (1, "101")]
 
@@ -108,7 +108,7 @@ def test_the_trade_that_passed_the_number_is_told_though_another_one_made_the_mi
 
 def test_no_trade_is_told_of_what_was_published_before_a_start() -> None:
     watching = watcher(watch(1, 100, "reaches_above"), watch(2, 105, "reaches_above"), known=[published("lean", 101)])
-    assert fired(watching, at(0, "99", source="lean")) == [(1, None)]
+    assert fired(watching, at(0, "101", source="lean")) == [(1, None)]
     assert fired(watching, at(0, "106", source="lean")) == [(2, "106")]
 
 
@@ -156,6 +156,11 @@ def test_the_source_that_was_chosen_before_a_start_is_chosen_after_it(*, in_orde
     watching = watcher(watch(), known=known if in_order else known[::-1])
     assert fired(watching, at(4, "101")) == []
     assert fired(watching, at(4, "101", source="lean")) == [(1, "101")]
+
+
+def test_the_newest_session_says_which_source_was_chosen() -> None:
+    watching = watcher(watch(), known=[published("lean"), published("otherfeed", days=-3)])
+    assert fired(watching, at(1, "99"), at(2, "101")) == []
 
 
 def test_a_source_that_was_preferred_in_a_session_before_is_not_waited_for() -> None:
