@@ -72,9 +72,7 @@ class AlertPublisher:
 
 def main() -> int:
     """Deliver until SIGTERM or SIGINT, and return the exit code."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_at_signals()
     try:
         settings = load_settings()
         configure_logging(settings)
@@ -96,6 +94,14 @@ def alert_publisher(settings: Settings) -> AlertPublisher | None:
         return AlertPublisher(settings.require_kafka())
     except SettingsError:
         return None
+
+
+def stop_at_signals() -> Event:
+    """Return what SIGTERM and SIGINT set from now on."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def configure_logging(settings: Settings) -> None:

@@ -3,10 +3,8 @@
 What belongs here: bringing the watch and the topic together, which do not know each other.
 """
 
-import signal
 import sys
 from collections.abc import Mapping
-from threading import Event
 
 import structlog
 
@@ -16,16 +14,14 @@ from ingest.tail import Tail
 from market.errors import TapehouseError
 from market.settings import Settings, load_settings
 from market.topics import TRADES
-from orchestration.alert_relay import configure_logging
+from orchestration.alert_relay import configure_logging, stop_at_signals
 
 _log = structlog.get_logger(__name__)
 
 
 def main() -> int:
     """Watch until SIGTERM or SIGINT, and return the exit code."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_at_signals()
     try:
         settings = load_settings()
         configure_logging(settings)

@@ -26,20 +26,8 @@ from warehouse.watchlist import parse_group
 
 DEFAULT_MESSAGE: Final = "{rule}: {symbol} {condition} on the {interval} bar of {bar_at} UTC ({values})"
 PLACEHOLDERS: Final = (
-    *(
-        "rule",
-        "symbol",
-        "interval",
-        "condition",
-        "bar_at",
-        "session_date",
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
-        "values",
-    ),
+    *("rule", "symbol", "interval", "condition", "bar_at", "session_date"),
+    *("open", "high", "low", "close", "volume", "values"),
 )
 """What a message may have in braces."""
 WATCHLIST: Final = "watchlist"
