@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from market import tables
-from market.records import DAILY
+from market.records import DAILY, INTERVALS
 from market.sessions import Segment, Session
 from verify.lake import Lake
 from verify.longer_bars import Tapes
@@ -170,7 +170,10 @@ class Origins:
             whole, passed = whole_segments(self._coverage, session), self._tapes.passed(session)
         sides = [
             part.group_by(*GROUP, *SIDE).agg(
-                pl.len().alias("count"), pl.col("bar_at").max().alias("newest_at"), pl.col("volume").max()
+                pl.len().alias("count"),
+                pl.col("bar_at").max().alias("newest_at"),
+                pl.col("volume").max(),
+                pl.col("is_given").any(),
             )
             for part in parts
         ]
@@ -195,7 +198,8 @@ def chosen(sides: pl.DataFrame, whole: pl.DataFrame, over: pl.DataFrame) -> pl.D
     Parameters
     ----------
     sides
-        What one feed, and vendors, have of each group: ``GROUP``, ``SIDE``, ``count``, ``newest_at`` and the greatest ``volume``.
+        What one feed, and vendors, have of each group: ``GROUP``, ``SIDE``, ``count``, ``newest_at``, the greatest ``volume``,
+        and ``is_given``.
     whole
         ``origin``, ``symbol`` and ``segment`` that the heartbeats of a feed cover whole.
     over
@@ -208,8 +212,8 @@ def chosen(sides: pl.DataFrame, whole: pl.DataFrame, over: pl.DataFrame) -> pl.D
     """
     vendors = sides.filter("is_vendor_bar")
     enough = pl.col("count") * 100 >= pl.col("count").max().over(GROUP) * dbt_variables()["vendor_completeness_percent"]
-    vendors = preferred(vendors.filter(enough), GROUP).drop("is_vendor_bar", "volume")
-    own = sides.filter(~pl.col("is_vendor_bar")).drop("is_vendor_bar")
+    vendors = preferred(vendors.filter(enough), GROUP).drop("is_vendor_bar", "volume", "is_given")
+    own = sides.filter(~pl.col("is_vendor_bar")).drop("is_vendor_bar", "is_given")
     own = own.join(
         whole.with_columns(pl.lit(value=True).alias("is_whole")), on=["origin", "symbol", "segment"], how="left"
     )
@@ -223,11 +227,12 @@ def chosen(sides: pl.DataFrame, whole: pl.DataFrame, over: pl.DataFrame) -> pl.D
     # Of days the vendor's is shown wherever there is one.
     is_own = (pl.col("is_whole").is_not_null() | is_ahead | ~has_more) & (pl.col("interval") != DAILY)
     is_vendors = pl.col("origin").is_null() | (pl.col("origin_vendor").is_not_null() & ~is_own)
-    return both.select(
+    by_number = both.select(
         *GROUP,
         pl.when(is_vendors).then("origin_vendor").otherwise("origin").alias("origin"),
         is_vendors.alias("is_vendor_bar"),
     )
+    return _following(by_number, sides.filter("is_given").select(GROUP).unique())
 
 
 def whole_segments(coverage: pl.DataFrame, session: Session) -> pl.DataFrame:
@@ -245,6 +250,19 @@ def whole_segments(coverage: pl.DataFrame, session: Session) -> pl.DataFrame:
         for segment, starts_at, ends_at in segments
     ]
     return pl.concat(found).unique()
+
+
+def _following(by_number: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+    """Return the choice with that of the next shorter length wherever no vendor gave the length."""
+    lengths = sorted(INTERVALS, key=lambda interval: INTERVALS[interval])
+    parts = [by_number.filter(pl.col("interval") == lengths[0])]
+    for length in lengths[1:]:
+        these = by_number.filter(pl.col("interval") == length)
+        follows = these.join(given, on=GROUP, how="anti").select(GROUP)
+        shorter = parts[-1].drop("interval")
+        followed = follows.join(shorter, on=[name for name in GROUP if name != "interval"])
+        parts.append(pl.concat([these.join(given, on=GROUP, how="semi"), followed.select(by_number.columns)]))
+    return pl.concat([by_number.filter(~pl.col("interval").is_in(lengths)), *parts])
 
 
 def _until(rows: pl.DataFrame, through: datetime | None) -> pl.DataFrame:

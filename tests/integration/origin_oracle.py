@@ -1,6 +1,7 @@
 """Which source's bars a mart shows, and how those of others compare with them, in plain Python: the oracle of that rule."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -126,6 +127,17 @@ def shown_source(group: Group, sides: dict[tuple[bool, str], list[Row]], coverag
     return vendor
 
 
+def deciding(group: Group, groups: Mapping[Group, dict[tuple[bool, str], list[Row]]]) -> Group:
+    """Return the group whose bars decide: that of the longest length, not longer, that a vendor gave; or else of minutes."""
+    symbol, day, segment, interval = group
+    lengths = list(STEPS)
+    for length in reversed(lengths[: lengths.index(interval) + 1]):
+        candidate = symbol, day, segment, length
+        if any(bar["is_given"] for bars in groups.get(candidate, {}).values() for bar in bars):
+            return candidate
+    return group
+
+
 def grouped(candidates: list[Row], real: set[str]) -> dict[Group, dict[tuple[bool, str], list[Row]]]:
     """Return the bars by group and source; of own feeds only the preferred one of each session."""
     candidates = without_last_resort(candidates, real)
@@ -149,8 +161,9 @@ def choose(
     shown: list[Row] = []
     compared: list[Row] = []
     own = [{**bar, "is_vendor_bar": False, "is_given": False} for bar in own_bars]
-    for group, sides in grouped([*own, *vendor_candidates(vendor_bars)], real).items():
-        chosen = shown_source(group, sides, coverage)
+    groups = grouped([*own, *vendor_candidates(vendor_bars)], real)
+    for group, sides in groups.items():
+        chosen = shown_source(deciding(group, groups), groups[deciding(group, groups)], coverage)
         shown += sides[chosen]
         for other, bars in sides.items():
             if other != chosen and (sides[chosen][0]["is_given"] or bars[0]["is_given"]):

@@ -276,6 +276,44 @@ def test_a_vendor_with_markedly_fewer_bars_of_a_segment_is_passed_over(
     assert_marts_as_expected(connection, "two vendors")
 
 
+def test_a_few_minutes_of_a_vendor_are_not_shown_as_whole_hours(connection: psycopg.Connection[Any], dbt: Dbt) -> None:
+    """A feed that samples the market missed a minute of each hour, which a vendor has: by their number seven whole hours."""
+    session = session_of(DAYS[0])
+    missed = {60 * hour + 20 for hour in range(7)}
+    for minute in range(390):
+        bar_at = session.open_at + minute * timedelta(minutes=1)
+        price = Decimal(50) + minute
+        if minute in missed:
+            put_vendor_bar(connection, "yahoo", "IBM", DAYS[0], price, interval="1m", bar_at=bar_at)
+        else:
+            put_bar(connection, "yahoo", "IBM", bar_at, (price,) * 4, volume=0)
+    put_bar(connection, "yahoo", "IBM", session.close_at, (Decimal(1),) * 4, volume=0)  # the tape is past the close
+    dbt("run", "--select", "+intraday_ohlcv")
+    shown = "select interval, bool_or(is_vendor_bar), count(*) from marts.intraday_ohlcv where segment = 'regular' group by 1"
+    assert set(connection.execute(shown)) == {
+        ("1m", False, 383),
+        ("5m", False, 78),
+        ("15m", False, 26),
+        ("1h", False, 7),
+    }
+
+
+def test_longer_bars_are_whose_are_shown_at_the_length_that_they_are_made_of(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    """A feed missed half of each quarter of an hour: as many quarters as the vendor has, but not as many of five minutes."""
+    session = session_of(DAYS[0])
+    for minute in range(0, 390, 5):
+        bar_at = session.open_at + minute * timedelta(minutes=1)
+        put_vendor_bar(connection, "yahoo", "IBM", DAYS[0], Decimal(50), interval="5m", bar_at=bar_at)
+        if minute % 15 == 0:
+            put_bar(connection, "alpaca", "IBM", bar_at, (Decimal(51),) * 4)
+    put_bar(connection, "alpaca", "IBM", session.close_at, (Decimal(1),) * 4)
+    dbt("run", "--select", "+intraday_ohlcv")
+    shown = "select distinct interval, is_vendor_bar from marts.intraday_ohlcv where segment = 'regular'"
+    assert set(connection.execute(shown)) == {("1m", False), ("5m", True), ("15m", True), ("1h", True)}
+
+
 def test_realtime_prices_are_the_newest_session_so_far_with_the_previous_close(
     connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:

@@ -321,10 +321,48 @@
 
     ),
 
-    intraday_bars as (
+    chosen_bars as (
 
         -- Own bars, unless the feed may have missed something of the segment and the vendor has more of them. While the
         -- segment goes on, a vendor's bars never take the place of newer ones.
+        select
+            weighed_bars.*,
+            is_preferred and is_vendor_bar = (
+                case
+                    when own_count is null then true
+                    when vendor_count is null then false
+                    when is_own_whole then false
+                    when not is_own_over and own_newest_at > vendor_newest_at then false
+                    -- Nothing but samples of the market has no volume at all.
+                    when own_volume = 0 then vendor_count >= own_count
+                    else vendor_count > own_count
+                end
+            ) as is_chosen
+        from weighed_bars
+
+    ),
+
+    decided_bars as (
+
+        select
+            chosen_bars.*,
+            bool_or(is_given and interval = '5m') over own_segment as is_5m_given,
+            bool_or(is_given and interval = '15m') over own_segment as is_15m_given,
+            bool_or(is_given and interval = '1h') over own_segment as is_1h_given,
+            bool_or(is_chosen and interval = '1m') over own_source as is_1m_chosen,
+            bool_or(is_chosen and interval = '5m') over own_source as is_5m_chosen,
+            bool_or(is_chosen and interval = '15m') over own_source as is_15m_chosen
+        from chosen_bars
+        window
+            own_segment as (partition by symbol, session_date, segment),
+            own_source as (partition by symbol, session_date, segment, is_vendor_bar, source)
+
+    ),
+
+    intraday_bars as (
+
+        -- A length that no vendor gave follows the longest shorter one that is given, or minutes: of what bars are made of,
+        -- there is no telling by their number how much of them is there.
         select
             symbol,
             session_date,
@@ -345,18 +383,15 @@
             revised_at,
             is_final,
             built_from,
-            is_preferred and is_vendor_bar = (
-                case
-                    when own_count is null then true
-                    when vendor_count is null then false
-                    when is_own_whole then false
-                    when not is_own_over and own_newest_at > vendor_newest_at then false
-                    -- Nothing but samples of the market has no volume at all.
-                    when own_volume = 0 then vendor_count >= own_count
-                    else vendor_count > own_count
-                end
-            ) as is_shown
-        from weighed_bars
+            case
+                when interval = '1m' or vendor_count is null then is_chosen
+                when interval = '1h' and is_1h_given or interval = '15m' and is_15m_given or interval = '5m' and is_5m_given
+                    then is_chosen
+                when interval = '1h' and is_15m_given then is_15m_chosen
+                when interval in ('1h', '15m') and is_5m_given then is_5m_chosen
+                else is_1m_chosen
+            end as is_shown
+        from decided_bars
 
     )
 {%- endmacro %}
