@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ingest.topics import end_offsets
 from market.errors import ServiceError
-from market.records import Record, decode
+from market.records import Received, decode
 from market.topics import Topic
 
 MOST_RECORDS: Final = 5_000
@@ -67,7 +67,7 @@ class Tail:
         self._consumer.assign([TopicPartition(self._topic.name, *place) for place in begin.items()])
         return self
 
-    def read(self, timeout_seconds: float) -> list[Record]:
+    def read(self, timeout_seconds: float) -> list[Received]:
         """Return what came, after that time at the latest; what is no record is passed over.
 
         Raises
@@ -79,7 +79,7 @@ class Tail:
             messages = self._consumer.consume(MOST_RECORDS, timeout_seconds)
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
-        records: list[Record] = []
+        received: list[Received] = []
         for message in messages:
             problem = message.error()
             if problem is not None:
@@ -88,10 +88,11 @@ class Tail:
                 _log.warning("topic_not_read", cause=problem.str())
                 continue
             try:
-                records.append(decode(message.value() or b""))
+                record = decode(message.value() or b"")
             except msgspec.MsgspecError:
                 continue  # the stream sets it aside, and says why
-        return records
+            received.append(Received(record, message.partition(), message.offset()))
+        return received
 
     def close(self) -> None:
         """Disconnect; closing twice is harmless."""

@@ -9,7 +9,7 @@ places, in the instrument's currency; sizes are whole shares.
 """
 
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -223,6 +223,15 @@ class Withdrawal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_
 
 CorporateAction = Split | Dividend | SymbolChange | Withdrawal
 Record = Trade | Cancel | Correction | Quote | Bar | Heartbeat | Halt | Resume | CorporateAction
+
+
+class Received(NamedTuple):
+    """A record with the place of its message in its topic."""
+
+    record: Record
+    partition: int
+    offset: int
+
 
 ACTIONS: Final = ("split", "dividend", "symbol_change")
 """The kinds of corporate action."""

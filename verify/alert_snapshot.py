@@ -75,6 +75,10 @@ class Alert(NamedTuple):
     is_historical: bool
     triggered_at: datetime
     origin: str | None
+    fired_topic: str | None = None
+    """With the two that follow: the message with which it fired, where it fired at once."""
+    fired_partition: int | None = None
+    fired_offset: int | None = None
 
 
 class Pending(NamedTuple):
@@ -129,7 +133,9 @@ class AlertSnapshot:
         """Return all alerts and retractions."""
         query = (
             'select alert_id::text, rule_id, rule_version, symbol, "interval", bar_at, session_date, revision, kind, '
-            "refers_to::text, is_historical, triggered_at, evidence ->> 'origin' from app.alerts order by recorded_at, alert_id"
+            "refers_to::text, is_historical, triggered_at, evidence ->> 'origin', evidence -> 'fired_by' ->> 'topic', "
+            "(evidence -> 'fired_by' ->> 'partition')::integer, (evidence -> 'fired_by' ->> 'offset')::bigint "
+            "from app.alerts order by recorded_at, alert_id"
         )
         return [Alert(*row) for row in self._asked(query)]
 
@@ -158,6 +164,11 @@ class AlertSnapshot:
         """Return how far the tape of each feed was when the bars of minutes were built."""
         query = "select source, tape_at from staging.built_tapes where mart = %s"
         return dict(self._asked(query, [INTRADAY]))
+
+    def followed_offsets(self) -> dict[tuple[str | None, int | None], int]:
+        """Return by topic and partition how far the stream was when the bars of minutes were built."""
+        query = "select topic, partition, next_offset from staging.built_offsets where mart = %s"
+        return {(topic, partition): reached for topic, partition, reached in self._asked(query, [INTRADAY])}
 
     def has_mart(self, mart: str) -> bool:
         """Return whether a mart is there."""

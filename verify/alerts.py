@@ -46,8 +46,9 @@ class _Proof:
         self._standing = [one for one in self._recorded if one.kind == "alert" and one.alert_id not in taken_back]
         pending = published.pending_evaluations()
         self._pending = [one for one in pending if one.alert_id is None]
-        self._queued = {one.alert_id for one in pending if one.alert_id is not None}
+        self._queued = {one.alert_id: one for one in pending if one.alert_id is not None}
         self._tapes = published.followed_tapes()
+        self._offsets = published.followed_offsets()
         self._watched = published.watched_since()
         self._kept_since = published.kept_since(INTRADAY_TIER.name)
         self._expected: set[Key] = set()
@@ -185,7 +186,7 @@ class _Proof:
 
     def _is_judged(self, one: Alert, version: Version, newest: Version) -> bool:
         """Return whether an alert that ought not to be would have been taken back by now."""
-        if version.trigger == "at_once" and (one.alert_id in self._queued or not self._is_over(one)):
+        if version.trigger == "at_once" and (self._is_queued(one) or not self._is_over(one) or not self._is_read(one)):
             return False
         mart = DAILY if one.interval == "1d" else INTRADAY
         names = self._series_of.get((one.symbol, one.interval), set()) | {one.symbol, f"{one.symbol}:gone"}
@@ -205,6 +206,13 @@ class _Proof:
         is_kept = one.session_date >= self._kept_since.date()
         return self._judged.get(_key(one), is_kept)
 
+    def _is_queued(self, one: Alert) -> bool:
+        """Return whether the next evaluation looks at the bar of an alert because of its place in the queue."""
+        queued = self._queued.get(one.alert_id)
+        if queued is None or queued.from_at > one.bar_at:
+            return False
+        return (queued.mart, queued.series, queued.interval) == (INTRADAY, one.symbol, one.interval)
+
     def _is_over(self, one: Alert) -> bool:
         """Return whether the bar of an alert that fired at once has ended as far as the marts know.
 
@@ -213,10 +221,19 @@ class _Proof:
         known = self._has_ended.get(_key(one))
         if known is not None:
             return known
-        return any(
-            tape >= one.triggered_at + (timedelta() if source == one.origin else timedelta(days=1))
-            for source, tape in self._tapes.items()
+        return self._is_long_past(one) or any(
+            tape >= one.triggered_at for source, tape in self._tapes.items() if source == one.origin
         )
+
+    def _is_read(self, one: Alert) -> bool:
+        """Return whether the marts have read the message with which an alert fired at once, or will not any more."""
+        if one.fired_offset is None:
+            return True
+        reached = self._offsets.get((one.fired_topic, one.fired_partition), 0)
+        return reached > one.fired_offset or self._is_long_past(one)
+
+    def _is_long_past(self, one: Alert) -> bool:
+        return any(tape >= one.triggered_at + timedelta(days=1) for tape in self._tapes.values())
 
 
 def _columns(version: Version) -> set[str]:

@@ -18,7 +18,7 @@ from alerts.at_once.minutes import Minutes, micros
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired, Watcher
 from market.errors import ServiceError
-from market.records import Record
+from market.records import Received
 from market.settings import Settings
 from warehouse.connection import connect, lost_connections
 from warehouse.dbt import dbt_variables
@@ -39,7 +39,7 @@ _log: Final = structlog.get_logger(__name__)
 class Trades(Protocol):
     """Where trades come from: :class:`ingest.tail.Tail`, open."""
 
-    def read(self, timeout_seconds: float) -> list[Record]:
+    def read(self, timeout_seconds: float) -> list[Received]:
         """Return what came, after that time at the latest."""
         ...
 
@@ -120,9 +120,9 @@ class PriceWatch:
                     real = self._rules.real
                     watcher.know_real(real)
                 if not self._unrecorded:
-                    records = trades.read(READ_SECONDS)
-                    self._tally.records += len(records)
-                    self._unrecorded = watcher.take(records, micros(self._clock()))
+                    messages = trades.read(READ_SECONDS)
+                    self._tally.messages += len(messages)
+                    self._unrecorded = watcher.take(messages, micros(self._clock()))
                 if self._unrecorded:
                     new = record_fired(connection, self._unrecorded, self._clock())
                     _log.debug("price_alerts_recorded", fired=len(self._unrecorded), new=new)
@@ -135,14 +135,14 @@ class _Tally:
     """What was done since it was told last; it is told once a minute."""
 
     def __init__(self) -> None:
-        self.records = self.alerts = 0
+        self.messages = self.alerts = 0
         self._told_at = time.monotonic()
 
     def tell(self) -> None:
         """Log it, if it is time."""
         if time.monotonic() - self._told_at >= TELL_SECONDS:
-            _log.info("price_alerts_minute", messages=self.records, alerts=self.alerts)
-            self.records = self.alerts = 0
+            _log.info("price_alerts_minute", messages=self.messages, alerts=self.alerts)
+            self.messages = self.alerts = 0
             self._told_at = time.monotonic()
 
 

@@ -21,6 +21,7 @@ from alerts.evaluation.recording import alert_statement, hand_over
 from alerts.rules.at_once import INTERVAL
 from market.errors import RefusedValuesError
 from market.records import Trade
+from market.topics import TRADES
 from warehouse.connection import lost_connections
 
 _log: Final = structlog.get_logger(__name__)
@@ -33,7 +34,8 @@ with judged_bars as (
     select * from jsonb_to_recordset(%(bars)s::jsonb) as bars (
         symbol text, interval text, bar_at timestamptz, bar_end timestamptz, session_date date, open numeric(18, 6),
         high numeric(18, 6), low numeric(18, 6), close numeric(18, 6), volume bigint, revision integer, is_final boolean,
-        origin text, revised_at timestamptz, now double precision[], before double precision[], trade jsonb
+        origin text, revised_at timestamptz, now double precision[], before double precision[], trade jsonb,
+        fired_by jsonb
     )
 ), proposed as (
     select * from jsonb_to_recordset(%(fired)s::jsonb) as fired (
@@ -94,7 +96,7 @@ def _record_what_can_be(connection: Any, part: Sequence[Fired], fields: Mapping[
 
 def _record(connection: Any, part: Sequence[Fired], fields: Mapping[int, str], now: datetime) -> int:  # noqa: ANN401
     values = {"bars": json.dumps(list(_bars(part, fields))), "fired": json.dumps(list(_proposed(part))), "now": now}
-    recorded = connection.execute(_TABLES + alert_statement(with_trade=True), values).fetchall()
+    recorded = connection.execute(_TABLES + alert_statement(at_once=True), values).fetchall()
     alerts = [alert_id for alert_id, _ in recorded]
     hand_over(connection, alerts, now)
     connection.execute(_QUEUE, {"alerts": alerts})
@@ -142,6 +144,7 @@ def _bars(part: Iterable[Fired], fields: Mapping[int, str]) -> Iterator[dict[str
             "now": _by_number(minute.close, fields),
             "before": _by_number(minute.before, fields),
             "trade": _shown(one.trade) if one.trade is not None else None,
+            "fired_by": {"topic": TRADES.name, "partition": one.by.partition, "offset": one.by.offset},
         }
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from alerts.at_once.levels import Book, Reach, Watch
 from alerts.at_once.minutes import Minute, Minutes, micros
-from market.records import Cancel, Correction, Record, Trade
+from market.records import Cancel, Correction, Received, Trade
 from market.sessions import all_sessions
 
 _AMENDMENTS: Final = frozenset({Cancel, Correction})
@@ -22,12 +22,14 @@ _AMENDMENTS: Final = frozenset({Cancel, Correction})
 class Fired:
     """A rule that came true on a minute, with the trade that went past its number, and what the minute was by then.
 
-    ``trade`` is ``None`` where a bar that was published before went past it.
+    ``trade`` is ``None`` where a bar that was published before went past it. ``by`` is the message with which it came true: the
+    minute has nothing that is behind it in its partition.
     """
 
     watch: Watch
     trade: Trade | None
     minute: Minute
+    by: Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +89,22 @@ class Watcher:
         """Let the simulated market of these count no more."""
         self._real.update(symbols)
 
-    def take(self, records: Iterable[Record], now: int) -> list[Fired]:
-        """Return what fires with these records, which are all there is until ``now``, the wall clock in microseconds."""
+    def take(self, messages: Iterable[Received], now: int) -> list[Fired]:
+        """Return what fires with these messages, which are all there is until ``now``, the wall clock in microseconds."""
         begun = newest_begun(now)
         fired: list[Fired] = []
-        for record in records:
+        for message in messages:
+            record = message.record
             if type(record) is not Trade:
                 if type(record) in _AMENDMENTS and record.ts >= begun:  # what was amended before is in the bars by now
                     self._minutes.doubt(record.source, record.symbol)
                 continue
             minute = self._minutes.take(record, now=now, begun=begun)
             if minute is not None and minute.has_news and self._counts(minute):
-                fired += self._fired(minute)
+                fired += self._fired(minute, message)
         return fired
 
-    def _fired(self, minute: Minute) -> list[Fired]:
+    def _fired(self, minute: Minute, by: Received) -> list[Fired]:
         assert minute.high is not None
         assert minute.low is not None
         reach = Reach(minute.high, minute.low, minute.seen_high, minute.seen_low, minute.before)
@@ -111,7 +114,7 @@ class Watcher:
             for watch, is_up in levels.passed(reach):
                 if watch.rule_id not in minute.fired and _looks_at(watch, minute):
                     minute.fired.add(watch.rule_id)
-                    found.append(Fired(watch, minute.high_by if is_up else minute.low_by, by_then))
+                    found.append(Fired(watch, minute.high_by if is_up else minute.low_by, by_then, by))
         return found
 
     def _counts(self, minute: Minute) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from alerts.evaluation.bars import DAILY, INTRADAY, LENGTHS, MARTS
 from alerts.evaluation.judging import create_tables, judge
-from alerts.evaluation.recording import record
+from alerts.evaluation.recording import note_progress, record
 from market.settings import Settings
 from warehouse.connection import connect
 
@@ -163,6 +163,7 @@ def evaluate(settings: Settings, now: datetime) -> Evaluated:
         connection.execute(_SCOPE, {"now": now})
         connection.execute(_NAMES)
         connection.execute("analyze named")
+        note_progress(connection)
         found = [_evaluate_mart(connection, mart, now) for mart in marts]
     return Evaluated(
         series=sum(one.series for one in found),

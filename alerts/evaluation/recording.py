@@ -33,6 +33,12 @@ _ALERT_ID: Final = _ID.format(
     "{0}.rule_id, {0}.symbol, {0}.interval, extract(epoch from {0}.bar_at)::bigint, {0}.revision, '{1}'"
 )
 
+_REACHED: Final = """
+create temporary table reached_tapes on commit drop as
+select source, tape_at from staging.built_tapes where mart = 'intraday_analytics';
+create temporary table reached_offsets on commit drop as
+select topic, partition, next_offset from staging.built_offsets where mart = 'intraday_analytics'
+"""
 _STANDING: Final = """
 create temporary table standing on commit drop as
 select alerts.*
@@ -92,18 +98,28 @@ where not exists (
     and not ({awaited})
 """
 
-# What fired at once, by a trade, may be ahead of the marts: it is judged when its bar has ended there. Where there is no such
-# bar, the tape of the feed that the trade came from says so; or any other, once it is a day past.
+# What fired at once, by a trade, may be ahead of the marts: it is judged when its bar has ended there, and they have read the
+# message with which it fired. Where there is no such bar, the tape of the feed that the trade came from says that it has ended.
+# Any other tape says either once it is a day past: nobody waits for a feed that is gone, or for an offset that never comes.
 _IS_AWAITED: Final = """
-    versions.trigger = 'at_once' and case
-        when bars.bar_at is not null then not bars.is_closed
-        else not exists (
-            select from staging.built_tapes as tapes
-            where tapes.mart = 'intraday_analytics'
-                and tapes.tape_at >= standing.triggered_at
-                + case when tapes.source = standing.evidence ->> 'origin' then interval '0' else interval '1 day' end
+    versions.trigger = 'at_once' and (
+        case
+            when bars.bar_at is not null then not bars.is_closed
+            else not exists (
+                select from reached_tapes as tapes
+                where tapes.tape_at >= standing.triggered_at
+                    + case when tapes.source = standing.evidence ->> 'origin' then interval '0' else interval '1 day' end
+            )
+        end
+        or standing.evidence ? 'fired_by' and not exists (
+            select from reached_tapes as tapes where tapes.tape_at >= standing.triggered_at + interval '1 day'
+        ) and not exists (
+            select from reached_offsets as offsets
+            where offsets.topic = standing.evidence -> 'fired_by' ->> 'topic'
+                and offsets.partition = (standing.evidence -> 'fired_by' ->> 'partition')::integer
+                and offsets.next_offset > (standing.evidence -> 'fired_by' ->> 'offset')::bigint
         )
-    end
+    )
 """
 _AWAIT: Final = f"""
 insert into app.pending_evaluations (mart, series, interval, source, from_at)
@@ -182,7 +198,7 @@ order by 1  -- two processes that record the same in one order do not wait for e
 on conflict do nothing
 """
 
-_TRADE: Final = " || jsonb_build_object('trade', bars.trade)"
+_TRADE: Final = " || jsonb_build_object('trade', bars.trade, 'fired_by', bars.fired_by)"
 _EVIDENCE: Final = """jsonb_build_object(
         'values', (
             select jsonb_object_agg(
@@ -254,10 +270,16 @@ where not exists (select from app.alerts as taken_back where taken_back.refers_t
 """
 
 
+def note_progress(connection: Any) -> None:  # noqa: ANN401 - psycopg is known to warehouse only
+    """Note how far the marts are with the lake, before they are read: what a build adds meanwhile is not counted on."""
+    connection.execute(_REACHED)
+
+
 def record(connection: Any, mart: str, now: datetime) -> dict[str, int]:  # noqa: ANN401 - psycopg is known to warehouse only
     """Record what is missing and take back what ought not to be, of the bars that changed; return how many of each kind.
 
-    Reads the tables of :mod:`alerts.evaluation.judging`. Whatever is recorded has its rows in the outbox by the same transaction.
+    Reads the tables of :mod:`alerts.evaluation.judging`, and of :func:`note_progress`, from before them. Whatever is recorded has
+    its rows in the outbox by the same transaction.
     """
     values = {"now": now}
     connection.execute(f"create temporary table places on commit drop as {_PLACES[mart == DAILY]}")
@@ -297,10 +319,10 @@ def hand_over(connection: Any, alerts: Sequence[UUID], now: datetime) -> int:  #
     return sent
 
 
-def alert_statement(*, with_trade: bool = False) -> str:
+def alert_statement(*, at_once: bool = False) -> str:
     """Return the statement that records what is missing: ``desired`` without ``standing``, with the values of ``judged_bars``.
 
-    It returns identities, and whether each is historical; ``with_trade`` adds the column ``trade`` of the bars to the evidence.
+    It returns identities, and whether each is historical; ``at_once`` adds ``trade`` and ``fired_by`` of the bars.
     """
     numbers = _NUMBERS.format(rule="fresh", version="version")
     message = "fresh.template"
@@ -311,7 +333,7 @@ def alert_statement(*, with_trade: bool = False) -> str:
         _ALERT.format(
             alert_id=_ALERT_ID.format("fresh", "alert"),
             message=message,
-            evidence=_EVIDENCE.format(numbers=numbers) + (_TRADE if with_trade else ""),
+            evidence=_EVIDENCE.format(numbers=numbers) + (_TRADE if at_once else ""),
         )
         + _RETURNING
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,9 +15,8 @@ import pytest
 from alerts.at_once.process import APPLICATION
 from alerts.evaluation import recording
 from alerts.evaluation.evaluate import evaluate
-from alerts.rules.rule import Rule, Trigger
 from alerts.store import ENDED, add_rules, change_status
-from ingest.topics import end_offsets, ensure_topics
+from ingest.topics import end_offsets
 from market.settings import CHECKOUT, Settings
 from market.topics import TRADES
 from tests.integration.alert_rows import (
@@ -26,44 +25,35 @@ from tests.integration.alert_rows import (
     MADE,
     MARTS,
     assert_lawful,
-    forget_rules,
     minutes_of,
     put_closes,
 )
 from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import session_of
 from tests.integration.mart_rows import DAYS, put_bar
-from tests.integration.price_watches import DURING, publish, trade, watching
+from tests.integration.price_watches import (
+    DURING,
+    PENDING,
+    WRONG,
+    alerts,
+    at_once,
+    bared,
+    count,
+    land,
+    minutes_recorded,
+    publish,
+    trade,
+    watching,
+)
 from tests.integration.relays import wait_until
 from verify.laws import verify_alerts
 
 pytestmark = pytest.mark.integration
 
-PENDING: Final = "select count(*) from app.pending_evaluations"
-WRONG: Final = "an alert stands where its rule does not fire"
-
 
 @pytest.fixture
 def bare(connection: psycopg.Connection[Any], dbt: Dbt, kafka: str) -> psycopg.Connection[Any]:
-    """No rule; the marts are there and empty, and so is the topic from its end on."""
-    ensure_topics(kafka)
-    forget_rules(connection, dbt)
-    connection.execute("truncate lake.stream_offsets, staging.built_tapes")
-    return connection
-
-
-def at_once(name: str = "r", text: str = "price crosses above 100", symbols: str = "IBM", **others: Any) -> Rule:
-    return Rule(name, text, symbols, trigger=Trigger.AT_ONCE, **others)
-
-
-def count(connection: psycopg.Connection[Any], query: str) -> int:
-    row = connection.execute(query.encode()).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def alerts(connection: psycopg.Connection[Any]) -> int:
-    return count(connection, "select count(*) from app.alerts where kind = 'alert'")
+    return bared(connection, dbt, kafka)
 
 
 def test_an_alert_is_there_before_its_bar_and_stays_when_the_marts_have_it(
@@ -72,8 +62,10 @@ def test_an_alert_is_there_before_its_bar_and_stays_when_the_marts_have_it(
     add_rules(settings, [at_once(channels=("log", "mail"))], MADE)
     put_closes(bare, [99])
     with watching(settings, kafka):
+        ends = end_offsets(kafka, topics=(TRADES,))
         publish(kafka, trade(99.5, 1), trade(101.25, 1.5), trade(98, 1.6))
         wait_until(lambda: alerts(bare) == 1)
+    ((topic, partition),) = (place for place, end in end_offsets(kafka, topics=(TRADES,)).items() if end > ends[place])
     ((message, evidence, triggered_at),) = bare.execute(
         "select message, evidence, triggered_at from app.alerts"
     ).fetchall()
@@ -81,6 +73,7 @@ def test_an_alert_is_there_before_its_bar_and_stays_when_the_marts_have_it(
     assert triggered_at == LAST.open_at + timedelta(minutes=2)
     assert evidence["values"] == {"close": {"now": 101.25, "before": 99}}
     assert evidence["trade"]["price"] == 101.25
+    assert evidence["fired_by"] == {"topic": topic, "partition": partition, "offset": ends[topic, partition] + 1}
     assert (evidence["bar"]["open"], evidence["bar"]["high"], evidence["bar"]["low"]) == (99.5, 101.25, 99.5)
     assert (evidence["bar"]["is_final"], evidence["origin"]) == (False, "lean")
     assert count(bare, "select count(*) from app.alert_outbox where status = 'pending'") == 2
@@ -100,31 +93,6 @@ def test_an_alert_is_there_before_its_bar_and_stays_when_the_marts_have_it(
     assert_lawful(settings, "the marts have the bar")
 
 
-@pytest.mark.parametrize("bar_remains", [True, False])
-def test_a_trade_that_was_cancelled_is_taken_back_when_the_tape_has_passed(
-    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str, *, bar_remains: bool
-) -> None:
-    add_rules(settings, [at_once()], MADE)
-    put_closes(bare, [99])
-    with watching(settings, kafka):
-        publish(kafka, trade(101, 1))
-        wait_until(lambda: alerts(bare) == 1)
-    put_closes(bare, [99, 99] if bar_remains else [99])
-    dbt(*MARTS, touched=True)
-    assert evaluate(settings, EVENING).retracted == 0, "the minute may not be whole yet"
-    assert_lawful(settings, "under way")
-    put_closes(bare, [50, 50, 50], "SPY")
-    dbt(*MARTS, touched=True)
-    done = evaluate(settings, EVENING)
-    assert (done.retracted, done.queued, count(bare, PENDING)) == (1, 1, 0)
-    assert_lawful(settings, "over")
-    assert evaluate(settings, EVENING).retracted == 0
-    with watching(settings, kafka):  # the marts know better than a trade that comes again
-        publish(kafka, trade(101, 1), trade(99, 2), trade(101, 3))
-        wait_until(lambda: alerts(bare) == 2)
-    assert minutes_recorded(bare, "r") == [1, 1, 3], "the alert, its retraction, and another minute's"
-
-
 def test_the_law_sees_an_alert_at_once_that_is_wrong_and_one_that_is_missing(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
 ) -> None:
@@ -135,6 +103,7 @@ def test_the_law_sees_an_alert_at_once_that_is_wrong_and_one_that_is_missing(
         wait_until(lambda: alerts(bare) == 1)
     put_closes(bare, [99, 101, 99, 101, 99])
     put_closes(bare, [50] * 6, "SPY")
+    land(bare, kafka)
     dbt(*MARTS, touched=True)
     evaluate(settings, EVENING)
     assert minutes_of(bare, "r") == [1, 3]
@@ -148,23 +117,6 @@ def test_the_law_sees_an_alert_at_once_that_is_wrong_and_one_that_is_missing(
     assert {"an alert is missing", WRONG} <= set(verify_alerts(settings).problems)
     bare.execute("update app.alerts set triggered_at = %s where revision = 1", [LAST.open_at + timedelta(minutes=90)])
     assert WRONG in verify_alerts(settings).problems, "the bar that there is says that it has ended"
-
-
-def test_the_law_lets_an_alert_stand_until_its_bar_has_ended_and_no_longer(
-    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
-) -> None:
-    add_rules(settings, [at_once()], MADE)
-    put_closes(bare, [99])
-    with watching(settings, kafka):
-        publish(kafka, trade(101, 3))
-        wait_until(lambda: alerts(bare) == 1)
-    bare.execute("truncate app.pending_evaluations")  # nobody is going to look at it, rightly or not
-    assert_lawful(settings, "no mart")
-    for minutes, holds in ((3, True), (4, True), (5, False)):
-        put_closes(bare, [50] * minutes, "SPY")
-        dbt(*MARTS, touched=True)
-        bare.execute("truncate app.pending_evaluations")
-        assert (WRONG not in verify_alerts(settings).problems) is holds, minutes
 
 
 def test_a_session_of_the_past_sends_nothing(bare: psycopg.Connection[Any], settings: Settings, kafka: str) -> None:
@@ -209,11 +161,6 @@ def test_a_cooldown_counts_from_what_fired_at_once(
     done = evaluate(settings, EVENING)
     assert (done.fired, done.retracted) == (0, 0)
     assert_lawful(settings)
-
-
-def minutes_recorded(connection: psycopg.Connection[Any], name: str) -> list[int]:
-    found = connection.execute("select bar_at from app.alerts where rule_name = %s order by 1", [name]).fetchall()
-    return [int((at - LAST.open_at).total_seconds() // 60) for (at,) in found]
 
 
 def test_rules_that_are_added_and_ended_meanwhile_are_heeded(
@@ -289,8 +236,7 @@ def test_after_kills_everything_is_recorded_once(
     levels = [100 + number / 10 for number in range(100)]
     add_rules(settings, [at_once(f"r{level}", f"price crosses above {level}") for level in levels], MADE)
     put_closes(bare, [99])
-    for (topic, partition), end in end_offsets(kafka, topics=(TRADES,)).items():
-        bare.execute("insert into lake.stream_offsets values (%s, %s, %s)", [topic, partition, end])
+    land(bare, kafka)
     for part in range(4):
         with process(settings, kafka, tmp_path / "log"):
             publish(

@@ -17,7 +17,7 @@ from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired
 from alerts.rules.rule import Rule, Trigger
 from alerts.store import ACTIVE, ENDED, PAUSED, add_rules, change_status
-from market.records import Record
+from market.records import Received, Record
 from market.settings import Settings
 from tests.integration.alert_rows import LAST, MADE, TABLES
 from tests.integration.mart_oracle import session_of
@@ -44,7 +44,8 @@ def fired_on(symbol: str, **stated: Any) -> Fired:
     minute = Minute("lean", symbol, micros(LAST.open_at + timedelta(minutes=1)), LAST.session_date, "regular", 99.0)
     minute.first = minute.last = (one.ts, 0, 101.0)
     minute.high, minute.low, minute.volume = 101.0, 101.0, one.size
-    return Fired(Watch(1, 1, "passes_above", 100, 100, frozenset({"regular"}), 0), one, minute)
+    watch = Watch(1, 1, "passes_above", 100, 100, frozenset({"regular"}), 0)
+    return Fired(watch, one, minute, Received(one, 0, 0))
 
 
 def test_values_that_the_database_cannot_hold_keep_nothing_else_from_being_recorded(

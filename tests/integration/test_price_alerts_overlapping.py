@@ -29,7 +29,7 @@ def test_two_watches_and_an_evaluation_at_once_double_nothing(
     connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_rules(connection, dbt)
-    connection.execute("truncate lake.stream_offsets, staging.built_tapes")
+    connection.execute("truncate lake.stream_offsets, staging.built_tapes, staging.built_offsets")
     levels = [100 + number / 10 for number in range(40)]
     rules = [Rule(f"r{at}", f"price crosses {at}", "all", trigger=Trigger.AT_ONCE) for at in levels]
     add_rules(settings, rules, MADE)

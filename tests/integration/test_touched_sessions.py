@@ -256,6 +256,37 @@ def test_a_writer_that_found_its_session_queued_is_waited_for(
 
 
 @pytest.mark.usefixtures("minutes")
+@pytest.mark.parametrize("held", ["staging.built_offsets", "marts.intraday_ohlcv"])
+def test_a_build_says_of_no_message_that_it_has_read_what_it_has_not(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt, held: str
+) -> None:
+    first, second = (session_of(DAYS[1]).open_at + timedelta(minutes=minute) for minute in (10, 3))
+    has_second = f"select true from marts.intraday_ohlcv where interval = '1m' and bar_at = '{second}' and close = 8"
+    offsets = "select next_offset from staging.built_offsets where mart = 'intraday_ohlcv'"
+    put_bar(connection, "lean", "IBM", first, (Decimal(7),) * 4, revision=9)
+    connection.execute("truncate lake.stream_offsets")
+    connection.execute("insert into lake.stream_offsets values ('t', 0, 5)")
+    with ThreadPoolExecutor(max_workers=1) as pool, connect(settings) as other:
+        other.execute(f"lock table {held} in share mode".encode())
+        build = pool.submit(dbt, *MARTS, touched=True)
+        waiting = f"select pid from pg_locks where not granted and relation = '{held}'::regclass"
+        wait_until(lambda: read(connection, waiting))
+        with connection.transaction():  # as the stream publishes
+            put_bar(connection, "lean", "IBM", second, (Decimal(8),) * 4, revision=9)
+            connection.execute("update lake.stream_offsets set next_offset = 6")
+        other.rollback()
+        build.result(timeout=120)
+    ((built,),) = (row.values() for row in read(connection, offsets))
+    assert built == 5 or read(connection, has_second)
+    dbt(*MARTS, touched=True)
+    assert read(connection, has_second)
+    assert read(connection, f"{offsets} or mart = 'intraday_analytics'") == [{"next_offset": 6}] * 2
+    connection.execute("truncate lake.stream_offsets")
+    dbt(*MARTS, touched=True)
+    assert read(connection, "select from staging.built_offsets") == []
+
+
+@pytest.mark.usefixtures("minutes")
 def test_a_build_of_touched_sessions_that_is_killed_loses_nothing(
     connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
 ) -> None:

@@ -1,8 +1,12 @@
 {#-
-  Before a build of a mart of bars with indicators: how far the tapes were when the bars that it is made of were built. Whatever
-  ended until then is in those bars. Where a tape moved on, the bars that ended since are queued for the rules, though nothing of them changed.
+  Before a build of a mart of bars with indicators, and before it takes anything off: how far the stream and its tapes were when the
+  bars that it is made of were built. Whatever was published, and ended, until then is in those bars. Where a tape moved on, the bars that ended since are queued for the rules, though nothing of them changed.
 -#}
 {% macro follow_tapes(relation, source) -%}
+    {{ replace_offsets(
+        relation,
+        "select topic, partition, next_offset from staging.built_offsets where mart = '" ~ source.identifier ~ "'",
+    ) }};
     create temporary table followed_tapes on commit drop as
     select
         reached.source,

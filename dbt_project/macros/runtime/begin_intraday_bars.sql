@@ -17,6 +17,7 @@
     {%- set take_finished = take_finished_sessions(relation) -%}
     {%- set take_made_up = take_made_up_sessions(relation) -%}
     {%- set touched_alone = looks_at_touched_alone(relation) -%}
+    {{ note_offsets(relation) }};
     {{ take_pending(relation, touched_alone) }};
     {{ take_finished }};
     {%- if not is_incremental() %}

@@ -14,13 +14,47 @@
     {{- return(run_query(asked).rows[0][0]) -}}
 {%- endmacro %}
 
+{#- Waits until no other build of the relation goes on, and has others wait for the end of this one. -#}
+{% macro wait_for_builds(relation) -%}
+    select pg_advisory_xact_lock(hashtext('{{ relation.schema }}.{{ relation.identifier }}'))
+{%- endmacro %}
+
+{#-
+  Notes how far the stream is with its topics, in the transaction of a build that reads the lake: before anything is taken off or
+  read. So what was published until then is queued or was taken up, and the build has it; of what comes from now on it says nothing.
+-#}
+{% macro note_offsets(relation) -%}
+    {{ wait_for_builds(relation) }};
+    {{ replace_offsets(relation, "select topic, partition, next_offset from lake.stream_offsets") }}
+{%- endmacro %}
+
+{#- Replaces the offsets of a relation by those of a query; a topic that is gone, or was made anew, has no old ones. -#}
+{% macro replace_offsets(relation, offsets) -%}
+    delete from staging.built_offsets as built
+    where built.mart = '{{ relation.identifier }}'
+        and not exists (
+            select from ({{ offsets }}) as reached
+            where reached.topic = built.topic
+                and reached.partition = built.partition
+        );
+    insert into staging.built_offsets as built (mart, topic, partition, next_offset)
+    select
+        '{{ relation.identifier }}',
+        topic,
+        partition,
+        next_offset
+    from ({{ offsets }}) as reached
+    on conflict (mart, topic, partition) do update set next_offset = excluded.next_offset
+    where built.next_offset <> excluded.next_offset
+{%- endmacro %}
+
 {#-
   Takes what is queued for the relation off, into the table `taken_sessions`, in the transaction of the build: what is queued from
   now on stays for the next one, and everything that was queued until now can be seen by the statements that follow. One build of
   a relation goes on at a time. Where a row for all sessions comes too late for this look, it stays.
 -#}
 {% macro take_pending(relation, touched_alone) -%}
-    select pg_advisory_xact_lock(hashtext('{{ relation.schema }}.{{ relation.identifier }}'));
+    {{ wait_for_builds(relation) }};
     create temporary table taken_sessions (
         symbol text,
         session_date date,

@@ -10,7 +10,7 @@ import pytest
 from alerts.at_once.levels import Book, Watch
 from alerts.at_once.minutes import Minute, Minutes, micros
 from alerts.at_once.watcher import Preference, Watcher, newest_begun
-from market.records import Cancel, Correction, Record
+from market.records import Cancel, Correction, Received, Record
 from market.sessions import find_session
 from tests.unit.alerts.at_once.test_minutes_under_way import trade
 from tests.unit.spark_jobs.messages import OPEN
@@ -38,8 +38,12 @@ def published(source: str, close: float = 99, minute: int = 0, days: int = 0) ->
 def fired(watching: Watcher, *records: Record) -> list[tuple[int, str | None]]:
     return [
         (one.watch.rule_id, str(one.trade.price) if one.trade is not None else None)
-        for one in watching.take(records, NOW)
+        for one in watching.take(messages(*records), NOW)
     ]
+
+
+def messages(*records: Record) -> list[Received]:
+    return [Received(record, 2, 100 + number) for number, record in enumerate(records)]
 
 
 def at(minute: int, price: str, **others: Any) -> Record:
@@ -106,6 +110,15 @@ def test_the_trade_that_passed_the_number_is_told_though_another_one_made_the_mi
     assert fired(watching, at(1, "95", **alpaca)) == [(1, "101"), (2, "89")]
 
 
+def test_the_message_is_told_with_which_it_came_true() -> None:
+    watching = watcher(watch(), known=[published("otherfeed")])
+    (one,) = watching.take(messages(at(1, "99"), Cancel("otherfeed", "SPY", NOW, "1"), at(1, "101"), at(1, "102")), NOW)
+    assert (one.by.record, one.by.partition, one.by.offset) == (one.trade, 2, 102)
+    watching = watcher(watch(operator="reaches_above"), known=[published("otherfeed", 101)])
+    (one,) = watching.take(messages(at(0, "99"), at(0, "98")), NOW)
+    assert (one.trade, one.by.offset) == (None, 100), "behind all that was published before"
+
+
 def test_no_trade_is_told_of_what_was_published_before_a_start() -> None:
     watching = watcher(watch(1, 100, "reaches_above"), watch(2, 105, "reaches_above"), known=[published("lean", 101)])
     assert fired(watching, at(0, "101", source="lean")) == [(1, None)]
@@ -121,7 +134,7 @@ def test_of_two_sources_the_preferred_one_counts() -> None:
     tomorrow = 24 * 60  # where it has nothing yet: then the other one counts
     later = micros(OPEN + timedelta(days=1, hours=1))
     records = [at(tomorrow, "99"), at(tomorrow + 1, "107")]
-    assert [one.minute.source for one in watching.take(records, later)] == ["otherfeed"]
+    assert [one.minute.source for one in watching.take(messages(*records), later)] == ["otherfeed"]
 
 
 def test_a_simulated_market_does_not_count_where_there_is_a_real_one() -> None:
@@ -139,7 +152,7 @@ def test_a_simulated_market_counts_no_more_once_a_real_source_trades_in_a_later_
     tomorrow = 24 * 60
     later = micros(OPEN + timedelta(days=1, hours=1))
     records = [at(tomorrow, "99", **made_up), at(tomorrow + 1, "107", **made_up)]
-    assert watching.take(records, later) == []
+    assert watching.take(messages(*records), later) == []
 
 
 def test_a_simulated_market_counts_no_more_once_its_symbol_is_known_to_be_real() -> None:
