@@ -67,6 +67,29 @@ _QUEUED: Final = """
 select md5(string_agg(concat_ws('/', mart, symbol, session_date, xmin), ',' order by mart, symbol, session_date, xmin::text))
 from staging.pending_sessions where %(marts)s::text[] is null or mart = any(%(marts)s)
 """
+# What fired at once is of interest from the moment on that its message is in the lake; each evaluation that has to wait queues it
+# anew. Of anything else it matters whether it was queued again.
+_QUEUED_FOR_RULES: Final = """
+with queued as (
+    select
+        pending.mart, pending.series, pending.interval, pending.source, pending.from_at,
+        case when alerts.alert_id is null then pending.xmin::text end as written_by
+    from app.pending_evaluations as pending
+    left join app.alerts as alerts
+        on alerts.alert_id = case when pending.series <> '*' and pending.source <> '' then pending.source::uuid end
+    where to_regclass('marts.' || pending.mart) is not null and (
+        alerts.alert_id is null or not alerts.evidence ? 'fired_by' or exists (
+            select from lake.stream_offsets as landed
+            where landed.topic = alerts.evidence -> 'fired_by' ->> 'topic'
+                and landed.partition = (alerts.evidence -> 'fired_by' ->> 'partition')::integer
+                and landed.next_offset > (alerts.evidence -> 'fired_by' ->> 'offset')::bigint
+        )
+    )
+)
+select md5(string_agg(
+    concat_ws('/', mart, series, interval, source, from_at, written_by), ',' order by mart, series, interval, source
+)) from queued
+"""
 _BARS_FOR_RULES: Final = """
 select exists (
     select from app.alert_rule_versions as versions
@@ -242,6 +265,19 @@ def queued(settings: Settings, marts: Sequence[str] | None = None) -> str | None
     """
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         ((digest,),) = connection.execute(_QUEUED, {"marts": list(marts) if marts is not None else None}).fetchall()
+    return None if digest is None else str(digest)[:8]
+
+
+def queued_for_rules(settings: Settings) -> str | None:
+    """Return what is queued for rules and can be looked at, as a digest; ``None`` if nothing is.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        ((digest,),) = connection.execute(_QUEUED_FOR_RULES).fetchall()
     return None if digest is None else str(digest)[:8]
 
 

@@ -28,6 +28,7 @@ from orchestration.progress import (
     newest_arrivals,
     newest_changes,
     queued,
+    queued_for_rules,
     vendor_bars,
 )
 from quality.arrivals import Counted, count_arrivals
@@ -61,6 +62,10 @@ class Lake:
     def queued(self, marts: Sequence[str] | None = None) -> str | None:
         """Return what is queued for some of the marts, or for all, as a digest; ``None`` if nothing is."""
         return queued(self.settings, marts)
+
+    def queued_for_rules(self) -> str | None:
+        """Return what is queued for rules and can be looked at, as a digest; ``None`` if nothing is."""
+        return queued_for_rules(self.settings)
 
     def has_bars_for_rules(self) -> bool:
         """Return whether a bar has ended since the marts were built, and there is a rule about bars within the day."""

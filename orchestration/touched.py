@@ -1,4 +1,4 @@
-"""The sensor that has the marts follow the lake: it asks for a run as soon as sessions are queued as changed."""
+"""The sensor that has the marts follow the lake, and the rules the marts: it asks for a run as soon as anything is queued."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -21,21 +21,21 @@ RUN_EVERY: Final = timedelta(seconds=30)
     job_name=TOUCHED_MARTS,
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Has the sessions built that are queued as changed since the marts took them up.",
+    description="Has the sessions built that are queued as changed, and the rules look at what is queued for them.",
 )
 def touched_sessions(
     context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
 ) -> dg.RunRequest | dg.SkipReason:
     """Request a run if something is queued, and no run is under way that takes it: at once if rules wait for a bar that ended."""
-    queue = lake.queued(TOUCHED_MODELS)
-    if queue is None:
+    queues = [queue for queue in (lake.queued(TOUCHED_MODELS), lake.queued_for_rules()) if queue is not None]
+    if not queues:
         return dg.SkipReason("Nothing is queued.")
     if (pause := _pause(context.instance, lake)) is not None:
         return pause
     newest = lake.newest_changes()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
-    return follow(context.instance, TOUCHED_MARTS, with_queue(newest, queue), beside=[MARTS])
+    return follow(context.instance, TOUCHED_MARTS, with_queue(newest, "+".join(queues)), beside=[MARTS])
 
 
 def _pause(instance: dg.DagsterInstance, lake: Lake) -> dg.SkipReason | None:

@@ -10,7 +10,14 @@ import pytest
 from alerts.rules.rule import Rule
 from alerts.store import ACTIVE, PAUSED, add_rules, change_status
 from market.settings import Settings
-from orchestration.progress import _CHANGES, LONGEST_TRANSACTION, advance_after, has_bars_for_rules, newest_changes
+from orchestration.progress import (
+    _CHANGES,
+    LONGEST_TRANSACTION,
+    advance_after,
+    has_bars_for_rules,
+    newest_changes,
+    queued_for_rules,
+)
 from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
@@ -141,6 +148,53 @@ def test_the_newest_changes_are_found_without_reading_all_batches(
     plan = connection.execute(f"explain {_CHANGES}", {"margin": LONGEST_TRANSACTION}).fetchall()
     assert not any("Seq Scan" in line for (line,) in plan), plan
     assert newest_changes(migrated) == "aaaaaaaa/100000"
+
+
+QUEUE_ALERT = """
+insert into app.pending_evaluations
+select 'intraday_analytics', symbol, interval, alert_id::text, bar_at from app.alerts
+"""
+ALERT = """
+insert into app.alerts values (
+    gen_random_uuid(), 1, 'r', 1, 'IBM', '1m', %(at)s, %(at)s::date, 1, 'alert', null, false, '',
+    '{"fired_by": {"topic": "market.trades.v1", "partition": 1, "offset": 20}}', %(at)s, %(at)s
+)
+"""
+
+
+def test_what_is_queued_for_rules_shows_when_it_can_be_looked_at_and_as_another_when_it_is_queued_again(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    connection.execute("truncate app.pending_evaluations")
+    add_rules(migrated, [Rule("queued", "close above 1", "IBM", interval="5m")], NOON)
+    assert queued_for_rules(migrated) is None, "there is no mart yet"
+    connection.execute("create schema if not exists marts")
+    connection.execute("create table marts.intraday_analytics ()")
+    try:
+        of_rule = queued_for_rules(migrated)
+        assert of_rule is not None
+        assert of_rule == queued_for_rules(migrated)
+        connection.execute("update app.pending_evaluations set from_at = from_at")
+        assert queued_for_rules(migrated) not in {None, of_rule}, "it was queued again"
+
+        connection.execute("truncate app.pending_evaluations")
+        connection.execute(ALERT, {"at": NOON})
+        connection.execute(QUEUE_ALERT)
+        connection.execute(
+            "insert into lake.stream_offsets values ('market.trades.v1', 0, 90), ('market.trades.v1', 1, 20)"
+        )
+        assert queued_for_rules(migrated) is None, "the marts cannot have the trade"
+        connection.execute("update lake.stream_offsets set next_offset = 21 where partition = 1")
+        of_alert = queued_for_rules(migrated)
+        assert of_alert is not None
+        connection.execute("truncate app.pending_evaluations")
+        connection.execute(QUEUE_ALERT)
+        assert queued_for_rules(migrated) == of_alert, "an evaluation that waits queues it anew"
+    finally:
+        connection.execute("drop table marts.intraday_analytics")
+        connection.execute(
+            "truncate app.pending_evaluations, app.alerts, app.alert_rules, app.alert_rule_versions, app.alert_clauses"
+        )
 
 
 def test_rules_wait_for_a_bar_once_a_trade_or_a_heartbeat_has_passed_its_end(

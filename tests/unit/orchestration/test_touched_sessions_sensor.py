@@ -20,16 +20,26 @@ class PlayedLake:
     """A lake whose newest changes are given, whether any of them is queued still, and whether rules wait for a bar."""
 
     def __init__(
-        self, *, is_pending: bool, batches: str | None = BATCHES, queue: str = "q1", for_rules: bool = False
+        self,
+        *,
+        is_pending: bool,
+        batches: str | None = BATCHES,
+        queue: str = "q1",
+        for_rules: bool = False,
+        rules: str | None = None,
     ) -> None:
         self.is_pending = is_pending
         self.batches = batches
         self.queue = queue
         self.for_rules = for_rules
+        self.rules = rules
 
     def queued(self, marts: Sequence[str]) -> str | None:
         assert "intraday_ohlcv" in marts
         return self.queue if self.is_pending else None
+
+    def queued_for_rules(self) -> str | None:
+        return self.rules
 
     def newest_changes(self) -> str | None:
         return self.batches
@@ -108,6 +118,17 @@ def test_what_a_person_changed_after_a_run_is_asked_for_though_no_batch_came(ins
     instance.add_run(done)
     assert isinstance(tick(instance, PlayedLake(is_pending=True)), dg.SkipReason)
     assert isinstance(tick(instance, PlayedLake(is_pending=True, queue="q2")), dg.RunRequest)
+
+
+@pytest.mark.usefixtures("_runs_long_ago")
+def test_what_is_queued_for_rules_alone_is_asked_for_once(instance: dg.DagsterInstance) -> None:
+    first = tick(instance, PlayedLake(is_pending=False, rules="r1"))
+    assert isinstance(first, dg.RunRequest)
+    instance.add_run(dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.SUCCESS, tags=first.tags))
+    assert isinstance(tick(instance, PlayedLake(is_pending=False, rules="r1")), dg.SkipReason), "it waits for the lake"
+    others = [PlayedLake(is_pending=False, rules="r2"), PlayedLake(is_pending=False, rules="r1", batches="aaaaaaaa/8")]
+    both = PlayedLake(is_pending=True, rules="r1")
+    assert all(isinstance(tick(instance, lake), dg.RunRequest) for lake in (*others, both))
 
 
 def test_marts_are_less_than_a_minute_behind() -> None:
