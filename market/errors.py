@@ -51,6 +51,10 @@ class RefusedValuesError(ServiceError):
     """PostgreSQL refused what was to be written: it would refuse the same again."""
 
 
+class RefusedStatementError(ServiceError):
+    """PostgreSQL refused a statement whatever its values: a defect, or a database that is not brought up to date."""
+
+
 class HomeBusyError(ServiceError):
     """Another Tapehouse is already running on this home."""
 

@@ -29,7 +29,11 @@ def main() -> int:
     except TapehouseError as error:
         _log.error("price_alerts_cannot_start", cause=str(error))
         return error.exit_code
-    watch.run(stop)
+    try:
+        watch.run(stop)
+    except TapehouseError as error:  # whoever supervises starts it again
+        _log.exception("price_alerts_failed", cause=str(error))
+        return error.exit_code
     _log.info("price_alerts_stopped")
     return 0
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from market.errors import RefusedValuesError, ServiceError, SettingsError
+from market.errors import RefusedStatementError, RefusedValuesError, ServiceError, SettingsError
 from market.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -61,6 +61,8 @@ def lost_connections() -> Iterator[None]:
     ------
     RefusedValuesError
         If the server refused the values of a statement: they will not do over another connection either.
+    RefusedStatementError
+        If it refused the statement itself, whatever its values.
     ServiceError
         If the connection was lost, or the server refused a statement for another reason.
     """
@@ -69,6 +71,9 @@ def lost_connections() -> Iterator[None]:
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         msg = f"PostgreSQL refused values: {_first_line(error)}."
         raise RefusedValuesError(msg) from error
+    except psycopg.ProgrammingError as error:
+        msg = f"PostgreSQL refused a statement: {_first_line(error)}. If ./run up does not mend it, it is a defect of Tapehouse."
+        raise RefusedStatementError(msg) from error
     except psycopg.Error as error:
         msg = f"PostgreSQL gave up in the middle: {_first_line(error)}. See ./run status."
         raise ServiceError(msg) from error

@@ -17,7 +17,7 @@ from alerts.at_once.loading import load_beginning, load_real, load_rules, mark_o
 from alerts.at_once.minutes import Minutes, micros
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired, Watcher
-from market.errors import ServiceError
+from market.errors import RefusedStatementError, ServiceError
 from market.records import Received
 from market.settings import Settings
 from warehouse.connection import connect, lost_connections
@@ -77,12 +77,20 @@ class PriceWatch:
         self._unrecorded: list[Fired] = []
 
     def run(self, stop: threading.Event) -> None:
-        """Watch until ``stop`` is set, whatever becomes of Kafka and the database meanwhile."""
+        """Watch until ``stop`` is set, whatever becomes of Kafka and the database meanwhile.
+
+        Raises
+        ------
+        RefusedStatementError
+            If the database refuses a statement: it would refuse it for ever.
+        """
         reader = threading.Thread(target=self._rules.follow, args=(stop,), name="rules", daemon=True)
         reader.start()
         while not stop.is_set():
             try:
                 self._watch(stop)
+            except RefusedStatementError:
+                raise
             except ServiceError as error:
                 _log.warning("price_alerts_wait", cause=str(error))
                 stop.wait(AGAIN_SECONDS)
@@ -101,7 +109,7 @@ class PriceWatch:
                 try:
                     self._record_all(watcher, trades, book, stop)
                 except ServiceError as error:
-                    if not self._unrecorded:
+                    if not self._unrecorded or isinstance(error, RefusedStatementError):
                         raise
                     _log.warning("price_alerts_without_database", waiting=len(self._unrecorded), cause=str(error))
                     stop.wait(AGAIN_SECONDS)
@@ -113,6 +121,8 @@ class PriceWatch:
         real: frozenset[str] | None = None
         with connect(self._settings, application_name=APPLICATION) as connection, lost_connections():
             while not stop.is_set():
+                if self._rules.failure is not None:
+                    raise self._rules.failure
                 if self._rules.newest is not book:
                     book = self._rules.newest
                     watcher.watch(book)
@@ -159,15 +169,20 @@ class _Rules:
         self._asked_at = time.monotonic()
         self.newest = Book({})
         self.real: frozenset[str] = frozenset()
+        self.failure: RefusedStatementError | None = None
+        """Why the rules are not followed any more."""
 
     def follow(self, stop: threading.Event) -> None:
-        """Keep :attr:`newest` up to date until ``stop`` is set."""
+        """Keep :attr:`newest` up to date until ``stop`` is set, or there is a :attr:`failure`."""
         while not stop.is_set():
             try:
                 with connect(self._settings, application_name=APPLICATION) as connection, lost_connections():
                     connection.autocommit = True
                     while not stop.wait(RULES_SECONDS):
                         self._look(connection)
+            except RefusedStatementError as error:
+                self.failure = error
+                return
             except ServiceError as error:
                 _log.warning("price_alerts_rules_not_read", cause=str(error))
                 stop.wait(AGAIN_SECONDS)

@@ -1,29 +1,34 @@
 """What a watch over prices reads from PostgreSQL and records there, without a broker and without marts that dbt builds."""
 
+import threading
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from types import ModuleType
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
 
-from alerts.at_once import process
+from alerts.at_once import loading, process, recording
 from alerts.at_once.levels import Watch
 from alerts.at_once.loading import load_beginning, load_real, mark_of_rules
 from alerts.at_once.minutes import Minute, micros
+from alerts.at_once.process import PriceWatch, Trades
 from alerts.at_once.recording import record_fired
 from alerts.at_once.watcher import Fired
 from alerts.rules.rule import Rule, Trigger
 from alerts.store import ACTIVE, ENDED, PAUSED, add_rules, change_status
+from market.errors import RefusedStatementError
 from market.records import Received, Record
 from market.settings import Settings
 from tests.integration.alert_rows import LAST, MADE, TABLES
 from tests.integration.mart_oracle import session_of
 from tests.integration.mart_rows import DAYS, put_bar
-from tests.integration.price_watches import DURING, hearing, trade
-from tests.integration.relays import wait_until
+from tests.integration.price_watches import DURING, Said, hearing, trade
+from tests.integration.relays import DEADLINE_SECONDS, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +74,42 @@ def test_a_symbol_is_real_by_the_bars_of_a_real_source(bare: psycopg.Connection[
     assert load_real(bare, ["regular"]) == frozenset()
     put_bar(bare, "otherfeed", "IBM", LAST.open_at, (Decimal(99),) * 4)
     assert load_real(bare, ["regular"]) == {"IBM"}
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [(loading, "_BARS"), (loading, "_MARK"), (recording, "_QUEUE")],
+    ids=["in the beginning", "while the rules are followed", "as an alert is recorded"],
+)
+def test_a_statement_that_the_database_refuses_ends_the_watch(
+    bare: psycopg.Connection[Any],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    statement: str,
+) -> None:
+    assert bare.info.status.name == "OK"
+    add_rules(settings, [at_once("r")], MADE)
+    stop, said = threading.Event(), Said()
+
+    def break_it() -> None:
+        monkeypatch.setattr(module, statement, "select from app.nothing_of_the_kind")
+
+    def begin(offsets: Mapping[int, int]) -> Trades:
+        break_it()
+        said.say(trade(99, 0), trade(101, 1))
+        return said.open(offsets)
+
+    if statement == "_BARS":
+        break_it()
+    timer = threading.Timer(DEADLINE_SECONDS / 3, stop.set)
+    timer.start()
+    try:
+        with pytest.raises(RefusedStatementError, match="nothing_of_the_kind"):
+            PriceWatch(settings, begin, lambda: DURING).run(stop)
+    finally:
+        stop.set()
+        timer.cancel()
 
 
 def recorded(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:

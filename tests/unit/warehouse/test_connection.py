@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from market.errors import RefusedValuesError, ServiceError, SettingsError
+from market.errors import RefusedStatementError, RefusedValuesError, ServiceError, SettingsError
 from market.settings import Settings, load_settings
 from warehouse.connection import connect, lost_connections
 
@@ -37,21 +37,23 @@ def test_a_url_that_cannot_be_read_is_refused_without_showing_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "are_values"),
+    ("error", "means"),
     [
-        (psycopg.errors.UntranslatableCharacter, True),
-        (psycopg.errors.NumericValueOutOfRange, True),
-        (psycopg.errors.ForeignKeyViolation, True),
-        (psycopg.errors.AdminShutdown, False),
-        (psycopg.errors.DeadlockDetected, False),
-        (psycopg.errors.SerializationFailure, False),
-        (psycopg.InterfaceError, False),
-        (psycopg.errors.UndefinedTable, False),
+        (psycopg.errors.UntranslatableCharacter, RefusedValuesError),
+        (psycopg.errors.NumericValueOutOfRange, RefusedValuesError),
+        (psycopg.errors.ForeignKeyViolation, RefusedValuesError),
+        (psycopg.errors.AdminShutdown, ServiceError),
+        (psycopg.errors.DeadlockDetected, ServiceError),
+        (psycopg.errors.SerializationFailure, ServiceError),
+        (psycopg.InterfaceError, ServiceError),
+        (psycopg.errors.UndefinedTable, RefusedStatementError),
+        (psycopg.errors.SyntaxError, RefusedStatementError),
+        (psycopg.errors.InsufficientPrivilege, RefusedStatementError),
     ],
 )
-def test_values_that_are_refused_are_told_from_what_another_connection_may_do(
-    error: type[psycopg.Error], *, are_values: bool
+def test_what_is_refused_is_told_from_what_another_connection_may_do(
+    error: type[psycopg.Error], means: type[ServiceError]
 ) -> None:
     with pytest.raises(ServiceError, match="the reason") as caught, lost_connections():
         raise error("the reason\nand more")  # noqa: EM101 - as the driver does
-    assert isinstance(caught.value, RefusedValuesError) is are_values
+    assert type(caught.value) is means
