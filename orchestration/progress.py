@@ -67,6 +67,10 @@ _QUEUED: Final = """
 select md5(string_agg(concat_ws('/', mart, symbol, session_date, xmin), ',' order by mart, symbol, session_date, xmin::text))
 from staging.pending_sessions where %(marts)s::text[] is null or mart = any(%(marts)s)
 """
+_BUILT: Final = """
+select bool_and(coalesce(to_regclass('marts.' || model), to_regclass('staging.' || model)) is not null)
+from unnest(%(models)s::text[]) as model
+"""
 # What fired at once is of interest from the moment on that its message is in the lake; each evaluation that has to wait queues it
 # anew. Of anything else it matters whether it was queued again.
 _QUEUED_FOR_RULES: Final = """
@@ -266,6 +270,19 @@ def queued(settings: Settings, marts: Sequence[str] | None = None) -> str | None
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         ((digest,),) = connection.execute(_QUEUED, {"marts": list(marts) if marts is not None else None}).fetchall()
     return None if digest is None else str(digest)[:8]
+
+
+def are_built(settings: Settings, models: Sequence[str]) -> bool:
+    """Return whether models have been built at all.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        ((found,),) = connection.execute(_BUILT, {"models": list(models)}).fetchall()
+    return bool(found)
 
 
 def queued_for_rules(settings: Settings) -> str | None:

@@ -24,6 +24,7 @@ from orchestration.progress import (
     Advance,
     Mark,
     advance_after,
+    are_built,
     has_bars_for_rules,
     newest_arrivals,
     newest_changes,
@@ -62,6 +63,10 @@ class Lake:
     def queued(self, marts: Sequence[str] | None = None) -> str | None:
         """Return what is queued for some of the marts, or for all, as a digest; ``None`` if nothing is."""
         return queued(self.settings, marts)
+
+    def are_built(self, models: Sequence[str]) -> bool:
+        """Return whether models have been built at all."""
+        return are_built(self.settings, models)
 
     def queued_for_rules(self) -> str | None:
         """Return what is queued for rules and can be looked at, as a digest; ``None`` if nothing is."""

@@ -30,6 +30,8 @@ def touched_sessions(
     queues = [queue for queue in (lake.queued(TOUCHED_MODELS), lake.queued_for_rules()) if queue is not None]
     if not queues:
         return dg.SkipReason("Nothing is queued.")
+    if not lake.are_built(TOUCHED_MODELS):
+        return dg.SkipReason("The marts were not built yet: the first build of them all takes what is queued.")
     if (pause := _pause(context.instance, lake)) is not None:
         return pause
     newest = lake.newest_changes()

@@ -14,6 +14,7 @@ from orchestration.progress import (
     _CHANGES,
     LONGEST_TRANSACTION,
     advance_after,
+    are_built,
     has_bars_for_rules,
     newest_changes,
     queued_for_rules,
@@ -57,6 +58,18 @@ def test_an_empty_lake_has_no_progress(migrated: Settings, connection: psycopg.C
     assert connection.execute("select 1").fetchone() == (1,)
     assert advance_after(migrated, None) is None
     assert newest_changes(migrated) is None
+
+
+def test_models_are_built_once_each_has_its_table(
+    migrated: Settings, connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    models = ["some_mart", "int_some_rows"]
+    assert not are_built(migrated, models)
+    connection.execute("create table marts.some_mart (number integer)")
+    assert not are_built(migrated, models)
+    connection.execute("create table staging.int_some_rows (number integer)")
+    assert are_built(migrated, models)
+    connection.execute("drop table marts.some_mart, staging.int_some_rows")
 
 
 def test_each_batch_counts_once_even_if_it_shows_after_a_later_one(

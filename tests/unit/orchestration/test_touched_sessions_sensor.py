@@ -27,12 +27,18 @@ class PlayedLake:
         queue: str = "q1",
         for_rules: bool = False,
         rules: str | None = None,
+        is_built: bool = True,
     ) -> None:
         self.is_pending = is_pending
         self.batches = batches
         self.queue = queue
         self.for_rules = for_rules
         self.rules = rules
+        self.is_built = is_built
+
+    def are_built(self, models: Sequence[str]) -> bool:
+        assert "intraday_ohlcv" in models
+        return self.is_built
 
     def queued(self, marts: Sequence[str]) -> str | None:
         assert "intraday_ohlcv" in marts
@@ -63,6 +69,10 @@ def tick(instance: dg.DagsterInstance, lake: PlayedLake) -> dg.RunRequest | dg.S
 def test_nothing_is_asked_for_where_nothing_is_queued(instance: dg.DagsterInstance) -> None:
     assert isinstance(tick(instance, PlayedLake(is_pending=False)), dg.SkipReason)
     assert isinstance(tick(instance, PlayedLake(is_pending=True, batches=None)), dg.SkipReason)
+
+
+def test_nothing_is_asked_for_before_the_first_build(instance: dg.DagsterInstance) -> None:
+    assert isinstance(tick(instance, PlayedLake(is_pending=True, is_built=False)), dg.SkipReason)
 
 
 def test_what_is_queued_is_asked_for_by_the_same_key_until_the_lake_changes(instance: dg.DagsterInstance) -> None:
