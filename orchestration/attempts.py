@@ -15,10 +15,14 @@ HAS_MORE_TAG: Final = "tapehouse/has_more"
 """The tag that a run gives itself when its time was up before it was done, although it got on."""
 UNANSWERED_TAG: Final = "tapehouse/unanswered"
 """The tag that a run gives itself when the source did not answer all of it: it is worth trying again soon."""
+ASKED_AT_TAG: Final = "tapehouse/asked_at"
+"""The tag of a run that the sensor repeats for a person: when that person asked. It is for the symbols of that moment."""
 
 _ASSET_JOB: Final = "__ASSET_JOB"
 """The job of the runs that are started from the page of an asset, backfills included."""
 _SEPARATOR: Final = "|"
+_BY_ITSELF: Final = ("dagster/sensor_name", "dagster/schedule_name")
+"""Dagster's own tags of runs that nobody started by hand."""
 
 
 def attempts_at(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime) -> list[Attempt]:
@@ -47,16 +51,24 @@ def _records_of(instance: dg.DagsterInstance, key: dg.AssetKey, job: str, since:
 
 
 def _attempt(record: RunRecord, place: tuple[frozenset[str], date, date]) -> Attempt:
-    run = record.dagster_run
+    run, started_at = record.dagster_run, _aware(record.create_timestamp)
     ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time is not None else record.update_timestamp
     return Attempt(
         run.run_id,
         *place,
-        started_at=_aware(record.create_timestamp),
+        started_at=started_at,
         ended_at=_aware(ended) if run.is_finished else None,
         has_more=HAS_MORE_TAG in run.tags,
         unanswered=UNANSWERED_TAG in run.tags,
+        failed=run.status is dg.DagsterRunStatus.FAILURE,
+        asked_at=asked_at(run.tags) or (None if any(tag in run.tags for tag in _BY_ITSELF) else started_at),
     )
+
+
+def asked_at(tags: Mapping[str, str]) -> datetime | None:
+    """Return when a person asked for what a run with such tags repeats; ``None`` if it repeats nothing."""
+    moment = tags.get(ASKED_AT_TAG)
+    return datetime.fromisoformat(moment) if moment else None
 
 
 def partitions_of(tags: Mapping[str, str], groups: Sequence[str]) -> tuple[frozenset[str], date, date] | None:

@@ -47,6 +47,10 @@ class Attempt:
         Whether it ended only because its time was up: what it left may be asked for at once.
     unanswered
         Whether the source did not answer all of it.
+    failed
+        Whether it ended as a failure, whichever. One that somebody ended by hand did not.
+    asked_at
+        When somebody asked for it by hand, also if this is a repetition of that run; ``None`` if nobody did.
     """
 
     run_id: str
@@ -57,6 +61,8 @@ class Attempt:
     ended_at: datetime | None
     has_more: bool = False
     unanswered: bool = False
+    failed: bool = False
+    asked_at: datetime | None = None
 
     def is_of(self, group: str, day: date) -> bool:
         """Return whether a partition is one of this run's."""
@@ -65,12 +71,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Adjoining missing sessions of a group, and the newest run that left one of them, or since when there was none."""
+    """Adjoining missing sessions of a group, and the newest run that left one of them, or since when there was none.
+
+    ``asked_at`` says when somebody asked for them by hand, if nobody else wants them: of the symbols of that moment.
+    """
 
     group: str
     first: date
     last: date
     after: str
+    asked_at: datetime | None = None
 
     def run_key(self, name: str) -> str:
         """Return what tells the run that fills it from every other: the same gap after the same runs is asked for once."""
@@ -121,21 +131,27 @@ def gaps_to_fill(
     return sorted(gaps, key=lambda gap: (gap.last, gap.first, gap.group), reverse=True)
 
 
-def left_before(attempts: Iterable[Attempt], first: date) -> Mapping[str, tuple[datetime, list[date]]]:
-    """Return by group the sessions before a day that runs by hand left, and when the newest of these runs was asked for.
+def left_before(attempts: Iterable[Attempt], first: date) -> Mapping[tuple[str, datetime], list[date]]:
+    """Return the sessions before a day that runs by hand left, by group and the newest moment at which somebody asked for them.
 
-    These are the sessions of runs that the source did not answer, or whose time was up.
+    A run that failed left all of its sessions, whatever ended it. Those of a later run that did not fail are done, also if
+    somebody ended it by hand. What of them the lake has, a run does not ask for.
     """
-    found: dict[str, tuple[datetime, set[date]]] = {}
-    for run in attempts:
-        if run.ended_at is None or run.first >= first or not (run.unanswered or run.has_more):
+    left: dict[tuple[str, date], datetime] = {}
+    for run in sorted(attempts, key=lambda run: run.started_at):
+        if run.ended_at is None or run.first >= first:
             continue
         last = min(run.last, first - timedelta(days=1))
-        days = {session.session_date for session in sessions_between(run.first, last)}
-        for group in run.groups:
-            newest, known = found.get(group, (run.started_at, set()))
-            found[group] = max(newest, run.started_at), known | days
-    return {group: (newest, sorted(days)) for group, (newest, days) in found.items()}
+        for group, session in itertools.product(run.groups, sessions_between(run.first, last)):
+            place = group, session.session_date
+            if not run.failed:
+                left.pop(place, None)
+            elif run.asked_at is not None:
+                left[place] = max(left.get(place, run.asked_at), run.asked_at)
+    found: dict[tuple[str, datetime], list[date]] = {}
+    for (group, day), asked_at in sorted(left.items()):
+        found.setdefault((group, asked_at), []).append(day)
+    return found
 
 
 def changed_groups(watched: Iterable[Watched], partitions: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -1,5 +1,6 @@
 """What asks for history by itself: schedules after each session, and a sensor for whatever is missing."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,7 +11,7 @@ from ingest.history.source import SourceError
 from market.sessions import EXCHANGE_ZONE, sessions_between
 from orchestration.actions import Actions
 from orchestration.assets.keys import COLLECTED_ACTIONS
-from orchestration.attempts import attempts_at, whole_attempts_at
+from orchestration.attempts import ASKED_AT_TAG, attempts_at, whole_attempts_at
 from orchestration.gaps import (
     LOOK_BACK,
     Attempt,
@@ -182,27 +183,29 @@ def _older_gaps(
 ) -> tuple[list[Gap], set[str]]:
     """Return the gaps to ask for now among sessions that only runs by hand asked for, and the symbols that lack any of these.
 
-    A symbol that was added after the newest of these runs was meant by none.
+    A symbol that was added since somebody asked for a session was not meant.
     """
     reach = history.reach(series, now)
     gaps: list[Gap] = []
     lacking: set[str] = set()
-    for group, (newest, days) in left_before(attempts, history.first_wanted(series, now)).items():
-        own = [one for one in watched if one.group == group and one.since <= newest]
-        for first, last in adjoining([day for day in days if reach is None or day >= reach]):
+    for (group, asked_at), days in left_before(attempts, history.first_wanted(series, now)).items():
+        own = [one for one in watched if one.group == group and one.since <= asked_at]
+        for first, last in reversed(adjoining([day for day in days if reach is None or day >= reach])):
             sessions = list(sessions_between(first, last))
             missing = history.missing(series, [one.symbol for one in own], sessions)
-            gaps += gaps_to_fill(own, missing, sessions, attempts, now)
+            found = gaps_to_fill(own, missing, sessions, attempts, now)
+            gaps += [dataclasses.replace(gap, asked_at=asked_at) for gap in found]
             lacking |= set(missing)
     return gaps, lacking
 
 
 def _request(series: Series, gap: Gap) -> dg.RunRequest:
+    asked = {} if gap.asked_at is None else {ASKED_AT_TAG: gap.asked_at.isoformat()}
     return dg.RunRequest(
         job_name=COLLECT_HISTORY,
         run_key=gap.run_key(series.key.path[-1]),
         asset_selection=[series.key],
-        tags=history_range_tags(gap.first, gap.last, gap.group),
+        tags={**history_range_tags(gap.first, gap.last, gap.group), **asked},
     )
 
 

@@ -13,7 +13,7 @@ from ingest.history.source import HistorySource, SourceError
 from market.sessions import sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import OWNER, Group
-from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG, partitions_of
+from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG, asked_at, partitions_of
 from orchestration.gaps import symbols_by_group
 from orchestration.history import History, Outcome, Series, series_of
 from orchestration.history_report import (
@@ -109,7 +109,9 @@ def _task(context: dg.AssetExecutionContext, history: History, now: datetime) ->
         msg = f"The partitions {tags} are none of history."
         raise dg.Failure(msg, allow_retries=False)
     wanted, first, last = place
-    groups = {group: of for group, of in symbols_by_group(history.watchlist()).items() if group in wanted}
+    moment = asked_at(context.run.tags)
+    meant = [one for one in history.watchlist() if moment is None or one.since <= moment]
+    groups = {group: of for group, of in symbols_by_group(meant).items() if group in wanted}
     if not groups:
         names = ", ".join(sorted(wanted))
         msg = f"The watchlist has no symbol of the group {names}. Add some: ./run watchlist add --group {names} SYMBOL"

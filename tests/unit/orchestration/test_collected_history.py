@@ -5,7 +5,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from market.settings import Settings
 from orchestration.assets import collected
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.keys import DAILY_BARS
-from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG, attempts_at, partitions_of
+from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, UNANSWERED_TAG
 from orchestration.history import Outcome, Series, series_of
 from orchestration.partitions import SYMBOL_GROUPS, history_key, history_partitions, history_range_tags
 from warehouse.watchlist import Watched
@@ -165,30 +165,6 @@ def test_partitions_are_sessions_by_groups_named_alike_in_tags_and_keys() -> Non
     }
 
 
-@pytest.mark.parametrize(
-    ("tags", "groups"),
-    [
-        ({"dagster/partition": "2026-11-16|tech"}, {"tech"}),
-        (history_range_tags(FIRST, FIRST, "default"), {"default"}),
-        (
-            {
-                "dagster/asset_partition_range_start": "2026-11-16|default",
-                "dagster/asset_partition_range_end": "2026-11-16|tech",
-            },
-            {"default", "energy", "tech"},
-        ),
-        (history_range_tags(FIRST, FIRST, "gone"), {"gone"}),
-    ],
-)
-def test_the_partitions_of_a_run_are_read_from_its_tags(tags: dict[str, str], groups: set[str]) -> None:
-    assert partitions_of(tags, ["default", "energy", "tech"]) == (frozenset(groups), FIRST, FIRST)
-
-
-def test_a_run_without_partitions_is_none_of_history() -> None:
-    assert partitions_of({"dagster/run_key": "x"}, []) is None
-    assert partitions_of({"dagster/partition": "2026-11-16"}, []) is None
-
-
 def test_a_range_of_a_group_is_one_run_that_says_what_came_and_what_it_cost(instance: dg.DagsterInstance) -> None:
     history = PlayedHistory({"IBM": done(), "SPY": done()})
     result = materialize(instance, history)
@@ -216,6 +192,18 @@ def test_several_groups_may_be_one_run(instance: dg.DagsterInstance) -> None:
     assert materialize(instance, history, tags=tags).success
     assert history.asked == [(("IBM", "NVDA", "SPY"), LAST, LAST)]
     assert set(materialized(instance)) == {"2026-11-20|default", "2026-11-20|tech"}
+
+
+def test_a_repetition_of_a_run_by_hand_is_for_the_symbols_that_were_watched_then(instance: dg.DagsterInstance) -> None:
+    history = PlayedHistory()
+    asked = LONG_AGO + timedelta(days=3)
+    tags = {**history_range_tags(FIRST, LAST, "default"), ASKED_AT_TAG: asked.isoformat()}
+    symbols = [Watched("IBM", "default", LONG_AGO), Watched("SPY", "default", asked + timedelta(seconds=1))]
+    history.watchlist = lambda: symbols  # type: ignore[method-assign]
+    assert materialize(instance, history, tags=tags).success
+    assert history.asked == [(("IBM",), FIRST, LAST)]
+    assert materialize(instance, history).success
+    assert history.asked[1:] == [(("IBM", "SPY"), FIRST, LAST)]
 
 
 def test_partitions_of_which_nothing_was_missing_are_materialized(instance: dg.DagsterInstance) -> None:
@@ -381,17 +369,6 @@ def test_a_run_that_is_stopped_ends_the_fetch_and_is_not_tried_again(instance: d
     assert not result.success
     assert ended.is_set()
     assert len(history.asked) == 1
-
-
-def test_runs_are_found_by_asset_with_their_partitions_and_their_end(instance: dg.DagsterInstance) -> None:
-    for status, selection in (
-        (dg.DagsterRunStatus.NOT_STARTED, frozenset({DAILY_BARS})),
-        (dg.DagsterRunStatus.STARTED, frozenset({dg.AssetKey("other")})),
-    ):
-        tags = history_range_tags(FIRST, LAST, "tech")
-        instance.add_run(dg.DagsterRun(job_name="collect_history", status=status, tags=tags, asset_selection=selection))
-    (waiting,) = attempts_at(instance, DAILY_BARS, LONG_AGO)
-    assert (waiting.groups, waiting.first, waiting.last, waiting.ended_at) == (frozenset({"tech"}), FIRST, LAST, None)
 
 
 def _waits_for(stop: threading.Event) -> None:

@@ -13,7 +13,7 @@ from ingest.history.source import SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
-from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG
+from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, UNANSWERED_TAG
 from orchestration.gaps import LOOK_BACK
 from orchestration.history import History, Series, series_of
 from orchestration.history_requests import MOST_RUNS, daily_history, evaluate, history_gaps
@@ -77,7 +77,7 @@ class NothingDue:
 
     def due(self, watched: Sequence[Watched], since: datetime) -> list[Watched]:
         assert watched
-        assert since < datetime.now(UTC)
+        assert since.tzinfo is not None
         return []
 
 
@@ -99,13 +99,13 @@ def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
     return [(request.tags[names[0]], request.tags[names[1]]) for request in result.run_requests or []]
 
 
-def begin(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
-    """Let a run begin as the daemon would."""
+def begin(instance: dg.DagsterInstance, request: dg.RunRequest, *, by_itself: bool = True) -> dg.DagsterRun:
+    """Let a run begin as the daemon would, or as somebody by hand."""
     return instance.add_run(
         dg.DagsterRun(
             job_name="collect_history",
             status=dg.DagsterRunStatus.STARTED,
-            tags=dict(request.tags),
+            tags={**request.tags, **({"dagster/sensor_name": history_gaps.name} if by_itself else {})},
             asset_selection=frozenset(request.asset_selection or ()),
         )
     )
@@ -163,10 +163,10 @@ def test_what_is_under_way_or_failed_a_moment_ago_is_not_asked_for_and_an_hour_l
 def by_hand(
     instance: dg.DagsterInstance, first: str, last: str, group: str = "tech", tag: str | None = UNANSWERED_TAG
 ) -> dg.DagsterRun:
-    """Let a run for days that nobody else wants end without an answer, or with another tag."""
+    """Let a run for days that nobody else wants fail without an answer, with another tag, or with none."""
     days = (date.fromisoformat(first), date.fromisoformat(last))
     request = dg.RunRequest(asset_selection=[DAILY_BARS], tags=history_range_tags(*days, group))
-    run = begin(instance, request)
+    run = begin(instance, request, by_itself=False)
     if tag is not None:
         instance.add_run_tags(run.run_id, {tag: "true"})
     instance.report_run_failed(run)
@@ -196,15 +196,90 @@ def test_nothing_else_of_old_days_is_asked_for(instance: dg.DagsterInstance) -> 
     instance.add_dynamic_partitions(GROUPS, ["energy", "tech"])
     history = PlayedHistory({"IBM": "tech", "XOM": "energy"})
     history.lacking_before = {"IBM", "XOM"}
-    by_hand(instance, "2003-11-10", "2003-11-14", tag=None)
+    request = dg.RunRequest(
+        asset_selection=[DAILY_BARS], tags=history_range_tags(date(2003, 11, 3), date(2003, 11, 7), "tech")
+    )
+    instance.report_run_failed(begin(instance, request))
     later = in_minutes(300)
-    assert isinstance(tick(instance, history, later), dg.SkipReason), "it was answered"
+    assert isinstance(tick(instance, history, later), dg.SkipReason), "nobody wants what was wanted by itself once"
     by_hand(instance, "2003-11-10", "2003-11-14", tag=HAS_MORE_TAG)
     assert ranges(tick(instance, history, in_minutes(1))) == [("2003-11-10|tech", "2003-11-14|tech")]
     history.reaches_back_to = date(2003, 11, 12)
     assert ranges(tick(instance, history, later)) == [("2003-11-12|tech", "2003-11-14|tech")]
     history.reaches_back_to = SESSIONS[0].session_date
     assert isinstance(tick(instance, history, later), dg.SkipReason)
+
+
+@pytest.mark.parametrize("tag", [None, UNANSWERED_TAG, HAS_MORE_TAG])
+def test_what_a_run_by_hand_left_is_asked_for_until_a_later_run_has_covered_it_whatever_ended_that_run(
+    instance: dg.DagsterInstance, tag: str | None
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"})
+    history.lacking_before = {"IBM"}
+    by_hand(instance, "2003-11-10", "2003-11-14", tag=tag)
+    later = in_minutes(61)
+    answer = tick(instance, history, later)
+    assert ranges(answer) == [("2003-11-10|tech", "2003-11-14|tech")]
+    assert isinstance(answer, dg.SensorResult)
+    (request,) = answer.run_requests or []
+    again = begin(instance, request)
+    assert isinstance(tick(instance, history, later), dg.SkipReason), "it is under way"
+    instance.report_run_failed(again)
+    assert ranges(tick(instance, history, in_minutes(300))) == [("2003-11-10|tech", "2003-11-14|tech")]
+    covered = dg.RunRequest(
+        asset_selection=[DAILY_BARS], tags=history_range_tags(date(2003, 11, 11), date(2003, 11, 12), "tech")
+    )
+    succeed(instance, begin(instance, covered))
+    assert ranges(tick(instance, history, in_minutes(2000))) == [
+        ("2003-11-13|tech", "2003-11-14|tech"),
+        ("2003-11-10|tech", "2003-11-10|tech"),
+    ]
+
+
+def test_a_run_by_hand_that_somebody_ended_is_called_off(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"})
+    history.lacking_before = {"IBM"}
+    by_hand(instance, "2003-11-10", "2003-11-14")
+    request = dg.RunRequest(
+        asset_selection=[DAILY_BARS], tags=history_range_tags(date(2003, 11, 10), date(2003, 11, 14), "tech")
+    )
+    instance.report_run_canceled(begin(instance, request, by_itself=False))
+    assert isinstance(tick(instance, history, in_minutes(3000)), dg.SkipReason)
+
+
+def succeed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=run.job_name)
+    instance.report_dagster_event(event, run.run_id)
+
+
+def test_a_symbol_that_was_added_between_a_run_by_hand_and_its_repetitions_is_not_asked_for(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech", "NVDA": "tech"})
+    history.lacking_before = {"IBM", "NVDA"}
+    by_hand(instance, "2003-11-10", "2003-11-14")
+    added = datetime.now(UTC)
+    symbols = [Watched("IBM", "tech", EARLIER), Watched("NVDA", "tech", added)]
+    history.watchlist = lambda: symbols  # type: ignore[method-assign]
+    for minutes in (3, 6):
+        answer = tick(instance, history, in_minutes(minutes))
+        assert isinstance(answer, dg.SensorResult)
+        (request,) = answer.run_requests or []
+        moment = datetime.fromisoformat(request.tags[ASKED_AT_TAG])
+        assert moment < added, "a run of the request leaves out who was added since"
+        again = begin(instance, request)
+        instance.add_run_tags(again.run_id, {UNANSWERED_TAG: "true"})
+        instance.report_run_failed(again)
+    history.lacking_before = {"NVDA"}
+    assert isinstance(tick(instance, history, in_minutes(300)), dg.SkipReason)
+    by_hand(instance, "2003-11-10", "2003-11-14")  # now somebody means both
+    answer = tick(instance, history, in_minutes(300))
+    assert isinstance(answer, dg.SensorResult)
+    (request,) = answer.run_requests or []
+    assert datetime.fromisoformat(request.tags[ASKED_AT_TAG]) > added
 
 
 def test_a_run_by_hand_that_reaches_into_wanted_sessions_is_asked_for_again_as_far_as_these_do_not(
