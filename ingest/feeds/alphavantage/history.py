@@ -1,6 +1,6 @@
 """Alpha Vantage as a source of history: what it offers, its limit, and which requests an ask takes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -131,21 +131,29 @@ class AlphaVantageHistory(HistorySource):
 
     def _fetch_months(self, ask: Ask, symbol: str, pace: Callable[[], None]) -> Answer:
         series: dict[str, Any] = {}
+        useless: list[Problem] = []
         is_known = False
         for month in ask.months:
             try:
                 found = self._month_series(ask.interval, symbol, month, pace)
-            except UselessError as error:
-                return Answer((), (Problem(symbol, error.code, str(error)),))
+            except UselessError as error:  # each month is an answer of its own: the others may be fine
+                useless.append(Problem(symbol, error.code, f"{month}: {error}"))
+                is_known = True
+                continue
             except UnansweredError as error:
-                error.part = self._answered_before(month, ask, symbol, series if is_known else None, error)
+                known = (series, useless) if is_known else None
+                error.part = self._answered_before(month, ask, symbol, known, error)
                 raise
             if found is not None:
                 is_known = True
                 series |= found
         if not is_known:
             return Answer((), unknown=frozenset({symbol}))
-        return Answer(*parse_bars(series, ask, symbol, self.name))
+        return self._of_months(series, useless, ask, symbol)
+
+    def _of_months(self, series: Series, useless: Sequence[Problem], ask: Ask, symbol: str) -> Answer:
+        bars, wrong = parse_bars(series, ask, symbol, self.name)
+        return Answer(bars, (*useless, *wrong))
 
     def _month_series(self, interval: str, symbol: str, month: str, pace: Callable[[], None]) -> Series | None:
         """Return the rows of a month; ``None`` if the vendor calls it invalid, as a month before the first trade."""
@@ -170,19 +178,25 @@ class AlphaVantageHistory(HistorySource):
         return self._newest[1]
 
     def _answered_before(
-        self, month: str, ask: Ask, symbol: str, series: Series | None, error: UnansweredError
+        self,
+        month: str,
+        ask: Ask,
+        symbol: str,
+        known: tuple[Series, Sequence[Problem]] | None,
+        error: UnansweredError,
     ) -> tuple[Ask, Answer] | None:
         """Return the sessions of the months before one, and their bars, if there are any.
 
-        Without ``series`` all these months were called invalid. Whether the symbol is unknown, or was listed later, the other
-        months say if they are still asked for; if the quota is used up, it counts as unknown.
+        ``known`` has the rows of these months, and what was wrong with whole ones. Without it all these months were called
+        invalid. Whether the symbol is unknown, or was listed later, the other months say if they are still asked for; if the
+        quota is used up, it counts as unknown.
         """
         sessions = tuple(session for session in ask.sessions if f"{session.session_date:%Y-%m}" < month)
         if not sessions or ask.symbols != (symbol,):
             return None
         part = Ask(ask.symbols, ask.interval, sessions)
-        if series is not None:
-            return part, Answer(*parse_bars(series, part, symbol, self.name))
+        if known is not None:
+            return part, self._of_months(*known, part, symbol)
         return (part, Answer((), unknown=frozenset({symbol}))) if isinstance(error, QuotaUsedUpError) else None
 
     def _reaches_back_to(self, day: date) -> bool:

@@ -1,15 +1,22 @@
 """What Alpha Vantage's answers say of themselves: whose they are, by which clock, and one day twice."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
 from ingest.feeds.alphavantage.history import AlphaVantageHistory
 from ingest.history.check import believe
+from ingest.history.source import QuotaUsedUpError
 from market.settings import Settings
-from tests.unit.ingest.history.alphavantage_server import KEY, AlphaVantageServer, running_alphavantage
+from tests.unit.ingest.history.alphavantage_server import (
+    KEY,
+    USED_UP,
+    AlphaVantageServer,
+    running_alphavantage,
+    said,
+)
 from tests.unit.ingest.history.asks import Pace, ask_for
 
 NOW = datetime(2024, 6, 14, 21, 0, tzinfo=UTC)
@@ -52,7 +59,8 @@ def test_an_answer_about_another_symbol_is_a_problem_and_gives_no_bars(
     answer = source.fetch(ask_for("IBM", interval, "2024-06-10"), Pace())
     assert list(answer.bars) == []
     assert [(p.symbol, p.code) for p in answer.problems] == [("IBM", "other_symbol")]
-    assert answer.problems[0].detail == "Alpha Vantage's answer is about IBMX, not about IBM"
+    month = "" if interval == "1d" else "2024-06: "
+    assert answer.problems[0].detail == f"{month}Alpha Vantage's answer is about IBMX, not about IBM"
 
 
 @pytest.mark.parametrize("said", ["BRK-B", "BRK.B", "brk-b"])
@@ -80,3 +88,49 @@ def test_two_rows_of_one_day_in_one_object_contradict_each_other_unless_they_say
         believed = believe(ask, answer.bars)
         assert [b.close for b in believed.bars] == ([Decimal("10.5")] if is_same else [])
         assert [(p.symbol, p.code) for p in believed.problems] == ([] if is_same else [("IBM", "contradicts_itself")])
+
+
+def test_a_month_of_no_use_is_named_and_the_other_months_are_kept(
+    server: AlphaVantageServer, source: AlphaVantageHistory
+) -> None:
+    server.rows["IBM", "5min"] = [(f"2024-0{month}-10 09:30:00", *PRICES) for month in (6, 5, 4)]
+    good = server.answer("/query", request_for("2024-04"))
+    server.says_to_be = "IBMX"
+    bad = server.answer("/query", request_for("2024-05"))
+    server.says_to_be = None
+    server.replies = [good, bad]
+    pace = Pace()
+    answer = source.fetch(ask_for("IBM", "5m", "2024-04-01", "2024-06-11"), pace)
+    assert [f"{datetime.fromtimestamp(b.ts / 1e6, UTC):%Y-%m}" for b in answer.bars] == ["2024-04", "2024-06"]
+    detail = "2024-05: Alpha Vantage's answer is about IBMX, not about IBM"
+    assert [(p.symbol, p.code, p.detail) for p in answer.problems] == [("IBM", "other_symbol", detail)]
+    assert not answer.unknown
+    assert pace.requests == 3
+
+
+def test_a_month_of_no_use_before_the_quota_was_used_up_is_named_too(
+    server: AlphaVantageServer, source: AlphaVantageHistory
+) -> None:
+    server.rows["IBM", "5min"] = [("2024-04-10 09:30:00", *PRICES)]
+    server.zone = "UTC"
+    bad = server.answer("/query", request_for("2024-04"))
+    server.replies = [bad, said("Information", USED_UP)]
+    with pytest.raises(QuotaUsedUpError) as caught:
+        source.fetch(ask_for("IBM", "5m", "2024-04-01", "2024-05-31"), Pace())
+    assert caught.value.part is not None
+    part, answer = caught.value.part
+    assert part.last < date(2024, 5, 1)
+    assert not answer.unknown
+    assert [p.code for p in answer.problems] == ["wrong_time_zone"], "so it does not count as collected"
+
+
+def request_for(month: str) -> dict[str, str]:
+    whole = {"adjusted": "false", "extended_hours": "false", "outputsize": "full"}
+    return {
+        "function": "TIME_SERIES_INTRADAY",
+        "symbol": "IBM",
+        "interval": "5min",
+        "month": month,
+        "apikey": KEY,
+        **whole,
+    }
