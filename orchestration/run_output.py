@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import UnsupportedOperation
 from pathlib import Path
-from typing import Any, Final, Self, TextIO
+from typing import Any, BinaryIO, Final, Self, TextIO
 
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
@@ -19,6 +19,10 @@ from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, L
 from dagster._serdes import ConfigurableClassData
 
 SHOWN_EVERY_SECONDS: Final = 0.2
+SHOWN_WITHIN_SECONDS: Final = 5.0
+"""So long a run waits at its end for the next byte to be read of what it shows: a terminal whose pager is stopped reads none."""
+
+_PIECE_BYTES: Final = 4096
 
 
 class RunOutput(LocalComputeLogManager):
@@ -51,21 +55,50 @@ def _kept(stream: TextIO, path: Path) -> Iterator[None]:
     except UnsupportedOperation:  # a stream of a test, without a file
         yield
         return
-    is_over = threading.Event()
-    with os.fdopen(before, "wb", buffering=0) as shown, path.open("rb") as written:
-        written.seek(0, os.SEEK_END)
+    showing = _Showing(before, path)
+    try:
+        with redirect_to_file(stream, str(path)):
+            yield
+    finally:
+        showing.end()
 
-        def show() -> None:
-            with suppress(OSError):  # nobody looks any more
-                while not is_over.wait(SHOWN_EVERY_SECONDS):
-                    shown.write(written.read())
-                shown.write(written.read())
 
-        thread = threading.Thread(target=show, name=f"shows {path.name}", daemon=True)
-        thread.start()
-        try:
-            with redirect_to_file(stream, str(path)):
-                yield
-        finally:
-            is_over.set()
-            thread.join()
+class _Showing:
+    """A thread that writes what comes to the end of a file to where a stream led. It owns both: it may be held up for ever."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._path = path
+        self._begin = path.stat().st_size
+        self._count = 0
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(descriptor,), name=f"shows {path.name}", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait until everything is shown, but not for ever; what was not is said at the end of the file, which has it all."""
+        self._is_over.set()
+        before = -1
+        while self._thread.is_alive() and self._count != before:  # whoever reads slowly gets all of it
+            before = self._count
+            self._thread.join(SHOWN_WITHIN_SECONDS)
+        if self._thread.is_alive():
+            left = self._path.stat().st_size - self._begin - self._count
+            with self._path.open("a") as file:
+                file.write(
+                    f"tapehouse: the last {left:,} bytes are in this file only. Where the run was started nobody read them "
+                    f"within {SHOWN_WITHIN_SECONDS:g} s.\n"
+                )
+
+    def _run(self, descriptor: int) -> None:
+        with suppress(OSError), os.fdopen(descriptor, "wb", buffering=0) as shown, self._path.open("rb") as written:
+            written.seek(self._begin)
+            while not self._is_over.wait(SHOWN_EVERY_SECONDS):
+                self._show(shown, written.read())
+            self._show(shown, written.read())
+
+    def _show(self, shown: BinaryIO, data: bytes) -> None:
+        """Write all of it, in whatever pieces it is taken."""
+        while data:
+            count = shown.write(data[:_PIECE_BYTES])
+            self._count += count
+            data = data[count:]

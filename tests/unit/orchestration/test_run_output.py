@@ -30,6 +30,17 @@ assert data.stderr == b"to the other one\\n", data.stderr
 """
 
 
+UNREAD = """
+import sys
+from orchestration import run_output
+
+run_output.SHOWN_WITHIN_SECONDS = 0.5
+with run_output.RunOutput(base_dir=sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
+    print("x" * 1_000_000)
+print("the run goes on", file=sys.stderr)
+"""
+
+
 def run(folder: Path, how: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", RUN, str(folder), how]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
@@ -49,3 +60,23 @@ def test_what_was_printed_before_a_failure_is_kept_and_shown(tmp_path: Path) -> 
     assert set(done.stdout.splitlines()) == {"before", "by Python", "by a child"}
     assert done.stderr == "to the other one\n"
     assert (tmp_path / "run/compute_logs/step.err").read_text() == "to the other one\n"
+
+
+def test_a_terminal_that_nobody_reads_does_not_hold_up_the_end_and_the_file_says_what_it_lacks(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", UNREAD, str(tmp_path)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert process.wait(60) == 0, "its output is a pipe that is full"
+        finally:
+            process.kill()
+        assert process.stderr.read() == "the run goes on\n"
+        shown = len(process.stdout.read())
+    whole, _, said = (tmp_path / "run/compute_logs/step.out").read_text().partition("\n")
+    assert whole == "x" * 1_000_000
+    assert 0 < shown < 1_000_001
+    left = 1_000_001 - shown
+    assert said == (
+        f"tapehouse: the last {left:,} bytes are in this file only. Where the run was started nobody read them within 0.5 s.\n"
+    )
