@@ -118,7 +118,7 @@ def _impossible(same: Sequence[Bar]) -> Problem | None:
         if not 0 <= bar.volume <= MAX_BAR_VOLUME:
             wrong.append(f"volume {_shown(bar.volume)}")
         if wrong:
-            return Problem(bar.symbol, "impossible_value", f"{', '.join(wrong)} at {at(bar.ts)}")
+            return Problem(bar.symbol, "impossible_value", f"{', '.join(wrong)} at {at(bar.ts)}", bar.ts)
     return None
 
 
@@ -134,14 +134,15 @@ def _shown(value: Decimal | int) -> str:
 def _contradiction(same: Sequence[Bar]) -> Problem | None:
     if all(bar == same[0] for bar in same):
         return None
-    return Problem(same[0].symbol, "contradicts_itself", f"{len(same)} bars at {at(same[0].ts)} that differ")
+    first = same[0]
+    return Problem(first.symbol, "contradicts_itself", f"{len(same)} bars at {at(first.ts)} that differ", first.ts)
 
 
 def _disorder(bar: Bar) -> Problem | None:
     if bar.low <= min(bar.open, bar.close) and max(bar.open, bar.close) <= bar.high:
         return None
     prices = f"open {bar.open}, high {bar.high}, low {bar.low}, close {bar.close}"
-    return Problem(bar.symbol, "prices_out_of_order", f"{prices} at {at(bar.ts)}")
+    return Problem(bar.symbol, "prices_out_of_order", f"{prices} at {at(bar.ts)}", bar.ts)
 
 
 class _Starts:
@@ -157,7 +158,8 @@ class _Starts:
         if self._is_stray(bar.ts):
             return closed_that_day(bar.symbol, bar.ts)
         if self.is_asked_for(bar.ts) and not self._is_start(bar):
-            return Problem(bar.symbol, "wrong_time", f"a bar at {at(bar.ts)}, where no {bar.interval} bar begins")
+            detail = f"a bar at {at(bar.ts)}, where no {bar.interval} bar begins"
+            return Problem(bar.symbol, "wrong_time", detail, bar.ts)
         return None
 
     def is_asked_for(self, ts: int) -> bool:

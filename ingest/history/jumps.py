@@ -40,7 +40,7 @@ def torn(bar: Bar) -> Problem | None:
     )
     for name, price, of_others, other in pairs:
         if _is_far(price, other):
-            return Problem(bar.symbol, _OFF, f"{name} {price} at {at(bar.ts)}, with {of_others} at {other}")
+            return Problem(bar.symbol, _OFF, f"{name} {price} at {at(bar.ts)}, with {of_others} at {other}", bar.ts)
     return None
 
 
@@ -157,7 +157,7 @@ def _levels(bars: Iterable[Bar], splits: Sequence[KnownSplit]) -> list[list[Bar]
 
 
 def _problem(bar: Bar, why: str) -> Problem:
-    return Problem(bar.symbol, _OFF, f"close {bar.close} at {at(bar.ts)}: {why}")
+    return Problem(bar.symbol, _OFF, f"close {bar.close} at {at(bar.ts)}: {why}", bar.ts)
 
 
 def _is_near(bar: Bar, close: KnownClose | None, splits: Sequence[KnownSplit]) -> bool:

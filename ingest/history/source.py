@@ -7,7 +7,7 @@ What belongs here: requests, answers and the errors that a source may raise. Wha
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
@@ -168,11 +168,14 @@ class Problem:
         A short code, as in ``docs/history.md``.
     detail
         What was wrong, with the value.
+    ts
+        When the bar begins that it is about, UTC epoch microseconds; ``None`` if it is about more than one bar.
     """
 
     symbol: str
     code: str
     detail: str
+    ts: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from ingest.feeds.yahoo.samples import Samples
 from ingest.feeds.yahoo.stream import YahooSocket
 from ingest.history.check import NOTHING_KNOWN, believe
 from ingest.history.source import Ask, SourceBusyError
+from ingest.live.coverage import MINUTE
 from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.errors import ServiceError
 from market.records import Record
@@ -31,7 +32,6 @@ SETTLES_SECONDS: Final = 10.0
 
 _log = structlog.get_logger(__name__)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MINUTE: Final = timedelta(minutes=1)
 
 
 class YahooLive(LiveSource):
@@ -79,7 +79,7 @@ class YahooLive(LiveSource):
         session = session_at(since)
         if session is None or until <= session.open_at or since >= session.close_at:
             return Filled()
-        over = min(until, session.close_at) + _MINUTE + timedelta(seconds=SETTLES_SECONDS)
+        over = min(until, session.close_at) + timedelta(minutes=1, seconds=SETTLES_SECONDS)
         wait = (over - self._now()).total_seconds()
         if wait > 0:
             msg = "The last minute of the hole is not over yet."
@@ -89,8 +89,10 @@ class YahooLive(LiveSource):
             ask = Ask((symbol,), INTERVAL, (session,))
             answer = self._history.fetch(ask, pace)
             believed = believe(ask, answer.bars, self._near(ask) if answer.bars else NOTHING_KNOWN)
-            deliver([bar for bar in believed.bars if since - _MINUTE < _EPOCH + timedelta(microseconds=bar.ts) < until])
-            problems = [*answer.problems, *believed.problems]
+            deliver([bar for bar in believed.bars if _is_touched(hole, bar.ts)])
+            problems = [
+                one for one in (*answer.problems, *believed.problems) if one.ts is None or _is_touched(hole, one.ts)
+            ]
             if symbol in answer.unknown:
                 unfilled[symbol] = "unknown"
             elif problems:
@@ -122,3 +124,8 @@ class YahooLive(LiveSource):
     @cached_property
     def _history(self) -> YahooHistory:
         return YahooHistory(self._settings, self._now)
+
+
+def _is_touched(hole: Hole, minute: int) -> bool:
+    """Return whether a hole touches the minute that begins at a moment."""
+    return hole.since - MINUTE < minute < hole.until

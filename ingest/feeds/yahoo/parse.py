@@ -256,8 +256,14 @@ def faults_of(result: Result, ask: Ask, symbol: str) -> tuple[set[date | int], l
             if not (is_latest and session.open_at < row.moment < session.close_at + _LATEST_AFTER_CLOSE):
                 found[row.key] = Problem(symbol, "wrong_time", f"a daily row at {when}, neither the open nor midnight")
         elif row.values != seen.setdefault(row.key, row).values:
-            found[row.key] = Problem(symbol, "contradicts_itself", f"two rows at {when} that differ")
+            found[row.key] = Problem(
+                symbol, "contradicts_itself", f"two rows at {when} that differ", _micros(row.moment)
+            )
     return set(found), list(found.values())
+
+
+def _micros(moment: datetime) -> int:
+    return round(moment.timestamp()) * _MICROS
 
 
 def _date_of(row: SentRow) -> date:
@@ -298,7 +304,8 @@ def parse_bars(
         if key in left_out:
             continue
         if missing := incomplete.get(key):
-            problems.append(Problem(symbol, "not_a_number", f"{missing} at {key if is_daily else moment}"))
+            detail = f"{missing} at {key if is_daily else moment}"
+            problems.append(Problem(symbol, "not_a_number", detail, _micros(moment)))
             continue
         if any(pd.isna(value) for value in row) or not any(row):
             continue
@@ -306,7 +313,8 @@ def parse_bars(
         shares = volumes.get(key) or 0
         volume = raw_shares(int(shares), factors[day])
         if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_BAR_VOLUME):
-            problems.append(Problem(symbol, "impossible_value", f"{_written((*row[:4], shares))} at {moment}"))
+            detail = f"{_written((*row[:4], shares))} at {moment}"
+            problems.append(Problem(symbol, "impossible_value", detail, _micros(moment)))
             continue
         opened, high, low, close = prices
         ts = open_micros(day) if is_daily else seconds * _MICROS

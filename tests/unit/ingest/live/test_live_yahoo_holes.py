@@ -1,0 +1,147 @@
+"""Holes of Yahoo's stream filled with the vendor's minute bars."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ingest.feeds.yahoo.live import YahooLive
+from ingest.history.source import Ask, Problem, SourceBusyError
+from ingest.live.source import Filled, Hole
+from market.errors import ServiceError
+from market.records import Bar, Record
+from market.sessions import find_session
+from market.settings import Settings
+from warehouse.history import KnownClose, KnownCloses
+
+TEN = datetime(2026, 11, 20, 15, tzinfo=UTC)
+
+
+class Charts:
+    """The history of minutes, as the source of history gives it."""
+
+    def __init__(self, bars: Sequence[Bar], unknown: frozenset[str] = frozenset()) -> None:
+        self.bars, self.unknown, self.asked = bars, unknown, list[Any]()
+        self.problems: list[Problem] = []
+
+    def fetch(self, ask: Any, pace: Callable[[], None]) -> Any:
+        from ingest.history.source import Answer
+
+        pace()
+        self.asked.append(ask)
+        bars = [bar for bar in self.bars if bar.symbol in ask.symbols]
+        return Answer(bars, self.problems, self.unknown & set(ask.symbols))
+
+
+def minute_bar(moment: datetime, symbol: str = "SPY") -> Bar:
+    prices = (Decimal(10), Decimal(11), Decimal(9), Decimal(10))
+    return Bar("yahoo", symbol, "1m", round(moment.timestamp()) * 1_000_000, *prices, 500)
+
+
+def filled(
+    charts: Charts,
+    since: datetime,
+    until: datetime,
+    symbols: tuple[str, ...] = ("SPY",),
+    *,
+    now: datetime | None = None,
+    known: Callable[[Ask], Mapping[str, KnownCloses]] = lambda _: {},
+) -> tuple[Filled, list[Record]]:
+    source = YahooLive(Settings(), lambda: now or until + timedelta(hours=1), known)
+    source.__dict__["_history"] = charts
+    records: list[Record] = []
+    hole = Hole(symbols, *(round(moment.timestamp()) * 1_000_000 for moment in (since, until)))
+    return source.fill(hole, lambda: None, records.extend), records
+
+
+def test_a_hole_is_filled_with_the_minute_bars_that_it_touches() -> None:
+    bars = [minute_bar(TEN + timedelta(minutes=minute)) for minute in range(-3, 6)]
+    outcome, records = filled(Charts(bars), TEN + timedelta(seconds=30), TEN + timedelta(minutes=2, seconds=1))
+    assert outcome == Filled()
+    assert records == bars[3:6]
+
+
+def test_a_minute_that_is_not_over_is_waited_for() -> None:
+    until = TEN + timedelta(seconds=90)
+    with pytest.raises(SourceBusyError) as caught:
+        filled(Charts([]), TEN, until, now=until)
+    assert caught.value.after_seconds == 70.0
+
+
+def test_hours_without_minute_bars_are_not_asked_for() -> None:
+    session = find_session(date(2026, 11, 20))
+    assert session is not None
+    charts = Charts([])
+    assert filled(charts, session.pre_open_at, session.open_at) == (Filled(), [])
+    assert filled(charts, session.close_at, session.post_close_at) == (Filled(), [])
+    assert not charts.asked
+
+
+def test_an_unknown_symbol_and_bars_that_are_not_believed_stay_unfilled() -> None:
+    wrong = minute_bar(TEN, "IBM")
+    odd = Bar(**{name: getattr(wrong, name) for name in wrong.__struct_fields__} | {"high": Decimal("1")})
+    outcome, records = filled(
+        Charts([odd, minute_bar(TEN)], frozenset({"NOPE"})), TEN, TEN + timedelta(minutes=1), ("IBM", "NOPE", "SPY")
+    )
+    assert outcome.unfilled == {"IBM", "NOPE"}
+    assert "NOPE unknown" in outcome.reason
+    assert "prices_out_of_order" in outcome.reason
+    assert records == [minute_bar(TEN)]
+
+
+def test_a_flawed_bar_outside_of_a_hole_does_not_keep_it_from_being_filled() -> None:
+    good = [minute_bar(TEN + timedelta(minutes=minute)) for minute in range(8)]
+
+    def flawed(minute: int, **change: Decimal) -> Bar:
+        return Bar(**{name: getattr(good[minute], name) for name in good[minute].__struct_fields__} | change)
+
+    flaws = [flawed(0, high=Decimal(1)), flawed(1, open=Decimal(-1)), flawed(2, high=Decimal(12))]
+    jump = flawed(7, **dict.fromkeys(("open", "high", "low", "close"), Decimal(1000)))
+    charts = Charts([*flaws, *good[2:7], jump])
+    charts.problems = [Problem("SPY", "not_a_number", "no close", minute_bar(TEN + timedelta(minutes=9)).ts)]
+    outcome, records = filled(charts, TEN + timedelta(minutes=3, seconds=1), TEN + timedelta(minutes=7))
+    assert outcome == Filled()
+    assert records == good[3:7]
+    for minute, code in ((0, "order"), (1, "impossible"), (2, "contradicts"), (7, "off_by_far"), (9, "not_a_number")):
+        since = TEN + timedelta(minutes=minute)
+        outcome, _ = filled(charts, since, since + timedelta(seconds=30))
+        assert outcome.unfilled == {"SPY"}
+        assert code in outcome.reason
+    charts.problems = [Problem("SPY", "wrong_currency", "prices in EUR")]
+    assert filled(charts, TEN + timedelta(minutes=3), TEN + timedelta(minutes=4))[0].unfilled == {"SPY"}
+
+
+def test_bars_far_from_what_the_lake_has_are_not_believed() -> None:
+    asked: list[Ask] = []
+
+    def known(ask: Ask) -> Mapping[str, KnownCloses]:
+        asked.append(ask)
+        return {"SPY": KnownCloses(KnownClose("alpaca", 0, Decimal(1000)))}
+
+    bars = [minute_bar(TEN + timedelta(minutes=minute), symbol) for symbol in ("IBM", "SPY") for minute in range(3)]
+    outcome, records = filled(Charts(bars), TEN, TEN + timedelta(minutes=3), ("IBM", "SPY"), known=known)
+    assert [record.symbol for record in records] == ["IBM"] * 3
+    assert outcome.unfilled == {"SPY"}
+    assert "off_by_far" in outcome.reason
+    assert "1000" in outcome.reason
+    assert [(ask.symbols, ask.interval) for ask in asked] == [(("IBM",), "1m"), (("SPY",), "1m")]
+
+
+def test_a_lake_that_cannot_be_asked_is_asked_later() -> None:
+    def known(_: Ask) -> Mapping[str, KnownCloses]:
+        msg = "PostgreSQL is away"
+        raise ServiceError(msg)
+
+    with pytest.raises(SourceBusyError, match="PostgreSQL is away"):
+        filled(Charts([minute_bar(TEN)]), TEN, TEN + timedelta(minutes=1), known=known)
+
+
+def test_without_a_database_the_feed_alone_fills_its_holes() -> None:
+    source = YahooLive(Settings().model_copy(update={"database_url": None}), lambda: TEN + timedelta(hours=1))
+    source.__dict__["_history"] = Charts([minute_bar(TEN)])
+    records: list[Record] = []
+    hole = Hole(("SPY",), minute_bar(TEN).ts, minute_bar(TEN).ts + 60_000_000)
+    assert source.fill(hole, lambda: None, records.extend) == Filled()
+    assert records == [minute_bar(TEN)]
