@@ -83,7 +83,8 @@ class Coverage:
         unsettled = Spans([(settled, _NEVER)])
         by_span: defaultdict[Span, list[str]] = defaultdict(list)
         for symbol in sorted(until):
-            for span in self.missing(symbol, until[symbol]) - (self._shown[symbol] & unsettled):
+            lacking = self.missing(symbol, until[symbol]) - (self._shown[symbol] & unsettled)
+            for span in _joined(lacking, size.joins_minutes * MINUTE):
                 for piece in _pieces(span, size.hours * HOUR):
                     by_span[piece].append(symbol)
         return [
@@ -132,6 +133,20 @@ def micros(moment: datetime) -> int:
 def span_of(session: Session) -> Span:
     """Return the first moment of a session, and the one after its last."""
     return micros(session.pre_open_at), micros(session.post_close_at)
+
+
+def _joined(spans: Spans, step: int) -> Iterator[Span]:
+    """Join those that lie in the same step, with what lies between them; a step of 0 joins none."""
+    joined: Span | None = None
+    for since, until in spans:
+        if joined is not None and step and (joined[1] - 1) // step == since // step:
+            joined = joined[0], until
+            continue
+        if joined is not None:
+            yield joined
+        joined = since, until
+    if joined is not None:
+        yield joined
 
 
 def _pieces(span: Span, length: int) -> Iterator[Span]:

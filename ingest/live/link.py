@@ -163,15 +163,16 @@ class Link:
         """Return until when the history may be asked, by symbol: until the connection took over, a little later."""
         moment, end = micros(now), span_of(self._session)[1]
         until = moment - max(2 * GRACE, self._lag)
-        until = min(until - until % MINUTE, end)
         if self._live is not None and self._live.since:
-            # A list that is quiet again and again would be asked for at each lull: what lies before the last, once a minute.
+            # A list that is quiet again and again would be asked for at each lull: what lies before the last, once a step.
+            step = (self._source.hole_size.joins_minutes or 1) * MINUTE
+            whole = min(until - until % step, end)
             due, after_lull = moment - max(GRACE, self._lag), self._live.after_lull
             return {
-                symbol: since if since <= due and since != after_lull else min(since, until)
+                symbol: since if since <= due and since != after_lull else min(since, whole)
                 for symbol, since in self._live.since.items()
             }
-        return dict.fromkeys(self.symbols, until)
+        return dict.fromkeys(self.symbols, min(until - until % MINUTE, end))
 
     def begin_anew(self, now: datetime) -> None:
         """Count what the connection brought until now as missed: the broker may not have it."""

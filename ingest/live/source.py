@@ -71,13 +71,18 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class HoleSize:
-    """How many symbols and hours a source is asked for at once: what fails is asked for again as a whole."""
+    """How many symbols and hours a source is asked for at once: what fails is asked for again as a whole.
+
+    With ``joins_minutes`` what is missing within the same so many minutes is one hole, with what lies between, and what lulls
+    left is asked for after these minutes, instead of every minute: for sources that cannot be asked for many symbols at once.
+    """
 
     symbols: int
     hours: int
 
 
 @dataclass(frozen=True, slots=True)
+    joins_minutes: int = 0
 class Filled:
     """How a hole was filled: what is not ``unfilled`` is there. ``reason`` says why some of it is not."""
 

@@ -50,7 +50,7 @@ class YahooLive(LiveSource):
     name = "yahoo"
     capabilities = frozenset({Capability.TRADES, Capability.QUOTES, Capability.BARS})
     has_every_trade = False
-    hole_size = HoleSize(symbols=1, hours=24)
+    hole_size = HoleSize(symbols=1, hours=24, joins_minutes=5)
     history_lag_seconds = 70
     history_settles_seconds = 0
     limit = YahooHistory.limit

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.live.coverage import HOUR, Coverage
+from ingest.live.coverage import HOUR, MINUTE, Coverage
 from ingest.live.covered_file import KEPT_SESSIONS, Covered, covered_file, load_covered, save_covered
 from ingest.live.source import Hole, HoleSize
 from ingest.live.spans import Spans
@@ -98,6 +98,17 @@ def test_what_was_shown_is_no_hole_again_before_it_has_settled() -> None:
     assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 20)] == [(0, 30)]
     coverage.forget()
     assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5)] == [(0, 30)]
+
+
+def test_what_is_missing_in_the_same_step_is_one_hole_with_what_lies_between() -> None:
+    size = HoleSize(symbols=1, hours=1, joins_minutes=5)
+    coverage = Coverage(("SPY",), (0, 20 * MINUTE))
+    for since, until in ((1, 2), (3, 5), (6, 7), (8, 12), (13, 20)):
+        coverage.deliver("SPY", (since * MINUTE, until * MINUTE))
+    apart = [(0, 1), (2, 3), (5, 6), (7, 8), (12, 13)]
+    for one, expected in ((size, [(0, 3), (5, 8), (12, 13)]), (SIZE, apart)):
+        holes = coverage.holes({"SPY": 20 * MINUTE}, one, 20 * MINUTE)
+        assert [(hole.since // MINUTE, hole.until // MINUTE) for hole in reversed(holes)] == expected
 
 
 def test_a_hole_looks_back_where_it_begins_and_not_before_the_session() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.live.coverage import MINUTE
+from ingest.feeds.yahoo.live import YahooLive
 from ingest.live.lull import Lulls
 from ingest.live.spans import Spans
 from tests.unit.ingest.history.alpaca_server import AlpacaServer
@@ -29,6 +30,7 @@ from tests.unit.ingest.live.small_world import (
 )
 
 
+    trade,
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(every(2.0), tmp_path / "live-alpaca.json")
@@ -99,6 +101,27 @@ def test_a_list_that_is_quiet_again_and_again_is_asked_for_about_once_a_minute(t
 @pytest.mark.parametrize(("lag", "seconds"), [(15, 45), (70, 45), (70, 115)])
 def test_a_source_of_samples_is_asked_for_a_lull_of_regular_hours(
     world: World, monkeypatch: pytest.MonkeyPatch, lag: int, seconds: int
+@pytest.mark.parametrize("step", [21.0, 25.0, 40.0])
+def test_a_quiet_list_of_a_source_that_takes_a_symbol_at_a_time_is_asked_for_once_in_five_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    monkeypatch.setattr(Source, "history_lag_seconds", YahooLive.history_lag_seconds)
+    monkeypatch.setattr(Source, "history_settles_seconds", YahooLive.history_settles_seconds)
+    monkeypatch.setattr(Source, "hole_size", YahooLive.hole_size)
+    symbols = tuple(f"S{number}" for number in range(30))
+    tape = [trade(symbols[number % 30], number * step + 0.5) for number in range(int(720 / step))]
+    world = World(tape, tmp_path / "live-yahoo.json", symbols=symbols, has_every_trade=False)
+    world.keep()
+    assert ids(world.trades) == ids(world.tape)
+    assert len(world.lines) == 1
+    asked = Counter(hole.symbols for moment, hole in world.asked if SESSION.open_at <= moment < SESSION.close_at)
+    assert set(asked) == {(symbol,) for symbol in symbols}
+    # Five of the eight regular minutes can be asked for before the close; what was before the connection spoke is the other hole.
+    assert max(asked.values()) <= 2
+    requests = 2 * sum(asked.values()) / 8
+    assert requests <= YahooLive.limit.requests / 3, "a minute, two for each symbol"
+
+
 ) -> None:
     monkeypatch.setattr(Source, "history_lag_seconds", lag)
     world.has_every_trade = False
