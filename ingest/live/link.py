@@ -120,7 +120,7 @@ class Link:
                 self._subscribed(live, delivery.subscribed, now)
             if delivery.too_many:
                 self._refused(live, delivery, now)
-            if delivery.records or delivery.unreadable or delivery.passed_over:
+            if not delivery.is_old and (delivery.records or delivery.unreadable or delivery.passed_over):
                 self._heard(live, delivery, now)
             records += delivery.records
             self.passed_over.update(delivery.passed_over)
@@ -165,9 +165,9 @@ class Link:
         until = moment - max(2 * GRACE, self._lag)
         if self._live is not None and self._live.since:
             # A list that is quiet again and again would be asked for at each lull: what lies before the last, once a step.
+            due, after_lull = moment - max(GRACE, self._lag), self._live.after_lull
             step = (self._source.hole_size.joins_minutes or 1) * MINUTE
             whole = min(until - until % step, end)
-            due, after_lull = moment - max(GRACE, self._lag), self._live.after_lull
             return {
                 symbol: since if since <= due and since != after_lull else min(since, whole)
                 for symbol, since in self._live.since.items()

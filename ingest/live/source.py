@@ -46,6 +46,8 @@ class Delivery:
         How many symbols are more than the source allows, if it refused them: what was subscribed before still is.
     refusal
         What the source said of these, and what to do.
+    is_old
+        Whether it says nothing but what was known: no sign that the connection brings what happens now.
     """
 
     records: Sequence[Record] = ()
@@ -54,6 +56,7 @@ class Delivery:
     subscribed: frozenset[str] | None = None
     too_many: int = 0
     refusal: str = ""
+    is_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,10 @@ class HoleSize:
 
     symbols: int
     hours: int
+    joins_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-    joins_minutes: int = 0
 class Filled:
     """How a hole was filled: what is not ``unfilled`` is there. ``reason`` says why some of it is not."""
 

@@ -106,13 +106,13 @@ class YahooLive(LiveSource):
             msg = f"What the lake has near it cannot be asked: {error}"
             raise SourceBusyError(msg) from error
 
-    def _last_closes(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return the last closes that the lake has: none where it cannot be asked, for what is live does not wait."""
+    def _last_closes(self, symbols: Sequence[str]) -> Mapping[str, Decimal] | None:
+        """Return the last closes that the lake has; ``None`` where it cannot be asked now, for what is live does not wait."""
         try:
             known = self._known(Ask(tuple(symbols), INTERVAL, (latest_session(self._now()),)))
         except ServiceError as error:
             _log.warning("live_closes_unknown", cause=str(error))
-            return {}
+            return None
         return {symbol: closes.before.close for symbol, closes in known.items() if closes.before is not None}
 
     def _ask_the_lake(self, ask: Ask) -> Mapping[str, KnownCloses]:

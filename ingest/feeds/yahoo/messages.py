@@ -26,6 +26,7 @@ _MILLISECOND: Final = 1000
 _LATEST: Final = 7_258_118_400_000
 """The start of 2200, in milliseconds."""
 _MOST_EXCHANGE: Final = 16
+_OUTSIDE: Final = "outside_session"
 
 
 class _NoRecordError(Exception):
@@ -52,7 +53,7 @@ class Translator:
         try:
             return Delivery(self._records(message))
         except _NoRecordError as reason:
-            return Delivery(passed_over={str(reason): 1})
+            return Delivery(passed_over={str(reason): 1}, is_old=str(reason) == _OUTSIDE)
 
     def _records(self, message: Mapping[str, Any]) -> list[Record]:
         symbol = self._tickers.get(str(message.get("id")))
@@ -64,7 +65,7 @@ class Translator:
             _no_record("other_currency")
         millis = _whole(message.get("time"))
         if not 0 < millis < _LATEST or session_at(datetime.fromtimestamp(millis / 1000, UTC)) is None:
-            _no_record("outside_session")
+            _no_record(_OUTSIDE)
         exchange = str(message.get("exchange", ""))[:_MOST_EXCHANGE]
         quotes = _quote(message, symbol, millis, exchange)
         return [_trade(message, symbol, millis, exchange), *quotes]

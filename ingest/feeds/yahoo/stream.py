@@ -23,6 +23,9 @@ from ingest.feeds.yahoo.samples import Samples
 from ingest.history.source import SourceBusyError, SourceError
 from ingest.live.source import Delivery, Wishes
 
+LEARN_AGAIN_SECONDS: Final = 60.0
+"""So often it is tried to learn the closes of symbols that could not be had when they were subscribed to."""
+
 _MOST_CHARACTERS: Final = 200
 _FOR_GOOD: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
@@ -44,6 +47,7 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
         super().__init__(url, verbose=False)
         self._translator = Translator({})
         self._samples = samples
+        self._symbols: tuple[str, ...] = ()
         self._heartbeat_task: asyncio.Task[None] | None = None
 
     async def run_once(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
@@ -56,10 +60,10 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
         SourceError
             If there is no stream at the address, or Yahoo turns this client away.
         """
-        later: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
         try:
             await self._subscribe_to(await wishes.get(), deliver)
-            later = asyncio.ensure_future(self._follow(wishes, deliver))
+            beside += [asyncio.ensure_future(self._follow(wishes, deliver)), asyncio.ensure_future(self._learn_again())]
             while True:
                 deliver(self._read(await self._ws.recv()))
         except InvalidURI as error:
@@ -74,17 +78,23 @@ class YahooSocket(AsyncWebSocket):  # type: ignore[misc]
             msg = f"The connection to Yahoo ended: {type(error).__name__}: {error}"[:_MOST_CHARACTERS]
             raise SourceBusyError(msg) from error
         finally:
-            if later is not None:
-                later.cancel()
-                await asyncio.gather(later, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._leave()
 
     async def _follow(self, wishes: Wishes, deliver: Callable[[Delivery], None]) -> None:
         while True:
             await self._subscribe_to(await wishes.get(), deliver)
 
+    async def _learn_again(self) -> None:
+        while True:
+            await asyncio.sleep(LEARN_AGAIN_SECONDS)
+            await asyncio.to_thread(self._samples.learn, self._symbols)
+
     async def _subscribe_to(self, symbols: Sequence[str], deliver: Callable[[Delivery], None]) -> None:
         """Ask for what is wished for, and say so at once: Yahoo acknowledges nothing."""
+        self._symbols = tuple(symbols)
         await asyncio.to_thread(self._samples.learn, symbols)
         tickers = {ticker_of(symbol): symbol for symbol in symbols}
         if gone := self._subscriptions.difference(tickers):

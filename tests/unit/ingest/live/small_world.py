@@ -116,7 +116,7 @@ class Outlet:
 class Line:
     """A connection: subscribed after a second, then what happens, a little late, until it breaks.
 
-    While it is mute it brings nothing; what happened meanwhile it brings later, or never.
+    While it is mute it brings nothing but what it mumbles; what happened meanwhile it brings later, or never.
     """
 
     def __init__(self, world: "World", symbols: Sequence[str]) -> None:
@@ -148,7 +148,7 @@ class Line:
         until = micros(now - self.world.delay)
         if self.world.is_mute:
             self.told = max(self.told, until) if self.world.drops_when_mute else self.told
-            return [*brought, Delivery(extra)]
+            return [*brought, Delivery(extra), *self.world.mumbles]
         records = [r for r in self.world.between(self.told, until) if r.ts >= self.since.get(r.symbol, 2**62)]
         bad = frozenset(r.symbol for r in records if r in self.world.unreadable)
         good = [r for r in records if r not in self.world.unreadable]
@@ -229,6 +229,7 @@ class World:
     has_every_trade: bool = True
     is_mute: bool = False
     drops_when_mute: bool = False
+    mumbles: list[Delivery] = field(default_factory=list)
     most_symbols: int = 1_000
     hangs_up_on_too_many: bool = False
     refusal: FeedError | None = None

@@ -1,6 +1,7 @@
 """A connection that says nothing for a while and goes on with what is new: what happened meanwhile it never says."""
 
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -8,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.live.coverage import MINUTE
 from ingest.feeds.yahoo.live import YahooLive
+from ingest.live.coverage import MINUTE
 from ingest.live.lull import Lulls
+from ingest.live.source import Delivery
 from ingest.live.spans import Spans
 from tests.unit.ingest.history.alpaca_server import AlpacaServer
 from tests.unit.ingest.live.alpaca_play import Play
 from tests.unit.ingest.live.small_world import (
     SECOND,
     SESSION,
+    START,
     WHOLE,
     KilledError,
     Source,
@@ -27,10 +30,10 @@ from tests.unit.ingest.live.small_world import (
     every,
     ids,
     micros,
+    trade,
 )
 
 
-    trade,
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(every(2.0), tmp_path / "live-alpaca.json")
@@ -98,9 +101,6 @@ def test_a_list_that_is_quiet_again_and_again_is_asked_for_about_once_a_minute(t
     assert max(hole.until for _, hole in in_time) >= at(480), "it is not put off"
 
 
-@pytest.mark.parametrize(("lag", "seconds"), [(15, 45), (70, 45), (70, 115)])
-def test_a_source_of_samples_is_asked_for_a_lull_of_regular_hours(
-    world: World, monkeypatch: pytest.MonkeyPatch, lag: int, seconds: int
 @pytest.mark.parametrize("step", [21.0, 25.0, 40.0])
 def test_a_quiet_list_of_a_source_that_takes_a_symbol_at_a_time_is_asked_for_once_in_five_minutes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
@@ -122,6 +122,9 @@ def test_a_quiet_list_of_a_source_that_takes_a_symbol_at_a_time_is_asked_for_onc
     assert requests <= YahooLive.limit.requests / 3, "a minute, two for each symbol"
 
 
+@pytest.mark.parametrize(("lag", "seconds"), [(15, 45), (70, 45), (70, 115)])
+def test_a_source_of_samples_is_asked_for_a_lull_of_regular_hours(
+    world: World, monkeypatch: pytest.MonkeyPatch, lag: int, seconds: int
 ) -> None:
     monkeypatch.setattr(Source, "history_lag_seconds", lag)
     world.has_every_trade = False
@@ -132,6 +135,16 @@ def test_a_quiet_list_of_a_source_that_takes_a_symbol_at_a_time_is_asked_for_onc
     in_time = Spans((hole.since, hole.until) for moment, hole in world.asked if moment < SESSION.close_at)
     assert not Spans([(at(299), at(300 + seconds))]) - in_time
     assert not Spans([(at(320 + seconds), at(590))]) & in_time
+
+
+def test_a_connection_that_only_says_what_was_known_is_as_mute_as_one_that_says_nothing(world: World) -> None:
+    world.is_mute = True
+    world.mumbles = [Delivery([world.tape[0]], is_old=True), Delivery(passed_over={"other_session": 1}, is_old=True)]
+    world.keep()
+    after = [line.begun_at - START for line in world.lines]
+    assert timedelta(minutes=3) <= after[1] <= timedelta(minutes=4)
+    assert ids(world.trades) == ids(world.tape)
+    assert_heartbeats_are_true(world)
 
 
 def test_a_busy_list_is_not_asked_for_beyond_what_was_before_its_connection(world: World) -> None:

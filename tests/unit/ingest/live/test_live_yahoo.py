@@ -1,20 +1,20 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from ingest.feeds.yahoo import stream
 from ingest.feeds.yahoo.live import YahooLive
 from ingest.feeds.yahoo.messages import Translator
 from ingest.history.source import Ask, SourceBusyError, SourceError
 from ingest.live.connection import Connection
-from ingest.live.source import Capability, Delivery, Filled, Hole
+from ingest.live.source import Capability, Delivery
 from market.errors import FeedError, ServiceError
-from market.records import Bar, Quote, Record, Trade
-from market.sessions import find_session
+from market.records import Quote, Record, Trade
 from market.settings import Settings
 from tests.unit.ingest.live.stream_server import Peer, Script, StreamServer
 from tests.unit.ingest.live.yahoo_stream import frame
@@ -129,10 +129,13 @@ def test_other_symbols_are_subscribed_on_the_same_connection(listen: Listen) -> 
 
 def test_a_message_is_a_sample_of_a_trade_and_the_same_message_the_same_sample(listen: Listen) -> None:
     heard = listen(saying(frame(**GOOD), frame(**GOOD), frame(**{**GOOD, "id": "BRK-B"})))
-    heard.until(lambda heard: len(heard.records) == 3)
-    first, second, other = heard.records
-    assert first == second == GOOD_TRADE
+    heard.until(lambda heard: len(heard.records) == 2)
+    first, other = heard.records
+    assert first == GOOD_TRADE
     assert other.symbol == "BRK.B"
+    assert heard.passed_over == [{"repeated": 1}]
+    translator = Translator({"SPY": "SPY"})
+    assert translator.delivery(GOOD) == translator.delivery(GOOD)
 
 
 def test_a_size_is_taken_from_the_message_itself(listen: Listen) -> None:
@@ -158,7 +161,8 @@ def test_a_price_is_remembered_from_one_connection_to_the_next() -> None:
     odd = {**GOOD, "price": 18_201.0, "time": MILLIS + 100}
     records: list[Record] = []
     for message in (GOOD, odd):
-        with StreamServer(saying(frame(**message), frame(**{**GOOD, "id": "BRK-B"}))) as server:
+        other = {**GOOD, "id": "BRK-B", "time": message["time"]}
+        with StreamServer(saying(frame(**message), frame(**other))) as server:
             source._settings = Settings().model_copy(update={"yahoo_stream_url": server.url})
             connection = Connection(source, SYMBOLS)
             deadline = time.monotonic() + DEADLINE_SECONDS
@@ -168,6 +172,43 @@ def test_a_price_is_remembered_from_one_connection_to_the_next() -> None:
             connection.close()
         assert [record for record in records if record.symbol == "SPY"] == [GOOD_TRADE]
         records = [record for record in records if record.symbol == "SPY"]
+
+
+def test_closes_that_could_not_be_had_at_first_are_asked_for_again_on_the_same_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Ask] = []
+
+    def known(ask: Ask) -> Mapping[str, KnownCloses]:
+        asked.append(ask)
+        if len(asked) == 1:
+            msg = "PostgreSQL is away"
+            raise ServiceError(msg)
+        return {"SPY": KnownCloses(KnownClose("alpaca", 0, Decimal(1)))}
+
+    def script(peer: Peer) -> None:
+        peer.receive()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not source._samples._prices:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        peer.send(frame(**GOOD))
+        peer.send(frame(**{**GOOD, "id": "BRK-B"}))
+        peer.stay_silent()
+
+    monkeypatch.setattr(stream, "LEARN_AGAIN_SECONDS", 0.01)
+    with StreamServer(script) as server:
+        settings = Settings().model_copy(update={"yahoo_stream_url": server.url})
+        source = YahooLive(settings, lambda: TEN + timedelta(seconds=1), known)
+        connection = Connection(source, SYMBOLS)
+        records: list[Record] = []
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not records:
+            assert time.monotonic() < deadline, connection.error
+            records += [record for delivery in connection.take() for record in delivery.records]
+        connection.close()
+    assert [record.symbol for record in records] == ["BRK.B"], "the other is far from its close"
+    assert len(asked) == 2
 
 
 def test_a_bid_and_an_ask_are_a_quote(listen: Listen) -> None:

@@ -1,5 +1,6 @@
 """Which of Yahoo's samples are believed, message by message."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,22 +23,26 @@ from warehouse.history import KnownClose, KnownCloses
 
 TEN = datetime(2026, 11, 20, 15, tzinfo=UTC)
 """Friday, ten in the morning in New York."""
+DEADLINE_SECONDS = 20.0
 
 
 class Stream:
     """A stream at a moment: each message is a second later than the one before, unless it says its time."""
 
-    def __init__(self, now: datetime = TEN, closes: Mapping[str, Decimal] | None = None) -> None:
+    def __init__(
+        self, now: datetime = TEN, closes: Mapping[str, Decimal] | None = None, *, is_answered: bool = True
+    ) -> None:
         self.now = now
         self.asked: list[Sequence[str]] = []
         self.closes = closes or {}
+        self.is_answered = is_answered
         self.samples = Samples(lambda: self.now, self._known)
         self.samples.learn(("IBM", "SPY"))
         self.passed_over: dict[str, int] = {}
 
-    def _known(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+    def _known(self, symbols: Sequence[str]) -> Mapping[str, Decimal] | None:
         self.asked.append(symbols)
-        return self.closes
+        return self.closes if self.is_answered else None
 
     def says(self, price: float, *, at: datetime | None = None, **others: Any) -> list[float]:
         """Which prices of trades come through now."""
@@ -166,6 +171,70 @@ def test_closes_are_asked_for_once_a_symbol_and_do_not_undo_what_was_seen() -> N
     assert stream.says(182.0) == [182.0]
 
 
+def test_closes_that_could_not_be_had_are_asked_for_again_until_they_can() -> None:
+    stream = Stream(closes={"SPY": Decimal(180)}, is_answered=False)
+    assert stream.says(18.0, id="IBM") == [18.0], "what is live does not wait"
+    stream.samples.learn(("IBM", "SPY"))
+    stream.is_answered = True
+    stream.samples.learn(("IBM", "SPY"))
+    stream.samples.learn(("IBM", "SPY"))
+    assert stream.asked == [["IBM", "SPY"]] * 3
+    assert stream.says(18_000.0) == []
+    assert stream.says(181.0) == [181.0]
+
+
+def test_a_sample_that_comes_while_closes_are_asked_for_counts_and_whoever_wants_these_too_waits() -> None:
+    asks, answers, second_is_done = threading.Event(), threading.Event(), threading.Event()
+
+    asked: list[Sequence[str]] = []
+
+    def closes(symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        asked.append(symbols)
+        asks.set()
+        assert answers.wait(DEADLINE_SECONDS)
+        return {"SPY": Decimal(1000), "IBM": Decimal(20)}
+
+    samples = Samples(lambda: TEN, closes)
+    translator = Translator({"SPY": "SPY", "IBM": "IBM"})
+    millis = round(TEN.timestamp()) * 1000
+
+    def says(symbol: str, price: float, second: int) -> int:
+        message = {"id": symbol, "price": price, "time": millis + second * 1000, "quote_type": 20}
+        return len(samples.believed(translator.delivery(message)).records)
+
+    def learn_as_well() -> None:
+        samples.learn(("SPY", "IBM"))
+        second_is_done.set()
+
+    threads = [threading.Thread(target=samples.learn, args=(("SPY", "IBM"),)), threading.Thread(target=learn_as_well)]
+    threads[0].start()
+    assert asks.wait(DEADLINE_SECONDS)
+    threads[1].start()
+    assert says("SPY", 180.0, 1) == 1
+    assert not second_is_done.wait(0.2), "it would subscribe before the closes are there"
+    answers.set()
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+    assert second_is_done.is_set()
+    assert len(asked) == 1
+    assert says("SPY", 181.0, 2) == 1, "what was seen is newer than the close"
+    assert says("IBM", 2_000.0, 3) == 0
+
+
+def test_a_message_that_says_the_same_again_is_passed_over_and_no_sign_of_life() -> None:
+    stream = Stream()
+    message = {"id": "SPY", "price": 180.0, "time": round(TEN.timestamp()) * 1000, "quote_type": 20}
+    translator = Translator({"SPY": "SPY"})
+    first, again = (stream.samples.believed(translator.delivery(message)) for _ in range(2))
+    assert (len(first.records), first.is_old) == (1, False)
+    assert again == Delivery(passed_over={"repeated": 1}, is_old=True)
+    bid = stream.samples.believed(translator.delivery({**message, "bid": 179.9}))
+    assert (len(bid.records), bid.is_old) == (2, False), "it says something new"
+    assert stream.samples.believed(translator.delivery({**message, "time": 1_000})).is_old
+    yesterday = {**message, "time": round((TEN - timedelta(days=1)).timestamp()) * 1000}
+    assert stream.samples.believed(translator.delivery(yesterday)).is_old
+
+
 def test_the_last_close_is_that_of_the_lake_and_none_if_it_cannot_be_asked() -> None:
     closes = {"SPY": KnownCloses(KnownClose("alpaca", 0, Decimal(180))), "IBM": KnownCloses()}
     asked: list[Ask] = []
@@ -177,7 +246,7 @@ def test_the_last_close_is_that_of_the_lake_and_none_if_it_cannot_be_asked() -> 
         msg = "PostgreSQL is away"
         raise ServiceError(msg)
 
-    assert YahooLive(Settings(), lambda: TEN, away)._last_closes(("SPY",)) == {}
+    assert YahooLive(Settings(), lambda: TEN, away)._last_closes(("SPY",)) is None
 
 
 def test_what_is_no_sample_goes_through() -> None:
