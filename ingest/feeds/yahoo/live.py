@@ -20,8 +20,9 @@ from ingest.history.check import NOTHING_KNOWN, believe
 from ingest.history.source import Ask, SourceBusyError
 from ingest.live.coverage import MINUTE
 from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
+from market.eligibility import SAMPLED
 from market.errors import ServiceError
-from market.records import Record
+from market.records import Bar, Record, Trade
 from market.sessions import latest_session, session_at
 from market.settings import Settings
 from warehouse.history import KnownCloses, known_closes
@@ -35,7 +36,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class YahooLive(LiveSource):
-    """Samples of trades and quotes. Not every trade: nothing is ever covered, and a hole is filled with the vendor's minute bars.
+    """Samples of trades and quotes. Not every trade: nothing is ever covered, and a hole is filled from the vendor's minute bars.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class YahooLive(LiveSource):
     """
 
     name = "yahoo"
-    capabilities = frozenset({Capability.TRADES, Capability.QUOTES, Capability.BARS})
+    capabilities = frozenset({Capability.TRADES, Capability.QUOTES})
     has_every_trade = False
     hole_size = HoleSize(symbols=1, hours=24, joins_minutes=5)
     history_lag_seconds = 70
@@ -89,7 +90,8 @@ class YahooLive(LiveSource):
             ask = Ask((symbol,), INTERVAL, (session,))
             answer = self._history.fetch(ask, pace)
             believed = believe(ask, answer.bars, self._near(ask) if answer.bars else NOTHING_KNOWN)
-            deliver([bar for bar in believed.bars if _is_touched(hole, bar.ts)])
+            touched = [bar for bar in believed.bars if _is_touched(hole, bar.ts)]
+            deliver([sample for bar in touched for sample in samples_of(bar)])
             problems = [
                 one for one in (*answer.problems, *believed.problems) if one.ts is None or _is_touched(hole, one.ts)
             ]
@@ -124,6 +126,21 @@ class YahooLive(LiveSource):
     @cached_property
     def _history(self) -> YahooHistory:
         return YahooHistory(self._settings, self._now)
+
+
+def samples_of(bar: Bar) -> list[Trade]:
+    """Return the prices of a minute as samples of it, as the stream would have given some: first, highest, lowest, last.
+
+    So a minute that was missed becomes a bar like those around it, of the same source, and longer bars have no hole in them.
+    When the highest and the lowest were traded nobody knows: they stand right after the first. Like all samples they say
+    nothing of the volume.
+    """
+    prices = {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
+    moments = (bar.ts, bar.ts + 1, bar.ts + 2, bar.ts + MINUTE - 1)
+    return [
+        Trade(bar.source, bar.symbol, at, price, 1, f"{bar.ts // 1000}-{name}-{price:f}", conditions=f"{SAMPLED:X}")
+        for at, (name, price) in zip(moments, prices.items(), strict=True)
+    ]
 
 
 def _is_touched(hole: Hole, minute: int) -> bool:

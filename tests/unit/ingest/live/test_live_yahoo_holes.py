@@ -1,4 +1,4 @@
-"""Holes of Yahoo's stream filled with the vendor's minute bars."""
+"""Holes of Yahoo's stream filled with samples of the vendor's minute bars."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from ingest.feeds.yahoo.live import YahooLive
+from ingest.feeds.yahoo.live import YahooLive, samples_of
 from ingest.history.source import Ask, Problem, SourceBusyError
+from ingest.live.coverage import MINUTE
 from ingest.live.source import Filled, Hole
+from market.eligibility import SAMPLED
 from market.errors import ServiceError
-from market.records import Bar, Record
+from market.records import Bar, Record, Trade
 from market.sessions import find_session
 from market.settings import Settings
 from warehouse.history import KnownClose, KnownCloses
@@ -56,11 +58,36 @@ def filled(
     return source.fill(hole, lambda: None, records.extend), records
 
 
-def test_a_hole_is_filled_with_the_minute_bars_that_it_touches() -> None:
+def minutes_of(records: Sequence[Record]) -> list[tuple[str, int]]:
+    """Return symbol and start of the minutes that samples are of, each once, after a look that they are samples."""
+    assert all(isinstance(record, Trade) and record.conditions == f"{SAMPLED:X}" for record in records)
+    return list(dict.fromkeys((record.symbol, record.ts // MINUTE * MINUTE) for record in records))
+
+
+def keys(bars: Sequence[Bar]) -> list[tuple[str, int]]:
+    return [(bar.symbol, bar.ts) for bar in bars]
+
+
+def test_a_hole_is_filled_with_samples_of_the_minutes_that_it_touches() -> None:
     bars = [minute_bar(TEN + timedelta(minutes=minute)) for minute in range(-3, 6)]
     outcome, records = filled(Charts(bars), TEN + timedelta(seconds=30), TEN + timedelta(minutes=2, seconds=1))
     assert outcome == Filled()
-    assert records == bars[3:6]
+    assert minutes_of(records) == keys(bars[3:6])
+
+
+def test_the_samples_of_a_minute_come_to_its_prices_whatever_else_was_sampled_in_it() -> None:
+    prices = Decimal("10.5"), Decimal("11.25"), Decimal("9.75"), Decimal("10.125")
+    start = round(TEN.timestamp()) * 1_000_000
+    samples = samples_of(Bar("yahoo", "SPY", "1m", start, *prices, 500))
+    assert {(sample.source, sample.symbol, sample.conditions) for sample in samples} == {
+        ("yahoo", "SPY", f"{SAMPLED:X}")
+    }
+    assert len({sample.trade_id for sample in samples}) == 4
+    heard = Trade("yahoo", "SPY", start + MINUTE // 2, Decimal(10), 1, "heard", conditions=f"{SAMPLED:X}")
+    in_order = sorted([heard, *samples], key=lambda sample: sample.ts)
+    found = [sample.price for sample in in_order if start <= sample.ts < start + MINUTE]
+    assert (found[0], max(found), min(found), found[-1]) == prices
+    assert samples_of(Bar("yahoo", "SPY", "1m", start, *prices, 900)) == samples, "the volume is no part of them"
 
 
 def test_a_minute_that_is_not_over_is_waited_for() -> None:
@@ -88,7 +115,7 @@ def test_an_unknown_symbol_and_bars_that_are_not_believed_stay_unfilled() -> Non
     assert outcome.unfilled == {"IBM", "NOPE"}
     assert "NOPE unknown" in outcome.reason
     assert "prices_out_of_order" in outcome.reason
-    assert records == [minute_bar(TEN)]
+    assert minutes_of(records) == keys([minute_bar(TEN)])
 
 
 def test_a_flawed_bar_outside_of_a_hole_does_not_keep_it_from_being_filled() -> None:
@@ -103,7 +130,7 @@ def test_a_flawed_bar_outside_of_a_hole_does_not_keep_it_from_being_filled() -> 
     charts.problems = [Problem("SPY", "not_a_number", "no close", minute_bar(TEN + timedelta(minutes=9)).ts)]
     outcome, records = filled(charts, TEN + timedelta(minutes=3, seconds=1), TEN + timedelta(minutes=7))
     assert outcome == Filled()
-    assert records == good[3:7]
+    assert minutes_of(records) == keys(good[3:7])
     for minute, code in ((0, "order"), (1, "impossible"), (2, "contradicts"), (7, "off_by_far"), (9, "not_a_number")):
         since = TEN + timedelta(minutes=minute)
         outcome, _ = filled(charts, since, since + timedelta(seconds=30))
@@ -122,7 +149,7 @@ def test_bars_far_from_what_the_lake_has_are_not_believed() -> None:
 
     bars = [minute_bar(TEN + timedelta(minutes=minute), symbol) for symbol in ("IBM", "SPY") for minute in range(3)]
     outcome, records = filled(Charts(bars), TEN, TEN + timedelta(minutes=3), ("IBM", "SPY"), known=known)
-    assert [record.symbol for record in records] == ["IBM"] * 3
+    assert minutes_of(records) == keys(bars[:3])
     assert outcome.unfilled == {"SPY"}
     assert "off_by_far" in outcome.reason
     assert "1000" in outcome.reason
@@ -144,4 +171,4 @@ def test_without_a_database_the_feed_alone_fills_its_holes() -> None:
     records: list[Record] = []
     hole = Hole(("SPY",), minute_bar(TEN).ts, minute_bar(TEN).ts + 60_000_000)
     assert source.fill(hole, lambda: None, records.extend) == Filled()
-    assert records == [minute_bar(TEN)]
+    assert minutes_of(records) == keys([minute_bar(TEN)])
