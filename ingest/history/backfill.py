@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import Final, Protocol
 
-from ingest.history.check import believe
+from ingest.history.check import believe, standard_date
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
 from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read, UnreadableAnswerError, Withheld
@@ -178,29 +179,39 @@ class _UnderWay:
         for bar in bars:
             self._results[bar.symbol].bars += 1
         self._note(problems)
-        bad = {problem.symbol for problem in problems}
         if answer.read is not None:
-            self._note_read(answer.read, answer.unknown, bad)
+            self._note_read(answer.read, answer.unknown, {problem.symbol for problem in problems})
             return
         withheld = self._note_withheld(answer.withheld)
-        with_bars = {bar.symbol for bar in believed.bars}
         without_bars = self._without_bars(ask, believed.bars)
+        with_bars = {bar.symbol for bar in believed.bars}
         for symbol in ask.symbols:
             if symbol in answer.unknown:
                 self._results[symbol].is_unknown = True
                 self._new.append(self._unknown(symbol, ask))
-            elif symbol not in bad:
-                not_given = withheld.get(symbol, ())
-                empty = tuple(session for session in without_bars[symbol] if session not in not_given)
-                self._results[symbol].without_bars += [session.session_date for session in empty]
-                self._new.append(
-                    Collected(
-                        symbol, ask.sessions, without_bars=empty, withheld=not_given, has_bars=symbol in with_bars
-                    )
-                )
-            elif symbol in withheld or symbol in with_bars & self._unknown_before:
-                not_given = withheld.get(symbol, ())
-                self._new.append(Collected(symbol, not_given, withheld=not_given, has_bars=symbol in with_bars))
+                continue
+            clean = _without_problems(ask.sessions, [problem for problem in problems if problem.symbol == symbol])
+            self._note_collected(
+                symbol, clean, without_bars[symbol], withheld.get(symbol, ()), has_bars=symbol in with_bars
+            )
+
+    def _note_collected(
+        self,
+        symbol: str,
+        clean: Sequence[tuple[Session, ...]],
+        without_bars: Sequence[Session],
+        withheld: tuple[Session, ...],
+        *,
+        has_bars: bool,
+    ) -> None:
+        """Note runs of sessions of which everything that the source has is published; or at least what it said of others."""
+        for sessions in clean:
+            not_given = tuple(session for session in sessions if session in withheld)
+            empty = tuple(session for session in sessions if session in without_bars and session not in not_given)
+            self._results[symbol].without_bars += [session.session_date for session in empty]
+            self._new.append(Collected(symbol, sessions, without_bars=empty, withheld=not_given, has_bars=has_bars))
+        if not clean and (withheld or (has_bars and symbol in self._unknown_before)):
+            self._new.append(Collected(symbol, withheld, withheld=withheld, has_bars=has_bars))
 
     def _note_withheld(self, withheld: Sequence[Withheld]) -> dict[str, tuple[Session, ...]]:
         """Note what the source has for other plans only, and return it by symbol."""
@@ -325,6 +336,15 @@ class _UnderWay:
                 self._results[symbol].was_unknown = True
             for one in collected:
                 self._results[one.symbol].collected += len(one.sessions) - len(one.withheld)
+
+
+def _without_problems(sessions: Sequence[Session], problems: Sequence[Problem]) -> list[tuple[Session, ...]]:
+    """Return the runs of sessions that no problem is about; one that is about no bar in particular is about all."""
+    if any(problem.ts is None for problem in problems):
+        return []
+    in_doubt = {standard_date(problem.ts) for problem in problems if problem.ts is not None}
+    by_doubt = groupby(sessions, lambda session: session.session_date in in_doubt)
+    return [tuple(run) for is_in_doubt, run in by_doubt if not is_in_doubt]
 
 
 def _has_passed(reached: Offsets, ends: Offsets) -> bool:

@@ -171,7 +171,7 @@ class _Starts:
 
     def _is_stray(self, ts: int) -> bool:
         """Return whether a moment lies on a day between the sessions on which there was none."""
-        return self._bounds[0] < _day(ts / _SECOND) < self._bounds[1] and find_session(_date(ts)) is None
+        return self._bounds[0] < _day(ts / _SECOND) < self._bounds[1] and find_session(standard_date(ts)) is None
 
     def _is_start(self, bar: Bar) -> bool:
         session = self._session(bar.ts)
@@ -189,5 +189,6 @@ def _day(seconds: float) -> int:
     return int((seconds - 5 * 3600) // 86_400)
 
 
-def _date(ts: int) -> date:
+def standard_date(ts: int) -> date:
+    """Return the date of a moment in New York's standard time: of a session all moments have the same, its own."""
     return datetime.fromtimestamp(ts / _SECOND - 5 * 3600, UTC).date()
