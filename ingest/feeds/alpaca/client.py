@@ -54,6 +54,19 @@ class RefusedError(FeedError):
         self.symbols = symbols
 
 
+@dataclass(slots=True)
+class Place:
+    """Where in the pages of a request it goes on.
+
+    Attributes
+    ----------
+    token
+        What Alpaca calls the next page; ``None`` before the first.
+    """
+
+    token: str | None = None
+
+
 class AlpacaClient(StockHistoricalDataClient):
     """The vendor's client, but each page is asked for by us, a request ends in time, and is never repeated in here.
 
@@ -71,9 +84,15 @@ class AlpacaClient(StockHistoricalDataClient):
         self._timeouts = timeouts
 
     def pages(
-        self, request: StockBarsRequest | StockTradesRequest, pace: Callable[[], None], kind: str = "bars"
+        self,
+        request: StockBarsRequest | StockTradesRequest,
+        pace: Callable[[], None],
+        kind: str = "bars",
+        place: Place | None = None,
     ) -> Iterator[Mapping[str, Sequence[object] | None]]:
         """Yield page by page what Alpaca has: by symbol its bars, or its trades, as they are in the JSON.
+
+        Begins at ``place``, and moves it behind each page before that is yielded: after an error the rest can be asked for.
 
         Raises
         ------
@@ -84,15 +103,20 @@ class AlpacaClient(StockHistoricalDataClient):
         SourceError
             If it refuses every request.
         """
+        place = place or Place()
         fields: dict[str, Any] = {**request.to_request_fields(), "limit": PAGE_BARS}
+        if place.token is not None:
+            fields["page_token"] = place.token
         seen: set[str] = set()
         while True:
             pace()
             rows, token = self._page(fields, kind)
+            place.token = token
             yield rows
             if not token:
                 return
             if token in seen:
+                place.token = None
                 msg = "Alpaca names a page as the next one that it has answered already: its pages have no end."
                 raise SourceBusyError(msg)
             seen.add(token)

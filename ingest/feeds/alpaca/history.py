@@ -5,20 +5,30 @@ failures (:mod:`ingest.feeds.alpaca.client`), and what of its JSON is a bar (:mo
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
+import structlog
 from alpaca.data.enums import Adjustment, DataFeed
 from alpaca.data.requests import StockBarsRequest
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from pydantic import SecretStr
 
-from ingest.feeds.alpaca.client import KEYS, PAGE_BARS, WHERE_KEYS_ARE, AlpacaClient, Timeouts, without_refused
+from ingest.feeds.alpaca.client import (
+    KEYS,
+    PAGE_BARS,
+    WHERE_KEYS_ARE,
+    AlpacaClient,
+    Place,
+    RefusedError,
+    Timeouts,
+    without_refused,
+)
 from ingest.feeds.alpaca.parse import SOURCE, parse_bars
-from ingest.history.source import Answer, Ask, HistorySource, Limit, Offer, Problem, SourceError
+from ingest.history.source import Answer, Ask, HistorySource, Limit, Offer, Problem, SourceBusyError, SourceError
 from market.records import DAILY, Bar
 from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
@@ -31,8 +41,21 @@ _TIME_FRAMES: Final = {
 }
 _SYMBOLS_PER_ASK: Final = 50
 _SESSIONS_PER_ASK: Final = {DAILY: 1_000, "15m": 75, "5m": 25, "1m": 5}
-"""So an ask takes five to ten pages if every bar is there: if one fails, no more than that is asked for again."""
+"""So an ask takes five to ten pages if every bar is there."""
+_MOST_BEGUN: Final = 8
+"""Of so many asks the pages are kept that came before one that did not: some hundred megabytes at the most."""
 _SECOND: Final = timedelta(seconds=1)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Begun:
+    """An ask some pages of which were answered."""
+
+    symbols: Sequence[str]
+    place: Place = field(default_factory=Place)
+    bars: list[Bar] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 class AlpacaHistory(HistorySource):
@@ -67,6 +90,7 @@ class AlpacaHistory(HistorySource):
     def __init__(self, settings: Settings, timeouts: Timeouts | None = None) -> None:
         self._settings = settings
         self._timeouts = timeouts or Timeouts()
+        self._begun: dict[Ask, _Begun] = {}
 
     def check(self) -> None:
         """Look whether both keys are set.
@@ -91,6 +115,8 @@ class AlpacaHistory(HistorySource):
     def fetch(self, ask: Ask, pace: Callable[[], None]) -> Answer:
         """Ask page by page, again without the symbols that Alpaca refuses the request for.
 
+        The same ask after an error goes on behind the last page that came.
+
         Raises
         ------
         SourceBusyError
@@ -99,22 +125,31 @@ class AlpacaHistory(HistorySource):
             If the keys are missing or wrong, or the plan does not allow what is asked for.
         """
         self.check()
+        begun = self._begun.pop(ask, None)
+        if begun is not None:
+            try:
+                return replace(self._answer(ask, begun, pace), unknown=frozenset(ask.symbols) - set(begun.symbols))
+            except RefusedError as error:
+                _log.info("alpaca_pages_begun_anew", ask=str(ask), reason=str(error))
         answer, unknown = without_refused(
             ask.symbols,
-            lambda symbols: self._answer(ask, symbols, pace),
+            lambda symbols: self._answer(ask, _Begun(symbols), pace),
             lambda error, symbols: Answer((), [Problem(symbol, "refused", str(error)) for symbol in symbols]),
         )
         return replace(answer or Answer(()), unknown=unknown)
 
-    def _answer(self, ask: Ask, symbols: Sequence[str], pace: Callable[[], None]) -> Answer:
-        bars: list[Bar] = []
-        problems: list[Problem] = []
-        for page in self._client.pages(self._request(ask, symbols), pace):
-            for symbol in symbols:
-                found, wrong = parse_bars(page.get(symbol) or (), symbol, ask.interval)
-                bars += found
-                problems += wrong
-        return Answer(bars, problems)
+    def _answer(self, ask: Ask, begun: _Begun, pace: Callable[[], None]) -> Answer:
+        try:
+            for page in self._client.pages(self._request(ask, begun.symbols), pace, place=begun.place):
+                for symbol in begun.symbols:
+                    found, wrong = parse_bars(page.get(symbol) or (), symbol, ask.interval)
+                    begun.bars += found
+                    begun.problems += wrong
+        except SourceBusyError:
+            if begun.place.token is not None and len(self._begun) < _MOST_BEGUN:
+                self._begun[ask] = begun
+            raise
+        return Answer(begun.bars, begun.problems)
 
     def _request(self, ask: Ask, symbols: Sequence[str]) -> StockBarsRequest:
         start, end = span(ask)

@@ -158,6 +158,12 @@ def refusal(status: int, message: str = "no", headers: Mapping[str, str] | None 
     return lambda handler: handler.refuse(status, message, headers)
 
 
+def as_usual(handler: Handler) -> None:
+    """Answer as if nothing had been said about this request."""
+    url = urlsplit(handler.path)
+    handler._answer(url.path, dict(parse_qsl(url.query)))
+
+
 def body(text: str) -> Reply:
     """A good status with some body."""
     return lambda handler: handler.send(200, text.encode())

@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from ingest.feeds.alpaca.history import AlpacaHistory
-from ingest.history.source import SourceBusyError, SourceError
+from ingest.history.source import Ask, SourceBusyError, SourceError
 from ingest.history.waiting import wait_seconds
-from tests.unit.ingest.history.alpaca_case import GOOD, GOOD_BAR, Paces, ask_for, everything_in, history_at
+from tests.unit.ingest.history.alpaca_case import GOOD, GOOD_BAR, TEN_OCLOCK, Paces, ask_for, everything_in, history_at
 from tests.unit.ingest.history.alpaca_server import (
     KEY_ID,
     SECRET_KEY,
     AlpacaServer,
     Reply,
+    as_usual,
     body,
     cut_short,
     hang_up,
@@ -187,6 +188,45 @@ def test_an_answer_that_does_not_come_whole_may_come_another_time(
     with pytest.raises(SourceBusyError):
         alpaca_history.fetch(ask_for("SPY"), pace)
     assert list(alpaca_history.fetch(ask_for("SPY"), pace).bars) == [GOOD_BAR]
+
+
+def five_pages(alpaca: AlpacaServer) -> Ask:
+    """Have a page hold one bar, and return an ask that takes five pages, of three symbols of which one is none."""
+    alpaca.page_bars, alpaca.invalid = 1, ["NOPE"]
+    for symbol, minutes in (("IBM", (0, 1, 2)), ("SPY", (0, 1))):
+        alpaca.bars[symbol, "1Min"] = [{**GOOD, "t": f"2024-01-02T15:0{minute}:00Z"} for minute in minutes]
+    return ask_for("IBM", "NOPE", "SPY")
+
+
+def test_the_same_ask_goes_on_behind_the_pages_that_came(
+    alpaca: AlpacaServer, alpaca_history: AlpacaHistory, pace: Paces
+) -> None:
+    ask = five_pages(alpaca)
+    alpaca.replies.extend([as_usual, as_usual, as_usual, refusal(500, "out of order"), as_usual, hang_up])
+    for _ in range(2):
+        with pytest.raises(SourceBusyError):
+            alpaca_history.fetch(ask, pace)
+    answer = alpaca_history.fetch(ask, pace)
+    assert [(found.symbol, (found.ts - TEN_OCLOCK) // 60_000_000) for found in answer.bars] == [
+        *(("IBM", 0), ("IBM", 1), ("IBM", 2)),
+        *(("SPY", 0), ("SPY", 1)),
+    ]
+    assert answer.unknown == {"NOPE"}
+    assert len(alpaca.asked) == 1 + 5 + 2, "the refused request, the pages, and those that failed"
+    assert len(alpaca_history.fetch(ask, pace).bars) == 5, "nothing is kept of an ask that was answered"
+
+
+def test_an_ask_whose_next_page_is_refused_begins_anew(
+    alpaca: AlpacaServer, alpaca_history: AlpacaHistory, pace: Paces
+) -> None:
+    ask = five_pages(alpaca)
+    alpaca.replies.extend([as_usual, as_usual, refusal(500, "out of order"), refusal(422, "no such page")])
+    with pytest.raises(SourceBusyError):
+        alpaca_history.fetch(ask, pace)
+    answer = alpaca_history.fetch(ask, pace)
+    assert len(answer.bars) == 5
+    assert answer.unknown == frozenset({"NOPE"})
+    assert not answer.problems
 
 
 def test_silence_is_given_up_after_the_timeout(alpaca: AlpacaServer, pace: Paces) -> None:
