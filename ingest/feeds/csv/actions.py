@@ -14,6 +14,7 @@ from typing import Final
 
 from ingest.actions.source import MOST_SHARES, NAMELESS, Listed, Listing, Range, is_split, start_of
 from ingest.feeds.csv.rows import rows_of_lines
+from ingest.feeds.csv.separators import other_separator
 from ingest.history.files import BEFORE_THE_CALENDAR
 from ingest.history.source import Limit, Problem, SourceError
 from market.errors import UsageError
@@ -142,6 +143,9 @@ class CsvActions:
                 names = [name.strip() for name in next(reader, [])]
                 if not names:
                     msg = f"{path} cannot be read: it is empty."
+                    raise _DamagedError(msg)
+                if separated := other_separator(names):
+                    msg = f"{path} {separated}."
                     raise _DamagedError(msg)
                 missing = [name for name in REQUIRED if name not in names]
                 unknown = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]

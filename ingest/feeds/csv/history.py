@@ -25,6 +25,7 @@ from ingest.feeds.csv.rows import (
     number_of_row,
     read_rows,
 )
+from ingest.feeds.csv.separators import other_separator
 from ingest.history.files import DAMAGED
 from ingest.history.frames import BAR_SCHEMA, BarFrames
 from ingest.history.source import Answer, Ask, Limit, Offer, Problem, SourceError
@@ -84,6 +85,9 @@ class CsvHistory:
         found = [name for name in rows.collect_schema().names() if name != SURPLUS]
         for ours, own in self._columns.items():
             if own not in found:
+                if separated := other_separator(found):
+                    msg = f"{path} {separated}."
+                    raise DamagedError(msg)
                 msg = (
                     f"{path} has no column {own!r}; it has {', '.join(found[:20])}. Declare what it is called, for "
                     f"example: --columns {ours}={found[0]}"

@@ -25,6 +25,7 @@ from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Final
 
+from ingest.feeds.csv.separators import other_separator
 from market.errors import UsageError
 from market.instruments import parse_symbols
 from market.records import MAX_SEQUENCE, Cancel, Correction, Halt, Heartbeat, Record, Resume, Trade
@@ -53,6 +54,8 @@ def check_header(names: Sequence[str]) -> None:
     RowError
         If one is missing, unknown or there twice.
     """
+    if separated := other_separator(names):
+        raise RowError(separated)
     for name in REQUIRED:
         if name not in names:
             msg = f"has no column {name!r}: the header must name {', '.join(REQUIRED)}, and may name {', '.join(OPTIONAL)}"

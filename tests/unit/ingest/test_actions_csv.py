@@ -134,7 +134,11 @@ def test_rows_before_the_calendar_are_passed_over_and_said_unless_later_ones_are
 
 @pytest.mark.parametrize(
     ("header", "why"),
-    [("symbol,kind", "lacks effective_date"), ("symbol,kind,effective_date,ratio", "has ratio, which is not known")],
+    [
+        ("symbol,kind", "lacks effective_date"),
+        ("symbol,kind,effective_date,ratio", "has ratio, which is not known"),
+        ("symbol;kind;effective_date", r"actions.csv is separated by semicolons: write commas between the fields"),
+    ],
 )
 def test_another_header_is_said(tmp_path: Path, header: str, why: str) -> None:
     with pytest.raises(SourceError, match=why):

@@ -178,6 +178,7 @@ def test_a_row_that_cannot_be_read_is_named_before_anything_is_given(read: Read,
         (HEADER + ",colour", "'colour'"),
         (HEADER + ",price", "'price' 2 times"),
         ("trade,SPY,1,10,5", "no column 'kind'"),
+        ("kind;symbol;ts;price;size", "line 1 is separated by semicolons: write commas between the fields, and points"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(read: Read, header: str, part: str) -> None:

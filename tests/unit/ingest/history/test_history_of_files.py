@@ -214,6 +214,12 @@ def test_a_folder_of_csv_and_parquet_files_is_one_source(tmp_path: Path) -> None
         ("", "cannot be read"),
         ("\x00\x01", "cannot be read: its header is no text"),
         ("a,b", "has no column"),
+        (
+            HEADER.replace(",", ";") + "SPY;2013-10-07;1,5;2;1;1,5;10\n",
+            "is separated by semicolons: write commas.*, and points",
+        ),
+        ("Ticker\tDay\nSPY\t2013-10-07\n", "is separated by tabs: write commas"),
+        ("note; remark,day\n", "has no column 'symbol'; it has note; remark, day. Declare"),
         (HEADER, ""),
     ],
 )
