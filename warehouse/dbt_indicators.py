@@ -69,7 +69,7 @@ _PLACE: Final = (
     (
         "is_stable",
         "boolean",
-        "Whether no value of the row depends on where the series begins: each start weighs less than a billionth.",
+        "Whether no value of the row but obv depends on where the series begins: each start weighs less than a billionth.",
     ),
 )
 _INTRADAY: Final = (

@@ -2,6 +2,7 @@
 
 import yaml
 
+from market.indicators import indicators
 from warehouse.dbt import dbt_variables
 from warehouse.dbt_indicators import DEFINITIONS, FOLDER, TABLE_STARTS, render_pages, render_table
 
@@ -25,6 +26,16 @@ def test_every_column_of_a_page_is_described_once() -> None:
         columns = [column["name"] for column in model["columns"]]
         assert len(columns) == len(set(columns))
         assert all(column["description"].endswith((".", "?")) for column in model["columns"]), path
+
+
+def test_what_never_is_stable_is_said_beside_the_column_and_in_the_text() -> None:
+    never = [value.name for value in indicators(CHOSEN, daily=True) if value.stable_from is None]
+    text, _, _ = DEFINITIONS.read_text().partition(TABLE_STARTS)
+    assert "every value of the row but " + ", ".join(f"`{name}`" for name in never) in text
+    for path in FOLDER.glob("*_analytics*.yml"):
+        (model,) = yaml.safe_load(path.read_text())["models"]
+        (says,) = [column["description"] for column in model["columns"] if column["name"] == "is_stable"]
+        assert f"no value of the row but {', '.join(never)} depends" in says
 
 
 def test_other_periods_give_other_pages() -> None:
