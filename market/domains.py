@@ -50,10 +50,16 @@ _ABOVE_ZERO: Final = Domain(least=0, excludes_least=True)
 _NOT_NEGATIVE: Final = Domain(least=0)
 _FROM_ONE: Final = Domain(least=1)
 _PERCENT: Final = Domain(least=-_SLACK, most=100 + _SLACK)
+_SHARE: Final = Domain(least=-_SLACK, most=1 + _SLACK)
+_MINUTES: Final = Domain(least=0, most=24 * 60)
+_CHANGE: Final = Domain(least=-1 - _SLACK)
+"""A change against what was before, which is above zero, as a fraction of it; in percent :data:`_PERCENT_CHANGE`."""
+_PERCENT_CHANGE: Final = Domain(least=-100 - _SLACK)
 
 _BY_NAME: Final = MappingProxyType(
     {
-        **dict.fromkeys(("symbol", "current_symbol", "new_symbol"), _TICKER),
+        **dict.fromkeys(("symbol", "current_symbol", "new_symbol", "other_symbol"), _TICKER),
+        "company": Domain(pattern=SYMBOL_PATTERN.removesuffix("$") + "(:gone)?$"),
         **dict.fromkeys(("source", "origin", "other_origin"), _FEED),
         "topic": Domain(values=tuple(topic.name for topic in TOPICS)),
         "left_out_for": Domain(values=REASONS),
@@ -74,8 +80,30 @@ _BY_NAME: Final = MappingProxyType(
                 "new_shares",
                 "old_shares",
                 "cash",
+                "other_open",
+                "other_high",
+                "other_low",
+                "other_close",
+                "price_before",
+                "price_after",
+                "likely_ratio",
             ),
             _ABOVE_ZERO,
+        ),
+        **dict.fromkeys(  # so many old shares for a new one that nothing is left of the price, when it is rounded
+            (
+                "previous_close",
+                "split_adjusted_open",
+                "split_adjusted_high",
+                "split_adjusted_low",
+                "split_adjusted_close",
+                "total_return_open",
+                "total_return_high",
+                "total_return_low",
+                "total_return_close",
+                "observed_ratio",
+            ),
+            _NOT_NEGATIVE,
         ),
         **dict.fromkeys(("split_factor", "total_return_factor", "high_52w", "low_52w"), _ABOVE_ZERO),
         **dict.fromkeys(
@@ -102,10 +130,80 @@ _BY_NAME: Final = MappingProxyType(
                 "late_trades",
                 "rejected_messages",
                 "duration_ms",
+                "other_volume",
+                "average_volume_20",
+                "volume_ratio",
+                "staleness_seconds",
+                "revised_bars",
+                "revisions",
+                "cancelled_trades",
+                "corrected_trades",
+                "compared_bars",
+                "prices_differ_bars",
+                "volume_differs_bars",
+                "one_sided_bars",
+                "advancing",
+                "declining",
+                "unchanged",
+                "not_compared",
+                "advancing_volume",
+                "declining_volume",
+                "unchanged_volume",
+                "new_highs",
+                "new_lows",
+                "symbols_52_weeks",
+                "symbols_50",
+                "symbols_200",
+                "mad",
+                "spread",
+                "median_volume",
             ),
             _NOT_NEGATIVE,
         ),
-        **dict.fromkeys(("size", "revision", "eligibility_version", "bar_number"), _FROM_ONE),
+        **dict.fromkeys(
+            (
+                "size",
+                "revision",
+                "eligibility_version",
+                "bar_number",
+                "defined_from_bar",
+                "stable_from_bar",
+                "missing_bars",
+                "feeds",
+                "symbols",
+                "sessions_used",
+                "rank",
+                "rule_id",
+                "rule_version",
+                "session_number",
+            ),
+            _FROM_ONE,
+        ),
+        **dict.fromkeys(
+            (
+                "expected_minutes",
+                "present_minutes",
+                "no_trade_minutes",
+                "halted_minutes",
+                "feed_down_minutes",
+                "not_collected_minutes",
+                "pre_minutes",
+                "regular_minutes",
+                "post_minutes",
+            ),
+            _MINUTES,
+        ),
+        **dict.fromkeys(
+            ("coverage", "share_above_average_50", "share_above_average_200", "range_position"),
+            _SHARE,
+        ),
+        "correlation": Domain(least=-1 - _SLACK, most=1 + _SLACK),
+        "return_1": _CHANGE,
+        "change_pct": _PERCENT_CHANGE,
+        "day_of_week": Domain(least=1, most=7),
+        "month": Domain(least=1, most=12),
+        "quarter": Domain(least=1, most=4),
+        "year": Domain(least=1990),
         "high_52w_distance": Domain(most=_SLACK),
         "low_52w_distance": Domain(least=-_SLACK),
     }
@@ -113,10 +211,11 @@ _BY_NAME: Final = MappingProxyType(
 _BY_SHAPE: Final = tuple(
     (re.compile(shape), domain)
     for shape, domain in (
-        (r"(rsi|adx|stoch_fast_k|stoch_k|stoch_d)(_[\d_]+)?", _PERCENT),
+        (r"(rsi|adx|plus_di|minus_di|stoch_fast_k|stoch_k|stoch_d)(_[\d_]+)?", _PERCENT),
         (r"(sma|ema)_\d+|bb_middle(_[\d_]+)?", _ABOVE_ZERO),
         (r"(atr|avg_gain|avg_loss|plus_dm|minus_dm|dm_range)_\d+", _NOT_NEGATIVE),
-        (r"(realised_volatility|relative_volume)_\d+", _NOT_NEGATIVE),
+        (r"(realised_volatility|relative_volume)_\d+|bb_bandwidth(_[\d_]+)?", _NOT_NEGATIVE),
+        (r"roc_\d+", _PERCENT_CHANGE),
     )
 )
 """Columns of indicators, whose names have their periods in them."""
@@ -130,6 +229,20 @@ _OF_TABLE: Final = MappingProxyType(
         ("marts.intraday_ohlcv", "interval"): Domain(values=("1m", "5m", "15m", "1h")),
         ("marts.historical_ohlcv", "interval"): Domain(values=("1d",)),
         ("marts.historical_ohlcv", "segment"): Domain(values=("regular",)),
+        ("marts.bar_gaps", "interval"): Domain(values=("1m",)),
+        ("marts.bar_gaps", "segment"): Domain(values=("regular",)),
+        ("marts.bar_gaps", "reason"): Domain(values=("no_trade", "halted", "feed_down", "not_collected")),
+        ("marts.bar_reconciliation", "agreement"): Domain(
+            values=("agrees", "prices_differ", "volume_differs", "only_own", "only_vendor", "only_shown", "only_other")
+        ),
+        ("marts.corporate_actions", "status"): Domain(
+            values=("applied", "duplicate", "suspicious", "pending", "nothing_before")
+        ),
+        ("marts.anomalies", "kind"): Domain(values=("return", "overnight_gap", "volume")),
+        ("marts.anomalies", "direction"): Domain(values=("high", "low")),
+        ("marts.anomalies", "spread_from"): Domain(values=("mad", "mean_distance", "constant")),
+        ("marts.indicator_definitions", "source"): Domain(pattern="^.+$"),  # a book, not a feed
+        ("marts.top_movers", "ranking"): Domain(values=("gainers", "losers", "most_active", "unusual_volume")),
         ("lake.tiers", "tier"): Domain(values=("realtime", "intraday", "daily")),
     }
 )

@@ -78,11 +78,13 @@ class Quality:
             raise ImpossibleValuesError(refusal)
 
     def check_marts(self, *, everything: bool = False) -> list[Outcome]:
-        """Check the marts, what follows from what changed or all; raises as :meth:`check_postgres`."""
+        """Check the marts, what follows from what changed or all; raises as :meth:`check_postgres`.
+
+        A mart that does not say when a row of it changed is looked at whole: such ones have few rows.
+        """
         with connect(self.settings, read_only=True, application_name=_APPLICATION) as connection:
             marts = checked_marts(connection)
-        chosen = marts if everything else [mart for mart in marts if mart.moment is not None]
-        return self._check_relations(chosen, everything=everything)
+        return self._check_relations(marts, everything=everything)
 
     def check_lake(self, *, everything: bool = False) -> list[Outcome]:
         """Check the tables of the lake; raises :class:`~market.errors.ServiceError` too if the lake cannot be read."""

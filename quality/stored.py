@@ -28,6 +28,29 @@ _MOMENTS: Final = ("revised_at", "ingested_at")
 
 _SESSION: Final = ("symbol", "session_date")
 
+_KEYS: Final = (
+    "symbol",
+    "other_symbol",
+    "interval",
+    "session_date",
+    "bar_at",
+    "gap_at",
+    "kind",
+    "ranking",
+    "rank",
+    "is_simulated",
+    "origin",
+    "other_origin",
+    "source",
+    "action",
+    "effective_date",
+    "alert_id",
+    "version_id",
+    "indicator",
+    "is_daily",
+)
+"""The columns of marts by which a row is found again, those that a mart has."""
+
 _CHANGED_SESSIONS: Final = """
     select symbol, session_date from lake.bar_sessions where revised_at >= '{since}'
     union all
@@ -192,7 +215,7 @@ def checked_marts(connection: Any) -> list[Checked]:  # noqa: ANN401 - psycopg i
         name = f"marts.{mart}"
         names = spoken_of(name, meanings)
         has_moment = "revised_at" in meanings and all(key in meanings for key in _SESSION)
-        key = tuple(column for column in ("symbol", "interval", "session_date", "bar_at") if column in meanings)
+        key = tuple(column for column in _KEYS if column in meanings)
         if names and key:
             chosen = {column: meanings[column] for column in names}
             found.append(Checked(name, chosen, key, "revised_at" if has_moment else None, is_mart=True))

@@ -54,17 +54,17 @@ def lake_quality(quality: dg.ResourceParam[Quality]) -> Iterator[dg.AssetCheckRe
 
 
 def mart_quality(manifest: Mapping[str, Any]) -> dg.AssetChecksDefinition:
-    """Return the check of the marts of a manifest that change session by session: their tables."""
+    """Return the check of the marts of a manifest: models, and snapshots of such."""
     keys = {
         f"marts.{node['alias']}": asset_key(Group.MARTS, node["name"])
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and node["schema"] == "marts" and "revised_at" in node["columns"]
+        if node["resource_type"] in {"model", "snapshot"} and node["schema"] == "marts"
     }
 
     @dg.multi_asset_check(
         name="mart_quality",
         specs=_specs(list(keys.values()), blocking=False),
-        description="Looks at the marts, from the session on that changed.",
+        description="Looks at the marts: from the session on that changed, or whole if they do not say when a row changed.",
     )
     def mart_quality(quality: dg.ResourceParam[Quality]) -> Iterator[dg.AssetCheckResult]:
         yield from results(quality.check_marts(), keys, quality)

@@ -1,6 +1,7 @@
 """Values that are not possible, put past every door of the platform: they are found, shown, and keep the marts as they are."""
 
-from datetime import UTC, datetime, timedelta
+import random
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,16 +12,25 @@ import pytest
 from deltalake import write_deltalake
 
 from market.errors import ImpossibleValuesError
+from market.sessions import sessions_between
 from market.settings import Settings
 from market.tables import TRADES, DataType
 from orchestration.build import build_definitions
 from quality.checks import Quality
 from quality.outcomes import Outcome
+from tests.integration.analytics_rows import put_days, walk
 from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import DAYS, put_bar, put_vendor_bar
 
 pytestmark = pytest.mark.integration
+
+_MARTS = """
+select 'marts.' || relname as relname
+from pg_class
+where relnamespace = 'marts'::regnamespace and relkind in ('r', 'v')
+order by 1
+"""
 
 PRICES = (Decimal(10), Decimal(11), Decimal(9), Decimal(10))
 MINUTE = timedelta(minutes=1)
@@ -138,6 +148,45 @@ def test_a_mart_is_looked_at_from_the_session_on_that_changed(
     ]
 
 
+def test_a_mart_that_does_not_say_when_a_row_changed_is_looked_at_whole(
+    connection: psycopg.Connection[Any], quality: Quality, dbt: Dbt
+) -> None:
+    put_session(connection)
+    sessions = [session.session_date for session in sessions_between(date(2013, 1, 2), date(2013, 10, 4))]
+    chance = random.Random(5)
+    for symbol, volume in (("AAA", 10_000), ("BBB", 30_000), ("CCC", 0)):
+        put_days(connection, walk(chance, symbol, "50", sessions, volume=volume))
+    dbt("run")
+    marts = [row["relname"] for row in read(connection, _MARTS)]
+    for everything in (True, False, False):
+        found = quality.check_marts(everything=everything)
+        assert broken(found) == {}
+        assert sorted(one.table for one in found) == marts
+        assert rows(found, "marts.correlations") == 6
+        assert rows(found, "marts.market_breadth") == len(sessions) + 1
+        assert (
+            min(rows(found, f"marts.{mart}") for mart in ("anomalies", "top_movers", "data_quality", "dim_session")) > 0
+        )
+    connection.execute(
+        "update staging.int_correlations set correlation = 5 where (symbol, other_symbol) = ('AAA', 'BBB')"
+    )
+    connection.execute("update staging.int_session_gaps set bar_count = expected_bars * 3")
+    last = "where session_date = (select max(session_date) from marts.market_breadth)"
+    connection.execute(f"update marts.market_breadth set share_above_average_50 = 7, advancing = -5 {last}")
+    found = quality.check_marts()
+    assert broken(found) == {
+        "marts.correlations": [("correlation is -1 or more and 1 or less", 2)],
+        "marts.data_quality": [("coverage is -1e-09 or more and 1 or less", 1)],
+        "marts.market_breadth": [
+            ("advancing is 0 or more", 1),
+            ("share_above_average_50 is -1e-09 or more and 1 or less", 1),
+        ],
+    }
+    (outcome,) = [one for one in found if one.table == "marts.correlations"]
+    shown = [(row["symbol"], row["other_symbol"]) for row in outcome.broken[0].examples]
+    assert sorted(shown) == [("AAA", "BBB"), ("BBB", "AAA")]
+
+
 def test_the_lake_is_looked_at_in_parts(quality: Quality, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {one.rows for one in quality.check_lake()} == {0}, "there is no table yet"
     first, second = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -210,6 +259,11 @@ def test_the_marts_stay_as_they_are_while_what_they_are_made_from_cannot_be(
         "historical_ohlcv",
         "intraday_analytics",
         "daily_analytics",
+        "market_breadth",
+        "correlations",
+        "data_quality",
+        "dim_session",
+        "dim_instrument",
     }
     before = read(connection, volume)
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from market import domains
 from market.columns import DataType
@@ -12,6 +13,28 @@ from market.tables import TABLES
 from warehouse.dbt import DBT_PROJECT, dbt_variables
 
 _PAGES = "\n".join(path.read_text() for path in (DBT_PROJECT / "models").rglob("*.yml"))
+_MARTS = {
+    model["name"]: {column["name"]: column.get("data_type") for column in model["columns"]}
+    for folder in ("models", "snapshots")
+    for path in (DBT_PROJECT / folder / "marts").rglob("*.yml")
+    for page in (yaml.safe_load(path.read_text()),)
+    for model in (*page.get("models", ()), *page.get("snapshots", ()))
+}
+_ANY_NUMBER = {
+    **dict.fromkeys(("log_return_1", "macd", "macd_signal", "macd_hist", "obv"), "rises and falls without a bound"),
+    **dict.fromkeys(("bb_upper", "bb_lower"), "held against bb_middle; the lower one may be below zero"),
+    "bb_percent_b": "a close may lie outside of its bands",
+    "advance_decline_line": "a sum of what rose less what fell",
+    "change": "a difference of prices",
+    **{
+        f"{price}_difference{unit}": "a difference of prices"
+        for price in ("open", "high", "low", "close")
+        for unit in ("", "_bps")
+    },
+    "announced_ratio": "below zero for a dividend above the price, which is shown as suspicious",
+    **dict.fromkeys(("z", "value", "median"), "logarithms of ratios, or volumes"),
+}
+"""The columns of marts with numbers of which every one is possible, and why."""
 COLUMNS = {column.name for table in TABLES for column in table.columns} | set(re.findall(r"- name: (\w+)", _PAGES))
 
 
@@ -44,6 +67,24 @@ def test_something_is_said_of_every_price_and_of_every_number_of_shares() -> Non
     assert silent == []
 
 
+def test_something_is_said_of_every_number_of_every_mart_or_why_it_may_be_any() -> None:
+    numbers = {
+        (mart, column)
+        for mart, columns in _MARTS.items()
+        for column, type_ in columns.items()
+        if re.match("numeric|double|bigint|integer", type_ or "")
+    }
+    assert len(numbers) > 300, "no mart is left out"
+    silent = {(mart, column) for mart, column in numbers if column not in spoken_of(f"marts.{mart}", _MARTS[mart])}
+    assert sorted((mart, column) for mart, column in silent if column not in _ANY_NUMBER) == []
+    assert sorted(set(_ANY_NUMBER) - {column for _, column in numbers}) == []
+
+
+def test_no_mart_is_without_a_suite() -> None:
+    assert len(_MARTS) > 15
+    assert [mart for mart, columns in _MARTS.items() if not spoken_of(f"marts.{mart}", columns)] == []
+
+
 @pytest.mark.parametrize(
     ("table", "column", "least", "excluded", "most"),
     [
@@ -54,6 +95,13 @@ def test_something_is_said_of_every_price_and_of_every_number_of_shares() -> Non
         ("marts.daily_analytics", "stoch_k_5_1_3", -1e-9, False, 100 + 1e-9),
         ("marts.daily_analytics", "sma_200", 0, True, None),
         ("marts.daily_analytics", "high_52w_distance", None, False, 1e-9),
+        ("marts.daily_analytics", "return_1", -1 - 1e-9, False, None),
+        ("marts.daily_analytics", "roc_10", -100 - 1e-9, False, None),
+        ("marts.correlations", "correlation", -1 - 1e-9, False, 1 + 1e-9),
+        ("marts.market_breadth", "share_above_average_50", -1e-9, False, 1 + 1e-9),
+        ("marts.market_breadth", "advancing", 0, False, None),
+        ("marts.data_quality", "coverage", -1e-9, False, 1 + 1e-9),
+        ("marts.data_quality", "halted_minutes", 0, False, 1440),
     ],
 )
 def test_numbers_have_bounds(table: str, column: str, least: float, excluded: bool, most: float) -> None:
