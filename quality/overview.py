@@ -1,6 +1,7 @@
 """The first page: the newest outcome of every table, readable from a file, without a network, and on a phone.
 
-Great Expectations' own first page is made by scripts that it loads from the internet; its other pages are linked from here.
+Great Expectations' own first page is made by scripts that it loads from the internet, and is empty without: a list of its other
+pages takes its place, and the newest one of each table is linked from here.
 """
 
 import json
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from quality.outcomes import Outcome
 
@@ -59,6 +61,18 @@ def write_overview(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     return _replace(folder / PAGE, _render(folder, newest))
 
 
+def write_list(path: Path) -> Path:
+    """Write a page with a link to every other page of its folder and of those within, and return it."""
+    pages = sorted(page.relative_to(path.parent) for page in path.parent.rglob("*.html") if page != path)
+    rows = "\n".join(
+        f'<li><a href="{escape(quote(page.as_posix()))}">{escape(page.as_posix())}</a></li>' for page in pages
+    )
+    says = "What each table is held against, and the last outcomes of each, by when they were found."
+    return _replace(
+        path, _page("Quality: all pages", f'<p>{says} <a href="../{PAGE}">The newest ones</a></p>\n<ul>\n{rows}\n</ul>')
+    )
+
+
 def _read(folder: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / _NEWEST).read_text())
@@ -78,12 +92,20 @@ def _render(folder: Path, newest: Mapping[str, Mapping[str, Any]]) -> str:
         f"<th{' class=number' if name in {'rows', 'expectations'} else ''}>{name}</th>"
         for name in ("table", "looked at, UTC", "rows", "expectations", "holds")
     )
+    earlier = folder / "pages" / PAGE
+    link = f' <a href="{earlier.relative_to(folder).as_posix()}">All pages</a>' if earlier.exists() else ""
+    return _page(
+        "Quality",
+        f"<p>{says} The newest look at each table that had changed rows.{link}</p>\n"
+        f"<div class=wide><table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>",
+    )
+
+
+def _page(title: str, body: str) -> str:
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1"><title>Quality</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>Quality</h1>\n"
-        f"<p>{says} The newest look at each table that had changed rows.</p>\n"
-        f"<div class=wide><table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n</body></html>\n"
+        f'<meta name=viewport content="width=device-width, initial-scale=1"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n{body}\n</body></html>\n"
     )
 
 

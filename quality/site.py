@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quality.library import DataContextConfig, ProgressBarsConfig, gx
+from quality.overview import PAGE, write_list
 
 KEPT_RUNS: Final = 3
 """How many outcomes of a suite stay on the pages."""
@@ -56,3 +57,4 @@ def build_pages(context: Any, folder: Path) -> None:  # noqa: ANN401
             shutil.rmtree(outdated)
     shutil.rmtree(folder / "pages", ignore_errors=True)
     context.build_data_docs()
+    write_list(folder / "pages" / PAGE)  # in the place of the library's, to which its pages lead back

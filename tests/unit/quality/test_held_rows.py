@@ -1,7 +1,10 @@
 """Suites held against rows, without an engine: each kind of expectation is met by right values and broken by wrong ones."""
 
+import os
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -87,4 +90,24 @@ def test_pages_are_written_at_the_end_and_old_outcomes_go(tmp_path: Path) -> Non
         with Suites(tmp_path, Settings()) as suites:
             hold(suites, {**RIGHT, "size": number})
     assert len(list(tmp_path.glob("outcomes/marts/some/*/*"))) == 3
-    assert "marts.some" in (tmp_path / "pages" / "index.html").read_text()
+
+
+def test_every_page_is_found_without_a_network(tmp_path: Path) -> None:
+    for number in range(5):
+        with Suites(tmp_path, Settings()) as suites:
+            outcome = hold(suites, {**RIGHT, "size": number})
+    first = write_overview(tmp_path, [outcome])
+    index = tmp_path / "pages" / "index.html"
+    there = {path for path in (tmp_path / "pages").rglob("*.html") if path != index}
+    assert {path.parts[len(index.parent.parts)] for path in there} == {"validations", "expectations"}
+
+    def linked(page: Path) -> set[Path]:
+        text = page.read_text()
+        assert "<script" not in text
+        assert "//" not in text, "nothing is loaded from elsewhere"
+        return {page.parent.joinpath(unquote(address)).resolve() for address in re.findall(r'href="([^"]*)"', text)}
+
+    assert linked(index) == {path.resolve() for path in (*there, first)}
+    newest = max(path for path in there if "validations" in path.parts)
+    assert linked(first) == {index.resolve(), newest.resolve()}
+    assert f"{os.path.relpath(index, newest.parent)}" in newest.read_text(), "a page leads back to the list"
