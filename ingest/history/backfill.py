@@ -14,18 +14,18 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 from typing import Final, Protocol
 
-from ingest.history.check import believe, standard_date
+from ingest.history.check import WRONG_TIME, believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
 from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read, UnreadableAnswerError, Withheld
 from ingest.history.summary import Summary, SymbolResult
 from market.errors import ServiceError
 from market.records import Bar
-from market.sessions import Session
+from market.sessions import EXCHANGE_ZONE, Session
 from warehouse.collected_history import Collected
 from warehouse.history import KnownCloses
 
@@ -339,12 +339,20 @@ class _UnderWay:
 
 
 def _without_problems(sessions: Sequence[Session], problems: Sequence[Problem]) -> list[tuple[Session, ...]]:
-    """Return the runs of sessions that no problem is about; one that is about no bar in particular is about all."""
-    if any(problem.ts is None for problem in problems):
+    """Return the runs of sessions that no problem is about.
+
+    One that is about no bar or month is about all, and so is a bar at a wrong time: nobody knows of which day it is.
+    """
+    if any((problem.ts is None and not problem.months) or problem.code == WRONG_TIME for problem in problems):
         return []
-    in_doubt = {standard_date(problem.ts) for problem in problems if problem.ts is not None}
-    by_doubt = groupby(sessions, lambda session: session.session_date in in_doubt)
-    return [tuple(run) for is_in_doubt, run in by_doubt if not is_in_doubt]
+    days = {
+        datetime.fromtimestamp(problem.ts / _MICROS, EXCHANGE_ZONE).date()
+        for problem in problems
+        if problem.ts is not None
+    }
+    months = {month for problem in problems for month in problem.months}
+    in_doubt = groupby(sessions, lambda one: one.session_date in days or f"{one.session_date:%Y-%m}" in months)
+    return [tuple(run) for is_in_doubt, run in in_doubt if not is_in_doubt]
 
 
 def _has_passed(reached: Offsets, ends: Offsets) -> bool:

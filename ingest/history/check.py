@@ -23,6 +23,7 @@ from warehouse.history import KnownCloses
 
 NOTHING_KNOWN: Final[Mapping[str, KnownCloses]] = MappingProxyType({})
 
+WRONG_TIME: Final = "wrong_time"
 _SECOND: Final = 1_000_000
 _MOST_CHARACTERS: Final = 40
 
@@ -159,7 +160,7 @@ class _Starts:
             return closed_that_day(bar.symbol, bar.ts)
         if self.is_asked_for(bar.ts) and not self._is_start(bar):
             detail = f"a bar at {at(bar.ts)}, where no {bar.interval} bar begins"
-            return Problem(bar.symbol, "wrong_time", detail, bar.ts)
+            return Problem(bar.symbol, WRONG_TIME, detail, bar.ts)
         return None
 
     def is_asked_for(self, ts: int) -> bool:
@@ -171,7 +172,7 @@ class _Starts:
 
     def _is_stray(self, ts: int) -> bool:
         """Return whether a moment lies on a day between the sessions on which there was none."""
-        return self._bounds[0] < _day(ts / _SECOND) < self._bounds[1] and find_session(standard_date(ts)) is None
+        return self._bounds[0] < _day(ts / _SECOND) < self._bounds[1] and find_session(_date(ts)) is None
 
     def _is_start(self, bar: Bar) -> bool:
         session = self._session(bar.ts)
@@ -189,6 +190,5 @@ def _day(seconds: float) -> int:
     return int((seconds - 5 * 3600) // 86_400)
 
 
-def standard_date(ts: int) -> date:
-    """Return the date of a moment in New York's standard time: of a session all moments have the same, its own."""
+def _date(ts: int) -> date:
     return datetime.fromtimestamp(ts / _SECOND - 5 * 3600, UTC).date()

@@ -170,12 +170,16 @@ class Problem:
         What was wrong, with the value.
     ts
         When the bar begins that it is about, UTC epoch microseconds; ``None`` if it is about more than one bar.
+    months
+        The months of all the bars that it may be about, such as ``2024-05``, where it is about more than one; none if they may be
+        any.
     """
 
     symbol: str
     code: str
     detail: str
     ts: int | None = field(default=None, compare=False)
+    months: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

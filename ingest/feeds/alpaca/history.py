@@ -4,6 +4,7 @@ What belongs here: which bars are asked for, and what becomes of symbols that Al
 failures (:mod:`ingest.feeds.alpaca.client`), and what of its JSON is a bar (:mod:`ingest.feeds.alpaca.parse`).
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
@@ -43,7 +44,7 @@ _SYMBOLS_PER_ASK: Final = 50
 _SESSIONS_PER_ASK: Final = {DAILY: 1_000, "15m": 75, "5m": 25, "1m": 5}
 """So an ask takes five to ten pages if every bar is there."""
 _MOST_BEGUN: Final = 8
-"""Of so many asks the pages are kept that came before one that did not: some hundred megabytes at the most."""
+"""Of so many asks, the last, the pages are kept that came before one that did not: some hundred megabytes at the most."""
 _SECOND: Final = timedelta(seconds=1)
 _log = structlog.get_logger(__name__)
 
@@ -90,6 +91,7 @@ class AlpacaHistory(HistorySource):
     def __init__(self, settings: Settings, timeouts: Timeouts | None = None) -> None:
         self._settings = settings
         self._timeouts = timeouts or Timeouts()
+        self._keeping = threading.Lock()
         self._begun: dict[Ask, _Begun] = {}
 
     def check(self) -> None:
@@ -125,7 +127,8 @@ class AlpacaHistory(HistorySource):
             If the keys are missing or wrong, or the plan does not allow what is asked for.
         """
         self.check()
-        begun = self._begun.pop(ask, None)
+        with self._keeping:
+            begun = self._begun.pop(ask, None)
         if begun is not None:
             try:
                 return replace(self._answer(ask, begun, pace), unknown=frozenset(ask.symbols) - set(begun.symbols))
@@ -146,10 +149,16 @@ class AlpacaHistory(HistorySource):
                     begun.bars += found
                     begun.problems += wrong
         except SourceBusyError:
-            if begun.place.token is not None and len(self._begun) < _MOST_BEGUN:
-                self._begun[ask] = begun
+            if begun.place.token is not None:
+                self._keep(ask, begun)
             raise
         return Answer(begun.bars, begun.problems)
+
+    def _keep(self, ask: Ask, begun: _Begun) -> None:
+        with self._keeping:
+            while len(self._begun) >= _MOST_BEGUN:  # the oldest was given up, or waits longest
+                del self._begun[next(iter(self._begun))]
+            self._begun[ask] = begun
 
     def _request(self, ask: Ask, symbols: Sequence[str]) -> StockBarsRequest:
         start, end = span(ask)

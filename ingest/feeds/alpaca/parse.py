@@ -30,6 +30,7 @@ class _NotABarError(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+        self.ts: int | None = None
 
 
 def parse_bars(raw_bars: Iterable[object], symbol: str, interval: str) -> tuple[list[Bar], list[Problem]]:
@@ -44,7 +45,7 @@ def parse_bars(raw_bars: Iterable[object], symbol: str, interval: str) -> tuple[
         try:
             bars.append(_bar(raw, symbol, interval))
         except _NotABarError as error:
-            problems.append(Problem(symbol, error.code, str(error)))
+            problems.append(Problem(symbol, error.code, str(error), error.ts))
     return bars, problems
 
 
@@ -55,17 +56,12 @@ def _bar(raw: object, symbol: str, interval: str) -> Bar:
     if missing:
         raise _NotABarError(BAD_BAR, f"without {', '.join(missing)}: {_shown(raw)}")
     ts = _start(raw["t"], interval)
-    return Bar(
-        source=SOURCE,
-        symbol=symbol,
-        interval=interval,
-        ts=ts,
-        open=_price(raw, "o"),
-        high=_price(raw, "h"),
-        low=_price(raw, "l"),
-        close=_price(raw, "c"),
-        volume=_volume(raw),
-    )
+    try:
+        opened, high, low, close = (_price(raw, name) for name in "ohlc")
+        return Bar(SOURCE, symbol, interval, ts, opened, high, low, close, _volume(raw))
+    except _NotABarError as error:
+        error.ts = ts
+        raise
 
 
 def _start(value: object, interval: str) -> int:

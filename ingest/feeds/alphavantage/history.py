@@ -1,6 +1,7 @@
 """Alpha Vantage as a source of history: what it offers, its limit, and which requests an ask takes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -137,8 +138,10 @@ class AlphaVantageHistory(HistorySource):
             try:
                 found = self._month_series(ask.interval, symbol, month, pace)
             except UselessError as error:  # each month is an answer of its own: the others may be fine
-                useless.append(Problem(symbol, error.code, f"{month}: {error}"))
-                is_known = True
+                problem = Problem(symbol, error.code, f"{month}: {error}", months=(month,))
+                if not is_known:  # nor are the others, as a rule, and each costs one of a day's few requests
+                    return Answer((), (replace(problem, months=()),))
+                useless.append(problem)
                 continue
             except UnansweredError as error:
                 known = (series, useless) if is_known else None

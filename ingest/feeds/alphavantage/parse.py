@@ -198,16 +198,16 @@ def parse_bars(series: Series, ask: Ask, symbol: str, source: str) -> tuple[list
         session = sessions.get(moment.date())
         if session is None or not (is_daily or session.open_at <= moment < session.close_at):
             continue
+        ts = open_micros(moment.date()) if is_daily else int(moment.timestamp()) * _MICROS
         values = [_number(row.get(name)) if isinstance(row, Mapping) else None for name in _FIELDS]
         numbers = [value for value in values if value is not None]
         if len(numbers) < len(_FIELDS):
             wrong = ", ".join(name for name, value in zip(_FIELDS, values, strict=True) if value is None)
-            problems.append(Problem(symbol, "not_a_number", f"{wrong} at {text}"))
+            problems.append(Problem(symbol, "not_a_number", f"{wrong} at {text}", ts))
             continue
-        ts = open_micros(moment.date()) if is_daily else int(moment.timestamp()) * _MICROS
         *prices, volume = numbers
         if not (min(prices) > 0 and max(prices) < MAX_PRICE and 0 <= volume <= MAX_SIZE_SHARES):
-            problems.append(Problem(symbol, "impossible_value", f"{', '.join(map(str, numbers))} at {text}"))
+            problems.append(Problem(symbol, "impossible_value", f"{', '.join(map(str, numbers))} at {text}", ts))
             continue
         opened, high, low, close = prices
         bars.append(Bar(source, symbol, ask.interval, ts, opened, high, low, close, int(volume)))

@@ -324,15 +324,6 @@ def test_bad_bars_are_counted_and_left_out_and_asked_for_again_another_time(
     assert len(door.published) == 9
 
 
-def test_sessions_that_no_bad_bar_is_of_are_remembered(tmp_path: Path, stop: threading.Event) -> None:
-    bars = [bar("BAD", session) for session in SESSIONS]
-    bars[2] = bar("BAD", SESSIONS[2], low=Decimal(101))
-    door = PlayedDoor()
-    result = run(PlayedSource({"BAD": Answer(bars)}), door, plan_of("BAD"), tmp_path, stop).symbols["BAD"]
-    assert [(one.sessions, one.without_bars) for one in door.remembered] == [(SESSIONS[:2], ()), (SESSIONS[3:], ())]
-    assert (result.bars, result.collected, result.is_done) == (4, 4, False)
-
-
 def test_a_source_that_does_not_answer_costs_its_symbol_only(tmp_path: Path, stop: threading.Event) -> None:
     door = PlayedDoor()
     source = PlayedSource({"IBM": SourceBusyError("no answer within 10 s", 0.0)})

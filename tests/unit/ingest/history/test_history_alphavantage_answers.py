@@ -111,17 +111,26 @@ def test_a_month_of_no_use_is_named_and_the_other_months_are_kept(
 def test_a_month_of_no_use_before_the_quota_was_used_up_is_named_too(
     server: AlphaVantageServer, source: AlphaVantageHistory
 ) -> None:
-    server.rows["IBM", "5min"] = [("2024-04-10 09:30:00", *PRICES)]
+    server.rows["IBM", "5min"] = [(f"2024-0{month}-10 09:30:00", *PRICES) for month in (5, 4)]
+    good = server.answer("/query", request_for("2024-04"))
     server.zone = "UTC"
-    bad = server.answer("/query", request_for("2024-04"))
-    server.replies = [bad, said("Information", USED_UP)]
+    bad = server.answer("/query", request_for("2024-05"))
+    server.replies = [good, bad, said("Information", USED_UP)]
     with pytest.raises(QuotaUsedUpError) as caught:
-        source.fetch(ask_for("IBM", "5m", "2024-04-01", "2024-05-31"), Pace())
+        source.fetch(ask_for("IBM", "5m", "2024-04-01", "2024-06-28"), Pace())
     assert caught.value.part is not None
     part, answer = caught.value.part
-    assert part.last < date(2024, 5, 1)
-    assert not answer.unknown
-    assert [p.code for p in answer.problems] == ["wrong_time_zone"], "so it does not count as collected"
+    assert (part.last, len(answer.bars), answer.unknown) == (date(2024, 5, 31), 1, frozenset())
+    assert [(p.code, p.months) for p in answer.problems] == [("wrong_time_zone", ("2024-05",))], "it is asked for again"
+
+
+def test_a_first_month_of_no_use_costs_one_request(server: AlphaVantageServer, source: AlphaVantageHistory) -> None:
+    server.rows["IBM", "5min"] = [("2024-04-10 09:30:00", *PRICES)]
+    server.zone = "UTC"
+    pace = Pace()
+    answer = source.fetch(ask_for("IBM", "5m", "2024-01-02", "2024-06-28"), pace)
+    assert pace.requests == 1, "of a day's few: what is wrong with one month is so with the others, as a rule"
+    assert [(p.code, p.months) for p in answer.problems] == [("wrong_time_zone", ())], "all is asked for again"
 
 
 def request_for(month: str) -> dict[str, str]:
