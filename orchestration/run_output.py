@@ -5,13 +5,14 @@ is killed, and print tracebacks of their own at a terminal's Ctrl-C.
 """
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import UnsupportedOperation
+from io import RawIOBase, UnsupportedOperation
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
@@ -96,9 +97,15 @@ class _Showing:
                 self._show(shown, written.read())
             self._show(shown, written.read())
 
-    def _show(self, shown: BinaryIO, data: bytes) -> None:
+    def _show(self, shown: RawIOBase, data: bytes) -> None:
         """Write all of it, in whatever pieces it is taken."""
+        room = select.poll()
+        room.register(shown, select.POLLOUT)
         while data:
             count = shown.write(data[:_PIECE_BYTES])
+            if count is None:
+                # It is full, and somebody made it non-blocking: for all who write to it, so that it is not undone here.
+                room.poll()
+                continue
             self._count += count
             data = data[count:]

@@ -1,8 +1,15 @@
 """What steps print is kept and shown, without any process beside the run."""
 
+import array
+import fcntl
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
+from typing import IO
+
+import pytest
 
 from market.settings import CHECKOUT
 
@@ -30,11 +37,12 @@ assert data.stderr == b"to the other one\\n", data.stderr
 """
 
 
-UNREAD = """
-import sys
+MUCH = """
+import os, sys
 from orchestration import run_output
 
-run_output.SHOWN_WITHIN_SECONDS = 0.5
+os.set_blocking(1, sys.argv[2] == "blocking")
+run_output.SHOWN_WITHIN_SECONDS = float(sys.argv[3])
 with run_output.RunOutput(base_dir=sys.argv[1]).capture_logs(["run", "compute_logs", "step"]):
     print("x" * 1_000_000)
 print("the run goes on", file=sys.stderr)
@@ -62,9 +70,22 @@ def test_what_was_printed_before_a_failure_is_kept_and_shown(tmp_path: Path) -> 
     assert (tmp_path / "run/compute_logs/step.err").read_text() == "to the other one\n"
 
 
-def test_a_terminal_that_nobody_reads_does_not_hold_up_the_end_and_the_file_says_what_it_lacks(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", UNREAD, str(tmp_path)]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def print_much(folder: Path, how: str, within_seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", MUCH, str(folder), how, str(within_seconds)]
+    return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def unread_bytes(pipe: IO[str]) -> int:
+    number = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, number)
+    return number[0]
+
+
+@pytest.mark.parametrize("how", ["blocking", "non-blocking"])
+def test_a_terminal_that_nobody_reads_does_not_hold_up_the_end_and_the_file_says_what_it_lacks(
+    tmp_path: Path, how: str
+) -> None:
+    with print_much(tmp_path, how, 0.5) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
@@ -80,3 +101,19 @@ def test_a_terminal_that_nobody_reads_does_not_hold_up_the_end_and_the_file_says
     assert said == (
         f"tapehouse: the last {left:,} bytes are in this file only. Where the run was started nobody read them within 0.5 s.\n"
     )
+
+
+@pytest.mark.parametrize("how", ["blocking", "non-blocking"])
+def test_a_terminal_that_is_read_late_gets_all_of_it(tmp_path: Path, how: str) -> None:
+    with print_much(tmp_path, how, 60) as process:
+        assert process.stdout is not None
+        try:
+            full = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ)
+            deadline = time.monotonic() + 60
+            while unread_bytes(process.stdout) < full:
+                assert time.monotonic() < deadline, "its output is not filled"
+                time.sleep(0.02)
+            assert process.stdout.read() == "x" * 1_000_000 + "\n"
+        finally:
+            process.kill()
+    assert (tmp_path / "run/compute_logs/step.out").read_text() == "x" * 1_000_000 + "\n"
