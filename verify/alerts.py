@@ -186,7 +186,7 @@ class _Proof:
 
     def _is_judged(self, one: Alert, version: Version, newest: Version) -> bool:
         """Return whether an alert that ought not to be would have been taken back by now."""
-        if version.trigger == "at_once" and (self._is_queued(one) or not self._is_over(one) or not self._is_read(one)):
+        if version.trigger == "at_once" and (self._is_queued(one) or not self._is_decided(one)):
             return False
         mart = DAILY if one.interval == "1d" else INTRADAY
         names = self._series_of.get((one.symbol, one.interval), set()) | {one.symbol, f"{one.symbol}:gone"}
@@ -213,27 +213,29 @@ class _Proof:
             return False
         return (queued.mart, queued.series, queued.interval) == (INTRADAY, one.symbol, one.interval)
 
+    def _is_decided(self, one: Alert) -> bool:
+        """Return whether nothing more is waited for that would decide on an alert that fired at once.
+
+        That is the end of its bar and the message with which it fired, until any tape is a day past.
+        """
+        is_long_past = any(tape >= one.triggered_at + timedelta(days=1) for tape in self._tapes.values())
+        return is_long_past or (self._is_over(one) and self._is_read(one))
+
     def _is_over(self, one: Alert) -> bool:
         """Return whether the bar of an alert that fired at once has ended as far as the marts know.
 
-        Where they have no such bar the tape of its feed says so, or that of any other once it is a day past.
+        Where they have no such bar the tape of its feed says so.
         """
         known = self._has_ended.get(_key(one))
         if known is not None:
             return known
-        return self._is_long_past(one) or any(
-            tape >= one.triggered_at for source, tape in self._tapes.items() if source == one.origin
-        )
+        return any(tape >= one.triggered_at for source, tape in self._tapes.items() if source == one.origin)
 
     def _is_read(self, one: Alert) -> bool:
-        """Return whether the marts have read the message with which an alert fired at once, or will not any more."""
+        """Return whether the marts have read the message with which an alert fired at once."""
         if one.fired_offset is None:
             return True
-        reached = self._offsets.get((one.fired_topic, one.fired_partition), 0)
-        return reached > one.fired_offset or self._is_long_past(one)
-
-    def _is_long_past(self, one: Alert) -> bool:
-        return any(tape >= one.triggered_at + timedelta(days=1) for tape in self._tapes.values())
+        return self._offsets.get((one.fired_topic, one.fired_partition), 0) > one.fired_offset
 
 
 def _columns(version: Version) -> set[str]:

@@ -100,20 +100,19 @@ where not exists (
 
 # What fired at once, by a trade, may be ahead of the marts: it is judged when its bar has ended there, and they have read the
 # message with which it fired. Where there is no such bar, the tape of the feed that the trade came from says that it has ended.
-# Any other tape says either once it is a day past: nobody waits for a feed that is gone, or for an offset that never comes.
+# Once any tape is a day past, neither is waited for: nobody waits for a feed that is gone, or for an offset that never comes.
 _IS_AWAITED: Final = """
-    versions.trigger = 'at_once' and (
+    versions.trigger = 'at_once' and not exists (
+        select from reached_tapes as tapes where tapes.tape_at >= standing.triggered_at + interval '1 day'
+    ) and (
         case
             when bars.bar_at is not null then not bars.is_closed
             else not exists (
                 select from reached_tapes as tapes
-                where tapes.tape_at >= standing.triggered_at
-                    + case when tapes.source = standing.evidence ->> 'origin' then interval '0' else interval '1 day' end
+                where tapes.source = standing.evidence ->> 'origin' and tapes.tape_at >= standing.triggered_at
             )
         end
         or standing.evidence ? 'fired_by' and not exists (
-            select from reached_tapes as tapes where tapes.tape_at >= standing.triggered_at + interval '1 day'
-        ) and not exists (
             select from reached_offsets as offsets
             where offsets.topic = standing.evidence -> 'fired_by' ->> 'topic'
                 and offsets.partition = (standing.evidence -> 'fired_by' ->> 'partition')::integer

@@ -34,6 +34,8 @@ from verify.laws import verify_alerts
 
 pytestmark = pytest.mark.integration
 
+QUEUE = "insert into app.pending_evaluations select 'intraday_analytics', %s, %s, alert_id::text, bar_at + %s from app.alerts"
+
 
 @pytest.fixture
 def bare(connection: psycopg.Connection[Any], dbt: Dbt, kafka: str) -> psycopg.Connection[Any]:
@@ -109,7 +111,6 @@ def test_a_trade_that_the_stream_has_passed_over_is_taken_back_once_the_marts_ha
         wait_until(lambda: alerts(bare) == 1)
     land(bare, kafka)
     dbt(*MARTS, touched=True)
-    queue = "insert into app.pending_evaluations select 'intraday_analytics', %s, %s, alert_id::text, bar_at + %s from app.alerts"
     for series, interval, later, is_queued in (
         ("IBM", "1m", 0, True),
         ("IBM", "1m", 1, False),
@@ -117,29 +118,37 @@ def test_a_trade_that_the_stream_has_passed_over_is_taken_back_once_the_marts_ha
         ("SPY", "1m", 0, False),
     ):
         bare.execute("truncate app.pending_evaluations")
-        bare.execute(queue, [series, interval, timedelta(minutes=later)])
+        bare.execute(QUEUE, [series, interval, timedelta(minutes=later)])
         assert (WRONG not in verify_alerts(settings).problems) is is_queued, (series, interval, later)
     bare.execute("truncate app.pending_evaluations")
-    bare.execute(queue, ["IBM", "1m", timedelta(0)])
+    bare.execute(QUEUE, ["IBM", "1m", timedelta(0)])
     assert evaluate(settings, EVENING).retracted == 1
     assert_lawful(settings)
 
 
-def test_an_alert_whose_message_nobody_reads_is_judged_once_a_tape_is_a_day_past(
-    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
+@pytest.mark.parametrize(
+    "is_bar_over", [True, False], ids=["its message is never read", "its feed ends within its bar"]
+)
+def test_an_alert_is_judged_once_a_tape_is_a_day_past_though_nothing_else_comes(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str, *, is_bar_over: bool
 ) -> None:
     add_rules(settings, [at_once()], MADE)
     put_closes(bare, [99, 99])
-    put_closes(bare, [50] * 4, "SPY")
     with watching(settings, kafka):
         publish(kafka, trade(101, 1.5))
         wait_until(lambda: alerts(bare) == 1)
+    if is_bar_over:
+        put_closes(bare, [50] * 4, "SPY")
+    else:
+        land(bare, kafka)
     following = session_of(LAST.session_date + timedelta(days=1)).open_at
     for minutes, is_judged in ((1, False), (2, True)):
         put_bar(bare, "otherfeed", "SPY", following + timedelta(minutes=minutes), (Decimal(50),) * 4)
         dbt(*MARTS, touched=True)
-        bare.execute("delete from app.pending_evaluations where series = '*'")
-        assert evaluate(settings, EVENING).retracted == is_judged, minutes
+        bare.execute("truncate app.pending_evaluations")
+        assert (WRONG in verify_alerts(settings).problems) is is_judged, f"minute {minutes}, nobody looks at it"
+        bare.execute(QUEUE, ["IBM", "1m", timedelta(0)])
+        assert (evaluate(settings, EVENING).retracted, count(bare, PENDING)) == (is_judged, not is_judged), minutes
         assert_lawful(settings, f"minute {minutes}")
 
 
