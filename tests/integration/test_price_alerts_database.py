@@ -102,7 +102,7 @@ def test_a_statement_that_the_database_refuses_ends_the_watch(
 
     if statement == "_BARS":
         break_it()
-    timer = threading.Timer(DEADLINE_SECONDS / 3, stop.set)
+    timer = threading.Timer(DEADLINE_SECONDS, stop.set)
     timer.start()
     try:
         with pytest.raises(RefusedStatementError, match="nothing_of_the_kind"):
