@@ -37,7 +37,7 @@ TOUCHED_MODELS: Final = (
 )
 """The models that can look at the sessions alone that are queued as changed."""
 
-_TAKE_THE_LAKE_UP: Final = frozenset({"intraday_ohlcv", "int_daily_bars", "historical_ohlcv"})
+TAKE_THE_LAKE_UP: Final = frozenset({"intraday_ohlcv", "int_daily_bars", "historical_ohlcv"})
 """Of these, the ones that read the lake by what is queued, and so wait for the look at its values, whatever else is built."""
 
 IS_FINAL: Final = "is_final"
@@ -106,7 +106,7 @@ class Translator(DagsterDbtTranslator):
         takes the lake up says itself that it comes after them, and after their blocking checks.
         """
         spec = super().get_asset_spec(manifest, unique_id, project)
-        if self.get_resource_props(manifest, unique_id)["name"] in _TAKE_THE_LAKE_UP:
+        if self.get_resource_props(manifest, unique_id)["name"] in TAKE_THE_LAKE_UP:
             spec = spec.merge_attributes(deps=[_SOURCES[name] for name in _CHECKED_FIRST])
         materialized = str(self.get_resource_props(manifest, unique_id).get("config", {}).get("materialized", "table"))
         return spec.replace_attributes(

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 
 from market.settings import CHECKOUT, Settings
+from orchestration.assets.marts import TAKE_THE_LAKE_UP
+from orchestration.progress import are_built
 from tests.integration.dbt_runs import Dbt
 from tests.integration.indicator_rows import INTRADAY, differences, fill, some_moment, walk
 from tests.integration.mart_oracle import Row, expected_marts, read, session_of
@@ -70,6 +72,13 @@ def assert_as_a_full_refresh(connection: psycopg.Connection[Any], dbt: Dbt, wher
     dbt("run", "--full-refresh", "--select", "intraday_ohlcv+", "int_daily_bars+")  # the views on them go with them
     for expected, rows in zip(shown(connection), found, strict=True):
         assert differences(expected, rows) == [], where
+
+
+@pytest.mark.usefixtures("dbt")
+def test_what_builds_of_the_queue_wait_for_is_there_once_all_was_built(settings: Settings) -> None:
+    """With the variables that the project has: of the models that can look at the queue some are disabled."""
+    assert are_built(settings, sorted(TAKE_THE_LAKE_UP))
+    assert not are_built(settings, [*TAKE_THE_LAKE_UP, "daily_analytics_raw"])
 
 
 @pytest.fixture
