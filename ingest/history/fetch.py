@@ -194,30 +194,38 @@ def asked(source: str, what: str, ask: Callable[[], _Answer], stop: threading.Ev
 
 
 def _fetch(source: HistorySource, ask: Ask, pace: Callable[[], None], stop: threading.Event) -> list[Fetched]:
-    """Return what became of the sessions of an ask: what was answered of it is not asked for again, whatever ends it."""
+    """Return what became of the sessions of an ask: what was answered of it is not asked for again, whatever ends it.
+
+    It is asked again as often as ever for each part that comes.
+    """
     found: list[Fetched] = []
-    left, is_unreadable = ask, True
+    left, is_unreadable, is_further = ask, True, False
 
     def fetch_left() -> Answer:
-        nonlocal left, is_unreadable
+        nonlocal left, is_unreadable, is_further
         try:
             return source.fetch(left, pace)
         except UnansweredError as error:
             is_unreadable = is_unreadable and isinstance(error, UnreadableAnswerError)
+            is_further = is_further or error.is_further or error.part is not None
             if error.part is not None:
                 found.append(Fetched(*error.part))
                 left = Ask(left.symbols, left.interval, left.sessions[len(error.part[0].sessions) :])
             raise
 
-    try:
-        answer = asked(source.name, str(ask), fetch_left, stop)
-    except StoppedError:
-        return found
-    except QuotaUsedUpError as error:
-        return [*found, Fetched(left, None, str(error), error)]
-    except SourceBusyError as error:
-        return [*found, Fetched(left, None, str(error), is_unreadable=is_unreadable)]
-    return [*found, Fetched(left, answer)]
+    while True:
+        is_further = False
+        try:
+            answer = asked(source.name, str(ask), fetch_left, stop)
+        except StoppedError:
+            return found
+        except QuotaUsedUpError as error:
+            return [*found, Fetched(left, None, str(error), error)]
+        except SourceBusyError as error:
+            if not is_further:
+                return [*found, Fetched(left, None, str(error), is_unreadable=is_unreadable)]
+        else:
+            return [*found, Fetched(left, answer)]
 
 
 def _wait(state: RetryCallState) -> float:

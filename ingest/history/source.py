@@ -27,9 +27,12 @@ class UnansweredError(Exception):
     ----------
     part
         The first sessions of an ask for one symbol, and what was answered of them: only the rest has to be asked for again.
+    is_further
+        Whether more of the ask was answered than before, which the source has: it goes on there when it is asked again.
     """
 
     part: "tuple[Ask, Answer] | None" = None
+    is_further: bool = False
 
 
 class StoppedError(UnansweredError):

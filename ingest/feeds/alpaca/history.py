@@ -142,15 +142,17 @@ class AlpacaHistory(HistorySource):
         return replace(answer or Answer(()), unknown=unknown)
 
     def _answer(self, ask: Ask, begun: _Begun, pace: Callable[[], None]) -> Answer:
+        began_at = begun.place.token
         try:
             for page in self._client.pages(self._request(ask, begun.symbols), pace, place=begun.place):
                 for symbol in begun.symbols:
                     found, wrong = parse_bars(page.get(symbol) or (), symbol, ask.interval)
                     begun.bars += found
                     begun.problems += wrong
-        except SourceBusyError:
+        except SourceBusyError as error:
             if begun.place.token is not None:
                 self._keep(ask, begun)
+                error.is_further = begun.place.token != began_at
             raise
         return Answer(begun.bars, begun.problems)
 

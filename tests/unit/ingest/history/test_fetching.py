@@ -85,6 +85,20 @@ def test_an_ask_is_given_up_after_some_attempts_and_the_others_go_on(pace: Pace,
     assert source.asked.count("S0") == ATTEMPTS
 
 
+def test_an_ask_is_not_given_up_while_more_of_it_comes(pace: Pace, stop: threading.Event) -> None:
+    def further() -> SourceBusyError:
+        error = busy()
+        error.is_further = True
+        return error
+
+    tries = [[further(), *(busy() for _ in range(ATTEMPTS - 1))] for _ in range(3)]
+    source = PlayedSource({"S0": [error for part in tries for error in part]})
+    assert outcomes(fetch_all(source, asks(1), pace, stop)) == {"S0": True}
+    source = PlayedSource({"S0": [*(error for part in tries for error in part), *(busy() for _ in range(100))]})
+    assert outcomes(fetch_all(source, asks(1), pace, stop)) == {"S0": False}
+    assert len(source.asked) == 4 * ATTEMPTS
+
+
 def test_a_source_that_is_down_is_not_asked_for_everything(pace: Pace, stop: threading.Event) -> None:
     source = PlayedSource({f"S{number}": [busy() for _ in range(100)] for number in range(100)})
     found = list(fetch_all(source, asks(100), pace, stop))

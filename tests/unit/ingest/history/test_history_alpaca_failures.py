@@ -203,16 +203,18 @@ def test_the_same_ask_goes_on_behind_the_pages_that_came(
 ) -> None:
     ask = five_pages(alpaca)
     alpaca.replies.extend([as_usual, as_usual, as_usual, refusal(500, "out of order"), as_usual, hang_up])
-    for _ in range(2):
-        with pytest.raises(SourceBusyError):
+    alpaca.replies.append(refusal(500, "out of order"))
+    for is_further in (True, True, False):
+        with pytest.raises(SourceBusyError) as caught:
             alpaca_history.fetch(ask, pace)
+        assert caught.value.is_further is is_further
     answer = alpaca_history.fetch(ask, pace)
     assert [(found.symbol, (found.ts - TEN_OCLOCK) // 60_000_000) for found in answer.bars] == [
         *(("IBM", 0), ("IBM", 1), ("IBM", 2)),
         *(("SPY", 0), ("SPY", 1)),
     ]
     assert answer.unknown == {"NOPE"}
-    assert len(alpaca.asked) == 1 + 5 + 2, "the refused request, the pages, and those that failed"
+    assert len(alpaca.asked) == 1 + 5 + 3, "the refused request, the pages, and those that failed"
     assert len(alpaca_history.fetch(ask, pace).bars) == 5, "nothing is kept of an ask that was answered"
 
 
