@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from dbt_common.behavior_flags import BehaviorFlagRendered
 from pydantic import SecretStr
 
 from infra.local.home import Home
@@ -35,6 +36,18 @@ def run_engine(engine: Engine, folder: Path) -> Iterator[str]:
         service, address = engine(home, load_settings())
         supervisor.start([service])
         yield address
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dbt_does_not_read_the_stack() -> Iterator[None]:
+    """Leave out what dbt says of where its flags come from.
+
+    An adapter reads the whole stack for each of its flags, and dbt keeps the flags of every run: of the hundredth in a process
+    that was most of the time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
+        yield
 
 
 @pytest.fixture(scope="session")

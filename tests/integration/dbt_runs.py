@@ -8,7 +8,6 @@ from typing import Final, Protocol
 
 import pytest
 from dbt.cli.main import dbtRunner
-from dbt_common.behavior_flags import BehaviorFlagRendered
 
 from market.settings import Settings
 from warehouse.dbt import DBT_PROJECT, dbt_environment
@@ -35,9 +34,6 @@ def dbt_runs(
         folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
         for name, value in {**dbt_environment(settings), **folders}.items():
             patch.setenv(name, value)
-        # An adapter reads the whole stack for each of its flags, and dbt keeps the flags of every run: of the hundredth run
-        # in a process that was most of the time.
-        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
         manifest = dbtRunner().invoke([*_QUICK, "--quiet", "parse", "--vars", json.dumps(chosen)]).result
 
         def run(*arguments: str, variables: Mapping[str, object] | None = None, touched: bool = False) -> None:

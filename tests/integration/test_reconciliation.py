@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
-from dbt.cli.main import dbtRunner
 
 from ingest.feeds import FeedRequest, Kind, get_feed
 from ingest.feeds.lean.history import LeanHistory
@@ -22,6 +21,7 @@ from market.settings import CHECKOUT, Settings
 from spark_jobs.jobs.recompute import recompute
 from spark_jobs.report import RecomputeRequest
 from spark_jobs.transforms.kinds import TRADES, VENDOR_BARS, RecordKind
+from tests.integration.dbt_runs import Dbt, dbt_runs
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import assert_marts_as_expected
 from tests.integration.test_deep_path_postgres import RealPostgres
@@ -29,7 +29,6 @@ from tests.unit.spark_jobs import fake_platform
 from tests.unit.spark_jobs.fake_platform import Platform
 from verify.laws import verify_bars
 from warehouse.connection import connect
-from warehouse.dbt import dbt_environment
 from warehouse.schema import migrate
 
 REAL = CHECKOUT.parent / "shared" / "data" / "lean"
@@ -42,8 +41,6 @@ SYMBOL_DAYS = (("IBM", MONDAY), ("IBM", TUESDAY))
 KNOWN = {("IBM", MONDAY): (389, 390), ("IBM", TUESDAY): (390, 389)}
 """Of 390 regular minutes those whose four prices, and whose volume, are the vendor's: docs/decisions/0001."""
 BATCH = 50_000
-
-Run = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +66,8 @@ def settings(settings_with_database: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def dbt(settings: Settings) -> Iterator[Run]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in dbt_environment(settings).items():
-            patch.setenv(name, value)
-        manifest = dbtRunner().invoke(["--quiet", "parse"]).result
-
-        def run(*arguments: str) -> None:
-            outcome = dbtRunner(manifest=manifest).invoke(["--quiet", "--no-use-colors", *arguments])
-            assert outcome.success, [(r.node.name, r.message) for r in outcome.result.results if r.status != "success"]
-
+def dbt(settings: Settings) -> Iterator[Dbt]:
+    with dbt_runs(settings) as run:
         run("run")
         yield run
 
@@ -138,7 +127,7 @@ def equal_minutes(connection: psycopg.Connection[Any], symbol: str, day: date) -
 
 
 def test_the_vendors_minutes_agree_with_ours_as_the_eligibility_rule_was_found_to(
-    connection: psycopg.Connection[Any], dbt: Run
+    connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:
     del dbt
     found = read(
@@ -154,7 +143,7 @@ def test_the_vendors_minutes_agree_with_ours_as_the_eligibility_rule_was_found_t
     assert {row["minutes"] for row in found} == {390}
 
 
-def test_every_row_is_what_plain_python_makes_of_the_rule(connection: psycopg.Connection[Any], dbt: Run) -> None:
+def test_every_row_is_what_plain_python_makes_of_the_rule(connection: psycopg.Connection[Any], dbt: Dbt) -> None:
     assert_marts_as_expected(connection, "real data")
     days = read(connection, "select * from marts.bar_reconciliation where interval = '1d'")
     assert {(row["is_vendor_bar"], row["is_other_vendor_bar"]) for row in days} == {(True, False)}
@@ -163,7 +152,7 @@ def test_every_row_is_what_plain_python_makes_of_the_rule(connection: psycopg.Co
 
 
 def test_the_proof_holds_and_sees_each_damaged_row(
-    settings: Settings, connection: psycopg.Connection[Any], dbt: Run
+    settings: Settings, connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:
     bars = verify_bars(settings)
     assert bars.offending == []
@@ -192,7 +181,7 @@ def test_the_proof_holds_and_sees_each_damaged_row(
 
 
 def test_a_restated_bar_is_carried_to_the_comparison(
-    settings: Settings, connection: psycopg.Connection[Any], dbt: Run
+    settings: Settings, connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:
     bar = next(bar for bar in vendor_bars("1m", "other") if bar.symbol == "IBM" and starts_five_minutes(bar))
     restated = Bar("other", bar.symbol, "5m", bar.ts, bar.open, bar.high + 50, bar.low, bar.close + 50, bar.volume)
