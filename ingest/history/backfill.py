@@ -18,10 +18,19 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Final, Protocol
 
-from ingest.history.check import WRONG_TIME, believe
+from ingest.history.check import believe
 from ingest.history.fetch import Fetched, fetch_all
 from ingest.history.plan import Plan
-from ingest.history.source import Ask, HistorySource, Problem, QuotaUsedUpError, Read, UnreadableAnswerError, Withheld
+from ingest.history.source import (
+    WRONG_TIME,
+    Ask,
+    HistorySource,
+    Problem,
+    QuotaUsedUpError,
+    Read,
+    UnreadableAnswerError,
+    Withheld,
+)
 from ingest.history.summary import Summary, SymbolResult
 from market.errors import ServiceError
 from market.records import Bar

@@ -16,14 +16,13 @@ from ingest.history import jumps
 from ingest.history.jumps import at
 from ingest.history.lengths import mismeasured
 from ingest.history.shifted import Shifted, shifted
-from ingest.history.source import Ask, Problem
+from ingest.history.source import WRONG_TIME, Ask, Problem
 from market.records import DAILY, INTERVALS, MAX_BAR_VOLUME, MAX_PRICE, PRICE_DECIMALS, Bar
 from market.sessions import Session, find_session
 from warehouse.history import KnownCloses
 
 NOTHING_KNOWN: Final[Mapping[str, KnownCloses]] = MappingProxyType({})
 
-WRONG_TIME: Final = "wrong_time"
 _SECOND: Final = 1_000_000
 _MOST_CHARACTERS: Final = 40
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from ingest.history.hours import DAY, SECOND, Hours, Integers, hours
-from ingest.history.source import Problem
+from ingest.history.source import WRONG_TIME, Problem
 from market.records import DAILY, INTERVALS, Bar
 from market.sessions import EXCHANGE_ZONE
 
@@ -163,7 +163,7 @@ def _problems(symbol: str, votes: Sequence[_Vote], times: Integers, step: int) -
         begin, end = (_in_new_york(int(ts)) for ts in (times[first.start], times[first.stop - 1]))
         many = f"{len(own):,} sessions are" if len(own) > 1 else "1 session is"
         span = f"on {begin:%Y-%m-%d} the bars lie from {begin:%H:%M} to {end:%H:%M} New York"
-        found.append(Problem(symbol, "wrong_time", f"{many} shifted: {span}, {_likely(shift, step, begin)}"))
+        found.append(Problem(symbol, WRONG_TIME, f"{many} shifted: {span}, {_likely(shift, step, begin)}"))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from market.errors import FeedError
 from market.records import Bar
@@ -157,6 +157,10 @@ class Ask:
     def __str__(self) -> str:
         days = f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
         return f"{','.join(self.symbols)} {self.interval} {days}"
+
+
+WRONG_TIME: Final = "wrong_time"
+"""The code of a bar that begins where none does: of which session it is nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

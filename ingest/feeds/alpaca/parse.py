@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
-from ingest.history.source import Problem
+from ingest.history.source import WRONG_TIME, Problem
 from market.records import DAILY, MAX_PRICE, PRICE_DECIMALS, Bar
 from market.sessions import EXCHANGE_ZONE, open_micros
 
@@ -18,7 +18,6 @@ SOURCE: Final = "alpaca"
 
 BAD_BAR: Final = "bad_bar"
 NOT_A_NUMBER: Final = "not_a_number"
-WRONG_TIME: Final = "wrong_time"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

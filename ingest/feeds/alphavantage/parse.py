@@ -14,7 +14,15 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from ingest.history.source import Ask, Problem, QuotaUsedUpError, SourceBusyError, SourceError, UnreadableAnswerError
+from ingest.history.source import (
+    WRONG_TIME,
+    Ask,
+    Problem,
+    QuotaUsedUpError,
+    SourceBusyError,
+    SourceError,
+    UnreadableAnswerError,
+)
 from market.records import DAILY, MAX_PRICE, MAX_SIZE_SHARES, Bar
 from market.sessions import EXCHANGE_ZONE, open_micros
 
@@ -193,7 +201,7 @@ def parse_bars(series: Series, ask: Ask, symbol: str, source: str) -> tuple[list
     for text, row in rows:
         moment = _moment(text)
         if moment is None:
-            problems.append(Problem(symbol, "wrong_time", f"{text[:40]!r} is no time"))
+            problems.append(Problem(symbol, WRONG_TIME, f"{text[:40]!r} is no time"))
             continue
         session = sessions.get(moment.date())
         if session is None or not (is_daily or session.open_at <= moment < session.close_at):

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ingest.actions.source import MOST_SHARES, is_split
 from ingest.feeds.yahoo.answer import Reason, Result, SplitEvent, decode
-from ingest.history.source import Ask, Problem, SourceBusyError, SourceError, UnreadableAnswerError
+from ingest.history.source import WRONG_TIME, Ask, Problem, SourceBusyError, SourceError, UnreadableAnswerError
 from market.records import DAILY, MAX_BAR_VOLUME, MAX_PRICE, Bar
 from market.sessions import EXCHANGE_ZONE, find_session, open_micros
 
@@ -254,7 +254,7 @@ def faults_of(result: Result, ask: Ask, symbol: str) -> tuple[set[date | int], l
         elif is_daily and row.moment.time() not in _STARTS and row.moment != session.open_at:
             is_latest = row.moment.timestamp() == latest
             if not (is_latest and session.open_at < row.moment < session.close_at + _LATEST_AFTER_CLOSE):
-                found[row.key] = Problem(symbol, "wrong_time", f"a daily row at {when}, neither the open nor midnight")
+                found[row.key] = Problem(symbol, WRONG_TIME, f"a daily row at {when}, neither the open nor midnight")
         elif row.values != seen.setdefault(row.key, row).values:
             found[row.key] = Problem(
                 symbol, "contradicts_itself", f"two rows at {when} that differ", _micros(row.moment)
