@@ -267,9 +267,7 @@ def queued(settings: Settings, marts: Sequence[str] | None = None) -> str | None
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
-        ((digest,),) = connection.execute(_QUEUED, {"marts": list(marts) if marts is not None else None}).fetchall()
-    return None if digest is None else str(digest)[:8]
+    return _digest(_value(settings, _QUEUED, {"marts": list(marts) if marts is not None else None}))
 
 
 def are_built(settings: Settings, models: Sequence[str]) -> bool:
@@ -280,9 +278,7 @@ def are_built(settings: Settings, models: Sequence[str]) -> bool:
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
-        ((found,),) = connection.execute(_BUILT, {"models": list(models)}).fetchall()
-    return bool(found)
+    return bool(_value(settings, _BUILT, {"models": list(models)}))
 
 
 def queued_for_rules(settings: Settings) -> str | None:
@@ -293,9 +289,7 @@ def queued_for_rules(settings: Settings) -> str | None:
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
-        ((digest,),) = connection.execute(_QUEUED_FOR_RULES).fetchall()
-    return None if digest is None else str(digest)[:8]
+    return _digest(_value(settings, _QUEUED_FOR_RULES))
 
 
 def has_bars_for_rules(settings: Settings) -> bool:
@@ -306,9 +300,7 @@ def has_bars_for_rules(settings: Settings) -> bool:
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
-        ((found,),) = connection.execute(_BARS_FOR_RULES).fetchall()
-    return bool(found)
+    return bool(_value(settings, _BARS_FOR_RULES))
 
 
 def vendor_bars(settings: Settings, source: str) -> set[Bar]:
@@ -321,6 +313,17 @@ def vendor_bars(settings: Settings, source: str) -> set[Bar]:
     """
     with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
         return {Bar(*row) for row in connection.execute(_VENDOR_BARS, {"source": source})}
+
+
+def _value(settings: Settings, query: str, parameters: Mapping[str, object] | None = None) -> object:
+    """Return the one value that a query has."""
+    with connect(settings, read_only=True, application_name=_APPLICATION) as connection:
+        ((value,),) = connection.execute(query, parameters).fetchall()
+    return value
+
+
+def _digest(value: object) -> str | None:
+    return None if value is None else str(value)[:8]
 
 
 def _names(batches: Mapping[str, int]) -> str:
