@@ -47,12 +47,19 @@ class Kept:
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Kept:
-    """The broker, in the middle of a session that is on now."""
-    kept, now, hour = Kept(), datetime.now(UTC), timedelta(hours=1)
-    on_now = Session(now.date(), now - 2 * hour, now - hour, now + hour, now + 2 * hour, is_half_day=False)
+    """The broker, in the middle of a session that is on now; the next one is a day later, whatever the calendar has."""
+    kept, now, day = Kept(), datetime.now(UTC), timedelta(days=1)
+    on_now, next_day = _session_around(now), _session_around(now + day)
     monkeypatch.setattr(process, "_connect", lambda _servers, _stop: kept)
     monkeypatch.setattr("ingest.live.rota.session_at", lambda _: on_now)
+    monkeypatch.setattr("ingest.live.rota.all_sessions", lambda: (on_now, next_day))
     return kept
+
+
+def _session_around(moment: datetime) -> Session:
+    hour = timedelta(hours=1)
+    borders = (moment - 2 * hour, moment - hour, moment + hour, moment + 2 * hour)
+    return Session(moment.date(), *borders, is_half_day=False)
 
 
 def settings_at(home: Path, stream: StreamServer, history: AlpacaServer) -> Settings:
