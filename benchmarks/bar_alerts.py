@@ -28,9 +28,9 @@ from benchmarks.receiver import Receiver, receiving
 from infra.local.home import Home
 from infra.local.ports import free_port
 from ingest.publisher import Publisher
-from market.errors import ServiceError
+from market.errors import ServiceError, UsageError
 from market.records import Trade
-from market.sessions import latest_session
+from market.sessions import Session, latest_session, session_at
 from market.settings import CHECKOUT, Settings
 from warehouse.connection import connect
 
@@ -66,6 +66,7 @@ class _Clock:
 
 def run(settings: Settings) -> Iterator[Figure]:
     """Yield the quantiles, and what is missing."""
+    session = newest_session(datetime.now(UTC))
     symbols = [f"S{number:03}" for number in range(1, SYMBOLS + 1)]
     with receiving() as receiver, _platform(settings) as platform:
         with connect(platform) as owner:
@@ -76,14 +77,30 @@ def run(settings: Settings) -> Iterator[Figure]:
         watched = ",".join(symbols[:WATCHED])
         rule = Rule("bars", "vwap above 0", watched, is_edge=False, warm_up=False, channels=(_CHANNEL,))
         add_rules(platform, [rule], datetime.now(UTC) - timedelta(days=30))
-        clock = _publish(platform, symbols)
+        clock = _publish(platform, session, symbols)
         time.sleep(_SETTLE_SECONDS)
         yield from _figures(receiver, clock, symbols[:WATCHED])
 
 
-def _publish(platform: Settings, symbols: Sequence[str]) -> _Clock:
-    """Publish random walks at the pace of the clock, as of the newest session that has begun, and return that clock."""
-    session = latest_session(datetime.now(UTC))
+def newest_session(now: datetime) -> Session:
+    """Return the session that is the newest to have begun, and has opened: alerts of older ones are history, and never sent.
+
+    Raises
+    ------
+    UsageError
+        Between the beginning of a session and its open.
+    """
+    session, begun = latest_session(now), session_at(now)
+    if begun is not None and begun != session:
+        msg = (
+            f"The session of {begun.session_date} has begun and opens at {begun.open_at:%H:%M} UTC. Measure after that."
+        )
+        raise UsageError(msg)
+    return session
+
+
+def _publish(platform: Settings, session: Session, symbols: Sequence[str]) -> _Clock:
+    """Publish random walks at the pace of the clock, from the open of the session on, and return that clock."""
     chance = Random(1)
     cents = dict.fromkeys(symbols, 10_000)
     size = RATE // _PARTS_A_SECOND
