@@ -51,6 +51,9 @@ _NOT_NEGATIVE: Final = Domain(least=0)
 _FROM_ONE: Final = Domain(least=1)
 _PERCENT: Final = Domain(least=-_SLACK, most=100 + _SLACK)
 _SHARE: Final = Domain(least=-_SLACK, most=1 + _SLACK)
+GREATEST: Final = 1e300
+"""No number of a column is further from zero: neither an infinite one, nor what is not a number."""
+_FINITE: Final = Domain(least=-GREATEST, most=GREATEST)
 _MINUTES: Final = Domain(least=0, most=24 * 60)
 _CHANGE: Final = Domain(least=-1 - _SLACK)
 """A change against what was before, which is above zero, as a fraction of it; in percent :data:`_PERCENT_CHANGE`."""
@@ -197,6 +200,26 @@ _BY_NAME: Final = MappingProxyType(
             ("coverage", "share_above_average_50", "share_above_average_200", "range_position"),
             _SHARE,
         ),
+        **dict.fromkeys(
+            (
+                "log_return_1",
+                "obv",
+                "advance_decline_line",
+                "change",
+                "open_difference",
+                "high_difference",
+                "low_difference",
+                "close_difference",
+                "open_difference_bps",
+                "high_difference_bps",
+                "low_difference_bps",
+                "close_difference_bps",
+                "announced_ratio",
+                "z",
+                "median",
+            ),
+            _FINITE,
+        ),
         "correlation": Domain(least=-1 - _SLACK, most=1 + _SLACK),
         "return_1": _CHANGE,
         "change_pct": _PERCENT_CHANGE,
@@ -216,6 +239,7 @@ _BY_SHAPE: Final = tuple(
         (r"(atr|avg_gain|avg_loss|plus_dm|minus_dm|dm_range)_\d+", _NOT_NEGATIVE),
         (r"(realised_volatility|relative_volume)_\d+|bb_bandwidth(_[\d_]+)?", _NOT_NEGATIVE),
         (r"roc_\d+", _PERCENT_CHANGE),
+        (r"(macd|macd_signal|macd_hist|bb_percent_b|bb_upper|bb_lower)(_[\d_]+)?", _FINITE),
     )
 )
 """Columns of indicators, whose names have their periods in them."""
@@ -238,6 +262,7 @@ _OF_TABLE: Final = MappingProxyType(
         ("marts.corporate_actions", "status"): Domain(
             values=("applied", "duplicate", "suspicious", "pending", "nothing_before")
         ),
+        ("marts.anomalies", "value"): _FINITE,
         ("marts.anomalies", "kind"): Domain(values=("return", "overnight_gap", "volume")),
         ("marts.anomalies", "direction"): Domain(values=("high", "low")),
         ("marts.anomalies", "spread_from"): Domain(values=("mad", "mean_distance", "constant")),

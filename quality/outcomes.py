@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from market.domains import GREATEST
+
 SHOWN: Final = 10
 """How many rows of each broken expectation are shown."""
 
@@ -54,10 +56,6 @@ class Outcome:
         return not self.broken
 
 
-GREATEST: Final = 1e300
-"""The upper bound of what has none: to PostgreSQL what is not a number is above every number, and so passes any lower bound."""
-
-
 def read_outcome(table: str, rows: int, result: Any) -> Outcome:  # noqa: ANN401 - the library's own types follow its releases
     """Return what a validation of Great Expectations found in so many rows."""
     broken = [_broken(one) for one in result.results if not one.success]
@@ -96,6 +94,8 @@ def _words(kind: str, arguments: Mapping[str, Any]) -> str:
         return f"{column} matches {arguments['regex']}"
     least, most = arguments.get("min_value"), arguments.get("max_value")
     bounds = []
+    if least == -GREATEST:
+        return f"{column} is a finite number"
     if least is not None:
         bounds.append(f"above {least:g}" if arguments.get("strict_min") else f"{least:g} or more")
     if most is not None and most != GREATEST:

@@ -11,10 +11,10 @@ from typing import Any, Final, Self
 
 import pandas as pd
 
-from market.domains import Domain, domain_of, orders_of
+from market.domains import GREATEST, Domain, domain_of, orders_of
 from market.settings import Settings
 from quality.library import gx, gxe
-from quality.outcomes import GREATEST, SHOWN, Outcome, read_outcome
+from quality.outcomes import SHOWN, Outcome, read_outcome
 from quality.site import build_pages, open_context
 from quality.stored import Checked
 
@@ -119,6 +119,7 @@ def _expectation_of(column: str, domain: Domain, says: str) -> Any:  # noqa: ANN
         return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(domain.values), notes=says)
     if domain.pattern is not None:
         return gxe.ExpectColumnValuesToMatchRegex(column=column, regex=domain.pattern, notes=says)
+    # To PostgreSQL what is not a number is above every number, and so passes any lower bound.
     most = GREATEST if domain.most is None else domain.most
     return gxe.ExpectColumnValuesToBeBetween(
         column=column, min_value=domain.least, max_value=most, strict_min=domain.excludes_least, notes=says
