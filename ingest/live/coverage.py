@@ -46,6 +46,7 @@ class Coverage:
         self._claimed = dict(self._acknowledged)
         self._lost = dict.fromkeys(symbols, NOTHING)
         self._shown = dict.fromkeys(symbols, NOTHING)
+        self._again_at: dict[str, int] = {}
 
     @property
     def acknowledged(self) -> Mapping[str, Spans]:
@@ -62,9 +63,13 @@ class Coverage:
         """Note that everything of a span was handed to the publisher."""
         self._delivered[symbol] |= Spans([span]) & self._session
 
-    def show(self, symbol: str, span: Span) -> None:
-        """Note that what the history has of a span so far was handed to the publisher: there is no hurry any more."""
+    def show(self, symbol: str, span: Span, again_at: int = 0) -> None:
+        """Note that what the history has of a span so far was handed to the publisher: there is no hurry any more.
+
+        Where holes are joined, ``again_at`` says when what was shown of the symbol is asked for again though nothing else is.
+        """
         self._shown[symbol] |= Spans([span])
+        self._again_at[symbol] = again_at
 
     def give_up(self, symbol: str, span: Span) -> None:
         """Note that a span cannot be had: it is never covered, and is not asked for again."""
@@ -75,15 +80,21 @@ class Coverage:
         wanted = self._session & Spans([(0, until)])
         return wanted - self._delivered[symbol] - self._lost[symbol]
 
-    def holes(self, until: Mapping[str, int], size: HoleSize, settled: int) -> list[Hole]:
+    def holes(self, until: Mapping[str, int], size: HoleSize, settled: int, now: int) -> list[Hole]:
         """Return what is missing of each symbol until a moment, in pieces of a size at most, the newest first.
 
-        Symbols that miss the same are asked for together. What was shown is not asked for again before it has settled.
+        Symbols that miss the same are asked for together. What was shown is not asked for again before it has settled; where
+        holes are joined, it is asked for with whatever else is missing after it, and by itself when it is time.
         """
         unsettled = Spans([(settled, _NEVER)])
         by_span: defaultdict[Span, list[str]] = defaultdict(list)
         for symbol in sorted(until):
-            lacking = self.missing(symbol, until[symbol]) - (self._shown[symbol] & unsettled)
+            lacking = self.missing(symbol, until[symbol])
+            shown = lacking & self._shown[symbol]
+            if size.joins_minutes:
+                lacking = _with_shown(lacking, shown, is_time=now >= self._again_at.get(symbol, 0))
+            else:
+                lacking -= shown & unsettled
             for span in _joined(lacking, size.joins_minutes * MINUTE):
                 for piece in _pieces(span, size.hours * HOUR):
                     by_span[piece].append(symbol)
@@ -133,6 +144,15 @@ def micros(moment: datetime) -> int:
 def span_of(session: Session) -> Span:
     """Return the first moment of a session, and the one after its last."""
     return micros(session.pre_open_at), micros(session.post_close_at)
+
+
+def _with_shown(lacking: Spans, shown: Spans, *, is_time: bool) -> Spans:
+    """Return what is to be asked for: what was shown, as one with all after it, if it is time or something after it is new."""
+    new = lacking - shown
+    first = min((since for since, _ in shown), default=_NEVER)
+    if not is_time and not any(until > first for _, until in new):
+        return new
+    return lacking | Spans((first, until) for _, until in lacking)
 
 
 def _joined(spans: Spans, step: int) -> Iterator[Span]:

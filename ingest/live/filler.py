@@ -47,7 +47,8 @@ class Filler:
     Those that were never asked for come first, the newest before the others; then those that failed, in the order in which their
     pauses end. So one that fails for ever keeps nobody waiting. Failures of different holes in a row open the circuit of all.
 
-    What a source answers about the last minutes is published, and asked for again when it has settled: only then it counts.
+    What a source answers about the last minutes is published, and asked for again when it has settled: only then it counts,
+    unless the answer itself shows that the history has come further.
 
     Parameters
     ----------
@@ -84,7 +85,9 @@ class Filler:
             return
         self._next_at = moment + LOOK_SECONDS
         settled = micros(now) - self._settles
-        holes = self._coverage.holes(until, self._source.hole_size, settled - settled % SETTLES_IN_STEPS_OF)
+        holes = self._coverage.holes(
+            until, self._source.hole_size, settled - settled % SETTLES_IN_STEPS_OF, micros(now)
+        )
         due = [hole for hole in holes if self._tried(hole).next_at <= moment]
         if due:
             hole = min(due, key=lambda hole: self._tried(hole).next_at)
@@ -129,15 +132,31 @@ class Filler:
         return self._tries.get(_place(hole), _Tries())
 
     def _filled(self, one: _UnderWay, outcome: Filled) -> None:
-        hole, settled = one.hole, one.asked_at - self._settles
+        hole, settled, is_settled = one.hole, one.asked_at - self._settles, True
         for symbol in hole.symbols:
             if symbol in outcome.unfilled:
                 self._coverage.give_up(symbol, (hole.since, hole.until))
                 self._log.warning("live_hole_stays", symbol=symbol, **_shown(hole), cause=outcome.reason)
-            else:
-                self._coverage.deliver(symbol, (hole.since, min(hole.until, settled)))
-                self._coverage.show(symbol, (hole.since, hole.until))
-        self._log.info("live_hole_filled", **_shown(hole), is_settled=hole.until <= settled)
+                continue
+            certain = max(settled, outcome.reaches.get(symbol, settled))
+            self._coverage.deliver(symbol, (hole.since, min(hole.until, certain)))
+            if certain < hole.until:
+                self._coverage.show(symbol, (max(hole.since, certain), hole.until), self._again_at(one))
+                is_settled = False
+        self._log.info("live_hole_filled", **_shown(hole), is_settled=is_settled)
+
+    def _again_at(self, one: _UnderWay) -> int:
+        """Return when a source whose holes are joined is asked again for what an answer did not reach, if it lacks nothing else.
+
+        After the next step, then when it has settled: twice at the most. Each time when other holes of a step can be asked for,
+        so that these and it are one.
+        """
+        step = self._source.hole_size.joins_minutes * MINUTE
+        if not step:
+            return 0
+        is_first = one.asked_at < one.hole.until + step
+        due = one.hole.until + (step if is_first else self._settles)
+        return due + -due % step + self._source.history_lag_seconds * 1_000_000
 
 
 def _place(hole: Hole) -> _Place:

@@ -160,19 +160,22 @@ class Link:
             self._deliver(self._live, tuple(self._live.since), step)
 
     def fillable(self, now: datetime) -> Mapping[str, int]:
-        """Return until when the history may be asked, by symbol: until the connection took over, a little later."""
+        """Return until when the history may be asked, by symbol: until the connection took over, a little later.
+
+        While there is none, until the last whole step of the source: its limit is for other requests, too.
+        """
         moment, end = micros(now), span_of(self._session)[1]
         until = moment - max(2 * GRACE, self._lag)
+        step = (self._source.hole_size.joins_minutes or 1) * MINUTE
+        whole = min(until - until % step, end)
         if self._live is not None and self._live.since:
             # A list that is quiet again and again would be asked for at each lull: what lies before the last, once a step.
             due, after_lull = moment - max(GRACE, self._lag), self._live.after_lull
-            step = (self._source.hole_size.joins_minutes or 1) * MINUTE
-            whole = min(until - until % step, end)
             return {
                 symbol: since if since <= due and since != after_lull else min(since, whole)
                 for symbol, since in self._live.since.items()
             }
-        return dict.fromkeys(self.symbols, min(until - until % MINUTE, end))
+        return dict.fromkeys(self.symbols, whole)
 
     def begin_anew(self, now: datetime) -> None:
         """Count what the connection brought until now as missed: the broker may not have it."""

@@ -6,7 +6,7 @@ The errors are those of history: busy, or refused.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -76,8 +76,9 @@ class Hole:
 class HoleSize:
     """How many symbols and hours a source is asked for at once: what fails is asked for again as a whole.
 
-    With ``joins_minutes`` what is missing within the same so many minutes is one hole, with what lies between, and what lulls
-    left is asked for after these minutes, instead of every minute: for sources that cannot be asked for many symbols at once.
+    With ``joins_minutes`` what is missing within the same so many minutes is one hole, with what lies between, and what lulls and
+    outages left is asked for after these minutes, instead of every minute: for sources that cannot be asked for many symbols at
+    once. What was asked for before its history had settled is asked for again together with that.
     """
 
     symbols: int
@@ -87,10 +88,22 @@ class HoleSize:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """How a hole was filled: what is not ``unfilled`` is there. ``reason`` says why some of it is not."""
+    """How a hole was filled: what is not ``unfilled`` is there.
+
+    Attributes
+    ----------
+    unfilled
+        Symbols of which some of it cannot be had.
+    reason
+        Why.
+    reaches
+        By symbol until when the answer shows that the history has come, UTC epoch microseconds: what lies before needs no time to
+        settle. A source that cannot tell says nothing.
+    """
 
     unfilled: frozenset[str] = frozenset()
     reason: str = ""
+    reaches: Mapping[str, int] = field(default_factory=dict)
 
 
 class LiveSource(Protocol):
@@ -123,7 +136,10 @@ class LiveSource(Protocol):
 
     @property
     def history_settles_seconds(self) -> int:
-        """How long after a moment its history is believed to have everything of it: what it said before is asked for again."""
+        """How long after a moment its history is believed to have everything of it: what it said before is asked for again.
+
+        But for what lies before the moment that an answer :attr:`reaches <Filled.reaches>`.
+        """
         ...
 
     @property

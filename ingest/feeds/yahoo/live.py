@@ -18,7 +18,7 @@ from ingest.feeds.yahoo.samples import Samples
 from ingest.feeds.yahoo.stream import YahooSocket
 from ingest.history.check import NOTHING_KNOWN, believe
 from ingest.history.source import Ask, SourceBusyError
-from ingest.live.coverage import MINUTE
+from ingest.live.coverage import MINUTE, micros
 from ingest.live.source import Capability, Delivery, Filled, Hole, HoleSize, LiveSource, Wishes
 from market.eligibility import SAMPLED
 from market.errors import ServiceError
@@ -53,7 +53,8 @@ class YahooLive(LiveSource):
     has_every_trade = False
     hole_size = HoleSize(symbols=1, hours=24, joins_minutes=5)
     history_lag_seconds = 70
-    history_settles_seconds = 0
+    # Its chart may be minutes late. A bar shows that it has come so far; where there is none, only time does.
+    history_settles_seconds = 600
     limit = YahooHistory.limit
 
     def __init__(
@@ -79,27 +80,39 @@ class YahooLive(LiveSource):
         since, until = (_EPOCH + timedelta(microseconds=moment) for moment in (hole.since, hole.until))
         session = session_at(since)
         if session is None or until <= session.open_at or since >= session.close_at:
-            return Filled()
+            return Filled(reaches=dict.fromkeys(hole.symbols, hole.until))
         over = min(until, session.close_at) + timedelta(minutes=1, seconds=SETTLES_SECONDS)
         wait = (over - self._now()).total_seconds()
         if wait > 0:
             msg = "The last minute of the hole is not over yet."
             raise SourceBusyError(msg, wait)
+        now = micros(self._now())
+        settled = now - self.history_settles_seconds * 1_000_000
         unfilled: dict[str, str] = {}
+        reaches: dict[str, int] = {}
         for symbol in hole.symbols:
             ask = Ask((symbol,), INTERVAL, (session,))
             answer = self._history.fetch(ask, pace)
             believed = believe(ask, answer.bars, self._near(ask) if answer.bars else NOTHING_KNOWN)
+            # The newest bar may still grow, and the latest price, which is no minute's, comes without a volume.
+            shown = [bar.ts for bar in believed.bars if bar.volume and bar.ts < now]
+            newest = max(shown, default=micros(session.open_at))
+            whole = max(newest, settled - MINUTE + 1)
             touched = [bar for bar in believed.bars if _is_touched(hole, bar.ts)]
-            deliver([sample for bar in touched for sample in samples_of(bar)])
+            deliver([sample for bar in touched for sample in samples_of(bar, is_whole=bar.ts < whole)])
             problems = [
-                one for one in (*answer.problems, *believed.problems) if one.ts is None or _is_touched(hole, one.ts)
+                one
+                for one in (*answer.problems, *believed.problems)
+                if one.ts is None or (_is_touched(hole, one.ts) and one.ts < whole)
             ]
+            is_reached = min(hole.until, micros(session.close_at)) <= max(newest, settled)
+            reaches[symbol] = hole.until if is_reached else newest
             if symbol in answer.unknown:
                 unfilled[symbol] = "unknown"
             elif problems:
                 unfilled[symbol] = f"{problems[0].code}: {problems[0].detail}"
-        return Filled(frozenset(unfilled), "; ".join(f"{symbol} {reason}" for symbol, reason in unfilled.items()))
+        reason = "; ".join(f"{symbol} {why}" for symbol, why in unfilled.items())
+        return Filled(frozenset(unfilled), reason, reaches)
 
     def _near(self, ask: Ask) -> Mapping[str, KnownCloses]:
         try:
@@ -128,15 +141,17 @@ class YahooLive(LiveSource):
         return YahooHistory(self._settings, self._now)
 
 
-def samples_of(bar: Bar) -> list[Trade]:
+def samples_of(bar: Bar, *, is_whole: bool = True) -> list[Trade]:
     """Return the prices of a minute as samples of it, as the stream would have given some: first, highest, lowest, last.
 
     So a minute that was missed becomes a bar like those around it, of the same source, and longer bars have no hole in them.
     When the highest and the lowest were traded nobody knows: they stand right after the first. Like all samples they say
-    nothing of the volume.
+    nothing of the volume. The last price so far of a minute that is not whole stands right after the others: what was sampled
+    later in it is newer, and so is the last price that it may still get.
     """
-    prices = {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
-    moments = (bar.ts, bar.ts + 1, bar.ts + 2, bar.ts + MINUTE - 1)
+    last, moment = ("close", bar.ts + MINUTE - 1) if is_whole else ("so_far", bar.ts + 3)
+    prices = {"open": bar.open, "high": bar.high, "low": bar.low, last: bar.close}
+    moments = (bar.ts, bar.ts + 1, bar.ts + 2, moment)
     return [
         Trade(bar.source, bar.symbol, at, price, 1, f"{bar.ts // 1000}-{name}-{price:f}", conditions=f"{SAMPLED:X}")
         for at, (name, price) in zip(moments, prices.items(), strict=True)

@@ -75,17 +75,17 @@ def test_the_books_are_what_a_list_of_moments_says(steps: list[tuple[str, int, i
 def test_holes_are_at_most_an_hour_long_newest_first_and_shared_by_symbols() -> None:
     coverage = Coverage(("IBM", "SPY"), (HOUR // 2, 3 * HOUR))
     coverage.deliver("IBM", (2 * HOUR, 3 * HOUR))
-    assert coverage.holes({"IBM": 3 * HOUR, "SPY": 3 * HOUR}, SIZE, 0) == [
+    assert coverage.holes({"IBM": 3 * HOUR, "SPY": 3 * HOUR}, SIZE, 0, 0) == [
         Hole(("SPY",), 2 * HOUR, 3 * HOUR),
         Hole(("IBM", "SPY"), HOUR, 2 * HOUR),
         Hole(("IBM", "SPY"), HOUR // 2, HOUR),
     ]
-    assert coverage.holes({"IBM": HOUR}, SIZE, 0) == [Hole(("IBM",), HOUR // 2, HOUR)]
+    assert coverage.holes({"IBM": HOUR}, SIZE, 0, 0) == [Hole(("IBM",), HOUR // 2, HOUR)]
 
 
 def test_no_hole_has_more_symbols_than_a_request_takes() -> None:
     symbols = tuple(f"S{number:03}" for number in range(2 * SIZE.symbols + 1))
-    holes = Coverage(symbols, (0, 10)).holes(dict.fromkeys(symbols, 10), SIZE, 0)
+    holes = Coverage(symbols, (0, 10)).holes(dict.fromkeys(symbols, 10), SIZE, 0, 0)
     assert [len(hole.symbols) for hole in holes] == [SIZE.symbols, SIZE.symbols, 1]
     assert sorted(symbol for hole in holes for symbol in hole.symbols) == list(symbols)
 
@@ -93,11 +93,11 @@ def test_no_hole_has_more_symbols_than_a_request_takes() -> None:
 def test_what_was_shown_is_no_hole_again_before_it_has_settled() -> None:
     coverage = Coverage(("SPY",), (0, 30))
     coverage.show("SPY", (10, 20))
-    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5)] == [(20, 30), (0, 10)]
-    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 15)] == [(20, 30), (0, 15)]
-    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 20)] == [(0, 30)]
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5, 0)] == [(20, 30), (0, 10)]
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 15, 0)] == [(20, 30), (0, 15)]
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 20, 0)] == [(0, 30)]
     coverage.forget()
-    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5)] == [(0, 30)]
+    assert [(hole.since, hole.until) for hole in coverage.holes({"SPY": 30}, SIZE, 5, 0)] == [(0, 30)]
 
 
 def test_what_is_missing_in_the_same_step_is_one_hole_with_what_lies_between() -> None:
@@ -107,8 +107,29 @@ def test_what_is_missing_in_the_same_step_is_one_hole_with_what_lies_between() -
         coverage.deliver("SPY", (since * MINUTE, until * MINUTE))
     apart = [(0, 1), (2, 3), (5, 6), (7, 8), (12, 13)]
     for one, expected in ((size, [(0, 3), (5, 8), (12, 13)]), (SIZE, apart)):
-        holes = coverage.holes({"SPY": 20 * MINUTE}, one, 20 * MINUTE)
+        holes = coverage.holes({"SPY": 20 * MINUTE}, one, 20 * MINUTE, 0)
         assert [(hole.since // MINUTE, hole.until // MINUTE) for hole in reversed(holes)] == expected
+
+
+@pytest.mark.parametrize(
+    ("until", "now", "expected"),
+    [
+        (11, 15, [(1, 2)]),
+        (14, 15, [(1, 2), (8, 14)]),
+        (11, 16, [(1, 2), (8, 10)]),
+        (14, 16, [(1, 2), (8, 14)]),
+    ],
+)
+def test_what_was_shown_is_asked_for_with_what_is_missing_after_it_and_by_itself_when_it_is_time(
+    until: int, now: int, expected: list[tuple[int, int]]
+) -> None:
+    coverage = Coverage(("SPY",), (0, 20 * MINUTE))
+    for since, end in ((0, 1), (2, 8), (10, 12)):
+        coverage.deliver("SPY", (since * MINUTE, end * MINUTE))
+    coverage.show("SPY", (8 * MINUTE, 10 * MINUTE), 16 * MINUTE)
+    size = HoleSize(symbols=1, hours=1, joins_minutes=5)
+    holes = coverage.holes({"SPY": until * MINUTE}, size, 0, now * MINUTE)
+    assert [(hole.since // MINUTE, hole.until // MINUTE) for hole in reversed(holes)] == expected
 
 
 def test_a_hole_looks_back_where_it_begins_and_not_before_the_session() -> None:

@@ -37,9 +37,13 @@ class Charts:
         return Answer(bars, self.problems, self.unknown & set(ask.symbols))
 
 
-def minute_bar(moment: datetime, symbol: str = "SPY") -> Bar:
+def moment(time: datetime) -> int:
+    return round(time.timestamp()) * 1_000_000
+
+
+def minute_bar(time: datetime, symbol: str = "SPY", volume: int = 500) -> Bar:
     prices = (Decimal(10), Decimal(11), Decimal(9), Decimal(10))
-    return Bar("yahoo", symbol, "1m", round(moment.timestamp()) * 1_000_000, *prices, 500)
+    return Bar("yahoo", symbol, "1m", moment(time), *prices, volume)
 
 
 def filled(
@@ -54,7 +58,7 @@ def filled(
     source = YahooLive(Settings(), lambda: now or until + timedelta(hours=1), known)
     source.__dict__["_history"] = charts
     records: list[Record] = []
-    hole = Hole(symbols, *(round(moment.timestamp()) * 1_000_000 for moment in (since, until)))
+    hole = Hole(symbols, moment(since), moment(until))
     return source.fill(hole, lambda: None, records.extend), records
 
 
@@ -71,7 +75,7 @@ def keys(bars: Sequence[Bar]) -> list[tuple[str, int]]:
 def test_a_hole_is_filled_with_samples_of_the_minutes_that_it_touches() -> None:
     bars = [minute_bar(TEN + timedelta(minutes=minute)) for minute in range(-3, 6)]
     outcome, records = filled(Charts(bars), TEN + timedelta(seconds=30), TEN + timedelta(minutes=2, seconds=1))
-    assert outcome == Filled()
+    assert not outcome.unfilled
     assert minutes_of(records) == keys(bars[3:6])
 
 
@@ -101,8 +105,9 @@ def test_hours_without_minute_bars_are_not_asked_for() -> None:
     session = find_session(date(2026, 11, 20))
     assert session is not None
     charts = Charts([])
-    assert filled(charts, session.pre_open_at, session.open_at) == (Filled(), [])
-    assert filled(charts, session.close_at, session.post_close_at) == (Filled(), [])
+    for since, until in ((session.pre_open_at, session.open_at), (session.close_at, session.post_close_at)):
+        outcome, records = filled(charts, since, until)
+        assert (outcome, records) == (Filled(reaches={"SPY": moment(until)}), [])
     assert not charts.asked
 
 
@@ -129,7 +134,7 @@ def test_a_flawed_bar_outside_of_a_hole_does_not_keep_it_from_being_filled() -> 
     charts = Charts([*flaws, *good[2:7], jump])
     charts.problems = [Problem("SPY", "not_a_number", "no close", minute_bar(TEN + timedelta(minutes=9)).ts)]
     outcome, records = filled(charts, TEN + timedelta(minutes=3, seconds=1), TEN + timedelta(minutes=7))
-    assert outcome == Filled()
+    assert not outcome.unfilled
     assert minutes_of(records) == keys(good[3:7])
     for minute, code in ((0, "order"), (1, "impossible"), (2, "contradicts"), (7, "off_by_far"), (9, "not_a_number")):
         since = TEN + timedelta(minutes=minute)
@@ -170,5 +175,75 @@ def test_without_a_database_the_feed_alone_fills_its_holes() -> None:
     source.__dict__["_history"] = Charts([minute_bar(TEN)])
     records: list[Record] = []
     hole = Hole(("SPY",), minute_bar(TEN).ts, minute_bar(TEN).ts + 60_000_000)
-    assert source.fill(hole, lambda: None, records.extend) == Filled()
+    assert not source.fill(hole, lambda: None, records.extend).unfilled
     assert minutes_of(records) == keys([minute_bar(TEN)])
+
+
+@pytest.mark.parametrize(
+    ("has", "asked_after", "reaches"),
+    [
+        ([], 2, None),
+        ([-5], 2, -5),
+        ([0, 1], 2, 1),
+        ([0, 4], 2, 4),
+        ([0, 5], 2, 5),
+        ([0, 4, 6], 2, 5),
+        ([0, 4], 9.9, 4),
+        ([0, 4], 10, 5),
+        ([], 10, 5),
+    ],
+)
+def test_an_answer_reaches_until_its_newest_bar_or_as_far_as_it_had_ten_minutes(
+    has: list[int], asked_after: float, reaches: int | None
+) -> None:
+    bars = [minute_bar(TEN + timedelta(minutes=minute)) for minute in has]
+    until = TEN + timedelta(minutes=5)
+    outcome, _ = filled(Charts(bars), TEN, until, now=until + timedelta(minutes=asked_after))
+    session = find_session(TEN.date())
+    assert session is not None
+    reached = session.open_at if reaches is None else TEN + timedelta(minutes=reaches)
+    assert outcome == Filled(reaches={"SPY": moment(reached)})
+
+
+@pytest.mark.parametrize(("asked_after", "is_reached"), [(2, False), (9, False), (10, True)])
+def test_after_the_close_the_last_minute_needs_ten_minutes_however_far_the_hole_goes(
+    asked_after: int, is_reached: bool
+) -> None:
+    session = find_session(TEN.date())
+    assert session is not None
+    last = session.close_at - timedelta(minutes=1)
+    now = session.close_at + timedelta(minutes=asked_after)
+    outcome, _ = filled(Charts([minute_bar(last)]), last, now, now=now + timedelta(seconds=10))
+    assert outcome.reaches == {"SPY": moment(now if is_reached else last)}
+
+
+def test_the_latest_price_which_has_no_volume_does_not_show_that_the_minutes_before_it_are_there() -> None:
+    bars = [minute_bar(TEN), minute_bar(TEN + timedelta(minutes=4), volume=0)]
+    until = TEN + timedelta(minutes=3)
+    outcome, _ = filled(Charts(bars), TEN, until, now=until + timedelta(minutes=2))
+    assert outcome.reaches == {"SPY": moment(TEN)}
+
+
+def test_the_last_price_of_a_minute_that_may_still_grow_gives_way_to_what_comes() -> None:
+    growing = minute_bar(TEN)
+    until = TEN + timedelta(minutes=1)
+    _, early = filled(Charts([growing]), TEN, until, now=until + timedelta(minutes=2))
+    whole = Bar(**{name: getattr(growing, name) for name in growing.__struct_fields__} | {"close": Decimal("10.5")})
+    _, late = filled(Charts([whole]), TEN, until, now=until + timedelta(minutes=10))
+    _, followed = filled(Charts([whole, minute_bar(until)]), TEN, until, now=until + timedelta(minutes=2))
+    assert late == followed
+    heard = Trade("yahoo", "SPY", moment(TEN) + MINUTE // 2, Decimal(9), 1, "heard", conditions=f"{SAMPLED:X}")
+    later: list[tuple[Sequence[Record], Decimal]] = [([heard], Decimal(9)), (late, Decimal("10.5"))]
+    for records, last in later:
+        samples = [record for record in (*records, *early) if isinstance(record, Trade)]
+        assert max(samples, key=lambda sample: sample.ts).price == last
+        stated = {(sample.trade_id, sample.ts) for sample in samples}
+        assert len(stated) == len({trade_id for trade_id, _ in stated}), "what is another record has another id"
+
+
+def test_a_bar_that_may_still_change_is_not_given_up_for_what_is_wrong_with_it() -> None:
+    good = minute_bar(TEN)
+    odd = Bar(**{name: getattr(good, name) for name in good.__struct_fields__} | {"high": Decimal(1)})
+    until = TEN + timedelta(minutes=1)
+    assert not filled(Charts([odd]), TEN, until, now=until + timedelta(minutes=2))[0].unfilled
+    assert filled(Charts([odd]), TEN, until, now=until + timedelta(minutes=10))[0].unfilled == {"SPY"}
