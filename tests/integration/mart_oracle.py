@@ -35,12 +35,13 @@ def combine(minutes: list[Row]) -> Row:
     """Return the bar of some minutes, in plain Python."""
     minutes = sorted(minutes, key=lambda minute: minute["bar_at"])
     priced = [minute for minute in minutes if minute["open"] is not None]
+    ranged = [minute for minute in minutes if minute["high"] is not None]
     volume = sum(minute["volume"] for minute in minutes)
     vwap = sum(minute["notional"] for minute in minutes) / volume if volume else None
     return {
         "open": priced[0]["open"] if priced else None,
-        "high": max((minute["high"] for minute in priced), default=None),
-        "low": min((minute["low"] for minute in priced), default=None),
+        "high": max((minute["high"] for minute in ranged), default=None),
+        "low": min((minute["low"] for minute in ranged), default=None),
         "close": priced[-1]["close"] if priced else None,
         "volume": volume,
         "vwap": None if vwap is None else vwap.quantize(Decimal("0.000001"), ROUND_HALF_UP),

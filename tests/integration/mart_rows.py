@@ -89,7 +89,7 @@ def put_bar(
     source: str,
     symbol: str,
     bar_at: datetime,
-    prices: tuple[Decimal, ...] | None,
+    prices: tuple[Decimal | None, ...] | None,
     *,
     volume: int = 100,
     revision: int = 1,
@@ -207,12 +207,13 @@ def change_something(connection: psycopg.Connection[Any], chance: random.Random)
         for bar_at in chance.sample([m for m in near if session.segment(m)], 15) + anywhere:
             prices = sorted(Decimal(chance.randrange(1, 10**9)) / 10**6 for _ in range(4))
             low, first, last, high = prices
+            priced = chance.choices([(first, high, low, last), (None, high, low, None), None], [7, 1, 2])[0]
             put_bar(
                 connection,
                 source,
                 symbol,
                 bar_at,
-                None if chance.random() < 0.2 else (first, high, low, last),
+                priced,
                 volume=chance.choice([0, 1, 3, 100, 12345]),
                 revision=chance.randrange(1, 9),
                 # Earlier than what was built before, too: a repair keeps the times.
