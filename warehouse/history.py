@@ -1,6 +1,6 @@
 """Which history is missing: the sessions of the calendar minus what the lake has, and minus what sources were asked for.
 
-A session is had when the lake has every bar that the calendar expects of it, or when the source was asked for it and everything
+A session is had when the lake has every bar that the calendar expects of its regular hours, or when the source was asked for it and everything
 that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A session
 of which it had no bar at all is asked for once more, half a day later or after. So is one for which it did not know the symbol;
 that one is also missing again as soon as the source has a bar of the symbol. What it has for other plans only is asked for again
@@ -26,7 +26,7 @@ RECHECK_AFTER: Final = timedelta(hours=12)
 The second answer counts for good: so it ends, also for what never trades."""
 _MISSING: Final = """
 with days as (
-    select session_date, open_at, row_number() over (order by session_date) - 1 as number,
+    select session_date, open_at, close_at, row_number() over (order by session_date) - 1 as number,
         case when %(seconds)s::int is null then 1
             else ceil(extract(epoch from close_at - open_at) / %(seconds)s) end as expected
     from lake.sessions
@@ -46,8 +46,13 @@ with days as (
 ), stored as (
     select symbol, session_date, count(*) as bars
     from lake.vendor_bars
+    join days using (session_date)
     where source = %(source)s and interval = %(interval)s and symbol = any(%(symbols)s)
-        and session_date between %(start)s and %(end)s
+        -- what there is before the open and after the close does not stand for what lacks between
+        and (
+            %(seconds)s::int is null
+            or (bar_at < close_at and bar_at > open_at - make_interval(secs => %(seconds)s::int))
+        )
     group by symbol, session_date
 )
 select symbol, range_agg(int4range(number::int, number::int + 1))

@@ -44,7 +44,13 @@ def settings(migrated: Settings) -> Iterator[Settings]:
 
 
 def store(
-    settings: Settings, symbol: str, interval: str, *sessions: Session, bars: int = 1, source: str = "yahoo"
+    settings: Settings,
+    symbol: str,
+    interval: str,
+    *sessions: Session,
+    bars: int = 1,
+    source: str = "yahoo",
+    first_minute: int = 0,
 ) -> None:
     query = (
         "insert into lake.vendor_bars select %s, %s, %s, %s::timestamptz + make_interval(mins => number), %s, 1, 1, 1, 1, 1, "
@@ -52,7 +58,8 @@ def store(
     )
     with connect(settings) as connection:
         for session in sessions:
-            connection.execute(query, (source, symbol, interval, session.open_at, session.session_date, bars))
+            first = session.open_at + timedelta(minutes=first_minute)
+            connection.execute(query, (source, symbol, interval, first, session.session_date, bars))
 
 
 def missing(
@@ -79,6 +86,14 @@ def test_a_session_of_which_a_bar_lacks_is_missing(settings: Settings) -> None:
     store(settings, "SPY", "5m", SESSIONS[0], bars=78)
     store(settings, "SPY", "5m", SESSIONS[1], bars=77)
     assert missing(settings, "SPY", interval="5m") == {"SPY": [(1, 10)]}
+
+
+def test_what_there_is_before_the_open_and_after_the_close_does_not_stand_for_regular_hours(settings: Settings) -> None:
+    store(settings, "SPY", "1m", SESSIONS[0], bars=330 + 329, first_minute=-330)
+    store(settings, "SPY", "1m", SESSIONS[0], bars=240, first_minute=390)
+    assert missing(settings, "SPY", interval="1m") == {"SPY": [(0, 10)]}
+    store(settings, "SPY", "1m", SESSIONS[0], bars=61, first_minute=329)
+    assert missing(settings, "SPY", interval="1m") == {"SPY": [(1, 10)]}
 
 
 def test_what_a_source_was_asked_for_is_not_missing_whatever_it_had(settings: Settings) -> None:
