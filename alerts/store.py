@@ -20,6 +20,8 @@ ENDED: Final = "ended"
 
 _APPLICATION: Final = "tapehouse alerts"
 _LOCK: Final = "lock table app.alert_rules in share row exclusive mode"
+# Whoever writes quotes queues what changed only if a rule names quotes: batches that began without the first one are waited for.
+_LOCK_QUOTES: Final = "lock table lake.quotes_1m in share mode"
 _SETTINGS: Final = (
     'symbols, "interval", "trigger", is_edge, cooldown_seconds, hysteresis, is_hysteresis_percent, segments, '
     "message, channels"
@@ -34,11 +36,12 @@ values (%(rule_id)s, %(name)s, %(condition)s, {_VALUES}, %(expires_at)s, 'active
 """  # noqa: S608 - declared names
 _ADD_VERSION: Final = f"""
 insert into app.alert_rule_versions (
-    rule_id, version, condition, {_SETTINGS}, tickers, watchlist_group, has_event, rule_created_at, since_at, until_at, is_newest
+    rule_id, version, condition, {_SETTINGS}, tickers, watchlist_group, has_event, has_quotes, rule_created_at,
+    since_at, until_at, is_newest
 )
 values (
-    %(rule_id)s, 1, %(condition)s, {_VALUES}, %(tickers)s, %(watchlist_group)s, %(has_event)s, %(now)s, %(now)s,
-    %(expires_at)s, true
+    %(rule_id)s, 1, %(condition)s, {_VALUES}, %(tickers)s, %(watchlist_group)s, %(has_event)s, %(has_quotes)s, %(now)s,
+    %(now)s, %(expires_at)s, true
 )
 """  # noqa: S608
 _ADD_CLAUSE: Final = """
@@ -88,10 +91,11 @@ with before as (
     update app.alert_rules set version = version + 1 where rule_id = %(rule_id)s returning expires_at
 )
 insert into app.alert_rule_versions (
-    rule_id, version, condition, {_SETTINGS}, tickers, watchlist_group, has_event, rule_created_at, since_at, until_at, is_newest
+    rule_id, version, condition, {_SETTINGS}, tickers, watchlist_group, has_event, has_quotes, rule_created_at,
+    since_at, until_at, is_newest
 )
 select
-    rule_id, version + 1, condition, {_SETTINGS}, tickers, watchlist_group, has_event, rule_created_at, %(now)s,
+    rule_id, version + 1, condition, {_SETTINGS}, tickers, watchlist_group, has_event, has_quotes, rule_created_at, %(now)s,
     (select expires_at from raised), true
 from before
 """  # noqa: S608
@@ -142,6 +146,8 @@ def add_rules(settings: Settings, rules: Sequence[Rule], now: datetime) -> list[
         if taken is not None or len(set(names)) < len(names):
             msg = f"There is a rule {taken[0] if taken else names[0]!r} already. Give another name, or delete it first."
             raise RuleError(msg)
+        if any(rule.has_quotes for rule in rules):
+            connection.execute(_LOCK_QUOTES)
         compiled = [rule.clauses for rule in rules]
         fields = _field_numbers(connection, compiled)
         ((newest,),) = connection.execute("select coalesce(max(rule_id), 0) from app.alert_rules").fetchall()
@@ -253,6 +259,7 @@ def version_values(rule: Rule) -> dict[str, Any]:
         "tickers": list(rule.tickers) if rule.tickers is not None else None,
         "watchlist_group": rule.watchlist_group,
         "has_event": rule.has_event,
+        "has_quotes": rule.has_quotes,
         "expires_at": rule.expires_at,
     }
 

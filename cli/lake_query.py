@@ -27,6 +27,8 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "corporate_actions": "corporate_actions",
         "vendor_bar_sessions": "vendor_bars",
         "latest_quotes": "quotes",
+        "quotes_1m": "quotes",
+        "intraday_quotes": "quotes",
         "session_arrivals": "trades",
         "feed_coverage": "feed_status",
         "trading_halts": "feed_status",

@@ -66,6 +66,11 @@ ALERT_RULE_VERSIONS: Final = Table(
             "watchlist_group", DataType.TEXT, "Group of the watchlist that is meant; * is all of it.", nullable=True
         ),
         Column("has_event", DataType.BOOLEAN, "Whether a clause says by itself what was before, as a crossing does."),
+        Column(
+            "has_quotes",
+            DataType.BOOLEAN,
+            "Whether a clause names quotes: then a bar has ended when they have passed its end too.",
+        ),
         Column("rule_created_at", DataType.TIMESTAMP, "When the rule was made."),
         Column("since_at", DataType.TIMESTAMP, "It looks at bars that end after this moment."),
         Column(

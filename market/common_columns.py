@@ -14,3 +14,7 @@ INSTRUMENT: Final = (
     Column("source", DataType.TEXT, "Feed that the record came from."),
     Column("symbol", DataType.TEXT, "Ticker, upper case."),
 )
+IN_SESSION: Final = (
+    Column("session_date", DataType.DATE, "Session of the exchange calendar."),
+    Column("segment", DataType.TEXT, "Part of the session: pre, regular or post."),
+)

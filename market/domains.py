@@ -80,6 +80,7 @@ _BY_NAME: Final = MappingProxyType(
                 "price",
                 "bid",
                 "ask",
+                "mid",
                 "new_shares",
                 "old_shares",
                 "cash",
@@ -158,7 +159,6 @@ _BY_NAME: Final = MappingProxyType(
                 "symbols_50",
                 "symbols_200",
                 "mad",
-                "spread",
                 "median_volume",
             ),
             _NOT_NEGATIVE,
@@ -265,6 +265,7 @@ _OF_TABLE: Final = MappingProxyType(
         ("marts.anomalies", "value"): _FINITE,
         ("marts.anomalies", "kind"): Domain(values=("return", "overnight_gap", "volume")),
         ("marts.anomalies", "direction"): Domain(values=("high", "low")),
+        ("marts.anomalies", "spread"): _NOT_NEGATIVE,
         ("marts.anomalies", "spread_from"): Domain(values=("mad", "mean_distance", "constant")),
         ("marts.indicator_definitions", "source"): Domain(pattern="^.+$"),  # a book, not a feed
         ("marts.top_movers", "ranking"): Domain(values=("gainers", "losers", "most_active", "unusual_volume")),

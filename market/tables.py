@@ -12,17 +12,15 @@ from market.columns import Column as Column  # noqa: PLC0414
 from market.columns import DataType as DataType  # noqa: PLC0414
 from market.columns import Store as Store  # noqa: PLC0414
 from market.columns import Table as Table  # noqa: PLC0414
+from market.common_columns import IN_SESSION as _IN_SESSION
 from market.common_columns import INSTRUMENT as _INSTRUMENT
 from market.common_columns import LEDGER as _LEDGER
+from market.quote_tables import PG_LATEST_QUOTES as PG_LATEST_QUOTES  # noqa: PLC0414
+from market.quote_tables import PG_QUOTES_1M as PG_QUOTES_1M  # noqa: PLC0414
 from market.session_tables import PG_BAR_SESSIONS as PG_BAR_SESSIONS  # noqa: PLC0414
 from market.session_tables import PG_SESSION_ARRIVALS as PG_SESSION_ARRIVALS  # noqa: PLC0414
 from market.session_tables import PG_VENDOR_BAR_SESSIONS as PG_VENDOR_BAR_SESSIONS  # noqa: PLC0414
 from market.tiers import PG_TIERS as PG_TIERS  # noqa: PLC0414
-
-_IN_SESSION: Final = (
-    Column("session_date", DataType.DATE, "Session of the exchange calendar."),
-    Column("segment", DataType.TEXT, "Part of the session: pre, regular or post."),
-)
 
 MESSAGES: Final = Table(
     store=Store.LAKE,
@@ -283,25 +281,6 @@ PG_TRADING_HALTS: Final = Table(
         Column("reason", DataType.TEXT, "Of a halt: why, in the feed's notation; may be empty."),
     ),
 )
-PG_LATEST_QUOTES: Final = Table(
-    store=Store.POSTGRES,
-    layer="lake",
-    name="latest_quotes",
-    grain="one row per source and symbol: the last known bid and the last known ask",
-    key=("source", "symbol"),
-    columns=(
-        *_INSTRUMENT,
-        Column("quoted_at", DataType.TIMESTAMP, "Time of the newest quote, UTC."),
-        Column("bid", DataType.PRICE, "Last known best bid per share.", nullable=True),
-        Column("bid_size", DataType.BIGINT, "Shares bid for.", nullable=True),
-        Column("bid_at", DataType.TIMESTAMP, "Time of the quote that set the bid.", nullable=True),
-        Column("bid_sequence", DataType.BIGINT, "Order of that quote among those with equal bid_at.", nullable=True),
-        Column("ask", DataType.PRICE, "Last known best offer per share.", nullable=True),
-        Column("ask_size", DataType.BIGINT, "Shares offered.", nullable=True),
-        Column("ask_at", DataType.TIMESTAMP, "Time of the quote that set the ask.", nullable=True),
-        Column("ask_sequence", DataType.BIGINT, "Order of that quote among those with equal ask_at.", nullable=True),
-    ),
-)
 PG_SESSIONS: Final = Table(
     store=Store.POSTGRES,
     layer="lake",
@@ -377,6 +356,7 @@ POSTGRES_TABLES: Final = (
     PG_CORPORATE_ACTIONS,
     PG_VENDOR_BAR_SESSIONS,
     PG_LATEST_QUOTES,
+    PG_QUOTES_1M,
     PG_SESSION_ARRIVALS,
     PG_SESSIONS,
     PG_TIERS,

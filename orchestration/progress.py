@@ -91,8 +91,13 @@ with queued as (
     )
 )
 select md5(string_agg(
-    concat_ws('/', mart, series, interval, source, from_at, written_by), ',' order by mart, series, interval, source
-)) from queued
+    concat_ws('/', mart, series, interval, source, from_at, written_by), ',' order by mart, series, interval, source, written_by
+)) from (
+    select * from queued
+    union all
+    select 'intraday_analytics', symbol, '*', source, from_at, xmin::text from staging.pending_quotes
+    where to_regclass('marts.intraday_analytics') is not null
+) as every
 """
 _BARS_FOR_RULES: Final = """
 select exists (
@@ -112,6 +117,8 @@ select exists (
                 and upper(feed.covered) >= date_trunc('minute', built.tape_at) + interval '1 minute'
         )
     )
+    union all
+    select from staging.pending_quotes where symbol = '*'
 )
 """
 """What a tape is that passes the end of a bar, :code:`macros/shared/intraday_sessions.sql` says too."""

@@ -17,6 +17,7 @@ from market.tables import (
     PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
+    PG_QUOTES_1M,
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_VENDOR_BAR_SESSIONS,
@@ -53,6 +54,7 @@ ROWS_OF: Final[Mapping[Table, str]] = MappingProxyType(
         PG_CORPORATE_ACTIONS: "corporate_actions",
         PG_VENDOR_BAR_SESSIONS: "vendor_bars",
         PG_LATEST_QUOTES: "quotes",
+        PG_QUOTES_1M: "quotes",
         PG_STREAM_OFFSETS: "messages",
         PG_STREAM_BATCHES: "messages",
     }

@@ -3,18 +3,27 @@
 What belongs here: queries and their rows. What does not: what the alerts ought to be (:mod:`verify.alert_walk`).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
+
+from verify.alert_quotes import QUOTES, Minute
 
 INTRADAY: Final = "intraday_analytics"
 DAILY: Final = "daily_analytics"
 LOOK_BACK: Final = 502
 """How many bars before the first one that is judged are read: more than the longest window of a rule."""
 
+LONGEST_BAR: Final = timedelta(hours=1)
+"""Of the bars within the day."""
+
+_EVERY: Final = "*"
 _FAR_BACK: Final = "0001-01-02"
 _ALERTS: Final = "app.alerts"
+_PENDING_QUOTES: Final = "staging.pending_quotes"
+_WORD: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,12 @@ class Version:
     until_at: datetime | None
     is_newest: bool
     clauses: tuple[Clause, ...]
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether a clause names quotes."""
+        named = (side.field or "" for clause in self.clauses for side in (clause.left, clause.right, clause.upper))
+        return any(not QUOTES.isdisjoint(_WORD.findall(field)) for field in named)
 
 
 class Alert(NamedTuple):
@@ -106,7 +121,7 @@ class AlertSnapshot:
 
     def has_alerts(self) -> bool:
         """Return whether the tables of alerts are there."""
-        return bool(self._asked("select to_regclass(%s) is not null", [_ALERTS])[0][0])
+        return self._is_there(_ALERTS)
 
     def alert_versions(self) -> list[Version]:
         """Return the versions of rules in order."""
@@ -149,7 +164,17 @@ class AlertSnapshot:
         query = (
             f"select mart, series, \"interval\", source, greatest(from_at, '{_FAR_BACK}') from app.pending_evaluations"  # noqa: S608
         )
-        return [Pending(*row) for row in self._asked(query)]
+        # Of quotes: every rule is taken to wait, and from the start of the longest bar on that a minute can be of.
+        quotes = f"select source, symbol, greatest(from_at, '{_FAR_BACK}') from {_PENDING_QUOTES}"  # noqa: S608 - fixed names
+        return [
+            *(Pending(*row) for row in self._asked(query)),
+            *(
+                Pending(INTRADAY, _EVERY, _EVERY, source.replace(_EVERY, ""), from_at)
+                if symbol == _EVERY
+                else Pending(INTRADAY, symbol, _EVERY, "", from_at - LONGEST_BAR)
+                for source, symbol, from_at in (self._asked(quotes) if self._is_there(_PENDING_QUOTES) else ())
+            ),
+        ]
 
     def watched_since(self) -> list[tuple[str, str, datetime]]:
         """Return the watchlist: symbol, group, since when."""
@@ -170,9 +195,18 @@ class AlertSnapshot:
         query = "select topic, partition, next_offset from staging.built_offsets where mart = %s"
         return {(topic, partition): reached for topic, partition, reached in self._asked(query, [INTRADAY])}
 
+    def quoted_until(self) -> dict[str, datetime]:
+        """Return by feed the newest minute that it has quotes of."""
+        return dict(self._asked("select source, max(bar_at) from lake.quotes_1m group by source"))
+
+    def quoted_minutes(self, symbol: str, since: datetime) -> list[Minute]:
+        """Return the last bid and ask of each minute of a symbol from a moment on."""
+        query = "select source, bar_at, bid, ask from lake.quotes_1m where symbol = %s and bar_at >= %s"
+        return [Minute(*row) for row in self._asked(query, [symbol, since])]
+
     def has_mart(self, mart: str) -> bool:
         """Return whether a mart is there."""
-        return bool(self._asked("select to_regclass(%s) is not null", [f"marts.{mart}"])[0][0])
+        return self._is_there(f"marts.{mart}")
 
     def series_of(self, mart: str) -> list[tuple[str, str]]:
         """Return the series of a mart: symbol or company, and interval."""
@@ -215,6 +249,9 @@ class AlertSnapshot:
         """Return since when a tier keeps sessions; ``None`` keeps all."""
         rows = self._asked("select kept_since_at from lake.tiers where tier = %s", [tier])
         return rows[0][0] if rows else None
+
+    def _is_there(self, relation: str) -> bool:
+        return bool(self._asked("select to_regclass(%s) is not null", [relation])[0][0])
 
     def _asked(
         self, query: str, values: Iterable[object] | Mapping[str, object] | None = None

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from verify.alert_quotes import Minute, Span, quotes_of
 from verify.alert_snapshot import DAILY, Version
 from verify.alert_values import Flags, Values, gone_back, holds, state
 
@@ -19,6 +20,14 @@ _BEFORE_THE_END: Final = frozenset({"once_per_bar", "at_once"})
 _SEGMENTS: Final = {"pre": 0, "regular": 1, "post": 2}
 
 Bounds = dict[date, tuple[datetime, datetime, datetime]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """The quotes of a symbol by minute, and by feed the newest minute of any symbol."""
+
+    minutes: list[Minute]
+    until: dict[str, datetime]
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class Bars:
         Of each bar.
     is_closed
         Whether no trade is to come for it.
+    is_quoted
+        Whether no quote is to come for it.
     revised
         When it changed last.
     values
@@ -46,6 +57,7 @@ class Bars:
     ends: list[datetime]
     segments: list[str]
     is_closed: Flags
+    is_quoted: Flags
     revised: list[datetime]
     values: Values
 
@@ -60,8 +72,9 @@ class Bars:
         bounds: Bounds,
         tapes: dict[str, datetime],
         stable_from: dict[str, int | None],
+        quotes: "Quotes | None" = None,
     ) -> "Bars":
-        """Return the bars of rows of :meth:`verify.alert_snapshot.AlertSnapshot.judged_rows`."""
+        """Return the bars of rows of :meth:`verify.alert_snapshot.AlertSnapshot.judged_rows`, and of their quotes."""
         ends = [_end(mart, interval, row, bounds) for row in rows]
         never = datetime.min.replace(tzinfo=UTC)
         closed = [
@@ -71,6 +84,13 @@ class Bars:
         columns = {
             name: np.array([row[place] for row in rows], dtype=float) for place, name in enumerate(names, start=9)
         }
+        quoted = [True] * len(rows)
+        if quotes is not None:
+            spans = [Span(None if row[5] else row[6], row[1], end) for row, end in zip(rows, ends, strict=True)]
+            columns |= quotes_of(spans, quotes.minutes)
+            quoted = [
+                row[4] or row[5] or quotes.until.get(row[6], never) >= end for row, end in zip(rows, ends, strict=True)
+            ]
         numbers = np.array([row[8] for row in rows], dtype=float)
         return cls(
             mart=mart,
@@ -80,6 +100,7 @@ class Bars:
             ends=ends,
             segments=[row[3] for row in rows],
             is_closed=np.array(closed, dtype=bool),
+            is_quoted=np.array(quoted, dtype=bool),
             revised=[row[7] for row in rows],
             values=Values(columns, numbers, stable_from),
         )
@@ -148,7 +169,8 @@ def _fires(version: Version, bars: Bars) -> Flags:
 
 
 def _is_looked_at(version: Version, bars: Bars, place: int) -> bool:
-    if not bars.is_closed[place] and version.trigger not in _BEFORE_THE_END:
+    has_ended = bars.is_closed[place] and (bars.is_quoted[place] or not version.has_quotes)
+    if not has_ended and version.trigger not in _BEFORE_THE_END:
         return False
     return bars.mart == DAILY or bars.segments[place] in version.segments
 

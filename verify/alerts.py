@@ -11,16 +11,15 @@ from typing import Final
 
 from market.indicators import indicators
 from market.tiers import INTRADAY as INTRADAY_TIER
-from verify.alert_snapshot import DAILY, INTRADAY, Alert, AlertSnapshot, Pending, Version
+from verify.alert_snapshot import DAILY, INTRADAY, LONGEST_BAR, Alert, AlertSnapshot, Pending, Version
 from verify.alert_values import UNSTABLE, WINDOW
-from verify.alert_walk import Bars, alerts_of, is_known
+from verify.alert_walk import Bars, Quotes, alerts_of, is_known
 from verify.results import Findings, LawResult
 from warehouse.dbt import dbt_variables
 
 _LAW: Final = 4
 _TITLE: Final = "one alert per rule, symbol, bar and revision; retracted where it no longer holds"
 _EVERY: Final = "*"
-_LONGEST_BAR: Final = timedelta(hours=1)
 
 Key = tuple[int, str, str, datetime]
 """Rule, symbol, interval, start of the bar."""
@@ -125,12 +124,28 @@ class _Proof:
         for version in versions:
             for ticker in version.tickers if version.tickers is not None else (_EVERY,):
                 by_ticker.setdefault((ticker, version.interval), []).append(version)
+        quoted = {of for of, ones in by_ticker.items() if any(version.has_quotes for version in ones)}
+        quoted_until = self._published.quoted_until() if quoted else {}
         since = min(version.since_at for version in versions) - timedelta(days=1)
         created = min(version.created_at for version in versions)
         for series, interval in self._published.series_of(mart):
             rows = self._published.judged_rows(mart, (series, interval), names, since, created)
             if rows:
-                bars = Bars.of(mart, interval, rows, names=names, bounds=bounds, tapes=tapes, stable_from=stable_from)
+                quotes = (
+                    Quotes(self._published.quoted_minutes(series, rows[0][1]), quoted_until)
+                    if (series, interval) in quoted or (_EVERY, interval) in quoted
+                    else None
+                )
+                bars = Bars.of(
+                    mart,
+                    interval,
+                    rows,
+                    names=names,
+                    bounds=bounds,
+                    tapes=tapes,
+                    stable_from=stable_from,
+                    quotes=quotes,
+                )
                 self._judge(series, bars, by_ticker)
 
     def _judge(self, series: str, bars: Bars, by_ticker: Mapping[tuple[str, str], list[Version]]) -> None:
@@ -253,7 +268,7 @@ def _columns(version: Version) -> set[str]:
 def _pending_from(pending: Iterable[Pending], mart: str, series: str, interval: str) -> datetime | None:
     """Return from which bar on a series is yet to be looked at."""
     found = [
-        one.from_at - _LONGEST_BAR if one.source else one.from_at
+        one.from_at - LONGEST_BAR if one.source else one.from_at
         for one in pending
         if one.mart == mart and one.series in {_EVERY, series} and one.interval in {_EVERY, interval}
     ]

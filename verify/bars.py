@@ -20,6 +20,7 @@ from verify.decisions import Decisions
 from verify.lake import Lake
 from verify.mart_schemas import BAR_SESSION_SCHEMA, HISTORICAL, INTRADAY, RECONCILIATION
 from verify.marts import MartProof
+from verify.minute_quotes import MinuteProof
 from verify.origins import RealSymbols
 from verify.questions import Published
 from verify.quotes import QuoteProof
@@ -49,7 +50,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     findings = Findings()
     counted = [pl.DataFrame(schema=BAR_SESSION_SCHEMA)]
     real = RealSymbols(lake, decisions.vendor_bars)
-    quotes, mart = QuoteProof(), MartProof(findings, lake, published, real)
+    quotes, minutes, mart = QuoteProof(), MinuteProof(findings, published), MartProof(findings, lake, published, real)
     days = DayProof(findings, lake, published, real)
     reconciliation = ReconciliationProof(findings, lake, published, real)
     versions = decisions.vendor_bars.filter(pl.col("interval") != DAILY)
@@ -65,6 +66,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
             found = _of_session(lake, tables.QUOTES, session_date, part).join(expired, on=_LEDGER, how="anti")
             _check_rows(findings, tables.QUOTES, rows, found)
             quotes.add(rows, expired)
+            minutes.check(session_date, part, rows, expired)
             rows, found = (
                 decisions.trades.read(session_date, part),
                 _of_session(lake, tables.TRADES, session_date, part),
@@ -83,6 +85,7 @@ def prove_bars(lake: Lake, published: Published, decisions: Decisions) -> LawRes
     _check_vendor_bars(findings, lake, published, decisions)
     _check_actions(findings, lake, published, decisions)
     quotes.check(findings, published)
+    minutes.note_repair()
     days.check(decisions.vendor_bars, decisions.corporate_actions)
     prove_adjusted(findings, published, decisions.corporate_actions)
     reconciliation.check_days(decisions.vendor_bars)
@@ -98,7 +101,12 @@ def _sessions(
 ) -> list[date | None]:
     """Return the sessions that anything is said of, in order; ``None`` where a row of the lake names none."""
     sessions: set[date | None] = {*decisions.trades.sessions(), *decisions.quotes.sessions(), *of_vendors}
-    sessions |= {*published.sessions_with_bars(), *published.mart_sessions(), *published.reconciliation_sessions()}
+    sessions |= {
+        *published.sessions_with_bars(),
+        *published.quoted_sessions(),
+        *published.mart_sessions(),
+        *published.reconciliation_sessions(),
+    }
     for table in (tables.TRADES, tables.QUOTES, tables.BAR_REVISIONS):
         sessions |= set(lake.read(lake.scan(table).select("session_date").unique()).get_column("session_date"))
     return sorted(sessions, key=lambda session_date: session_date or date.min)

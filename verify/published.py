@@ -18,6 +18,7 @@ from market.tables import (
     PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
+    PG_QUOTES_1M,
     PG_STREAM_BATCHES,
     PG_STREAM_OFFSETS,
     PG_TIERS,
@@ -119,6 +120,19 @@ class PostgresSnapshot(AdjustedSnapshot, AlertSnapshot, IndicatorSnapshot):
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks."""
         return self._read(PG_LATEST_QUOTES, "")
+
+    def quoted_sessions(self) -> set[date | None]:
+        """Return the sessions that have minutes with quotes; ``None`` for minutes of no date that can be."""
+        name = PG_QUOTES_1M.qualified_name
+        if not _exists(self._connection, name):
+            return set()
+        return {row[0] for row in self._connection.execute(f"select distinct {_SESSION} from {name}")}  # noqa: S608
+
+    def minute_quotes(self, session_date: date | None) -> pl.DataFrame:
+        """Return the last bids and asks of the minutes of a session."""
+        if session_date is None:
+            return self._read(PG_QUOTES_1M, f" where {_SESSION} is null")
+        return self._read(PG_QUOTES_1M, " where session_date = %s", session_date)
 
     def mart_sessions(self) -> set[date | None]:
         """Return the sessions that the mart of intraday bars has."""

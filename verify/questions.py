@@ -49,6 +49,12 @@ class Published(Protocol):
     def latest_quotes(self) -> pl.DataFrame:
         """Return the last known bids and asks in the types of :func:`verify.lake.schema_of`."""
 
+    def quoted_sessions(self) -> set[date | None]:
+        """Return the sessions that have minutes with quotes; ``None`` for minutes of no date that can be."""
+
+    def minute_quotes(self, session_date: date | None) -> pl.DataFrame:
+        """Return the last bids and asks of the minutes of a session in the types of :func:`verify.lake.schema_of`."""
+
     def mart_sessions(self) -> set[date | None]:
         """Return the sessions that the mart of intraday bars has."""
 

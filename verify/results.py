@@ -69,6 +69,11 @@ class Findings:
             self._offending[problem] = shown
             self._problems[problem] = self._problems.get(problem, 0) + number
 
+    @property
+    def total_offending(self) -> int:
+        """How many rows break it so far."""
+        return sum(self._problems.values())
+
     def result(self, law: int, title: str) -> LawResult:
         """Return the outcome."""
         return LawResult(

@@ -13,7 +13,16 @@ from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
-from market.tables import CORPORATE_ACTIONS, FEED_STATUS, PG_BARS, PG_VENDOR_BARS, VENDOR_BARS
+from market.tables import (
+    CORPORATE_ACTIONS,
+    FEED_STATUS,
+    PG_BARS,
+    PG_LATEST_QUOTES,
+    PG_QUOTES_1M,
+    PG_VENDOR_BARS,
+    VENDOR_BARS,
+    Table,
+)
 from warehouse import staging
 from warehouse.ddl import quote_name, quote_names
 
@@ -48,7 +57,8 @@ class BatchOutput:
     action_rows
         The corporate actions taken in, with the columns of :data:`market.tables.CORPORATE_ACTIONS`.
     quote_rows
-        The quotes taken in; of the columns of :data:`market.tables.QUOTES` those in :data:`warehouse.staging.QUOTE_COLUMNS`.
+        The quotes taken in; of the columns of :data:`market.tables.QUOTES` those in
+        :data:`warehouse.staging.PLACED_QUOTE_COLUMNS`.
     status_rows
         The heartbeats, halts and resumes taken in, with the columns of :data:`market.tables.FEED_STATUS`.
     next_offsets
@@ -245,9 +255,15 @@ def _add_actions(connection: Connection[Any], rows: pa.Table | None) -> None:
 def _change_quotes(connection: Connection[Any], rows: pa.Table | None) -> None:
     if rows is None or rows.num_rows == 0:
         return
-    staging.copy_in(connection, "staged_quotes", staging.LATEST_QUOTE_COLUMNS, staging.latest_quotes(rows))
-    names = tuple(column.name for column in staging.LATEST_QUOTE_COLUMNS)
-    sides = []
+    _merge_sides(connection, PG_LATEST_QUOTES, staging.latest_quotes(rows))
+    _merge_sides(connection, PG_QUOTES_1M, staging.minute_quotes(rows))
+
+
+def _merge_sides(connection: Connection[Any], table: Table, rows: pa.Table) -> None:
+    """Set each side to the newer one of what is stored and of what came: a set of quotes comes to the same in any order."""
+    staged = f"staged_{table.name}"
+    staging.copy_in(connection, staged, table.columns, rows)
+    sides, news = [], []
     for side in ("bid", "ask"):
         values = (side, f"{side}_size", f"{side}_at", f"{side}_sequence")
         # The order of two quotes: time, sequence, then the values themselves, so that ties end alike in any order.
@@ -257,11 +273,16 @@ def _change_quotes(connection: Connection[Any], rows: pa.Table | None) -> None:
         )
         newer = f"(excluded.{side}_at is not null and (stored.{side}_at is null or {new} > {old}))"
         sides += [f"{name} = case when {newer} then excluded.{name} else stored.{name} end" for name in values]
+        news.append(newer)
+    moment = "quoted_at" if "quoted_at" in table.column_names else "revised_at"
+    sides.append(f"{moment} = greatest(stored.{moment}, excluded.{moment})")
+    if moment == "quoted_at":
+        news.append("excluded.quoted_at > stored.quoted_at")
+    names, key = quote_names(table.column_names), quote_names(table.key)
     connection.execute(
-        f"insert into lake.latest_quotes as stored ({quote_names(names)}) "  # noqa: S608 - declared names
-        f"select {quote_names(names)} from staged_quotes order by source, symbol "
-        "on conflict (source, symbol) do update set "
-        f"quoted_at = greatest(stored.quoted_at, excluded.quoted_at), {', '.join(sides)}"
+        f"insert into {table.qualified_name} as stored ({names}) "  # noqa: S608 - declared names
+        f"select {names} from {staged} order by {key} "
+        f"on conflict ({key}) do update set {', '.join(sides)} where {' or '.join(news)}"
     )
 
 

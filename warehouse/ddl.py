@@ -9,6 +9,7 @@ from market.tables import (
     PG_BAR_SESSIONS,
     PG_BARS,
     PG_FEED_COVERAGE,
+    PG_QUOTES_1M,
     PG_STREAM_BATCHES,
     PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
@@ -41,13 +42,15 @@ INDEXES: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     PG_BAR_SESSIONS.qualified_name: (("symbol", "session_date"), ("source", "session_date")),
     PG_FEED_COVERAGE.qualified_name: (("source", "session_date"),),
     PG_VENDOR_BAR_SESSIONS.qualified_name: (("symbol", "session_date"),),
+    PG_QUOTES_1M.qualified_name: (("session_date", "symbol"), ("source", "bar_at")),
     PG_STREAM_BATCHES.qualified_name: (("published_at",),),
     ALERTS.qualified_name: (("symbol", "interval", "bar_at"), ("refers_to",), ("recorded_at",)),
     ALERT_OUTBOX.qualified_name: (("status", "next_attempt_at"), ("alert_id",)),
 }
 """Secondary indexes by table: the columns of each. Every index slows the stream down, so each one names its reader:
 the bars of a session (dbt), the vendor's daily bars (dbt), what there is of a session, and of a source's newest one (dbt, of what
-changed), the newest heartbeats of a source (dbt), what vendors have of a session (dbt), the newest batch (status).
+changed), the newest heartbeats of a source (dbt), what vendors have of a session (dbt), the quotes of a session (the
+deep path) and of a source's newest minute (rules), the newest batch (status).
 Of alerts: those of bars that changed, the retraction of one, the newest ones (evaluation, history); what is to be sent, and
 what became of an alert (relay)."""
 

@@ -19,6 +19,7 @@ from market.tables import (
     PG_CORPORATE_ACTIONS,
     PG_FEED_COVERAGE,
     PG_LATEST_QUOTES,
+    PG_QUOTES_1M,
     PG_TRADING_HALTS,
     PG_VENDOR_BAR_SESSIONS,
     PG_VENDOR_BARS,
@@ -160,6 +161,20 @@ class LakeSnapshot:
     def latest_quotes(self, symbols: Collection[str]) -> list[Row]:
         """Return the last known bids and asks of some symbols, or of all if none is given, in the declared columns."""
         return self._read(PG_LATEST_QUOTES, "symbol = any(%s) or %s", list(symbols), not symbols)
+
+    def quoted_sessions(self, start: date, end: date) -> set[date]:
+        """Return the sessions between two dates, both included, that have minutes with quotes."""
+        question = "select distinct session_date from lake.quotes_1m where session_date between %s and %s"
+        return {row[0] for row in self._connection.execute(question, (start, end))}
+
+    def quoted_symbols(self, session_date: date) -> set[str]:
+        """Return the symbols that have minutes with quotes of a session."""
+        question = "select distinct symbol from lake.quotes_1m where session_date = %s"
+        return {row[0] for row in self._connection.execute(question, (session_date,))}
+
+    def minute_quotes(self, session_date: date, symbols: Collection[str]) -> list[Row]:
+        """Return the last bids and asks of the minutes of some symbols of a session, in the declared columns."""
+        return self._read(PG_QUOTES_1M, "session_date = %s and symbol = any(%s)", session_date, list(symbols))
 
     def _read(self, table: Table, where: str, *values: object) -> list[Row]:
         columns = ", ".join(map(_read_as, table.columns))

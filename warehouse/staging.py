@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from psycopg import Connection
 from pyarrow import csv
 
-from market.tables import PG_LATEST_QUOTES, QUOTES, Column, DataType
+from market.tables import PG_LATEST_QUOTES, PG_QUOTES_1M, QUOTES, Column, DataType
 from warehouse.ddl import COLUMN_TYPES, quote_name, quote_names
 
 ARROW_TYPES: Final = {
@@ -28,6 +28,8 @@ ARROW_TYPES: Final = {
 
 QUOTE_COLUMNS: Final = ("source", "symbol", "quoted_at", "sequence", "bid", "bid_size", "ask", "ask_size")
 """The columns of :data:`market.tables.QUOTES` that the latest quotes are worked out from."""
+PLACED_QUOTE_COLUMNS: Final = (*QUOTE_COLUMNS, "session_date", "segment", "ingested_at")
+"""The same for the quotes of minutes."""
 
 LATEST_QUOTE_COLUMNS: Final = PG_LATEST_QUOTES.columns
 
@@ -107,21 +109,60 @@ def latest_quotes(quotes: pa.Table) -> pa.Table:
         One row per source and symbol with :data:`LATEST_QUOTE_COLUMNS`. Of two quotes the one with the later
         ``quoted_at`` is newer, then that with the higher ``sequence``, price and size.
     """
-    declared = {column.name: column for column in QUOTES.columns}
-    quotes = conform(quotes, [declared[name] for name in QUOTE_COLUMNS])
-    key = ["source", "symbol"]
+    quotes = _conform_quotes(quotes, QUOTE_COLUMNS)
+    key = list(PG_LATEST_QUOTES.key)
     latest = quotes.group_by(key).aggregate([("quoted_at", "max")]).rename_columns([*key, "quoted_at"])
+    return _with_newest_sides(latest, quotes, key).select(PG_LATEST_QUOTES.column_names)
+
+
+def minute_quotes(quotes: pa.Table) -> pa.Table:
+    """Return per source, symbol and minute the last bid and the last ask that ``quotes`` name within it.
+
+    Parameters
+    ----------
+    quotes
+        Any quotes, with :data:`PLACED_QUOTE_COLUMNS`; a null side did not change.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per source, symbol and minute with the columns of ``lake.quotes_1m``. Which of two quotes is newer is as in
+        :func:`latest_quotes`.
+    """
+    quotes = _conform_quotes(quotes, PLACED_QUOTE_COLUMNS)
+    quotes = quotes.append_column("bar_at", pc.floor_temporal(quotes["quoted_at"], unit="minute"))
+    key = list(PG_QUOTES_1M.key)
+    # Segments begin and end with a minute: all quotes of one are of the same session and segment.
+    minutes = quotes.group_by([*key, "session_date", "segment"]).aggregate([])
+    rows = _with_newest_sides(minutes, quotes, key, ("ingested_at",))
+    # Neither of both newest ones was there before it came, and nothing changed after.
+    arrivals = (
+        rows[f"{side}_ingested_at"].cast(pa.int64()) for side in ("bid", "ask")
+    )  # of moments Arrow knows no maximum
+    revised_at = pc.max_element_wise(*arrivals).cast(ARROW_TYPES[DataType.TIMESTAMP])
+    return rows.append_column("revised_at", revised_at).select(PG_QUOTES_1M.column_names)
+
+
+def _conform_quotes(quotes: pa.Table, names: Sequence[str]) -> pa.Table:
+    declared = {column.name: column for column in QUOTES.columns}
+    return conform(quotes, [declared[name] for name in names])
+
+
+def _with_newest_sides(rows: pa.Table, quotes: pa.Table, key: list[str], also: tuple[str, ...] = ()) -> pa.Table:
     for side in ("bid", "ask"):
-        latest = latest.join(_newest_side(quotes, side), keys=key, join_type="left outer")
-    return latest.select([column.name for column in LATEST_QUOTE_COLUMNS])
+        rows = rows.join(_newest_side(quotes, side, key, also), keys=key, join_type="left outer")
+    return rows
 
 
-def _newest_side(quotes: pa.Table, side: str) -> pa.Table:
-    key, values = ["source", "symbol"], ["quoted_at", "sequence", side, f"{side}_size"]
-    changed = quotes.filter(pc.is_valid(quotes[side])).select([*key, *values])
+def _newest_side(quotes: pa.Table, side: str, key: list[str], also: tuple[str, ...]) -> pa.Table:
+    """Return the newest quotes that name a side; of those that say the same the one that is first by ``also``."""
+    values = ["quoted_at", "sequence", side, f"{side}_size"]
+    changed = quotes.filter(pc.is_valid(quotes[side])).select([*key, *also, *values])
     # An unknown size sorts first, as it does in PostgreSQL when the side is compared with the stored one.
     sized = changed.set_column(changed.num_columns - 1, f"{side}_size", pc.fill_null(changed[f"{side}_size"], -1))
-    ordered = changed.take(pc.sort_indices(sized, sort_keys=[(name, "ascending") for name in values]))
+    order = [*((name, "ascending") for name in values), *((name, "descending") for name in also)]
+    ordered = changed.take(pc.sort_indices(sized, sort_keys=order))
     numbered = ordered.append_column("position", pa.array(range(ordered.num_rows), pa.int64()))
     newest = ordered.take(numbered.group_by(key).aggregate([("position", "max")])["position_max"])
-    return newest.rename_columns([*key, f"{side}_at", f"{side}_sequence", side, f"{side}_size"])
+    renamed = [f"{side}_{name}" for name in also]
+    return newest.rename_columns([*key, *renamed, f"{side}_at", f"{side}_sequence", side, f"{side}_size"])

@@ -26,12 +26,13 @@ create temporary table tried_clauses (like app.alert_clauses) on commit drop
 _VERSION: Final = """
 insert into tried_versions (
     rule_id, version, condition, symbols, "interval", "trigger", is_edge, cooldown_seconds, hysteresis, is_hysteresis_percent,
-    segments, message, channels, tickers, watchlist_group, has_event, rule_created_at, since_at, until_at, is_newest
+    segments, message, channels, tickers, watchlist_group, has_event, has_quotes, rule_created_at, since_at, until_at,
+    is_newest
 )
 values (
     0, 1, %(condition)s, %(symbols)s, %(interval)s, %(trigger)s, %(is_edge)s, %(cooldown_seconds)s, %(hysteresis)s,
     %(is_hysteresis_percent)s, %(segments)s, %(message)s, %(channels)s, %(tickers)s, null, %(has_event)s,
-    '-infinity', '-infinity', %(expires_at)s, false
+    %(has_quotes)s, '-infinity', '-infinity', %(expires_at)s, false
 )
 """
 _CLAUSE: Final = """

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from alerts.rules.fields import fields_of
+from alerts.rules.fields import QUOTES, fields_of
 
 INTRADAY: Final = "intraday_analytics"
 DAILY: Final = "daily_analytics"
@@ -36,12 +36,15 @@ class Mart:
         When a bar of it ends; ``rows`` are its rows, ``sessions`` those of the calendar.
     is_closed
         Whether no trade is to come for a bar; ``tapes`` says how far feeds are.
+    has_quotes
+        Whether its bars have quotes.
     """
 
     name: str
     series: str
     bar_end: str
     is_closed: str
+    has_quotes: bool
 
 
 _INTRADAY_END: Final = (
@@ -54,9 +57,31 @@ MARTS: Final[Mapping[str, Mart]] = {
         "symbol",
         _INTRADAY_END,
         f"rows.is_final or rows.is_vendor_bar or coalesce(tapes.tape_at >= {_INTRADAY_END}, false)",
+        has_quotes=True,
     ),
-    DAILY: Mart(DAILY, "company", "sessions.close_at", "rows.is_final"),
+    DAILY: Mart(DAILY, "company", "sessions.close_at", "rows.is_final", has_quotes=False),
 }
+
+# The last bid, or ask, that the bar's own feed named within it: the one of its last minute that has one.
+_SIDE: Final = f"""
+    left join lateral (
+        select quotes.{{side}} from lake.quotes_1m as quotes
+        where quotes.source = rows.origin and quotes.symbol = rows.symbol and not rows.is_vendor_bar
+            and quotes.bar_at >= rows.bar_at and quotes.bar_at < rows.bar_at + {LENGTHS.format("rows")}
+            and quotes.segment = rows.segment and quotes.{{side}} is not null
+        order by quotes.bar_at desc limit 1
+    ) as {{side}}s on true"""  # noqa: S608 - declared names
+_QUOTED: Final = f"""), quoted as (
+    select rows.*, bids.bid, asks.ask, asks.ask - bids.bid as spread
+    from rows{_SIDE.format(side="bid")}{_SIDE.format(side="ask")}
+), quote_tapes as (
+    select sources.origin as source, (
+        select max(quotes.bar_at) from lake.quotes_1m as quotes where quotes.source = sources.origin
+    ) as quoted_at
+    from (select distinct origin from rows where not is_vendor_bar) as sources
+"""  # noqa: S608
+# A quote of a later minute has come, of any symbol; a vendor's bar has no quotes.
+_IS_QUOTED: Final = "rows.is_final or rows.is_vendor_bar or coalesce(quote_tapes.quoted_at >= {end}, false)"
 
 
 def longest_window(fields: Sequence[str]) -> int:
@@ -68,7 +93,7 @@ def bars_query(mart: Mart, fields: Mapping[int, str]) -> str:
     """Return the query of the bars of the changed series with their values.
 
     It reads ``changed``: series, interval, from_at, judged_from. Its columns are those of the bar, ``series``, ``bar_end``,
-    ``is_closed``, ``now`` and ``before``.
+    ``is_closed``, ``is_quoted`` (whether no quote is to come for it), ``now`` and ``before``.
 
     Parameters
     ----------
@@ -83,7 +108,9 @@ def bars_query(mart: Mart, fields: Mapping[int, str]) -> str:
         *("symbol", "interval", "bar_at", "session_date", "segment", "is_final", "revision", "origin", "is_vendor_bar"),
         *("revised_at", "bar_number", *_BAR),
     )
-    needed = sorted({*columns, *(name for name in fields_of(mart.name) if name in _columns_of(fields)), *_BAR})
+    named = {name for name in fields_of(mart.name) if name in _columns_of(fields)}
+    needed = sorted({*columns, *(named - set(QUOTES)), *_BAR})
+    with_quotes = mart.has_quotes and not named.isdisjoint(QUOTES)
     listed = ", ".join(f'"{name}"' for name in needed)
     same = f"{mart.series} = changed.series and interval = changed.interval"
     passed = ", ".join(f'rows."{name}"' for name in columns)
@@ -102,9 +129,9 @@ with rows as (
         )
     ) as found
     where changed.judged_from is not null
-), based as (
+{_QUOTED if with_quotes else ""}), based as (
     select rows.series, rows.from_at, rows.judged_from, {passed}{based}
-    from rows
+    from {"quoted as rows" if with_quotes else "rows"}
     window series as (partition by rows.series, rows.interval order by rows.bar_at)
 ), valued as (
     select based.*, {array} as now from based window series as ({window})
@@ -115,10 +142,12 @@ with rows as (
 select
     rows.*,
     {mart.bar_end} as bar_end,
-    {mart.is_closed} as is_closed
+    {mart.is_closed} as is_closed,
+    {_IS_QUOTED.format(end=mart.bar_end) if with_quotes else "true"} as is_quoted
 from compared as rows
 inner join lake.sessions on rows.session_date = sessions.session_date
 left join staging.built_tapes as tapes on tapes.mart = '{mart.name}' and tapes.source = rows.origin
+{"left join quote_tapes on quote_tapes.source = rows.origin" if with_quotes else ""}
 where rows.bar_at >= rows.judged_from
 """  # noqa: S608 - declared names and expressions of our own
 

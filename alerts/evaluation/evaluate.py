@@ -16,6 +16,7 @@ _LOCK: Final = "select pg_advisory_xact_lock(hashtext('app.alerts'))"
 
 # A build that is adding to a row holds it: then it stays for the next evaluation. What fired at once may be of a mart that is yet
 # to be built.
+# A batch that is adding quotes is waited for: it is soon done, and waits for nobody.
 _TAKE: Final = """
 create temporary table taken on commit drop as
 with taken as (
@@ -24,8 +25,20 @@ with taken as (
         select ctid from app.pending_evaluations where to_regclass('marts.' || mart) is not null for update skip locked
     ))
     returning mart, series, interval, source, from_at
+), quoted as (
+    delete from staging.pending_quotes where to_regclass('marts.{mart}') is not null
+    returning source, symbol, from_at
+), lengths as (
+    select distinct interval from app.alert_rule_versions where has_quotes
 )
 select * from taken
+union all
+-- The bar that a minute is of begins before it; of a feed that went on, bars ended as by a tape.
+select
+    '{mart}', quoted.symbol, lengths.interval,
+    case when quoted.symbol = '*' and quoted.source <> '*' then quoted.source else '' end,
+    quoted.from_at - case when quoted.symbol = '*' then interval '0' else {length} - interval '1 minute' end
+from quoted cross join lengths
 """
 
 _SCOPE: Final = """
@@ -156,7 +169,7 @@ def evaluate(settings: Settings, now: datetime) -> Evaluated:
     """
     with connect(settings, application_name=_APPLICATION) as connection:
         connection.execute(_LOCK)
-        connection.execute(_TAKE)
+        connection.execute(_TAKE.format(mart=INTRADAY, length=LENGTHS.format("lengths")))
         marts = [mart for (mart,) in connection.execute("select distinct mart from taken order by mart").fetchall()]
         if not marts:
             return Evaluated()

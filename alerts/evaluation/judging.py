@@ -213,7 +213,7 @@ where {holds("clauses", "bars")}
 
 
 _IS_LOOKED_AT: Final = (
-    "(bars.is_closed or rules.trigger in ('once_per_bar', 'at_once')) "
+    "(bars.is_closed and (bars.is_quoted or not rules.has_quotes) or rules.trigger in ('once_per_bar', 'at_once')) "
     "and (bars.interval = '1d' or bars.segment = any(rules.segments))"
 )
 

@@ -19,9 +19,12 @@ ALIASES: Final[Mapping[str, str]] = {"price": "close"}
 PERCENTS: Final = frozenset({"gap", "change"})
 """What is in percent: a field, and a function."""
 
-_QUOTES: Final = frozenset({"bid", "ask", "spread", "bid_size", "ask_size", "mid"})
+QUOTES: Final = ("bid", "ask", "spread")
+"""The fields of bars within the day that are of the quotes of their feed, and in no mart."""
+
+_OTHER_QUOTES: Final = frozenset({"bid_size", "ask_size", "mid"})
 _BAR: Final = ("open", "high", "low", "close", "volume", "bar_vwap")
-_PRICES: Final = ("open", "high", "low", "close", "bar_vwap", "vwap", "sma", "ema", "high_52w", "low_52w")
+_PRICES: Final = ("bid", "ask", "open", "high", "low", "close", "bar_vwap", "vwap", "sma", "ema", "high_52w", "low_52w")
 _NEVER_NEGATIVE: Final = (
     *("volume", "session_volume", "session_notional", "avg_gain", "avg_loss", "atr", "realised_volatility"),
     *("relative_volume", "bb_bandwidth", "plus_dm", "minus_dm", "dm_range", "low_52w_distance"),
@@ -66,6 +69,8 @@ def fields_of(mart: str) -> Mapping[str, Field]:
     """Return the fields of a mart by name."""
     columns = indicators(dbt_variables()["indicators"], daily=mart == "daily_analytics")
     found = {name: _field(name, 1) for name in _BAR} | {"gap": Field("gap", -100.0, math.inf, 2)}
+    if mart == mart_of("1m"):
+        found |= {name: _field(name, 1) for name in QUOTES}
     return found | {column.name: _field(column.name, column.stable_from) for column in columns}
 
 
@@ -75,8 +80,8 @@ def find_field(name: str, interval: str) -> Field | str:
     name = ALIASES.get(name, name)
     if name in known:
         return known[name]
-    if name in _QUOTES:
-        return f"{name} is of quotes. A condition is about bars: quotes are not kept bar by bar."
+    if name in _OTHER_QUOTES:
+        return f"{name} is of quotes: of these a condition on bars of 1h and shorter may name {', '.join(QUOTES)}."
     other = fields_of("intraday_analytics" if interval == DAILY else "daily_analytics")
     if name in other:
         return (

@@ -15,8 +15,8 @@ from typing import Final
 from alerts.rules.at_once import check_at_once, compile_at_once
 from alerts.rules.checks import check_condition
 from alerts.rules.compiled import CompiledClause, compile_condition
-from alerts.rules.condition import EXTREMES, Condition, refusal
-from alerts.rules.fields import INTERVALS
+from alerts.rules.condition import EXTREMES, Condition, Value, refusal
+from alerts.rules.fields import INTERVALS, QUOTES
 from alerts.rules.language import parse_condition
 from market.errors import RuleError
 from market.instruments import parse_symbols
@@ -136,6 +136,12 @@ class Rule:
     def has_event(self) -> bool:
         """Whether a clause says by itself what was before, as a crossing does."""
         return self.condition.has_event or self.trigger is Trigger.AT_ONCE
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether a clause names quotes."""
+        operands = (one for clause in self.condition.clauses for one in (clause.left, *clause.operands))
+        return any(isinstance(one, Value) and one.name in QUOTES for one in operands)
 
     @property
     def tickers(self) -> tuple[str, ...] | None:

@@ -42,7 +42,7 @@ from spark_jobs.transforms.kinds import AMENDMENTS, CORPORATE_ACTIONS, QUOTES, S
 from spark_jobs.transforms.set_aside import conflict_rows, duplicate_rows, rejected_rows
 from spark_jobs.transforms.unique import CONFLICT, DUPLICATE, FRESH
 from warehouse.batch import BatchOutput
-from warehouse.staging import QUOTE_COLUMNS
+from warehouse.staging import PLACED_QUOTE_COLUMNS
 
 log = structlog.get_logger()
 
@@ -332,7 +332,7 @@ class _Batch:
             action_rows=to_arrow(pl.concat(found.fresh), tables.CORPORATE_ACTIONS)
             if kind is CORPORATE_ACTIONS and fresh
             else None,
-            quote_rows=to_arrow(pl.concat(found.fresh), tables.QUOTES, QUOTE_COLUMNS)
+            quote_rows=to_arrow(pl.concat(found.fresh), tables.QUOTES, PLACED_QUOTE_COLUMNS)
             if kind is QUOTES and fresh
             else None,
             status_rows=to_arrow(pl.concat(found.statuses), tables.FEED_STATUS) if found.statuses else None,

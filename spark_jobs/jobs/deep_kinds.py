@@ -11,6 +11,7 @@ from market.tables import Table
 from spark_jobs.jobs.compared import LakeRows, PostgresRows, Rows, moment_sql, texts_sql
 from spark_jobs.jobs.deep_topic import DeepTopic, Part, Work, WorkedOut
 from spark_jobs.jobs.latest_quotes import CANDIDATE_COLUMNS, LatestQuotes, rightful_latest
+from spark_jobs.jobs.minute_quotes import minute_rows
 from spark_jobs.jobs.spool import News
 from spark_jobs.schemas import MOMENT
 from spark_jobs.transforms.coverage import COVERAGE_KEY, covered_spans, halt_changes
@@ -147,7 +148,7 @@ class TradesTopic(DeepTopic):
 
 
 class QuotesTopic(DeepTopic):
-    """Quotes; the last known bids and asks."""
+    """Quotes; the last known bids and asks, ever and of each minute."""
 
     def __init__(self, work: Work) -> None:
         super().__init__(QUOTES, work, CANDIDATE_COLUMNS)
@@ -163,6 +164,18 @@ class QuotesTopic(DeepTopic):
         """Yield the parts that belong to no session: the last known bids and asks are of all sessions."""
         yield from super().beside()
         yield Part(self._latest_rows, lambda news: bool(news.records or news.later))
+
+    def sessions(self) -> set[date]:
+        """Return the sessions that have quotes, as messages or stored, or minutes with some."""
+        return super().sessions() | self.stored.snapshot.quoted_sessions(self.request.start, self.request.end)
+
+    def stored_symbols(self, session_date: date) -> set[str]:
+        """Return the symbols that have stored quotes of a session, or minutes with some."""
+        return super().stored_symbols(session_date) | self.stored.snapshot.quoted_symbols(session_date)
+
+    def in_postgres(self, right: Rightful, forgotten: pl.DataFrame, day: date, symbols: Collection[str]) -> list[Rows]:
+        """Return the last bids and asks of the minutes of some symbols of a session."""
+        return [minute_rows(right.records, self.stored.minute_quotes(day, symbols), forgotten)]
 
     def _latest_rows(self) -> WorkedOut:
         """Work out the last known bids and asks: of those from before the first session they are taken as stored."""

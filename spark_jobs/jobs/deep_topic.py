@@ -189,11 +189,17 @@ class DeepTopic:
         right = rightful_records(self.kind, messages)
         where = f"session_date = date '{session_date}' and symbol in ({texts_sql(symbols)})"
         of = (pl.col("session_date") == session_date, pl.col("symbol").is_in(list(symbols)))
-        rows = [
+        rows: list[Rows] = [
             *self.rows_set_aside(right, messages),
             self.record_rows(right, where, *of, forgotten=forgotten),
+            *self.in_postgres(right, forgotten, session_date, symbols),
         ]
         return WorkedOut(rows, {f"{self.kind.name}s": right.records.height})
+
+    def in_postgres(self, right: Rightful, forgotten: pl.DataFrame, day: date, symbols: Collection[str]) -> list[Rows]:
+        """Return what PostgreSQL has of the records of some symbols of a session, beside what it ought to have."""
+        del right, forgotten, day, symbols
+        return []
 
     def kept(self, messages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the messages whose records' rows are kept still, and those of which nothing can be said any more."""

@@ -57,6 +57,15 @@ class Snapshot(Protocol):
     def latest_quotes(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
         ...
 
+    def quoted_sessions(self, start: date, end: date) -> set[date]:  # noqa: D102
+        ...
+
+    def quoted_symbols(self, session_date: date) -> set[str]:  # noqa: D102
+        ...
+
+    def minute_quotes(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:  # noqa: D102
+        ...
+
 
 class Database(Protocol):
     """Where the rows of PostgreSQL are."""
@@ -154,6 +163,10 @@ class Stored:
     def latest_quotes(self, symbols: Collection[str]) -> pl.DataFrame:
         """Return the last known bids and asks of PostgreSQL."""
         return _frame(self.snapshot.latest_quotes(symbols), frame_schema(tables.PG_LATEST_QUOTES))
+
+    def minute_quotes(self, session_date: date, symbols: Collection[str]) -> pl.DataFrame:
+        """Return the last bids and asks of PostgreSQL of the minutes of some symbols of a session."""
+        return _frame(self.snapshot.minute_quotes(session_date, symbols), frame_schema(tables.PG_QUOTES_1M))
 
 
 SHARED = frozenset({tables.QUARANTINE, tables.DUPLICATES})

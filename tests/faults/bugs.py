@@ -120,6 +120,22 @@ def _merge_adds_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(warehouse_batch, "_change_bars", adding)
 
 
+def _last_quote_to_arrive_holds(patch: pytest.MonkeyPatch) -> None:
+    """Let the quotes of a batch take the place of what is stored of their minutes."""
+    merge = warehouse_batch._merge_sides
+
+    def replacing(connection: Any, table: Table, rows: Any) -> None:
+        if table is tables.PG_QUOTES_1M:
+            for row in rows.select(table.key).to_pylist():
+                connection.execute(
+                    "delete from lake.quotes_1m where (source, symbol, bar_at) = (%(source)s, %(symbol)s, %(bar_at)s)",
+                    row,
+                )
+        merge(connection, table, rows)
+
+    patch.setattr(warehouse_batch, "_merge_sides", replacing)
+
+
 def _sees_its_own_rows(patch: pytest.MonkeyPatch) -> None:
     """Take what a cut attempt of the same batch wrote for what batches before it wrote."""
     meet = Sessions.meet
@@ -232,6 +248,7 @@ BUGS: Final[dict[str, Bug]] = {
     "offset_before_write": Bug(_offset_before_write, "bronze: a gap in the offsets"),
     "errors_swallowed": Bug(_errors_swallowed, "acknowledged and not in bronze", cut_at="messages_written"),
     "watermark_drops": Bug(_watermark_drops, "a message in no table"),
+    "last_quote_to_arrive_holds": Bug(_last_quote_to_arrive_holds, "quotes of minutes: wrong"),
     "merge_adds_twice": Bug(_merge_adds_twice, "bars in PostgreSQL: wrong"),
     "sees_its_own_rows": Bug(_sees_its_own_rows, "counts in PostgreSQL: wrong", cut_at="trades_committed"),
     "repeats_counted": Bug(_repeats_counted, "trades: not expected"),

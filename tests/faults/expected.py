@@ -56,6 +56,7 @@ class Expected:
     quarantine: dict[Place, str] = field(default_factory=dict)
     bars: dict[BarKey, Row] = field(default_factory=dict)
     latest_quotes: dict[str, Row] = field(default_factory=dict)
+    minute_quotes: dict[BarKey, Row] = field(default_factory=dict)
     newest_vendor_bars: dict[Row, Row] = field(default_factory=dict)
 
 
@@ -69,6 +70,7 @@ def expect(messages: Iterable[Taken]) -> Expected:
     stamps = {taken.place: taken.ingested_at for taken in ordered}
     found.bars = _bars(found, stamps)
     found.latest_quotes = _latest_quotes(found.quotes.values())
+    found.minute_quotes = _minute_quotes(found.quotes, stamps)
     found.newest_vendor_bars = _newest_vendor_bars(found.vendor_bars)
     return found
 
@@ -179,6 +181,35 @@ def _latest_quotes(quotes: Iterable[Quote]) -> dict[str, Row]:
         asks = [(q.ts, q.sequence, q.ask, -1 if q.ask_size is None else q.ask_size) for q in own if q.ask is not None]
         latest[symbol] = (max(q.ts for q in own), *_side(bids), *_side(asks))
     return latest
+
+
+def _minute_quotes(quotes: dict[Place, Quote], stamps: dict[Place, int]) -> dict[BarKey, Row]:
+    """Return per symbol and minute its session and segment, of each side price, size, time and sequence, and its newest batch."""
+    minutes: defaultdict[BarKey, list[Place]] = defaultdict(list)
+    for place, quote in quotes.items():
+        minutes[quote.symbol, quote.ts - quote.ts % MINUTE].append(place)
+    found = {}
+    for key, places in minutes.items():
+        own = [quotes[place] for place in places]
+        latest = _latest_quotes(own)[key[0]][1:]
+        # The batch that brought what is there: of quotes that say the same the first one.
+        winners = [
+            min(
+                stamps[place]
+                for place, quote in zip(places, own, strict=True)
+                if _says(quote, at) == latest[at : at + 4]
+            )
+            for at in (0, 4)
+            if latest[at] is not None
+        ]
+        session = session_of(key[1])
+        found[key] = (session.date, session.segment(key[1]), *latest, max(winners))
+    return found
+
+
+def _says(quote: Quote, at: int) -> Row:
+    price, size = (quote.bid, quote.bid_size) if at == 0 else (quote.ask, quote.ask_size)
+    return price, size, quote.ts, quote.sequence
 
 
 def _side(stated: Sequence[tuple[int, int, int, int]]) -> Row:

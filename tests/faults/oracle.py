@@ -190,6 +190,11 @@ def _judge_postgres(verdict: Verdict, url: str, expected: Expected, bronze: Mapp
     sides = tuple(f"{side}{part}" for side in ("bid", "ask") for part in ("", "_size", "_at", "_sequence"))
     quotes = postgres_rows(url, "lake.latest_quotes", ("symbol", "quoted_at", *sides))
     verdict.compare("latest quotes", {row[0]: tuple(map(whole, row[1:])) for row in quotes}, expected.latest_quotes)
+    minutes = postgres_rows(
+        url, "lake.quotes_1m", ("symbol", "bar_at", "session_date", "segment", *sides, "revised_at")
+    )
+    found = {(symbol, whole(bar_at)): tuple(map(whole, row)) for symbol, bar_at, *row in minutes}
+    verdict.compare("quotes of minutes", found, expected.minute_quotes)
     names = (
         "symbol",
         "interval",

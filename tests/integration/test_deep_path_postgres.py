@@ -25,7 +25,7 @@ from warehouse.schema import migrate
 pytestmark = pytest.mark.integration
 
 MONDAY, TUESDAY = date(2013, 10, 7), date(2013, 10, 8)
-PUBLISHED = ("bars_1m", "vendor_bars", "feed_coverage", "trading_halts", "latest_quotes")
+PUBLISHED = ("bars_1m", "vendor_bars", "feed_coverage", "trading_halts", "latest_quotes", "quotes_1m")
 RECENT: list[bytes | None] = [quote(11, 1, symbol=symbol, ask=...) for symbol in ("QQQ", "MSFT", "AAPL")]
 """Quotes that are kept still: of the others nothing can be said any more."""
 
@@ -67,6 +67,7 @@ IMPOSSIBLE = (
     "update lake.feed_coverage set covered = '{(-infinity,infinity)}' where symbol = 'IBM'",
     "update lake.trading_halts set changed_at = 'infinity' where symbol = 'IBM'",
     "update lake.latest_quotes set bid = 'NaN', ask_at = 'infinity' where symbol = 'MSFT'",
+    "update lake.quotes_1m set bid = 'NaN', ask_at = '-infinity', revised_at = 'infinity' where symbol = 'MSFT'",
     "update lake.bar_sessions set newest_bar_at = '-infinity' where symbol = 'IBM'",
     "update lake.bar_sessions set revised_at = revised_at + interval '1 hour' where symbol = 'SPY'",
 )
@@ -76,6 +77,9 @@ LATEST = (
     "update lake.latest_quotes set bid = 1, bid_size = null where symbol = 'MSFT'",
     "update lake.latest_quotes set ask = 1, ask_at = bid_at, ask_sequence = 0 where symbol = 'AAPL'",
     forge(tables.PG_LATEST_QUOTES),
+    "delete from lake.quotes_1m where symbol = 'QQQ'",
+    "update lake.quotes_1m set bid = 1, bid_size = null where symbol = 'MSFT'",
+    forge(tables.PG_QUOTES_1M),
 )
 LOST = {
     # Of quotes nothing can be said: their rows are kept no longer.

@@ -9,7 +9,7 @@ import pytest
 
 from cli.verify import run_verify
 from market.settings import Settings
-from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
+from market.tables import PG_BARS, PG_LATEST_QUOTES, PG_QUOTES_1M, PG_STREAM_OFFSETS, PG_VENDOR_BARS, Table
 from tests.unit.verify.tiny_lake import TinyLake, fill_bars, fill_others, fill_trades
 from tests.unit.verify.tiny_marts import fill_marts
 from verify.laws import verify_alerts, verify_all, verify_bars, verify_gaps, verify_indicators, verify_ledger
@@ -49,6 +49,7 @@ def settings(settings_with_database: Settings) -> Settings:
     insert(settings_with_database, PG_BARS, lake.published.bar_rows)
     insert(settings_with_database, PG_VENDOR_BARS, lake.published.vendor_rows)
     insert(settings_with_database, PG_LATEST_QUOTES, lake.published.quote_rows)
+    insert(settings_with_database, PG_QUOTES_1M, lake.published.minute_rows)
     ends = {"market.trades.v1": 11, "market.quotes.v1": 1, "market.bars.v1": 2}
     offsets = [{"topic": topic, "partition": 0, "next_offset": end} for topic, end in ends.items()]
     insert(settings_with_database, PG_STREAM_OFFSETS, offsets)
@@ -60,7 +61,7 @@ def test_nothing_taken_in_is_said_and_breaks_nothing(settings: Settings, databas
     empty = settings.model_copy(update={"home": tmp_path})
     change(settings, "create table kept as select * from lake.stream_offsets")
     change(settings, "delete from lake.stream_offsets")
-    names = ("bars_1m", "bar_sessions", "vendor_bars", "latest_quotes")
+    names = ("bars_1m", "bar_sessions", "vendor_bars", "latest_quotes", "quotes_1m")
     for name in names:
         change(settings, f"alter table lake.{name} rename to {name}_elsewhere")
     try:
@@ -99,6 +100,23 @@ def test_each_law_can_be_proved_alone(settings: Settings) -> None:
     assert verify_gaps(settings).holds
     assert verify_indicators(settings).holds
     assert verify_alerts(settings).holds
+
+
+def test_quotes_of_a_minute_that_nobody_named_are_seen_with_what_puts_them_right(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(
+        settings,
+        "insert into lake.quotes_1m (source, symbol, bar_at, session_date, segment, bid, revised_at) "
+        "select 'forged', symbol, bar_at, session_date, segment, 1, revised_at from lake.quotes_1m",
+    )
+    try:
+        assert not run_verify(settings, json_output=True)
+        _, bars, *_ = answer(capsys)
+    finally:
+        change(settings, "delete from lake.quotes_1m where source = 'forged'")
+    assert bars["problems"] == {"quote of a minute should not be in lake.quotes_1m": 1}
+    assert "./run recompute --start 2013-10-07 --end 2013-10-07 fills it" in bars["note"]
 
 
 def test_a_cent_in_postgres_is_seen(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from warehouse.progress import (
     stream_status,
     wait_for_offsets,
 )
-from warehouse.staging import QUOTE_COLUMNS, arrow_schema
+from warehouse.staging import PLACED_QUOTE_COLUMNS, arrow_schema
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
 
 def empty(connection: psycopg.Connection[Any]) -> None:
     connection.execute(
-        "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.stream_batches, lake.stream_offsets, "
+        "truncate lake.bars_1m, lake.vendor_bars, lake.latest_quotes, lake.quotes_1m, lake.stream_batches, lake.stream_offsets, "
         "lake.bar_sessions, lake.feed_coverage, lake.trading_halts"
     )
     connection.commit()
@@ -115,7 +115,7 @@ def vendor_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 def quote_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(
-        list(rows), arrow_schema([column for column in QUOTES.columns if column.name in QUOTE_COLUMNS])
+        list(rows), arrow_schema([column for column in QUOTES.columns if column.name in PLACED_QUOTE_COLUMNS])
     )
 
 
@@ -230,7 +230,8 @@ def test_an_older_version_of_a_vendor_bar_is_ignored(connection: psycopg.Connect
 
 
 sides = st.none() | st.tuples(st.integers(1, 3), st.none() | st.integers(1, 2))
-quotes = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), sides, sides), min_size=1, max_size=10)
+a_quote = st.tuples(st.integers(0, 2), st.integers(0, 2), sides, sides).filter(lambda quote: quote[2:] != (None, None))
+quotes = st.lists(a_quote, min_size=1, max_size=10)
 
 
 @few_examples
@@ -251,6 +252,9 @@ def test_a_late_quote_never_overwrites_a_newer_side(
             "bid_size": bid[1] if bid else None,
             "ask": Decimal(ask[0]) if ask else None,
             "ask_size": ask[1] if ask else None,
+            "session_date": OPEN_AT.date(),
+            "segment": "regular",
+            "ingested_at": OPEN_AT,
         }
         for second, sequence, bid, ask in quotes
     ]

@@ -6,3 +6,5 @@ create unique index if not exists alert_fields_field_idx on app.alert_fields (fi
 create index if not exists alert_rule_versions_interval_idx on app.alert_rule_versions ("interval");
 -- What fires at once is watched by a process that reads its rules whenever any have changed.
 create index if not exists alert_rule_versions_at_once_idx on app.alert_rule_versions (rule_id, version) where "trigger" = 'at_once';
+-- Whoever writes quotes asks whether any rule names them.
+create index if not exists alert_rule_versions_quotes_idx on app.alert_rule_versions (rule_id, version) where has_quotes;

@@ -211,7 +211,7 @@
     begin
         if current_setting('tapehouse.look', true) is distinct from 'touched' then
             analyze lake.bars_1m, lake.bar_sessions, lake.feed_coverage, lake.vendor_bars, lake.vendor_bar_sessions,
-                lake.corporate_actions, lake.latest_quotes, lake.sessions;
+                lake.corporate_actions, lake.latest_quotes, lake.quotes_1m, lake.sessions;
         end if;
     end
     $analyze$

@@ -27,7 +27,9 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
         ("rsi_21 below 30", "rsi_21 is not computed: there is rsi_14.", "rsi_21"),
         ("sma_30 above 3", "there is sma_20, sma_50, sma_200", "sma_30"),
         ("clos above 3", "There is no field clos. Did you mean close", "clos"),
-        ("spread above 5", "is of quotes", "spread"),
+        ("mid above 5", "may name bid, ask, spread", "mid"),
+        ("bid_size above 5", "is of quotes", "bid_size"),
+        ("bid below 0", "it is above 0", "0"),
         ("high_52w crosses close", "is a field of days (--interval 1d) alone", "high_52w"),
         ("100 crosses 101", "This compares numbers alone", "100"),
         ("close above close", "compares close with itself", "close above close"),
@@ -60,10 +62,23 @@ def test_a_condition_that_cannot_be_is_refused(text: str, reason: str, marked: s
         "rsi_14 above 30 and rsi_14 below 70",
         "close crosses above 100 and low below 99",
         "close above 0.5 * highest(high, 500)",
+        "spread below 0",
+        "bid above ask",
+        "ask below average(ask, 20) and close above bid",
     ],
 )
 def test_a_condition_that_can_be_is_taken(text: str) -> None:
     assert str(Rule("r", text, interval="5m").condition) == text
+
+
+def test_quotes_are_of_bars_within_the_day_and_not_of_at_once() -> None:
+    with pytest.raises(RuleError, match="spread is a field of bars of 1h and shorter alone"):
+        Rule("r", "spread above 5", interval="1d")
+    with pytest.raises(RuleError, match="At once only the price is judged, not bid"):
+        Rule("r", "bid above 5", trigger=Trigger.AT_ONCE)
+    named = ("bid above 5", "close below average(ask, 3)", "5 above spread", "ask moves 2 % in 3 bars")
+    assert all(Rule("r", text).has_quotes for text in named)
+    assert not Rule("r", "close above 5 and volume new high of 3").has_quotes
 
 
 def test_a_level_may_always_hold() -> None:

@@ -26,6 +26,7 @@ _ANY_FINITE_NUMBER = {
     "bb_percent_b": "a close may lie outside of its bands",
     "advance_decline_line": "a sum of what rose less what fell",
     "change": "a difference of prices",
+    "spread": "below zero where a market is crossed",
     **{
         f"{price}_difference{unit}": "a difference of prices"
         for price in ("open", "high", "low", "close")

@@ -19,6 +19,7 @@ OF_ACTIONS = ["marts/corporate_actions", "marts/unexplained_jumps"]
 """They change when an action does, which may be never."""
 DIMENSIONS = ["marts/dim_instrument", "marts/dim_session"]
 """They change when a symbol or the calendar does."""
+QUOTES = "marts/intraday_quotes"
 MARTS = [
     "marts/anomalies",
     "marts/bar_gaps",
@@ -27,6 +28,7 @@ MARTS = [
     "marts/data_quality",
     "marts/historical_ohlcv",
     "marts/intraday_ohlcv",
+    QUOTES,
     "marts/market_breadth",
     "marts/realtime_prices",
     "marts/top_movers",
@@ -56,6 +58,7 @@ STREAM_KEYS = [
     "postgres/corporate_actions",
     "postgres/feed_coverage",
     "postgres/latest_quotes",
+    "postgres/quotes_1m",
     "postgres/sessions",
     "postgres/stream_batches",
     "postgres/stream_offsets",
@@ -150,7 +153,7 @@ def test_a_lake_table_says_where_it_is(graph: AssetGraph) -> None:
         assert graph.get(table_key(table)).metadata["dagster/uri"] == f"s3://bucket/lake/{table.path}"
 
 
-@pytest.mark.parametrize("mart", [mart for mart in MARTS if mart != "marts/dim_session"])
+@pytest.mark.parametrize("mart", [mart for mart in MARTS if mart not in {*DIMENSIONS[1:], QUOTES}])
 def test_lineage_reaches_from_the_topics_to_every_mart(graph: AssetGraph, mart: str) -> None:
     behind = ancestors(graph, mart)
     assert {
@@ -161,6 +164,11 @@ def test_lineage_reaches_from_the_topics_to_every_mart(graph: AssetGraph, mart: 
         "lake/bar_revisions_1m",
         "postgres/bars_1m",
     } <= behind
+
+
+def test_lineage_of_quotes_reaches_from_their_topic_to_their_mart(graph: AssetGraph) -> None:
+    behind = ancestors(graph, QUOTES)
+    assert {"kafka/market_quotes_v1", "lake/bronze_messages", "lake/quotes", "postgres/quotes_1m"} <= behind
 
 
 def test_history_reaches_the_daily_mart_through_kafka_and_the_lake(graph: AssetGraph) -> None:

@@ -86,6 +86,7 @@ def test_a_query_that_shows_late_is_reported_too() -> None:
         "lake/bronze_messages": 5,
         "lake/quotes": 5,
         "postgres/latest_quotes": 5,
+        "postgres/quotes_1m": 5,
         "postgres/stream_batches": 5,
         "postgres/stream_offsets": 5,
     }

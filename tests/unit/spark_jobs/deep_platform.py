@@ -57,6 +57,7 @@ class FakeDatabase:
     covered: dict[tuple[Any, ...], list[Span]] = field(default_factory=dict)
     changes: set[tuple[Any, ...]] = field(default_factory=set)
     latest: dict[tuple[Any, ...], Row] = field(default_factory=dict)
+    minutes: dict[tuple[Any, ...], Row] = field(default_factory=dict)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
     seen: int = 0
@@ -94,6 +95,16 @@ class FakeDatabase:
         nothing = {**dict.fromkeys(tables.PG_LATEST_QUOTES.column_names), "source": key[0], "symbol": key[1]}
         row = self.latest[key] = {**self.latest.get(key, nothing)}
         row["quoted_at"] = max(quote["quoted_at"], row["quoted_at"] or quote["quoted_at"])
+        self._take_sides(row, quote)
+        place = {name: quote[name] for name in ("source", "symbol", "session_date", "segment")}
+        place["bar_at"] = quote["quoted_at"].replace(second=0, microsecond=0)
+        of_minute = *key, place["bar_at"]
+        nothing = {**dict.fromkeys(tables.PG_QUOTES_1M.column_names), **place}
+        row = self.minutes[of_minute] = {**self.minutes.get(of_minute, nothing)}
+        self._take_sides(row, quote)
+
+    @staticmethod
+    def _take_sides(row: Row, quote: Row) -> None:
         for side in ("bid", "ask"):
             new = {
                 f"{side}_at": quote["quoted_at"],
@@ -105,6 +116,8 @@ class FakeDatabase:
             # An unknown size is the least.
             if quote[side] is not None and (None in old[:3] or order(new.values()) > order(old)):
                 row.update(new)
+                if "revised_at" in row:
+                    row["revised_at"] = quote["ingested_at"]
 
     @contextmanager
     def snapshot(self) -> Iterator["FakeDatabase"]:
@@ -127,6 +140,7 @@ class FakeDatabase:
                 "corporate_actions": self.actions,
                 "feed_coverage": self.covered,
                 "latest_quotes": self.latest,
+                "quotes_1m": self.minutes,
             }
             known = own[repair.table.name]
             for key in [*wrong, *keys]:
@@ -172,6 +186,18 @@ class FakeDatabase:
     def latest_quotes(self, symbols: Collection[str]) -> list[tuple[Any, ...]]:
         rows = [row for row in self.latest.values() if row["symbol"] in symbols or not symbols]
         return in_millionths(tables.PG_LATEST_QUOTES, rows)
+
+    def quoted_sessions(self, start: date, end: date) -> set[date]:
+        return {row["session_date"] for row in self.minutes.values() if start <= row["session_date"] <= end}
+
+    def quoted_symbols(self, session_date: date) -> set[str]:
+        return {row["symbol"] for row in self.minutes.values() if row["session_date"] == session_date}
+
+    def minute_quotes(self, session_date: date, symbols: Collection[str]) -> list[tuple[Any, ...]]:
+        rows = [
+            row for row in self.minutes.values() if row["session_date"] == session_date and row["symbol"] in symbols
+        ]
+        return in_millionths(tables.PG_QUOTES_1M, rows)
 
 
 class Snapshotted:
@@ -294,6 +320,7 @@ class DeepPlatform:
             "lake.feed_coverage": sorted(found.covered.items(), key=str),
             "lake.trading_halts": sorted(found.changes, key=str),
             "lake.latest_quotes": sorted(found.latest.values(), key=str),
+            "lake.quotes_1m": sorted(found.minutes.values(), key=str),
         }
 
     def rows(self, table: Table) -> list[Row]:

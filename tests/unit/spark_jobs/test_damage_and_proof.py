@@ -75,6 +75,7 @@ def broken_laws(deep: DeepPlatform) -> list[tuple[int, list[Any]]]:
     published.bar_rows, published.vendor_rows = list(found.bars.values()), list(found.vendor.values())
     published.action_rows = list(found.actions.values())
     published.quote_rows = list(found.latest.values())
+    published.minute_rows = list(found.minutes.values())
     spans = [(*key, *span) for key, spans in found.covered.items() for span in spans]
     published.coverage_rows, published.halt_rows = spans, list(found.changes)  # type: ignore[assignment, arg-type]
     published.offsets = dict(found.offsets)
@@ -164,6 +165,10 @@ def damage_published(deep: DeepPlatform, name: str) -> None:
             lose_and_forge(found.covered, lambda spans: [(start, end + later) for start, end in spans])
         case "lake.latest_quotes":
             lose_and_forge(found.latest, lambda row: {**row, "bid": row["bid"] + 1, "bid_at": row["bid_at"] + later})
+        case "lake.quotes_1m":
+            lose_and_forge(
+                found.minutes, lambda row: {**row, "ask_size": 77, "bid_at": later + (row["bid_at"] or row["ask_at"])}
+            )
         case _:
             first, second, *_ = sorted(found.changes, key=str)
             found.changes -= {first, second}
@@ -172,7 +177,7 @@ def damage_published(deep: DeepPlatform, name: str) -> None:
 
 PUBLISHED = [
     *("lake.bars_1m", "lake.vendor_bars", "lake.corporate_actions"),
-    *("lake.feed_coverage", "lake.trading_halts", "lake.latest_quotes"),
+    *("lake.feed_coverage", "lake.trading_halts", "lake.latest_quotes", "lake.quotes_1m"),
 ]
 
 

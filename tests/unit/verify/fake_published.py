@@ -39,6 +39,7 @@ class FakePublished(NothingAdjusted, FakeIndicators):
         self.vendor_rows: list[Row] = []
         self.action_rows: list[Row] = []
         self.quote_rows: list[Row] = []
+        self.minute_rows: list[Row] = []
         self.mart_rows: list[Row] | None = None
         self.day_rows: list[Row] | None = None
         self.price_rows: list[Row] | None = None
@@ -97,6 +98,13 @@ class FakePublished(NothingAdjusted, FakeIndicators):
 
     def latest_quotes(self) -> pl.DataFrame:
         return _in_millionths(tables.PG_LATEST_QUOTES, self.quote_rows)
+
+    def quoted_sessions(self) -> set[date | None]:
+        return {row["session_date"] for row in self.minute_rows}
+
+    def minute_quotes(self, session_date: date | None) -> pl.DataFrame:
+        of_session = [row for row in self.minute_rows if row["session_date"] == session_date]
+        return _in_millionths(tables.PG_QUOTES_1M, of_session)
 
     def mart_sessions(self) -> set[date | None]:
         return {row["session_date"] for row in self.mart_rows or []}

@@ -22,6 +22,7 @@ def test_bars_written_out_by_hand_keep_the_law(tiny_lake: TinyLake) -> None:
         "trades": 4,
         "amendments": 0,
         "quotes": 1,
+        "quotes_1m": 1,
         "vendor_bars": 2,
         "corporate_actions": 0,
         "latest_quotes": 1,

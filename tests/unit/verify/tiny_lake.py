@@ -215,6 +215,11 @@ def fill_others(lake: TinyLake) -> None:
     latest = {"source": "lean", "symbol": "SPY", "quoted_at": OPEN, "bid": Decimal("99.5"), "bid_size": 3}
     ask = dict.fromkeys(("ask", "ask_size", "ask_at", "ask_sequence"))
     lake.published.quote_rows = [{**latest, "bid_at": OPEN, "bid_sequence": 639851122, **ask}]
+    minute = {"bar_at": OPEN, "session_date": SESSION, "segment": "regular", "revised_at": FIRST_BATCH}
+    lake.published.minute_rows = [
+        {name: value for name, value in row.items() if name != "quoted_at"} | minute
+        for row in lake.published.quote_rows
+    ]
     for offset, close, ingested_at in ((0, "10", FIRST_BATCH), (1, "11", SECOND_BATCH)):
         vendor = (
             f'{{"kind":"bar","source":"sample","symbol":"SPY","interval":"1d","ts":{micros(OPEN)},"open":10,"high":12,'
