@@ -5,6 +5,7 @@ What belongs here: which bars of a mart, and what each field is worked out from.
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,15 +72,15 @@ _SIDE: Final = f"""
             and quotes.segment = rows.segment and quotes.{{side}} is not null
         order by quotes.bar_at desc limit 1
     ) as {{side}}s on true"""  # noqa: S608 - declared names
-_QUOTED: Final = f"""), quoted as (
-    select rows.*, bids.bid, asks.ask, asks.ask - bids.bid as spread
-    from rows{_SIDE.format(side="bid")}{_SIDE.format(side="ask")}
+_QUOTED: Final = """), quoted as (
+    select rows.*{columns}
+    from rows{sides}
 ), quote_tapes as (
     select sources.origin as source, (
         select max(quotes.bar_at) from lake.quotes_1m as quotes where quotes.source = sources.origin
     ) as quoted_at
     from (select distinct origin from rows where not is_vendor_bar) as sources
-"""  # noqa: S608
+"""
 # A quote of a later minute has come, of any symbol; a vendor's bar has no quotes.
 _IS_QUOTED: Final = "rows.is_final or rows.is_vendor_bar or coalesce(quote_tapes.quoted_at >= {end}, false)"
 
@@ -129,7 +130,7 @@ with rows as (
         )
     ) as found
     where changed.judged_from is not null
-{_QUOTED if with_quotes else ""}), based as (
+{_quoted(named) if with_quotes else ""}), based as (
     select rows.series, rows.from_at, rows.judged_from, {passed}{based}
     from {"quoted as rows" if with_quotes else "rows"}
     window series as (partition by rows.series, rows.interval order by rows.bar_at)
@@ -150,6 +151,13 @@ left join staging.built_tapes as tapes on tapes.mart = '{mart.name}' and tapes.s
 {"left join quote_tapes on quote_tapes.source = rows.origin" if with_quotes else ""}
 where rows.bar_at >= rows.judged_from
 """  # noqa: S608 - declared names and expressions of our own
+
+
+def _quoted(named: AbstractSet[str]) -> str:
+    """Return the rows with the quotes that are named: each side is looked up by itself, which is most of the work."""
+    sides = [side for side in ("bid", "ask") if named & {side, "spread"}]
+    columns = [f", {side}s.{side}" for side in sides] + [", asks.ask - bids.bid as spread"] * ("spread" in named)
+    return _QUOTED.format(columns="".join(columns), sides="".join(_SIDE.format(side=side) for side in sides))
 
 
 def _columns_of(fields: Mapping[int, str]) -> set[str]:

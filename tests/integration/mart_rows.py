@@ -68,8 +68,8 @@ def emptied_lake(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     with connect(settings) as connection:
         connection.autocommit = True
         connection.execute(
-            "truncate lake.bars_1m, lake.vendor_bars, lake.corporate_actions, lake.latest_quotes, lake.feed_coverage, "
-            "lake.trading_halts, lake.session_arrivals"
+            "truncate lake.bars_1m, lake.vendor_bars, lake.corporate_actions, lake.latest_quotes, lake.quotes_1m, "
+            "lake.feed_coverage, lake.trading_halts, lake.session_arrivals"
         )
         yield connection
 

@@ -196,6 +196,19 @@ def test_who_has_no_rule_about_quotes_pays_nothing(bare: psycopg.Connection[Any]
     assert bare.execute("select symbol, count(*) from staging.pending_quotes group by 1").fetchall() == [("IBM", 1)]
 
 
+def test_a_feed_goes_on_with_its_newest_minute_alone(bare: psycopg.Connection[Any], settings: Settings) -> None:
+    add_rules(settings, [WIDE], MADE)
+    gone_on = "select greatest(from_at, '2000-01-01') from staging.pending_quotes where symbol = '*'"
+    for minutes, before in (([0], None), ([5, 7], 0), ([6], None), ([7.5], None), ([3, 8, 9], 0), ([8], None)):
+        bare.execute("truncate staging.pending_quotes")
+        publish_quotes(bare, [(minute, "100", "100.01") for minute in minutes], symbol=f"S{len(minutes)}")
+        found = [at for (at,) in bare.execute(gone_on).fetchall()]
+        if minutes == [0]:
+            assert len(found) == 1, "before it there was nothing"
+        else:
+            assert found == ([] if before is None else [LAST.open_at + timedelta(minutes=before)]), minutes
+
+
 def test_the_law_sees_alerts_that_the_quotes_do_not_give(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
 ) -> None:

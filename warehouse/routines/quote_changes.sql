@@ -60,10 +60,14 @@ begin
             from new_quotes
             group by source
         ) as came
-        where (
+        where not exists (
+            select
+            from lake.quotes_1m as known
+            where known.source = came.source and known.bar_at > came.newest_at
+        ) and (
             select count(*)
             from lake.quotes_1m as known
-            where known.source = came.source and known.bar_at >= came.newest_at
+            where known.source = came.source and known.bar_at = came.newest_at
         ) = (
             select count(*)
             from new_quotes as inserted

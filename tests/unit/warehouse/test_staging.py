@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market.tables import PG_BARS, Column, DataType
-from warehouse.staging import LATEST_QUOTE_COLUMNS, QUOTE_COLUMNS, arrow_schema, conform, latest_quotes
+from market.tables import PG_BARS, PG_QUOTES_1M, QUOTES, Column, DataType
+from warehouse.staging import (
+    LATEST_QUOTE_COLUMNS,
+    PLACED_QUOTE_COLUMNS,
+    QUOTE_COLUMNS,
+    arrow_schema,
+    conform,
+    latest_quotes,
+    minute_quotes,
+)
 
 START = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
 PRICE = Column("price", DataType.PRICE, "Price.")
@@ -106,3 +114,25 @@ def test_each_side_is_that_of_the_last_quote_that_has_it(given_quotes: list[dict
     found = latest_quotes(pa.Table.from_pylist(rows, schema))
     assert found.column_names == [column.name for column in LATEST_QUOTE_COLUMNS]
     assert {row["symbol"]: row for row in found.to_pylist()} == expected
+
+
+def test_each_minute_has_what_was_named_within_it_and_says_when_that_came() -> None:
+    at = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
+    place = {"source": "lean", "symbol": "IBM", "session_date": at.date(), "segment": "regular", "sequence": 0}
+    sides = dict.fromkeys(("bid", "bid_size", "ask", "ask_size"))
+    quotes = [
+        {"quoted_at": at, "bid": Decimal(10), "bid_size": 5, "ingested_at": at},
+        {"quoted_at": at + timedelta(seconds=59.999999), "bid": Decimal(11), "ingested_at": at + timedelta(seconds=80)},
+        {"quoted_at": at + timedelta(seconds=30), "ask": Decimal(12), "ingested_at": at + timedelta(seconds=90)},
+        {"quoted_at": at + timedelta(seconds=30), "ask": Decimal(12), "ingested_at": at + timedelta(seconds=70)},
+        {"quoted_at": at + timedelta(seconds=60), "ask": Decimal(13), "ask_size": 7, "ingested_at": at},
+    ]
+    schema = arrow_schema([column for column in QUOTES.columns if column.name in PLACED_QUOTE_COLUMNS])
+    found = minute_quotes(pa.Table.from_pylist([{**place, **sides, **quote} for quote in quotes], schema))
+    assert tuple(found.column_names) == PG_QUOTES_1M.column_names
+    first, second = sorted(found.to_pylist(), key=lambda row: row["bar_at"])
+    assert (first["bar_at"], first["bid"], first["bid_size"], first["ask"]) == (at, 11, None, 12)
+    assert (first["bid_at"], first["ask_at"]) == (quotes[1]["quoted_at"], quotes[2]["quoted_at"])
+    assert first["revised_at"] == at + timedelta(seconds=80), "the ask was there since 70"
+    assert (second["bar_at"], second["bid"], second["ask_size"]) == (at + timedelta(minutes=1), None, 7)
+    assert (second["session_date"], second["segment"], second["revised_at"]) == (at.date(), "regular", at)
