@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer
 from pyspark.sql import DataFrame, SparkSession
@@ -32,6 +33,7 @@ from spark_jobs.transforms import amend, bars, unique
 from spark_jobs.transforms.kinds import TRADES
 from tests.faults.points import Cut
 from warehouse import batch as warehouse_batch
+from warehouse import staging
 
 
 @dataclass(frozen=True)
@@ -120,20 +122,16 @@ def _merge_adds_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(warehouse_batch, "_change_bars", adding)
 
 
-def _last_quote_to_arrive_holds(patch: pytest.MonkeyPatch) -> None:
-    """Let the quotes of a batch take the place of what is stored of their minutes."""
-    merge = warehouse_batch._merge_sides
+def _quotes_carried_over(patch: pytest.MonkeyPatch) -> None:
+    """Give a minute in which a side was not named the one from before."""
+    of_minutes = staging.minute_quotes
+    sides = [name for name in tables.PG_QUOTES_1M.column_names if name.startswith(("bid", "ask"))]
 
-    def replacing(connection: Any, table: Table, rows: Any) -> None:
-        if table is tables.PG_QUOTES_1M:
-            for row in rows.select(table.key).to_pylist():
-                connection.execute(
-                    "delete from lake.quotes_1m where (source, symbol, bar_at) = (%(source)s, %(symbol)s, %(bar_at)s)",
-                    row,
-                )
-        merge(connection, table, rows)
+    def carrying(quotes: pa.Table) -> pa.Table:
+        minutes = pl.DataFrame(of_minutes(quotes)).sort("symbol", "bar_at")
+        return minutes.with_columns(pl.col(sides).forward_fill().over("symbol")).to_arrow()
 
-    patch.setattr(warehouse_batch, "_merge_sides", replacing)
+    patch.setattr(staging, "minute_quotes", carrying)
 
 
 def _sees_its_own_rows(patch: pytest.MonkeyPatch) -> None:
@@ -248,7 +246,7 @@ BUGS: Final[dict[str, Bug]] = {
     "offset_before_write": Bug(_offset_before_write, "bronze: a gap in the offsets"),
     "errors_swallowed": Bug(_errors_swallowed, "acknowledged and not in bronze", cut_at="messages_written"),
     "watermark_drops": Bug(_watermark_drops, "a message in no table"),
-    "last_quote_to_arrive_holds": Bug(_last_quote_to_arrive_holds, "quotes of minutes: wrong"),
+    "quotes_carried_over": Bug(_quotes_carried_over, "quotes of minutes: wrong"),
     "merge_adds_twice": Bug(_merge_adds_twice, "bars in PostgreSQL: wrong"),
     "sees_its_own_rows": Bug(_sees_its_own_rows, "counts in PostgreSQL: wrong", cut_at="trades_committed"),
     "repeats_counted": Bug(_repeats_counted, "trades: not expected"),
