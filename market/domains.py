@@ -263,6 +263,7 @@ _OF_TABLE: Final = MappingProxyType(
             values=("applied", "duplicate", "suspicious", "pending", "nothing_before")
         ),
         ("marts.anomalies", "value"): _FINITE,
+        ("marts.intraday_quotes", "spread"): _FINITE,
         ("marts.anomalies", "kind"): Domain(values=("return", "overnight_gap", "volume")),
         ("marts.anomalies", "direction"): Domain(values=("high", "low")),
         ("marts.anomalies", "spread"): _NOT_NEGATIVE,
