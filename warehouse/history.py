@@ -1,10 +1,10 @@
 """Which history is missing: the sessions of the calendar minus what the lake has, and minus what sources were asked for.
 
-A session is had when the lake has every bar that the calendar expects of its regular hours, or when the source was asked for it and everything
-that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A session
-of which it had no bar at all is asked for once more, half a day later or after. So is one for which it did not know the symbol;
-that one is also missing again as soon as the source has a bar of the symbol. What it has for other plans only is asked for again
-after a month.
+A session is had when the lake has every bar that the calendar expects of its regular hours, or when the source was asked for it
+and everything that it answered is in the lake: a share does not trade in every five minutes, and was not listed for ever. A
+session of which it had no bar at all is asked for once more, half a day later or after. So is one for which it did not know the
+symbol; that one is also missing again as soon as the source has a bar of the symbol. What it has for other plans only is asked
+for again after a month.
 """
 
 from collections.abc import Collection, Sequence
