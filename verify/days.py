@@ -17,7 +17,7 @@ from verify.comparison import compare
 from verify.lake import Lake, schema_of
 from verify.longer_bars import Tapes, after, longer, until
 from verify.mart_schemas import HISTORICAL, MART_SCHEMA, PRICE_SCHEMA, REALTIME
-from verify.origins import RealSymbols, one_feed, preferred
+from verify.origins import RealSymbols, counted, one_feed, preferred, taken
 from verify.previous_closes import with_previous_closes
 from verify.questions import Published
 from verify.results import Findings
@@ -60,12 +60,16 @@ class DayProof:
         """Take in every revision of the bars of some symbols of a session."""
         newest = newest_revisions(revisions)
         known = newest_revisions(until(revisions, self._through))
-        self._known.append(known.select(*_KEY, pl.col("source").alias("origin")).unique())
+        self._known.append(counted(known))
         self._days.append(longer(known.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session))
         now = longer(newest.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session)
         last = pl.col("close", "bar_at", "segment").filter(pl.col("close").is_not_null()).last()
         first = pl.col("open").drop_nulls().first().alias("first_price")
-        sources = newest.sort("bar_at").group_by(pl.col("source").alias("origin"), *_KEY).agg(last, first)
+        sources = (
+            newest.sort("bar_at")
+            .group_by(pl.col("source").alias("origin"), *_KEY)
+            .agg(last, first, pl.len().alias("minutes"))
+        )
         sources = sources.rename({"close": "price", "bar_at": "price_at"})
         so_far = now.drop("bar_at", "segment", "interval", "ends_at")
         self._prices.append(sources.join(so_far, on=["origin", *_KEY], how="left"))
@@ -94,7 +98,8 @@ class DayProof:
         vendors = preferred(self._real.kept(vendors, shown, self._through, self._vendors_through), _KEY)
         minutes = pl.concat(self._days).join(vendors, on=_KEY, how="anti")
         # A feed is chosen by all of its bars: where the one that is shown has no regular minute there is no day.
-        states = [pl.concat(self._known), sources]
+        known = pl.concat(self._known)
+        states = [known, sources.select(known.columns)]
         minutes = one_feed(minutes, states, in_mart.filter(~is_vendors))
         minutes = self._real.kept(minutes, in_mart.filter(~is_vendors), self._through, self._vendors_through)
         minutes = self._tapes.finish(minutes, in_mart, _KEY)
@@ -120,7 +125,7 @@ class DayProof:
             return
         every = pl.concat(self._prices)
         newest = every.filter(pl.col("session_date") == pl.col("session_date").max().over("symbol"))
-        shown = preferred(newest, ["symbol"])
+        shown = newest.join(taken(newest), on=[*_KEY, "origin"], how="semi")
         shown = with_previous_closes(shown, days, actions)
         compare(
             self._findings,

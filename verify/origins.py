@@ -27,6 +27,8 @@ SIDE: Final = ["origin", "is_vendor_bar"]
 GROUP: Final = ["symbol", "session_date", "segment", "interval"]
 """Of such a group of bars a mart shows one source, as ``docs/bars.md`` says."""
 _SESSION: Final = ["symbol", "session_date"]
+_FEED: Final = [*_SESSION, "origin"]
+_MINUTE: Final = "1m"
 _OVER: Final = {"origin": pl.String(), "segment": pl.String()}
 _WHOLE: Final = {"symbol": pl.String(), **_OVER}
 
@@ -102,6 +104,33 @@ class RealSymbols:
         return pl.concat(kept)
 
 
+def counted(minutes: pl.DataFrame) -> pl.DataFrame:
+    """Return how many minutes of a session each feed has, of rows with ``source`` and ``bar_at``, one or more a minute."""
+    feed = [*_SESSION, pl.col("source").alias("origin")]
+    return minutes.group_by(feed).agg(pl.col("bar_at").n_unique().alias("minutes"))
+
+
+def taken(feeds: pl.DataFrame) -> pl.DataFrame:
+    """Return whose minutes are taken of each session: ``symbol``, ``session_date`` and ``origin``.
+
+    The first feed by ``source_priority``. Those that it does not name have one place: of these the first by name that has not
+    markedly fewer minutes than another of them.
+
+    Parameters
+    ----------
+    feeds
+        ``symbol``, ``session_date``, ``origin``, and ``minutes``, how many of them it has.
+    """
+    if feeds.is_empty():
+        return feeds.select(_FEED)
+    places = {source: source_rank(source) for source in feeds.get_column("origin").unique()}
+    place = pl.col("origin").replace_strict(places, return_dtype=pl.Int64)
+    of_one_place = feeds.filter(place == place.min().over(_SESSION))
+    percent = dbt_variables()["vendor_completeness_percent"]
+    has_enough = pl.col("minutes") * 100 >= pl.col("minutes").max().over(_SESSION) * percent
+    return preferred(of_one_place.filter(has_enough), _SESSION).select(_FEED)
+
+
 def one_feed(rows: pl.DataFrame, states: Sequence[pl.DataFrame], in_mart: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of own bars of one feed a session: of those that may be shown the one that the mart has, or that of now.
 
@@ -110,16 +139,15 @@ def one_feed(rows: pl.DataFrame, states: Sequence[pl.DataFrame], in_mart: pl.Dat
     rows
         Own bars: ``symbol``, ``session_date`` and ``origin`` among their columns.
     states
-        The same columns of all own bars: those that the mart has seen, then perhaps those that there are now.
+        The same columns of all feeds, and their ``minutes``: as the mart has seen them, then perhaps as they are now.
     in_mart
         The same columns of the mart's own bars.
     """
-    key = [*_SESSION, "origin"]
-    may_be = pl.concat([preferred(state.select(key).unique(), _SESSION) for state in states])
-    known = may_be.join(in_mart, on=key, how="semi")
+    may_be = pl.concat([taken(state) for state in states])
+    known = may_be.join(in_mart, on=_FEED, how="semi")
     others = may_be.join(known, on=_SESSION, how="anti")
     others = others.unique(_SESSION, keep="last", maintain_order=True)
-    return rows.join(pl.concat([known, others]), on=key, how="semi")
+    return rows.join(pl.concat([known, others]), on=_FEED, how="semi")
 
 
 class Origins:
@@ -163,7 +191,12 @@ class Origins:
         is_vendors = pl.col("is_vendor_bar")
         kept = [self._real.kept(state, in_mart, *self._through) for state in states]
         own = [state.filter(~is_vendors) for state in kept]
-        feeds = [one_feed(own[0], own, in_mart.filter(~is_vendors)), *(preferred(state, _SESSION) for state in own[1:])]
+        minutes = (pl.col("interval") == _MINUTE).sum().alias("minutes")
+        counts = [state.group_by(_FEED).agg(minutes) for state in own]
+        feeds = [one_feed(own[0], counts, in_mart.filter(~is_vendors))]
+        feeds += [
+            state.join(taken(count), on=_FEED, how="semi") for state, count in zip(own[1:], counts[1:], strict=True)
+        ]
         parts = [pl.concat([feed, state.filter(is_vendors)]) for feed, state in zip(feeds, kept, strict=True)]
         whole, passed = pl.DataFrame(schema=_WHOLE), [pl.DataFrame(schema=_OVER)]
         if session is not None:

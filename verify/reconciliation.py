@@ -18,7 +18,7 @@ from verify.comparison import NO_PRICE, compare
 from verify.lake import Lake
 from verify.longer_bars import Tapes, longer, until
 from verify.mart_schemas import BPS_LIMIT, PRICES, RECONCILIATION, RECONCILIATION_KEY, RECONCILIATION_SCHEMA
-from verify.origins import GROUP, SIDE, Origins, RealSymbols, one_feed, sides_of
+from verify.origins import GROUP, SIDE, Origins, RealSymbols, counted, one_feed, sides_of
 from verify.questions import Published
 from verify.results import Findings
 from verify.revisions import newest_revisions
@@ -56,7 +56,7 @@ class ReconciliationProof:
         tapes = Tapes(lake, coverage, self._through)
         self._origins = Origins(coverage, tapes, real, (self._through, self._vendors_through))
         self._own_days = [pl.DataFrame(schema=CANDIDATE_SCHEMA)]
-        no_feed = self._own_days[0].select(*_SESSION, "origin")
+        no_feed = counted(self._own_days[0].rename({"origin": "source"}))
         self._feeds = [no_feed], [no_feed]
 
     def check(
@@ -86,7 +86,7 @@ class ReconciliationProof:
             in_hours = newest_revisions(seen[0]).filter(pl.col("segment") == Segment.REGULAR.value)
             self._own_days.append(_of_minutes(longer(in_hours, DAILY, _DAY_SECONDS, session)))
             for feeds, bars in zip(self._feeds, (seen[0], revisions), strict=True):
-                feeds.append(bars.select(*_SESSION, pl.col("source").alias("origin")).unique())
+                feeds.append(counted(bars))
         self._compare(states, in_mart, session)
 
     def check_days(self, versions: pl.DataFrame) -> None:

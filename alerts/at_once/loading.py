@@ -3,9 +3,10 @@
 What belongs here: queries. What does not: what is made of them.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any, Final
 
 from alerts.at_once.levels import Book, Watch
@@ -71,6 +72,15 @@ where exists (
     where bars.source = every.source and bars.symbol = every.symbol and bars.close is not null
         and bars.segment = any(%(segments)s)
 )
+"""  # noqa: S608 - declared names
+_COUNTS: Final = f"""
+{_EVERY}
+select newest.symbol, newest.session_date, newest.source, newest.bar_count
+from every cross join lateral (
+    select * from lake.bar_sessions as sessions
+    where sessions.source = every.source and sessions.symbol = every.symbol and sessions.bar_count > 0
+    order by sessions.session_date desc limit 1
+) as newest
 """  # noqa: S608 - declared names
 _SHOWN: Final = """
 with recursive every as (
@@ -139,19 +149,24 @@ def load_beginning(connection: Any, segments: list[str]) -> Beginning:  # noqa: 
         before = minutes.get(row[:2])
         minutes[row[:2]] = _minute(row, before.close if before is not None else None)
     shown = _shown(connection)
-    real = load_real(connection, segments)
+    preference = load_preference(connection, segments)
     offsets = dict(connection.execute(_OFFSETS, [TRADES.name]).fetchall())
     connection.commit()
     _go_on_from_shown(minutes, shown)
-    return Beginning(list(minutes.values()), Preference(dbt_variables()["source_priority"], real), offsets)
+    return Beginning(list(minutes.values()), preference, offsets)
 
 
-def load_real(connection: Any, segments: list[str]) -> frozenset[str]:  # noqa: ANN401
-    """Return the symbols that have bars of sources that are no last resort."""
-    order = Preference(dbt_variables()["source_priority"])
+def load_preference(connection: Any, segments: list[str]) -> Preference:  # noqa: ANN401
+    """Return which symbols have bars of sources that are no last resort, and how many of its newest session each source has."""
+    variables = dbt_variables()
+    order = Preference(variables["source_priority"], completeness_percent=variables["vendor_completeness_percent"])
+    counts: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
+    for symbol, session_date, source, count in connection.execute(_COUNTS):
+        counts[symbol, session_date][source] = count
     origins = {(symbol, origin) for symbol, *_, origin in _shown(connection)}
     origins |= set(connection.execute(_TRADED, {"segments": segments}))
-    return frozenset(symbol for symbol, source in origins if not order.is_last_resort(source))
+    real = frozenset(symbol for symbol, source in origins if not order.is_last_resort(source))
+    return replace(order, real=real, counts=counts)
 
 
 def _shown(connection: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401

@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from alerts.at_once.levels import Book
-from alerts.at_once.loading import load_beginning, load_real, load_rules, mark_of_rules
+from alerts.at_once.loading import load_beginning, load_preference, load_rules, mark_of_rules
 from alerts.at_once.minutes import Minutes, micros
 from alerts.at_once.recording import record_fired
-from alerts.at_once.watcher import Fired, Watcher
+from alerts.at_once.watcher import Fired, Preference, Watcher
 from market.errors import RefusedStatementError, ServiceError
 from market.records import Received
 from market.settings import Settings
@@ -28,8 +28,8 @@ READ_SECONDS: Final = 0.02
 """So long trades are gathered, at most, before they are looked at."""
 RULES_SECONDS: Final = 1.0
 """How often it is asked whether rules have changed."""
-REAL_SECONDS: Final = 60.0
-"""How often it is asked which symbols the simulated market counts for no more."""
+PREFERENCE_SECONDS: Final = 60.0
+"""How often it is asked which source counts of a symbol: whether one has stopped, and whether it is made up no more."""
 AGAIN_SECONDS: Final = 1.0
 TELL_SECONDS: Final = 60.0
 
@@ -101,6 +101,7 @@ class PriceWatch:
         with connect(self._settings, application_name=APPLICATION) as connection, lost_connections():
             beginning = load_beginning(connection, segments)
             book = self._rules.wait_for_first(connection)
+        self._rules.preference = beginning.preference
         watcher = Watcher(Minutes(segments, beginning.minutes), beginning.preference, book)
         trades = self._open_trades(beginning.offsets)
         try:
@@ -118,7 +119,7 @@ class PriceWatch:
 
     def _record_all(self, watcher: Watcher, trades: Trades, book: Book, stop: threading.Event) -> None:
         """Read and record over one connection; what it was lost over stays, to be recorded over the next."""
-        real: frozenset[str] | None = None
+        preference: Preference | None = None  # the watcher has one, but perhaps an older one
         with connect(self._settings, application_name=APPLICATION) as connection, lost_connections():
             while not stop.is_set():
                 if self._rules.failure is not None:
@@ -126,9 +127,9 @@ class PriceWatch:
                 if self._rules.newest is not book:
                     book = self._rules.newest
                     watcher.watch(book)
-                if self._rules.real is not real:
-                    real = self._rules.real
-                    watcher.know_real(real)
+                if self._rules.preference is not preference:
+                    preference = self._rules.preference
+                    watcher.prefer(preference)
                 if not self._unrecorded:
                     messages = trades.read(READ_SECONDS)
                     self._tally.messages += len(messages)
@@ -159,7 +160,7 @@ class _Tally:
 class _Rules:
     """The rules that fire at once, read anew when they have changed; by a thread of its own, for many take a while.
 
-    And which symbols have real sources, now and then.
+    And which source counts of each symbol, now and then.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
@@ -168,7 +169,7 @@ class _Rules:
         self._mark: tuple[Any, ...] | None = None
         self._asked_at = time.monotonic()
         self.newest = Book({})
-        self.real: frozenset[str] = frozenset()
+        self.preference = Preference(dbt_variables()["source_priority"])
         self.failure: RefusedStatementError | None = None
         """Why the rules are not followed any more."""
 
@@ -194,8 +195,8 @@ class _Rules:
         return self.newest
 
     def _look(self, connection: Any) -> None:  # noqa: ANN401
-        if time.monotonic() - self._asked_at >= REAL_SECONDS:
-            self.real = load_real(connection, list(dbt_variables()["indicator_segments"]))
+        if time.monotonic() - self._asked_at >= PREFERENCE_SECONDS:
+            self.preference = load_preference(connection, list(dbt_variables()["indicator_segments"]))
             self._asked_at = time.monotonic()
         mark = mark_of_rules(connection)
         if mark != self._mark:

@@ -4,8 +4,8 @@ What belongs here: whose trades of a symbol count, and what fires. What does not
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from typing import Final
@@ -42,18 +42,33 @@ class Preference:
         The sources in the order of preference; ``*`` stands for those that are not named.
     real
         Symbols that are known to have bars of sources that are no last resort: those after ``*``.
+    counts
+        By symbol and session, how many minutes are known of each source.
+    completeness_percent
+        A source is passed over where it has fewer minutes than so many percent of what another one of its place has.
     """
 
     order: Sequence[str]
     real: Collection[str] = frozenset()
+    counts: Mapping[tuple[str, date], Mapping[str, int]] = field(default_factory=dict)
+    completeness_percent: int = 90
 
     def rank(self, source: str) -> tuple[int, str]:
-        """Return the place of a source; the least is preferred."""
-        return (self.order.index(source) if source in self.order else self.order.index("*")), source
+        """Return the place of a source, and its name; the least is preferred."""
+        return self._place(source), source
+
+    def is_passed_over(self, source: str, symbol: str, session_date: date) -> bool:
+        """Return whether another source of the same place is known to have markedly more minutes of the session."""
+        counts = self.counts.get((symbol, session_date), {})
+        most = max((count for other, count in counts.items() if self._place(other) == self._place(source)), default=0)
+        return counts.get(source, 0) * 100 < most * self.completeness_percent
 
     def is_last_resort(self, source: str) -> bool:
         """Return whether a source counts only where there is no other."""
-        return self.rank(source)[0] > self.order.index("*")
+        return self._place(source) > self.order.index("*")
+
+    def _place(self, source: str) -> int:
+        return self.order.index(source if source in self.order else "*")
 
 
 class Watcher:
@@ -85,9 +100,10 @@ class Watcher:
         self._book = book
         self._minutes.look_again()
 
-    def know_real(self, symbols: Iterable[str]) -> None:
-        """Let the simulated market of these count no more."""
-        self._real.update(symbols)
+    def prefer(self, preference: Preference) -> None:
+        """Choose sources by what is known by now."""
+        self._preference = preference
+        self._real.update(preference.real)
 
     def take(self, messages: Iterable[Received], now: int) -> list[Fired]:
         """Return what fires with these messages, which are all there is until ``now``, the wall clock in microseconds."""
@@ -123,11 +139,15 @@ class Watcher:
             self._real.add(minute.symbol)
         elif minute.symbol in self._real:
             return False
+        session = minute.symbol, minute.session_date
+        if self._preference.is_passed_over(minute.source, *session):
+            return False
         session_date, chosen = self._chosen.get(minute.symbol, (None, minute.source))
         if session_date == minute.session_date and chosen == minute.source:
             return True
         rank = self._preference.rank
-        if session_date == minute.session_date and rank(chosen) <= rank(minute.source):
+        is_worse = session_date == minute.session_date and rank(chosen) <= rank(minute.source)
+        if is_worse and not self._preference.is_passed_over(chosen, *session):
             return False
         self._chosen[minute.symbol] = (minute.session_date, minute.source)
         return True

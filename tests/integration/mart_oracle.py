@@ -1,6 +1,6 @@
 """What the price marts have to hold, computed from the lake's rows in plain Python: the oracle of the marts' tests."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from market.sessions import Session, find_session, sessions_between
-from tests.integration.origin_oracle import LAST_RESORT, choose, compare_days, without_last_resort
+from tests.integration.origin_oracle import LAST_RESORT, choose, compare_days, own_feed, without_last_resort
 
 Row = dict[str, Any]
 
@@ -90,10 +90,10 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
     intraday, compared = choose(
         own, vendor_bars, coverage, {row["symbol"] for row in rows if row.get("interval") != "1d"}
     )
-    sources: dict[tuple[str, date], set[str]] = defaultdict(set)
+    sources: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
     for minute in minutes:
-        sources[minute["symbol"], minute["session_date"]].add(minute["source"])
-    preferred = {key: min(names, key=lambda name: (rank(name), name)) for key, names in sources.items()}
+        sources[minute["symbol"], minute["session_date"]][minute["source"]] += 1
+    preferred = {key: own_feed(counts) for key, counts in sources.items()}
     own_days = [day for day in own_days if preferred[day["symbol"], day["session_date"]] == day["origin"]]
     own_days = without_last_resort(own_days, real)
     historical = {(day["symbol"], day["session_date"]): day for day in own_days}

@@ -25,7 +25,7 @@ from warehouse.connection import connect
 HALF_DAY = date(2013, 11, 29)
 DAYS = (date(2013, 11, 27), HALF_DAY, date(2013, 12, 2))
 SYMBOLS = ("IBM", "SPY")
-SOURCES = ("lean", "otherfeed", "simulated")  # in the order of preference
+SOURCES = ("lean", "anotherfeed", "otherfeed", "simulated")  # those between are of one rank
 BAR_COLUMNS = (
     *("symbol", "interval", "bar_at", "open", "high", "low", "close", "volume", "vwap", "trade_count"),
     *("session_date", "segment", "is_final", "revision", "origin", "is_vendor_bar", "revised_at"),

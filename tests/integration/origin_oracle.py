@@ -1,6 +1,6 @@
 """Which source's bars a mart shows, and how those of others compare with them, in plain Python: the oracle of that rule."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -21,6 +21,13 @@ PRICE_TOLERANCE_BPS, VOLUME_TOLERANCE_PERCENT = 1, 1
 
 def rank(source: str) -> tuple[int, str]:
     return {"lean": 0, "sample": 1, LAST_RESORT: 3}.get(source, 2), source
+
+
+def own_feed(minutes: Mapping[str, int]) -> str:
+    """Return whose minutes of a session are taken, by how many of them each feed has."""
+    best = min(rank(source)[0] for source in minutes)
+    equals = {source: count for source, count in minutes.items() if rank(source)[0] == best}
+    return min(source for source, count in equals.items() if count * 10 >= max(equals.values()) * 9)
 
 
 def bounds(session: Session, segment: str) -> tuple[datetime, datetime]:
@@ -139,13 +146,13 @@ def deciding(group: Group, groups: Mapping[Group, dict[tuple[bool, str], list[Ro
 
 
 def grouped(candidates: list[Row], real: set[str]) -> dict[Group, dict[tuple[bool, str], list[Row]]]:
-    """Return the bars by group and source; of own feeds only the preferred one of each session."""
+    """Return the bars by group and source; of own feeds only that one of each session which is taken."""
     candidates = without_last_resort(candidates, real)
-    own: dict[tuple[str, date], str] = {}
+    minutes: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
     for row in candidates:
-        key = row["symbol"], row["session_date"]
-        if not row["is_vendor_bar"]:
-            own[key] = min(own.get(key, row["origin"]), row["origin"], key=rank)
+        if not row["is_vendor_bar"] and row["interval"] == "1m":
+            minutes[row["symbol"], row["session_date"]][row["origin"]] += 1
+    own = {key: own_feed(counts) for key, counts in minutes.items()}
     groups: dict[Group, dict[tuple[bool, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in candidates:
         if row["is_vendor_bar"] or own[row["symbol"], row["session_date"]] == row["origin"]:

@@ -43,6 +43,7 @@ RUN_MARTS = (
     "bar_reconciliation",
     "int_session_gaps",
 )  # the views below them are there from the first test
+OHLCV = "select * from marts.intraday_ohlcv order by symbol, interval, bar_at"
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,11 @@ def test_incremental_marts_equal_an_independent_computation_after_any_changes(
             connection.execute(statement.encode())
         dbt(*RUN_MARTS)
         assert_marts_as_expected(connection, f"seed {seed}, step {step}, {meddling}")
-    incremental = read(connection, "select * from marts.intraday_ohlcv order by symbol, interval, bar_at")
+    incremental = read(connection, OHLCV)
     assert incremental
     dbt("run", "--full-refresh")
     assert_marts_as_expected(connection, f"seed {seed}, full refresh")
-    assert read(connection, "select * from marts.intraday_ohlcv order by symbol, interval, bar_at") == incremental
+    assert read(connection, OHLCV) == incremental
     dbt("test", "--select", "test_type:generic")
 
 

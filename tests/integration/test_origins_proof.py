@@ -91,7 +91,10 @@ def test_what_dbt_shows_is_what_verify_would_after_any_changes(
 @pytest.mark.parametrize(
     ("rule", "wrong"),
     [
-        ({"vendor_completeness_percent": 1}, {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
+        (
+            {"vendor_completeness_percent": 1},
+            {"marts.intraday_ohlcv", "marts.historical_ohlcv", "marts.realtime_prices", "marts.bar_reconciliation"},
+        ),
         ({"source_priority": ["yahoo", "*", "simulated"]}, {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
         ({"source_priority": ["lean", "sample", "*"]}, {"marts.intraday_ohlcv"}),
     ],
@@ -99,7 +102,10 @@ def test_what_dbt_shows_is_what_verify_would_after_any_changes(
 def test_a_mart_that_was_built_by_another_rule_is_seen(
     connection: psycopg.Connection[Any], dbt: Dbt, settings: Settings, rule: dict[str, object], wrong: set[str]
 ) -> None:
-    """IBM has a vendor with three bars beside one with all, SPY two whole ones and a made-up session of its own."""
+    """IBM has a vendor with three bars beside one with all, SPY two whole ones and a made-up session of its own.
+
+    GE has two feeds of one rank, of which the first by name stopped.
+    """
     first, second, third = (session_of(day) for day in DAYS)
     for number in range(42):
         bar_at = second.open_at + number * timedelta(minutes=5)
@@ -111,6 +117,10 @@ def test_a_mart_that_was_built_by_another_rule_is_seen(
         ):
             if number < most:
                 put_vendor_bar(connection, source, symbol, DAYS[1], Decimal(9), interval="5m", bar_at=bar_at)
+    for minute in range(10):
+        for source, most in (("alpaca", 8), ("yahoo", 10)):
+            if minute < most:
+                put_bar(connection, source, "GE", second.open_at + minute * timedelta(minutes=1), (Decimal(most),) * 4)
     put_bar(connection, "simulated", "SPY", first.open_at, (Decimal(2),) * 4)
     put_bar(connection, "simulated", "SPY", third.open_at, (Decimal(2),) * 4)
     dbt("run")

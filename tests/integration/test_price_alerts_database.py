@@ -14,7 +14,7 @@ import pytest
 
 from alerts.at_once import loading, process, recording
 from alerts.at_once.levels import Watch
-from alerts.at_once.loading import load_beginning, load_real, mark_of_rules
+from alerts.at_once.loading import load_beginning, load_preference, mark_of_rules
 from alerts.at_once.minutes import Minute, micros
 from alerts.at_once.process import PriceWatch, Trades
 from alerts.at_once.recording import record_fired
@@ -31,6 +31,8 @@ from tests.integration.price_watches import DURING, Said, hearing, trade
 from tests.integration.relays import DEADLINE_SECONDS, wait_until
 
 pytestmark = pytest.mark.integration
+
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -71,9 +73,23 @@ def test_a_symbol_is_real_by_the_bars_of_a_real_source(bare: psycopg.Connection[
     put_bar(bare, "simulated", "IBM", LAST.open_at, (Decimal(99),) * 4)
     put_bar(bare, "lean", "IBM", LAST.open_at, None)
     put_bar(bare, "lean", "IBM", LAST.close_at, (Decimal(99),) * 4)
-    assert load_real(bare, ["regular"]) == frozenset()
+    assert load_preference(bare, ["regular"]).real == frozenset()
     put_bar(bare, "otherfeed", "IBM", LAST.open_at, (Decimal(99),) * 4)
-    assert load_real(bare, ["regular"]) == {"IBM"}
+    assert load_preference(bare, ["regular"]).real == {"IBM"}
+
+
+def test_the_minutes_of_the_newest_session_of_each_source_are_known(bare: psycopg.Connection[Any]) -> None:
+    for minute in range(3):
+        put_bar(bare, "alpaca", "IBM", LAST.open_at + minute * MINUTE, (Decimal(99),) * 4)
+    put_bar(bare, "alpaca", "IBM", session_of(DAYS[0]).open_at, (Decimal(99),) * 4)
+    put_bar(bare, "yahoo", "IBM", LAST.pre_open_at, (Decimal(99),) * 4)
+    put_bar(bare, "yahoo", "SPY", LAST.open_at, None)
+    known = load_preference(bare, ["regular"])
+    session = LAST.session_date
+    assert known.counts == {("IBM", session): {"alpaca": 3, "yahoo": 1}, ("SPY", session): {"yahoo": 1}}
+    assert known.completeness_percent == 90
+    bare.execute("delete from lake.bars_1m where symbol = 'SPY'")
+    assert ("SPY", session) not in load_preference(bare, ["regular"]).counts
 
 
 @pytest.mark.parametrize(
@@ -120,7 +136,7 @@ def recorded(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
 def test_the_watch_learns_which_symbols_have_become_real(
     bare: psycopg.Connection[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "REAL_SECONDS", 0.0)
+    monkeypatch.setattr(process, "PREFERENCE_SECONDS", 0.0)
     add_rules(settings, [at_once("r")], MADE)
 
     def made_up(symbol: str, minute: int, *prices: float) -> list[Record]:
@@ -135,6 +151,29 @@ def test_the_watch_learns_which_symbols_have_become_real(
         said.say(*made_up("IBM", 2, 99, 101), *made_up("SPY", 2, 99, 101))
         wait_until(lambda: ("SPY", 3) in recorded(bare))
     assert recorded(bare) == [("IBM", 1), ("SPY", 3)]
+
+
+def test_the_watch_learns_that_a_feed_has_stopped(
+    bare: psycopg.Connection[Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "PREFERENCE_SECONDS", 0.0)
+    add_rules(settings, [at_once("r")], MADE)
+
+    def of(source: str, minute: int, *prices: float) -> list[Record]:
+        trades = [trade(price, minute + number) for number, price in enumerate(prices)]
+        return [msgspec.structs.replace(one, source=source) for one in trades]
+
+    for minute in range(2):
+        put_bar(bare, "alpaca", "IBM", LAST.open_at + minute * MINUTE, (Decimal(99),) * 4)
+    with hearing(settings) as said:
+        said.say(*of("alpaca", 2, 99, 101), *of("yahoo", 2, 99, 101), *of("yahoo", 4, 99, 101))
+        wait_until(lambda: recorded(bare) == [("IBM", 3)])
+        for minute in range(9):
+            put_bar(bare, "yahoo", "IBM", LAST.open_at + minute * MINUTE, (Decimal(99),) * 4)
+        time.sleep(2 * process.RULES_SECONDS + 1)
+        said.say(*of("alpaca", 6, 99, 101), *of("yahoo", 8, 99, 101))
+        wait_until(lambda: len(recorded(bare)) > 1)
+    assert recorded(bare) == [("IBM", 3), ("IBM", 9)]
 
 
 def test_a_series_goes_on_from_the_close_of_another_source_s_newer_bar_and_from_nothing_else_of_it(

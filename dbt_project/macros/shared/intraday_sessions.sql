@@ -11,9 +11,7 @@ bar_sessions as (
         source,
         symbol,
         session_date,
-        newest_bar_at,
-        revised_at,
-        change_number
+        revised_at
     from {{ ref('stg_bar_sessions') }}
     where
         bar_count > 0
@@ -89,14 +87,13 @@ newest_changes as (
 
 own_sources as (
 
-    select distinct on (symbol, session_date)
-        symbol,
-        session_date,
-        source,
-        change_number,
-        {{ is_last_resort('source') }} as is_last_resort
-    from bar_sessions
-    order by symbol, session_date, {{ source_rank('source') }}, source
+    select
+        taken.symbol,
+        taken.session_date,
+        taken.source,
+        taken.change_number,
+        {{ is_last_resort('taken.source') }} as is_last_resort
+    from ({{ own_sources(touched) }}) as taken
 
 ),
 

@@ -4,15 +4,17 @@ with
 
 bar_sessions as (
 
-    select
-        source,
-        symbol,
-        session_date,
-        change_number
+    select source
     from {{ ref('stg_bar_sessions') }}
     where
         bar_count > 0
         {{ and_touched(touched) }}
+
+),
+
+own_sources as (
+
+    {{ own_sources(touched) }}
 
 ),
 
@@ -35,40 +37,25 @@ tapes as materialized (
         sources.source,
         {{ tape_at('sources.source') }} as tape_at
     from (
-        select distinct source
+        select distinct bar_sessions.source
         from bar_sessions
     ) as sources
-
-),
-
-ranked as (
-
-    select
-        source,
-        symbol,
-        session_date,
-        change_number,
-        row_number() over (
-            partition by symbol, session_date
-            order by {{ source_rank('source') }}, source
-        ) as preference
-    from bar_sessions
 
 ),
 
 final as (
 
     select
-        ranked.symbol,
-        ranked.session_date,
-        ranked.source,
+        own_sources.symbol,
+        own_sources.session_date,
+        own_sources.source,
         tapes.tape_at,
         -- Everything that the bars of the session follow from: the change of its minutes, which segments are over, and
         -- the calendar. Equal means that there is nothing to build.
         concat_ws(
             '/',
-            ranked.source,
-            ranked.change_number,
+            own_sources.source,
+            own_sources.change_number,
             num_nonnulls(
                 nullif(tapes.tape_at >= sessions.open_at, false),
                 nullif(tapes.tape_at >= sessions.close_at, false),
@@ -79,12 +66,11 @@ final as (
             extract(epoch from sessions.close_at),
             extract(epoch from sessions.post_close_at)
         ) as fingerprint
-    from ranked
+    from own_sources
     inner join tapes
-        on ranked.source = tapes.source
+        on own_sources.source = tapes.source
     inner join sessions
-        on ranked.session_date = sessions.session_date
-    where ranked.preference = 1
+        on own_sources.session_date = sessions.session_date
 
 )
 

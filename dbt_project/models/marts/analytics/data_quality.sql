@@ -18,12 +18,30 @@ session_gaps as (
         revisions,
         cancelled_trades,
         corrected_trades,
-        row_number() over (
-            partition by symbol, session_date
-            order by bar_count = 0, {{ source_rank('source') }}, source
-        ) as preference,
         count(*) over (partition by symbol, session_date) as feeds
     from {{ ref('int_session_gaps') }}
+
+),
+
+own_sources as (
+
+    {{ own_sources() }}
+
+),
+
+preferred as (
+
+    select
+        session_gaps.*,
+        row_number() over (
+            partition by session_gaps.symbol, session_gaps.session_date
+            order by own_sources.source is null, {{ source_rank('session_gaps.source') }}, session_gaps.source
+        ) as preference
+    from session_gaps
+    left join own_sources
+        on session_gaps.symbol = own_sources.symbol
+        and session_gaps.session_date = own_sources.session_date
+        and session_gaps.source = own_sources.source
 
 ),
 
@@ -88,7 +106,7 @@ final as (
         coalesce(agreements.volume_differs_bars, 0) as volume_differs_bars,
         coalesce(agreements.one_sided_bars, 0) as one_sided_bars,
         {{ is_last_resort('session_gaps.source') }} as is_simulated
-    from session_gaps
+    from preferred as session_gaps
     left join agreements
         on session_gaps.symbol = agreements.symbol
         and session_gaps.session_date = agreements.session_date

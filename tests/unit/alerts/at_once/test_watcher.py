@@ -137,6 +137,43 @@ def test_of_two_sources_the_preferred_one_counts() -> None:
     assert [one.minute.source for one in watching.take(messages(*records), later)] == ["otherfeed"]
 
 
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({}, "alpaca"),
+        ({"alpaca": 9, "yahoo": 10}, "alpaca"),
+        ({"alpaca": 8, "yahoo": 9}, "yahoo"),
+        ({"yahoo": 9}, "yahoo"),
+        ({"alpaca": 8, "yahoo": 9, "simulated": 99}, "yahoo"),
+        ({"alpaca": 8, "simulated": 99}, "alpaca"),
+        ({"lean": 99, "alpaca": 9, "yahoo": 10}, "alpaca"),
+    ],
+)
+def test_of_two_sources_of_one_place_one_that_has_stopped_does_not_count(counts: dict[str, int], expected: str) -> None:
+    watching = watcher(watch())
+    fired(watching, at(0, "99", source="alpaca"), at(0, "99", source="yahoo"))
+    watching.prefer(Preference(ORDER, counts={("IBM", OPEN.date()): counts}))
+    records = [at(1, "101", source=source) for source in ("alpaca", "yahoo")]
+    records = records if expected == "yahoo" else records[::-1]
+    assert [one.minute.source for one in watching.take(messages(*records), NOW)] == [expected]
+
+
+def test_what_another_session_has_says_nothing_of_a_source() -> None:
+    watching = watcher(watch())
+    fired(watching, at(0, "99", source="alpaca"), at(0, "99", source="yahoo"))
+    watching.prefer(Preference(ORDER, counts={("IBM", OPEN.date() - timedelta(days=1)): {"alpaca": 1, "yahoo": 9}}))
+    records = [at(1, "101", source="yahoo"), at(1, "101", source="alpaca")]
+    assert [one.minute.source for one in watching.take(messages(*records), NOW)] == ["alpaca"]
+
+
+def test_a_source_that_is_named_before_the_others_counts_whatever_it_has() -> None:
+    watching = watcher(watch())
+    fired(watching, at(0, "99", source="lean"), at(0, "99", source="yahoo"))
+    watching.prefer(Preference(ORDER, counts={("IBM", OPEN.date()): {"lean": 1, "yahoo": 9}}))
+    records = [at(1, "101", source="yahoo"), at(1, "101", source="lean")]
+    assert [one.minute.source for one in watching.take(messages(*records), NOW)] == ["lean"]
+
+
 def test_a_simulated_market_does_not_count_where_there_is_a_real_one() -> None:
     made_up = {"source": "simulated"}
     assert fired(watcher(watch()), at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
@@ -159,7 +196,7 @@ def test_a_simulated_market_counts_no_more_once_its_symbol_is_known_to_be_real()
     made_up = {"source": "simulated"}
     watching = watcher(watch())
     assert fired(watching, at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
-    watching.know_real(["IBM"])
+    watching.prefer(Preference(ORDER, frozenset({"IBM"})))
     assert fired(watching, at(2, "99", **made_up), at(3, "101", **made_up)) == []
 
 
