@@ -146,13 +146,13 @@ def add_rules(settings: Settings, rules: Sequence[Rule], now: datetime) -> list[
         if taken is not None or len(set(names)) < len(names):
             msg = f"There is a rule {taken[0] if taken else names[0]!r} already. Give another name, or delete it first."
             raise RuleError(msg)
-        if any(rule.has_quotes for rule in rules):
-            connection.execute(_LOCK_QUOTES)
         compiled = [rule.clauses for rule in rules]
         fields = _field_numbers(connection, compiled)
         ((newest,),) = connection.execute("select coalesce(max(rule_id), 0) from app.alert_rules").fetchall()
         numbers = list(range(newest + 1, newest + 1 + len(rules)))
         _add(connection, dict(zip(numbers, rules, strict=True)), dict(zip(numbers, compiled, strict=True)), fields, now)
+        if any(rule.has_quotes for rule in rules):
+            connection.execute(_LOCK_QUOTES)  # last, so that nobody who writes quotes waits for what is waited for here
         return numbers
 
 

@@ -134,12 +134,14 @@ class Filler:
     def _filled(self, one: _UnderWay, outcome: Filled) -> None:
         hole, settled, is_settled = one.hole, one.asked_at - self._settles, True
         for symbol in hole.symbols:
-            if symbol in outcome.unfilled:
-                self._coverage.give_up(symbol, (hole.since, hole.until))
+            is_unfilled = symbol in outcome.unfilled
+            certain = max(settled, outcome.reaches.get(symbol, hole.until if is_unfilled else settled))
+            found = (hole.since, min(hole.until, certain))
+            if is_unfilled:
+                self._coverage.give_up(symbol, found)
                 self._log.warning("live_hole_stays", symbol=symbol, **_shown(hole), cause=outcome.reason)
-                continue
-            certain = max(settled, outcome.reaches.get(symbol, settled))
-            self._coverage.deliver(symbol, (hole.since, min(hole.until, certain)))
+            else:
+                self._coverage.deliver(symbol, found)
             if certain < hole.until:
                 self._coverage.show(symbol, (max(hole.since, certain), hole.until), self._again_at(one))
                 is_settled = False

@@ -105,8 +105,9 @@ class YahooLive(LiveSource):
                 for one in (*answer.problems, *believed.problems)
                 if one.ts is None or (_is_touched(hole, one.ts) and one.ts < whole)
             ]
+            is_of_all = symbol in answer.unknown or any(one.ts is None for one in problems)
             is_reached = min(hole.until, micros(session.close_at)) <= max(newest, settled)
-            reaches[symbol] = hole.until if is_reached else newest
+            reaches[symbol] = hole.until if is_reached or is_of_all else newest
             if symbol in answer.unknown:
                 unfilled[symbol] = "unknown"
             elif problems:

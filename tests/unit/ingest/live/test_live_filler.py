@@ -125,3 +125,13 @@ def test_a_pause_is_the_longer_of_the_circuit_and_what_the_source_asks_for(
     failures: int, after: float | None, least: float, most: float
 ) -> None:
     assert least <= pause_seconds(failures, SourceBusyError("later", after)) <= most
+
+
+def test_what_an_answer_with_a_flaw_does_not_reach_is_asked_once_more() -> None:
+    answers = iter([Filled(frozenset({"SPY"}), "a flawed bar", {"SPY": HERE - 400 * SECOND}), Filled()])
+    desk = Desk(lambda _: next(answers), "SPY", settles=300)
+    desk.until = {"SPY": HERE - 60 * SECOND}
+    desk.work(30)
+    assert [hole.since for _, hole in desk.asked] == [FIRST_HOUR, HERE - 300 * SECOND]
+    assert desk.coverage.missing("SPY", HERE - 60 * SECOND) == Spans()
+    assert desk.coverage.unclaimed() == [("SPY", (HERE - 300 * SECOND, HERE - 60 * SECOND))]
