@@ -31,6 +31,8 @@ from verify.laws import verify_alerts
 pytestmark = pytest.mark.integration
 
 WIDE: Final = Rule("wide", "spread above 0.05", "IBM")
+WIDE_AT_ONE: Final = [(0.1, "100", "100.01"), (1.1, "100", "100.2"), (3, "1", "2")]
+"""Minute, bid and ask."""
 FORGET: Final = "truncate lake.quotes_1m, lake.latest_quotes, staging.pending_quotes"
 QUEUED: Final = "select symbol, min(from_at) from staging.pending_quotes group by symbol order by symbol"
 
@@ -171,7 +173,7 @@ def test_what_is_taken_away_or_put_right_by_hand_is_looked_at_again(
 ) -> None:
     add_rules(settings, [WIDE], MADE)
     put_closes(bare, [100, 100, 100, 100])
-    publish_quotes(bare, [(0.1, "100", "100.01"), (1.1, "100", "100.2"), (3, "1", "2")])
+    publish_quotes(bare, WIDE_AT_ONE)
     dbt(*MARTS, touched=True)
     evaluate(settings, EVENING)
     assert minutes_of(bare, "wide") == [1]
@@ -214,7 +216,7 @@ def test_the_law_sees_alerts_that_the_quotes_do_not_give(
 ) -> None:
     add_rules(settings, [WIDE], MADE)
     put_closes(bare, [100, 100, 100, 100])
-    publish_quotes(bare, [(0.1, "100", "100.01"), (1.1, "100", "100.2"), (3, "1", "2")])
+    publish_quotes(bare, WIDE_AT_ONE)
     dbt(*MARTS, touched=True)
     evaluate(settings, EVENING)
     bare.execute("update lake.quotes_1m set ask = 100.02 where ask = 100.2")
@@ -232,7 +234,7 @@ def test_a_backtest_and_a_test_show_quotes_and_write_nothing(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
 ) -> None:
     put_closes(bare, [100, 100, 100, 100])
-    publish_quotes(bare, [(0.1, "100", "100.01"), (1.1, "100", "100.2"), (3, "1", "2")])
+    publish_quotes(bare, WIDE_AT_ONE)
     dbt(*MARTS, touched=True)
     (found,) = backtest(settings, WIDE, start=LAST.pre_open_at)
     assert (found.bar_at, found.now) == (LAST.open_at + timedelta(minutes=1), {"spread": 0.2})

@@ -33,9 +33,7 @@ final as (
     from intraday_sessions
     cross join intraday_tier
     where
-        intraday_tier.kept_since_at is null
-        or intraday_sessions.session_date >= (intraday_tier.kept_since_at at time zone 'UTC')::date
-        or intraday_sessions.revised_at >= intraday_tier.kept_since_at
+        {{ is_kept_within_the_day('intraday_sessions') }}
 
 )
 

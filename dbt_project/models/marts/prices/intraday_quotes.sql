@@ -37,9 +37,7 @@ final as (
     from minutes
     cross join intraday_tier
     where
-        intraday_tier.kept_since_at is null
-        or minutes.session_date >= (intraday_tier.kept_since_at at time zone 'UTC')::date
-        or minutes.revised_at >= intraday_tier.kept_since_at
+        {{ is_kept_within_the_day('minutes') }}
 
 )
 
