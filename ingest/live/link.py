@@ -322,6 +322,8 @@ class Link:
         if quiet_for >= SILENT_AFTER and not self._silence.is_asked and self._clock.monotonic() >= self._silence_at:
             self._silence_at = self._clock.monotonic() + SILENT_AFTER.total_seconds()
             since = max(live.newest + GRACE, *live.since.values())
+            if not self._source.has_every_trade:  # its history has minutes: that of the newest tells of nothing missed
+                since += -since % MINUTE
             until = micros(now) - max(2 * GRACE, self._lag)
             if since < until:
                 self._silence.ask(tuple(live.since), since, until)

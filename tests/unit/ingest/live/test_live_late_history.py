@@ -116,9 +116,12 @@ def test_a_quiet_list_whose_answers_reach_nowhere_is_quiet_and_not_unknown(tmp_p
     assert silence.conclude() is Verdict.QUIET
 
 
-def test_a_quiet_list_is_not_mute_for_the_last_trade_that_it_said_itself(tmp_path: Path) -> None:
-    world = world_of(tape_of(("SPY",), OPEN, OPEN + 1800, 200.0), tmp_path, "SPY")
-    world.run(OPEN + 1800)
+@pytest.mark.parametrize(("step", "seconds"), [(200.0, 1800), (1000.0, 5400)])
+def test_a_quiet_list_is_not_mute_for_the_last_trade_that_it_said_itself(
+    tmp_path: Path, step: float, seconds: int
+) -> None:
+    world = world_of(tape_of(("SPY",), OPEN, OPEN + seconds, step), tmp_path, "SPY")
+    world.run(OPEN + seconds)
     assert len(world.lines) == 1
 
 
