@@ -20,6 +20,7 @@ SCHEMA: Final = "dagster"
 """Schema of the database in which Dagster keeps its tables."""
 MAX_CONCURRENT_RUNS: Final = 2
 MAX_RUN_SECONDS: Final = 3600
+SENSORS_AT_ONCE: Final = 4
 EVENTS_AT_ONCE: Final = 500
 """Events of a run's partitions that are stored by one statement: a run for ten years of sessions has 2,500 of a kind."""
 
@@ -173,6 +174,8 @@ def _instance_config(home: Path) -> dict[str, Any]:
             "max_user_code_failure_retries": 20,
             "user_code_failure_retry_delay": 15,
         },
+        # One sensor goes on looking for seconds (orchestration/touched.py): the others do not wait for it.
+        "sensors": {"use_threads": True, "num_workers": SENSORS_AT_ONCE},
         "run_monitoring": {
             "enabled": True,
             "start_timeout_seconds": 180,

@@ -16,7 +16,7 @@ from orchestration.assets.keys import (
 )
 from orchestration.assets.laws import law_checks
 from orchestration.assets.marts import TOUCHED_MODELS
-from orchestration.assets.quality import lake_quality, postgres_quality
+from orchestration.assets.quality import AWAITED, lake_quality, postgres_quality
 from orchestration.assets.reports import REPORT
 from orchestration.assets.tiers import TIERS_KEY, tier_checks
 
@@ -84,7 +84,7 @@ def build_jobs(marts: dg.AssetsDefinition) -> list[Any]:
                 *(key for key in marts.keys if key.path[-1] in TOUCHED_MODELS)
             ).without_checks()
             | dg.AssetSelection.assets(EVALUATION)
-            | dg.AssetSelection.checks(postgres_quality),
+            | dg.AssetSelection.checks(*AWAITED),
             config={"ops": {marts.op.name: {"config": {"touched": True}}}},
             description="Looks at what changed, and builds the sessions that are queued, of the models that can, without tests.",
             executor_def=dg.in_process_executor,

@@ -1,5 +1,6 @@
 """The sensor that has the marts follow the lake, and the rules the marts: it asks for a run as soon as anything is queued."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,10 +11,15 @@ from orchestration.jobs import MARTS, TOUCHED_MARTS
 from orchestration.resources import Lake
 from orchestration.schedules import follow, with_queue
 
-INTERVAL_SECONDS: Final = 5
-"""Dagster's daemon looks at its sensors no more often. A look that asks for nothing is a query or two."""
+INTERVAL_SECONDS: Final = 3
+"""Dagster's daemon looks at its sensors every five seconds: with as many here one tick in two would come a moment too early."""
 RUN_EVERY: Final = timedelta(seconds=30)
 """A run costs some seconds of a core whatever it builds: two a minute keep the marts less than a minute behind."""
+AWAITED_SECONDS: Final = 15
+"""So long after a minute began bars of the one before are expected to end: the feed has passed it by then, or is behind."""
+LONGEST_TICK_SECONDS: Final = 4.5
+"""A tick that goes on looking ends before the daemon's next look."""
+LOOK_EVERY_SECONDS: Final = 0.3
 
 
 @dg.sensor(
@@ -26,18 +32,36 @@ RUN_EVERY: Final = timedelta(seconds=30)
 def touched_sessions(
     context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Request a run if something is queued, and no run is under way that takes it: at once if rules wait for a bar that ended."""
+    """Request a run if something is queued, and no run is under way that takes it: at once if rules wait for a bar that ended.
+
+    While bars are about to end a tick goes on looking: a bar that ends just after it would wait for the next one.
+    """
+    until = time.monotonic() + LONGEST_TICK_SECONDS
+    found = _look(context.instance, lake)
+    while isinstance(found, dg.SkipReason) and is_bar_expected(datetime.now(UTC)) and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_SECONDS)
+        if lake.has_bars_for_rules():
+            found = _look(context.instance, lake)
+    return found
+
+
+def is_bar_expected(now: datetime) -> bool:
+    """Return whether bars end about now: the shortest is a minute, and what it is made of takes some seconds."""
+    return now.second < AWAITED_SECONDS
+
+
+def _look(instance: dg.DagsterInstance, lake: Lake) -> dg.RunRequest | dg.SkipReason:
     queues = [queue for queue in (lake.queued(TOUCHED_MODELS), lake.queued_for_rules()) if queue is not None]
     if not queues:
         return dg.SkipReason("Nothing is queued.")
     if not lake.are_built(sorted(TAKE_THE_LAKE_UP)):  # what follows these is built anew where it is not there
         return dg.SkipReason("The marts were not built yet: the first build of them all takes what is queued.")
-    if (pause := _pause(context.instance, lake)) is not None:
+    if (pause := _pause(instance, lake)) is not None:
         return pause
     newest = lake.newest_changes()
     if newest is None:
         return dg.SkipReason("The lake is empty yet.")
-    return follow(context.instance, TOUCHED_MARTS, with_queue(newest, "+".join(queues)), beside=[MARTS])
+    return follow(instance, TOUCHED_MARTS, with_queue(newest, "+".join(queues)), beside=[MARTS])
 
 
 def _pause(instance: dg.DagsterInstance, lake: Lake) -> dg.SkipReason | None:

@@ -4,6 +4,7 @@ What belongs here: which rows, which suite, what is remembered. What does not: w
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,10 +50,18 @@ class Quality:
         """The first of the pages."""
         return self.folder / PAGE
 
-    def check_postgres(self, *, everything: bool = False) -> list[Outcome]:
+    def check_postgres(self, names: AbstractSet[str] | None = None, *, everything: bool = False) -> list[Outcome]:
         """Check the tables that the marts are made from, what changed of them or all, and return an outcome for each.
 
         What was found broken is looked at again the next time, until it is mended.
+
+        Parameters
+        ----------
+        names
+            Which tables; every one without. A look at some alone is one that others wait for: it leaves what it found to be
+            right to the pages that the next look at all writes.
+        everything
+            Whether to look at every row.
 
         Raises
         ------
@@ -61,7 +70,8 @@ class Quality:
         ServiceError
             If it cannot be reached.
         """
-        return self._check_relations(POSTGRES, everything=everything)
+        chosen = [checked for checked in POSTGRES if names is None or checked.name in names]
+        return self._check_relations(chosen, everything=everything, in_haste=names is not None)
 
     def require_possible(self) -> None:
         """Look at every row that the marts are made from, as who is about to build them anew has to.
@@ -99,11 +109,13 @@ class Quality:
                 found.append((joined(parts) if parts else Outcome(checked.name, 0, 0, ()), newest))
         return self._tell(found)
 
-    def _check_relations(self, relations: Sequence[Checked], *, everything: bool) -> list[Outcome]:
+    def _check_relations(
+        self, relations: Sequence[Checked], *, everything: bool, in_haste: bool = False
+    ) -> list[Outcome]:
         marks = {} if everything else read_marks(self.settings)
         queries = [checked.query(_since(checked, marks)) for checked in relations]
         found: list[_Found] = []
-        with self._suites() as suites:
+        with self._suites(in_haste=in_haste) as suites:
             for checked, query, (rows, newest) in zip(relations, queries, self._count(relations, queries), strict=True):
                 outcome = suites().hold_query(checked, query, rows) if rows else Outcome(checked.name, 0, 0, ())
                 found.append((outcome, newest))
@@ -130,7 +142,7 @@ class Quality:
         return counts
 
     @contextmanager
-    def _suites(self) -> Iterator[Callable[[], "Suites"]]:
+    def _suites(self, *, in_haste: bool = False) -> Iterator[Callable[[], "Suites"]]:
         """Yield what opens the suites, once: they are slow to import, and where nothing changed they are not needed."""
         with ExitStack() as stack:
 
@@ -138,7 +150,7 @@ class Quality:
             def suites() -> "Suites":
                 from quality.suites import Suites
 
-                return stack.enter_context(Suites(self.folder, self.settings))
+                return stack.enter_context(Suites(self.folder, self.settings, in_haste=in_haste))
 
             yield suites
 

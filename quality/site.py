@@ -51,10 +51,14 @@ def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types
 
 
 def build_pages(context: Any, folder: Path) -> None:  # noqa: ANN401
-    """Forget the oldest outcomes, and write the pages of the others."""
-    for suite in (folder / "outcomes").glob("*/*/*"):  # layer, table, name of the run
-        for outdated in sorted(suite.iterdir())[:-KEPT_RUNS]:
-            shutil.rmtree(outdated)
+    """Write the pages of the outcomes that there are."""
     shutil.rmtree(folder / "pages", ignore_errors=True)
     context.build_data_docs()
     write_list(folder / "pages" / PAGE)  # in the place of the library's, to which its pages lead back
+
+
+def forget_outcomes(folder: Path) -> None:
+    """Forget all but the newest outcomes of each suite."""
+    for suite in (folder / "outcomes").glob("*/*/*"):  # layer, table, name of the run
+        for outdated in sorted(suite.iterdir())[:-KEPT_RUNS]:
+            shutil.rmtree(outdated)

@@ -15,7 +15,7 @@ from market.domains import GREATEST, Domain, domain_of, orders_of
 from market.settings import Settings
 from quality.library import gx, gxe
 from quality.outcomes import SHOWN, Outcome, read_outcome
-from quality.site import build_pages, open_context
+from quality.site import build_pages, forget_outcomes, open_context
 from quality.stored import Checked
 
 _DRIVER: Final = "postgresql+psycopg2://"
@@ -43,7 +43,7 @@ def build_suite(table: str, columns: Mapping[str, str]) -> gx.ExpectationSuite:
 
 
 class Suites:
-    """Holds rows against suites, and writes the pages at the end.
+    """Holds rows against suites, and writes the pages at the end: of what is right later, if somebody waits for the outcome.
 
     Parameters
     ----------
@@ -51,13 +51,16 @@ class Suites:
         Where outcomes and pages are.
     settings
         Says where PostgreSQL is.
+    in_haste
+        Whether somebody waits for the outcome.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, *, in_haste: bool = False) -> None:
         self._folder = folder
         self._settings = settings
         self._context = open_context(folder)
-        self._looked_at = False
+        self._in_haste = in_haste
+        self._has_news = False
 
     def __enter__(self) -> Self:
         """Return this."""
@@ -67,7 +70,8 @@ class Suites:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the pages, if there is a new outcome."""
-        if self._looked_at and kind is None:
+        forget_outcomes(self._folder)
+        if self._has_news and kind is None:
             build_pages(self._context, self._folder)
 
     def hold_query(self, checked: Checked, query: str, number_of_rows: int) -> Outcome:
@@ -98,9 +102,9 @@ class Suites:
         definition = self._context.validation_definitions.add_or_update(
             gx.ValidationDefinition(name=checked.name, data=rows, suite=suite)
         )
-        self._looked_at = True
         given = dict(parameters) or None
         counted = definition.run(batch_parameters=given, result_format="BOOLEAN_ONLY")  # one pass over the rows
+        self._has_news |= not (counted.success and self._in_haste)
         if counted.success:
             return Outcome(checked.name, number_of_rows, len(counted.results), ())
         found = definition.run(

@@ -1,6 +1,7 @@
 """Values that are not possible, put past every door of the platform: they are found, shown, and keep the marts as they are."""
 
 import random
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from market.tables import TRADES, DataType
 from orchestration.build import build_definitions
 from quality.checks import Quality
 from quality.outcomes import Outcome
+from quality.site import KEPT_RUNS
 from tests.integration.analytics_rows import put_days, walk
 from tests.integration.dbt_runs import Dbt
 from tests.integration.mart_oracle import read, session_of
@@ -107,6 +109,29 @@ def test_what_is_not_possible_is_shown_with_its_key_until_it_is_mended(
     }
     put_session(connection)
     assert broken(quality.check_postgres()) == {}
+
+
+def test_a_look_that_is_waited_for_leaves_the_pages_of_what_is_right_to_the_next(
+    connection: psycopg.Connection[Any], quality: Quality
+) -> None:
+    put_session(connection)
+    shutil.rmtree(quality.folder, ignore_errors=True)
+    names = {"lake.bars_1m", "lake.bar_sessions"}
+    pages = quality.folder / "pages" / "validations" / "lake" / "bars_1m"
+    for _ in range(5):
+        found = quality.check_postgres(names)
+        assert {one.table for one in found} == names
+        assert rows(found, "lake.bars_1m") == 30
+        assert broken(found) == {}
+    assert not pages.exists()
+    assert "All values are possible" in quality.page.read_text()
+    assert len(list((quality.folder / "outcomes" / "lake" / "bars_1m").glob("*/*"))) == KEPT_RUNS
+    connection.execute("update lake.bars_1m set volume = -5")
+    assert set(broken(quality.check_postgres(names))) == {"lake.bars_1m"}
+    assert len(list(pages.glob("*/*"))) == KEPT_RUNS
+    put_session(connection)
+    assert broken(quality.check_postgres()) == {}
+    assert "validations/lake/bars_1m" in quality.page.read_text()
 
 
 def test_what_no_trigger_saw_is_looked_at_before_anything_is_built_anew(

@@ -73,6 +73,7 @@ def test_dagster_accepts_the_configuration(settings: Settings) -> None:
     assert config["freshness"] == {"enabled": True}
     assert config["run_queue"]["max_user_code_failure_retries"] == 20
     assert config["run_queue"]["dequeue_interval_seconds"] == 1
+    assert config["sensors"]["use_threads"] is True
     assert config["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
 
 

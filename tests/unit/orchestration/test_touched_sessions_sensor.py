@@ -1,16 +1,23 @@
 """The sensor that asks for a run where sessions are queued, over a lake that is played by the test."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._daemon.sensor import MIN_INTERVAL_LOOP_TIME
 
 from orchestration import touched
 from orchestration.jobs import MARTS, TOUCHED_MARTS
 from orchestration.schedules import BATCHES_TAG
-from orchestration.touched import INTERVAL_SECONDS, RUN_EVERY, touched_sessions
+from orchestration.touched import (
+    INTERVAL_SECONDS,
+    LONGEST_TICK_SECONDS,
+    RUN_EVERY,
+    is_bar_expected,
+    touched_sessions,
+)
 
 BATCHES = "aaaaaaaa/7"
 SEEN = f"{BATCHES} queue/q1"
@@ -52,6 +59,30 @@ class PlayedLake:
 
     def has_bars_for_rules(self) -> bool:
         return self.for_rules
+
+
+class ComingLake(PlayedLake):
+    """A lake in which a bar ends that rules wait for, after so many looks."""
+
+    def __init__(self, *, looks: int) -> None:
+        super().__init__(is_pending=True)
+        self.looks = looks
+
+    def has_bars_for_rules(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+@pytest.fixture(autouse=True)
+def _no_bar_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(touched, "is_bar_expected", lambda _now: False)
+
+
+@pytest.fixture
+def _a_bar_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(touched, "is_bar_expected", lambda _now: True)
+    monkeypatch.setattr(touched, "LOOK_EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(touched, "LONGEST_TICK_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -112,6 +143,37 @@ def test_soon_after_a_run_the_next_is_for_bars_alone_that_rules_wait_for(
     assert isinstance(asked, dg.RunRequest) == is_asked_for
 
 
+@pytest.mark.usefixtures("_a_bar_is_expected")
+@pytest.mark.parametrize(
+    ("status", "is_asked_for"),
+    [
+        (dg.DagsterRunStatus.SUCCESS, True),
+        (dg.DagsterRunStatus.FAILURE, False),
+        (dg.DagsterRunStatus.STARTED, False),
+    ],
+)
+def test_a_bar_that_ends_during_a_tick_is_asked_for_by_the_same_one(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, is_asked_for: bool
+) -> None:
+    instance.add_run(dg.DagsterRun(job_name=TOUCHED_MARTS, status=status, tags={BATCHES_TAG: "aaaaaaaa/6 queue/q0"}))
+    assert isinstance(tick(instance, ComingLake(looks=5)), dg.RunRequest) == is_asked_for
+
+
+@pytest.mark.usefixtures("_a_bar_is_expected")
+def test_a_tick_ends_though_no_bar_does(instance: dg.DagsterInstance) -> None:
+    lake = ComingLake(looks=10**9)
+    instance.add_run(dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.SUCCESS))
+    assert isinstance(tick(instance, lake), dg.SkipReason)
+    assert lake.looks < 10**9 - 2
+
+
+def test_a_tick_goes_on_looking_at_the_beginning_of_a_minute_and_ends_before_the_next() -> None:
+    at = datetime(2024, 5, 1, 14, 31, tzinfo=UTC)
+    expected = [seconds for seconds in range(60) if is_bar_expected(at + timedelta(seconds=seconds))]
+    assert expected == list(range(15))
+    assert LONGEST_TICK_SECONDS < MIN_INTERVAL_LOOP_TIME
+
+
 @pytest.mark.usefixtures("_runs_long_ago")
 def test_a_run_that_fails_for_the_same_changes_is_asked_for_a_few_times_only(instance: dg.DagsterInstance) -> None:
     for failures in range(3):
@@ -142,6 +204,6 @@ def test_what_is_queued_for_rules_alone_is_asked_for_once(instance: dg.DagsterIn
 
 
 def test_marts_are_less_than_a_minute_behind() -> None:
-    assert touched_sessions.minimum_interval_seconds == INTERVAL_SECONDS
-    assert timedelta(seconds=INTERVAL_SECONDS) + RUN_EVERY <= timedelta(seconds=40)
+    assert touched_sessions.minimum_interval_seconds == INTERVAL_SECONDS < MIN_INTERVAL_LOOP_TIME
+    assert timedelta(seconds=MIN_INTERVAL_LOOP_TIME) + RUN_EVERY <= timedelta(seconds=40)
     assert touched_sessions.default_status is dg.DefaultSensorStatus.RUNNING
