@@ -275,6 +275,9 @@ _OF_TABLE: Final = MappingProxyType(
 )
 """Names that mean something else in each table, or of whose values a table has only some."""
 
+_ADJUSTED: Final = frozenset({"marts.daily_analytics", "marts.daily_analytics_total_return"})
+"""Tables whose prices are adjusted ones: of a tiny price before many splits nothing is left when it is rounded."""
+
 _ORDERS: Final = (
     ("low", "open"),
     ("low", "close"),
@@ -305,8 +308,8 @@ def domain_of(table: str, column: str) -> Domain | None:
     """
     found = _OF_TABLE.get((table, column)) or _BY_NAME.get(column)
     if found is None:
-        return next((domain for shape, domain in _BY_SHAPE if shape.fullmatch(column)), None)
-    return found
+        found = next((domain for shape, domain in _BY_SHAPE if shape.fullmatch(column)), None)
+    return _NOT_NEGATIVE if found is _ABOVE_ZERO and table in _ADJUSTED else found
 
 
 def orders_of(columns: Iterable[str]) -> list[tuple[str, str]]:

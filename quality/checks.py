@@ -58,8 +58,8 @@ class Quality:
         Parameters
         ----------
         names
-            Which tables; every one without. A look at some alone is one that others wait for: it leaves what it found to be
-            right to the pages that the next look at all writes.
+            Which tables; every one without. A look at some alone is one that others wait for: where all is right it is on no
+            page of Great Expectations.
         everything
             Whether to look at every row.
 
@@ -119,6 +119,8 @@ class Quality:
             for checked, query, (rows, newest) in zip(relations, queries, self._count(relations, queries), strict=True):
                 outcome = suites().hold_query(checked, query, rows) if rows else Outcome(checked.name, 0, 0, ())
                 found.append((outcome, newest))
+        if in_haste and not all(outcome.holds for outcome, _newest in found):
+            return self._check_relations(relations, everything=everything)  # now there is something to show
         return self._tell(found)
 
     def _tell(self, found: Sequence[_Found]) -> list[Outcome]:

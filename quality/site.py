@@ -17,13 +17,15 @@ KEPT_RUNS: Final = 3
 _IN_MEMORY: Final = {"class_name": "InMemoryStoreBackend"}
 
 
-def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types follow its releases
-    """Return a context with the outcomes of earlier checks, whose pages are in ``folder``.
+def open_context(folder: Path, *, keeps_outcomes: bool = True) -> Any:  # noqa: ANN401 - the library's own types follow its releases
+    """Return a context with the outcomes of earlier checks, whose pages are in ``folder``; or one that keeps nothing.
 
     Suites follow from declarations, and addresses from settings: neither is written to a file, and with them no password.
     """
     for name in ("great_expectations", "great_expectations.data_context"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # An outcome that another look has just forgotten has no page: nothing to warn of.
+    logging.getLogger("great_expectations.render.renderer.site_builder").setLevel(logging.ERROR)
     outcomes = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder / "outcomes")}
     pages = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder / "pages")}
     config = DataContextConfig(
@@ -34,7 +36,10 @@ def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types
         checkpoint_store_name="checkpoints",
         stores={
             "expectations": {"class_name": "ExpectationsStore", "store_backend": _IN_MEMORY},
-            "outcomes": {"class_name": "ValidationResultsStore", "store_backend": outcomes},
+            "outcomes": {
+                "class_name": "ValidationResultsStore",
+                "store_backend": outcomes if keeps_outcomes else _IN_MEMORY,
+            },
             "checkpoints": {"class_name": "CheckpointStore", "store_backend": _IN_MEMORY},
             "validation_definition_store": {"class_name": "ValidationDefinitionStore", "store_backend": _IN_MEMORY},
         },
@@ -51,14 +56,11 @@ def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types
 
 
 def build_pages(context: Any, folder: Path) -> None:  # noqa: ANN401
-    """Write the pages of the outcomes that there are."""
-    shutil.rmtree(folder / "pages", ignore_errors=True)
-    context.build_data_docs()
-    write_list(folder / "pages" / PAGE)  # in the place of the library's, to which its pages lead back
-
-
-def forget_outcomes(folder: Path) -> None:
-    """Forget all but the newest outcomes of each suite."""
-    for suite in (folder / "outcomes").glob("*/*/*"):  # layer, table, name of the run
+    """Forget the oldest outcomes, and write the pages of the others; those of suites that were not looked at stay."""
+    outcomes, pages = folder / "outcomes", folder / "pages"
+    for suite in outcomes.glob("*/*/*"):  # layer, table, name of the run
         for outdated in sorted(suite.iterdir())[:-KEPT_RUNS]:
-            shutil.rmtree(outdated)
+            shutil.rmtree(outdated, ignore_errors=True)  # another look may be about to do the same
+            shutil.rmtree(pages / "validations" / outdated.relative_to(outcomes), ignore_errors=True)
+    context.build_data_docs(build_index=False)  # building it removes the pages of all suites but those of this look
+    write_list(pages / PAGE)  # in the place of the library's, to which its pages lead back

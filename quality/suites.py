@@ -15,7 +15,7 @@ from market.domains import GREATEST, Domain, domain_of, orders_of
 from market.settings import Settings
 from quality.library import gx, gxe
 from quality.outcomes import SHOWN, Outcome, read_outcome
-from quality.site import build_pages, forget_outcomes, open_context
+from quality.site import build_pages, open_context
 from quality.stored import Checked
 
 _DRIVER: Final = "postgresql+psycopg2://"
@@ -43,7 +43,7 @@ def build_suite(table: str, columns: Mapping[str, str]) -> gx.ExpectationSuite:
 
 
 class Suites:
-    """Holds rows against suites, and writes the pages at the end: of what is right later, if somebody waits for the outcome.
+    """Holds rows against suites, and writes the pages at the end, unless somebody waits for the outcome.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ class Suites:
     settings
         Says where PostgreSQL is.
     in_haste
-        Whether somebody waits for the outcome.
+        Whether somebody waits for the outcome: then it is on no page.
     """
 
     def __init__(self, folder: Path, settings: Settings, *, in_haste: bool = False) -> None:
         self._folder = folder
         self._settings = settings
-        self._context = open_context(folder)
+        self._context = open_context(folder, keeps_outcomes=not in_haste)
         self._in_haste = in_haste
-        self._has_news = False
+        self._looked_at = False
 
     def __enter__(self) -> Self:
         """Return this."""
@@ -70,8 +70,7 @@ class Suites:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the pages, if there is a new outcome."""
-        forget_outcomes(self._folder)
-        if self._has_news and kind is None:
+        if self._looked_at and kind is None and not self._in_haste:
             build_pages(self._context, self._folder)
 
     def hold_query(self, checked: Checked, query: str, number_of_rows: int) -> Outcome:
@@ -103,8 +102,8 @@ class Suites:
             gx.ValidationDefinition(name=checked.name, data=rows, suite=suite)
         )
         given = dict(parameters) or None
+        self._looked_at = True
         counted = definition.run(batch_parameters=given, result_format="BOOLEAN_ONLY")  # one pass over the rows
-        self._has_news |= not (counted.success and self._in_haste)
         if counted.success:
             return Outcome(checked.name, number_of_rows, len(counted.results), ())
         found = definition.run(

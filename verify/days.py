@@ -68,7 +68,7 @@ class DayProof:
         sources = (
             newest.sort("bar_at")
             .group_by(pl.col("source").alias("origin"), *_KEY)
-            .agg(last, first, pl.len().alias("minutes"))
+            .agg(last, first, pl.len().alias("minutes"), _IN_HOURS.sum().alias("regular"))
         )
         sources = sources.rename({"close": "price", "bar_at": "price_at"})
         so_far = now.drop("bar_at", "segment", "interval", "ends_at")

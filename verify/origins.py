@@ -105,21 +105,22 @@ class RealSymbols:
 
 
 def counted(minutes: pl.DataFrame) -> pl.DataFrame:
-    """Return how many minutes of a session each feed has, of rows with ``source`` and ``bar_at``, one or more a minute."""
+    """Return how many minutes of a session each feed has, and of regular hours, of bars of minutes, one or more a minute."""
     feed = [*_SESSION, pl.col("source").alias("origin")]
-    return minutes.group_by(feed).agg(pl.col("bar_at").n_unique().alias("minutes"))
+    regular = pl.col("bar_at").filter(pl.col("segment") == Segment.REGULAR.value).n_unique()
+    return minutes.group_by(feed).agg(pl.col("bar_at").n_unique().alias("minutes"), regular.alias("regular"))
 
 
 def taken(feeds: pl.DataFrame) -> pl.DataFrame:
     """Return whose minutes are taken of each session: ``symbol``, ``session_date`` and ``origin``.
 
     The first feed by ``source_priority``. Those that it does not name have one place: of these the first by name that has not
-    markedly fewer minutes than another of them.
+    markedly fewer minutes than another of them: of regular hours, once one of them has any.
 
     Parameters
     ----------
     feeds
-        ``symbol``, ``session_date``, ``origin``, and ``minutes``, how many of them it has.
+        ``symbol``, ``session_date``, ``origin``, and how many minutes it has: all ``minutes``, and ``regular`` ones.
     """
     if feeds.is_empty():
         return feeds.select(_FEED)
@@ -127,8 +128,10 @@ def taken(feeds: pl.DataFrame) -> pl.DataFrame:
     place = pl.col("origin").replace_strict(places, return_dtype=pl.Int64)
     of_one_place = feeds.filter(place == place.min().over(_SESSION))
     percent = dbt_variables()["vendor_completeness_percent"]
-    has_enough = pl.col("minutes") * 100 >= pl.col("minutes").max().over(_SESSION) * percent
-    return preferred(of_one_place.filter(has_enough), _SESSION).select(_FEED)
+    have_regular = pl.col("regular").max().over(_SESSION) > 0
+    held = of_one_place.with_columns(pl.when(have_regular).then("regular").otherwise("minutes").alias("held"))
+    has_enough = pl.col("held") * 100 >= pl.col("held").max().over(_SESSION) * percent
+    return preferred(held.filter(has_enough), _SESSION).select(_FEED)
 
 
 def one_feed(rows: pl.DataFrame, states: Sequence[pl.DataFrame], in_mart: pl.DataFrame) -> pl.DataFrame:
@@ -139,7 +142,7 @@ def one_feed(rows: pl.DataFrame, states: Sequence[pl.DataFrame], in_mart: pl.Dat
     rows
         Own bars: ``symbol``, ``session_date`` and ``origin`` among their columns.
     states
-        The same columns of all feeds, and their ``minutes``: as the mart has seen them, then perhaps as they are now.
+        The same columns of all feeds, and what :func:`taken` asks for: as the mart has seen them, then perhaps as they are now.
     in_mart
         The same columns of the mart's own bars.
     """
@@ -191,8 +194,9 @@ class Origins:
         is_vendors = pl.col("is_vendor_bar")
         kept = [self._real.kept(state, in_mart, *self._through) for state in states]
         own = [state.filter(~is_vendors) for state in kept]
-        minutes = (pl.col("interval") == _MINUTE).sum().alias("minutes")
-        counts = [state.group_by(_FEED).agg(minutes) for state in own]
+        is_minute, is_regular = pl.col("interval") == _MINUTE, pl.col("segment") == Segment.REGULAR.value
+        numbers = is_minute.sum().alias("minutes"), (is_minute & is_regular).sum().alias("regular")
+        counts = [state.group_by(_FEED).agg(numbers) for state in own]
         feeds = [one_feed(own[0], counts, in_mart.filter(~is_vendors))]
         feeds += [
             state.join(taken(count), on=_FEED, how="semi") for state, count in zip(own[1:], counts[1:], strict=True)

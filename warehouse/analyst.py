@@ -36,6 +36,19 @@ _ADVISORY_LOCKS: Final = tuple(
 )
 """With one of a build's name anybody could hold the build up."""
 
+_CLOSE_THE_LOG: Final = """
+do $$
+declare
+    writer regprocedure;
+begin
+    for writer in select oid from pg_proc where proname = 'pg_logical_emit_message' loop
+        execute format('revoke execute on function %s from public', writer);
+    end loop;
+end
+$$
+"""
+"""Whoever may write messages into the write-ahead log can fill the disk; their arguments differ by release."""
+
 _Statements = list[Composed]
 
 # What differs from the contract, in the order in which it is mended: a text each. The first of them hides the others.
@@ -262,6 +275,7 @@ def _closed_doors(database: Identifier) -> _Statements:
             SQL("revoke execute on function pg_catalog.{} from public").format(SQL(name))
             for name in (*_LARGE_OBJECT_WRITERS, *_ADVISORY_LOCKS)
         ),
+        SQL(_CLOSE_THE_LOG).format(),
         # A question that sorts more than this on disk would rather be asked otherwise.
         SQL("alter role {} set temp_file_limit = '4GB'").format(Identifier(ROLE)),
     ]

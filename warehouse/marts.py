@@ -76,7 +76,7 @@ class Rebuild:
 def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
     """Let the next run of the models build sessions again, whatever they were built from, and return how many.
 
-    Until then the marts stay as they are.
+    Until then the marts stay as they are. A build that goes on is waited for.
 
     Raises
     ------
@@ -89,6 +89,11 @@ def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
     with connect(settings, application_name="tapehouse marts") as connection, _set_up():
         connection.execute("select set_config('tapehouse.is_building', 'on', true)")
         relations = connection.execute(_BUILT_BY_SESSION).fetchall()
+        for (
+            schema,
+            name,
+        ) in relations:  # a build that goes on removes the rows that it saw: rows that change meanwhile would stay
+            connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [f"{schema}.{name}"])
         known = _known_sessions(connection, relations, values)
         for relation in relations:
             query = SQL("update {} set built_from = %(nothing)s where {}")

@@ -75,12 +75,20 @@ where exists (
 """  # noqa: S608 - declared names
 _COUNTS: Final = f"""
 {_EVERY}
-select newest.symbol, newest.session_date, newest.source, newest.bar_count
-from every cross join lateral (
-    select * from lake.bar_sessions as sessions
-    where sessions.source = every.source and sessions.symbol = every.symbol and sessions.bar_count > 0
-    order by sessions.session_date desc limit 1
-) as newest
+, newest as (
+    select found.*, count(*) over (partition by found.symbol, found.session_date) > 1 as has_others
+    from every cross join lateral (
+        select * from lake.bar_sessions as sessions
+        where sessions.source = every.source and sessions.symbol = every.symbol and sessions.bar_count > 0
+        order by sessions.session_date desc limit 1
+    ) as found
+)
+select newest.symbol, newest.session_date, newest.source, newest.bar_count, case when newest.has_others then (
+    select count(*) from lake.bars_1m as bars
+    where bars.source = newest.source and bars.symbol = newest.symbol and bars.session_date = newest.session_date
+        and bars.bar_at >= newest.session_date::timestamp at time zone 'UTC' and bars.segment = 'regular'
+) end as regular_count
+from newest
 """  # noqa: S608 - declared names
 _SHOWN: Final = """
 with recursive every as (
@@ -161,8 +169,13 @@ def load_preference(connection: Any, segments: list[str]) -> Preference:  # noqa
     variables = dbt_variables()
     order = Preference(variables["source_priority"], completeness_percent=variables["vendor_completeness_percent"])
     counts: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
-    for symbol, session_date, source, count in connection.execute(_COUNTS):
+    regular: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
+    for symbol, session_date, source, count, regular_count in connection.execute(_COUNTS):
         counts[symbol, session_date][source] = count
+        regular[symbol, session_date][source] = regular_count or 0
+    for session, of_hours in regular.items():
+        open_places = {order.rank(source)[0] for source, count in of_hours.items() if count}
+        counts[session] |= {source: count for source, count in of_hours.items() if order.rank(source)[0] in open_places}
     origins = {(symbol, origin) for symbol, *_, origin in _shown(connection)}
     origins |= set(connection.execute(_TRADED, {"segments": segments}))
     real = frozenset(symbol for symbol, source in origins if not order.is_last_resort(source))

@@ -43,7 +43,7 @@ class Preference:
     real
         Symbols that are known to have bars of sources that are no last resort: those after ``*``.
     counts
-        By symbol and session, how many minutes are known of each source.
+        By symbol and session, how many minutes are known of each source: of regular hours, once one of its place has any.
     completeness_percent
         A source is passed over where it has fewer minutes than so many percent of what another one of its place has.
     """

@@ -90,9 +90,9 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
     intraday, compared = choose(
         own, vendor_bars, coverage, {row["symbol"] for row in rows if row.get("interval") != "1d"}
     )
-    sources: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
+    sources: dict[tuple[str, date], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for minute in minutes:
-        sources[minute["symbol"], minute["session_date"]][minute["source"]] += 1
+        sources[minute["symbol"], minute["session_date"]][minute["source"]][minute["segment"]] += 1
     preferred = {key: own_feed(counts) for key, counts in sources.items()}
     own_days = [day for day in own_days if preferred[day["symbol"], day["session_date"]] == day["origin"]]
     own_days = without_last_resort(own_days, real)

@@ -23,11 +23,13 @@ def rank(source: str) -> tuple[int, str]:
     return {"lean": 0, "sample": 1, LAST_RESORT: 3}.get(source, 2), source
 
 
-def own_feed(minutes: Mapping[str, int]) -> str:
-    """Return whose minutes of a session are taken, by how many of them each feed has."""
-    best = min(rank(source)[0] for source in minutes)
-    equals = {source: count for source, count in minutes.items() if rank(source)[0] == best}
-    return min(source for source, count in equals.items() if count * 10 >= max(equals.values()) * 9)
+def own_feed(segments: Mapping[str, Counter[str]]) -> str:
+    """Return whose minutes of a session are taken, by how many of each segment each feed has."""
+    best = min(rank(source)[0] for source in segments)
+    equals = {source: counts for source, counts in segments.items() if rank(source)[0] == best}
+    is_open = any(counts["regular"] for counts in equals.values())
+    minutes = {source: counts["regular"] if is_open else counts.total() for source, counts in equals.items()}
+    return min(source for source, count in minutes.items() if count * 10 >= max(minutes.values()) * 9)
 
 
 def bounds(session: Session, segment: str) -> tuple[datetime, datetime]:
@@ -148,10 +150,10 @@ def deciding(group: Group, groups: Mapping[Group, dict[tuple[bool, str], list[Ro
 def grouped(candidates: list[Row], real: set[str]) -> dict[Group, dict[tuple[bool, str], list[Row]]]:
     """Return the bars by group and source; of own feeds only that one of each session which is taken."""
     candidates = without_last_resort(candidates, real)
-    minutes: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
+    minutes: dict[tuple[str, date], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for row in candidates:
         if not row["is_vendor_bar"] and row["interval"] == "1m":
-            minutes[row["symbol"], row["session_date"]][row["origin"]] += 1
+            minutes[row["symbol"], row["session_date"]][row["origin"]][row["segment"]] += 1
     own = {key: own_feed(counts) for key, counts in minutes.items()}
     groups: dict[Group, dict[tuple[bool, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in candidates:

@@ -43,6 +43,8 @@ WRITES = (
     "select nextval('lake.bar_change_number')",
     "select pg_advisory_lock(hashtext('marts.daily_analytics'))",
     "select pg_try_advisory_xact_lock(1, 2)",
+    "select pg_logical_emit_message(false, 'mine', repeat('x', 1000))",
+    "select pg_logical_emit_message(true, 'mine', 'x'::bytea)",
     "do $$ begin lock table marts.historical_ohlcv in exclusive mode; end $$",
     "copy (select 1) to program 'true'",
     "select pg_read_file('/etc/passwd')",

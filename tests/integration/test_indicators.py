@@ -277,6 +277,28 @@ def test_a_company_that_changed_its_symbol_has_one_series(connection: psycopg.Co
         assert [row[name] for row in renamed] == [row[name] for row in same]
 
 
+def test_two_companies_under_one_name_are_built_step_by_step_as_anew(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    """What two changes of one day come to makes no sense, but it is the same whatever changed last."""
+    days = sample_days("IBM")[:120]
+    for symbol, shift in (("CONS", 0), ("FLAT", 7)):
+        moved = [(day, *(str(Decimal(price) + shift) for price in prices), volume) for day, *prices, volume in days]
+        put_days(connection, symbol, moved[:-1])
+        put_action(connection, symbol, "symbol_change", days[-1][0], new_symbol="MERG")
+    put_days(connection, "MERG", days[-1:])
+    dbt("run")
+    for symbol in ("FLAT", "CONS"):
+        day, *prices, volume = days[100]
+        put_days(connection, symbol, [(day, *prices, volume + 5)])
+        dbt(*RUN_DAYS)
+    rows = "select * from marts.daily_analytics order by company, bar_number"
+    step_by_step = read(connection, rows)
+    assert [row["bar_number"] for row in step_by_step if row["company"] == "MERG"] == list(range(1, 240))
+    dbt("run", "--full-refresh")
+    assert read(connection, rows) == step_by_step
+
+
 def test_values_that_cannot_be_are_null_and_nothing_fails(connection: psycopg.Connection[Any], dbt: Dbt) -> None:
     days = [bar[0] for bar in sample_days("IBM")[:320]]
     put_days(connection, "ALONE", [(days[0], "1", "1", "1", "1", 1)])

@@ -26,7 +26,7 @@ def test_a_feed_that_went_on_is_shown_for_the_whole_session_in_place_of_one_that
     def fill(source: str, *minutes: int) -> None:
         for symbol in SYMBOLS:
             for minute in minutes:
-                price = Decimal(minute + (7 if source == "alpaca" else 9))
+                price = Decimal(minute + (27 if source == "alpaca" else 29))
                 put_bar(connection, source, symbol, session.open_at + minute * timedelta(minutes=1), (price,) * 4)
 
     def shown() -> set[str]:
@@ -54,6 +54,21 @@ def test_a_feed_that_went_on_is_shown_for_the_whole_session_in_place_of_one_that
     assert shown() == {"lean"}, "a feed that source_priority names goes before, whatever it has"
     connection.execute("delete from lake.bars_1m where source = 'lean'")
     assert shown() == {"yahoo"}
+    connection.execute("delete from lake.bars_1m where source = 'yahoo'")
+    connection.execute("delete from lake.vendor_bars")
+    before_the_open = range(-16, 0)
+    fill("alpaca", *before_the_open)
+    assert shown() == {"alpaca"}
+    fill("yahoo", *before_the_open[:14])
+    assert shown() == {"alpaca"}, "14 of 16, and alpaca's minute 39 is the only one of regular hours"
+    connection.execute("delete from lake.bars_1m where source = 'alpaca' and bar_at >= %s", [session.open_at])
+    assert shown() == {"alpaca"}, "before the open all minutes count, and 14 are not nine tenths more"
+    fill("yahoo", 0)
+    assert shown() == {"yahoo"}, "of a feed that stopped before the open none counts"
+    fill("alpaca", 0)
+    assert shown() == {"alpaca"}
+    fill("yahoo", 1)
+    assert shown() == {"yahoo"}, "one of two"
     incremental = [read(connection, query) for query in (OHLCV, INTRADAY)]
     dbt("run", "--full-refresh")
     assert [read(connection, query) for query in (OHLCV, INTRADAY)] == incremental

@@ -86,8 +86,12 @@ def test_the_minutes_of_the_newest_session_of_each_source_are_known(bare: psycop
     put_bar(bare, "yahoo", "SPY", LAST.open_at, None)
     known = load_preference(bare, ["regular"])
     session = LAST.session_date
-    assert known.counts == {("IBM", session): {"alpaca": 3, "yahoo": 1}, ("SPY", session): {"yahoo": 1}}
+    assert known.counts == {("IBM", session): {"alpaca": 3, "yahoo": 0}, ("SPY", session): {"yahoo": 1}}, "regular ones"
     assert known.completeness_percent == 90
+    bare.execute("update lake.bars_1m set segment = 'pre' where symbol = 'IBM'")
+    assert load_preference(bare, ["regular"]).counts["IBM", session] == {"alpaca": 3, "yahoo": 1}, (
+        "all, before the open"
+    )
     bare.execute("delete from lake.bars_1m where symbol = 'SPY'")
     assert ("SPY", session) not in load_preference(bare, ["regular"]).counts
 

@@ -1,10 +1,12 @@
 """Values that are not possible, put past every door of the platform: they are found, shown, and keep the marts as they are."""
 
 import random
+import re
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote
 
 import dagster as dg
 import polars as pl
@@ -111,27 +113,43 @@ def test_what_is_not_possible_is_shown_with_its_key_until_it_is_mended(
     assert broken(quality.check_postgres()) == {}
 
 
-def test_a_look_that_is_waited_for_leaves_the_pages_of_what_is_right_to_the_next(
+def test_a_look_that_is_waited_for_writes_pages_of_what_is_broken_alone(
     connection: psycopg.Connection[Any], quality: Quality
 ) -> None:
     put_session(connection)
     shutil.rmtree(quality.folder, ignore_errors=True)
     names = {"lake.bars_1m", "lake.bar_sessions"}
-    pages = quality.folder / "pages" / "validations" / "lake" / "bars_1m"
-    for _ in range(5):
-        found = quality.check_postgres(names)
-        assert {one.table for one in found} == names
-        assert rows(found, "lake.bars_1m") == 30
-        assert broken(found) == {}
+    pages = quality.folder / "pages"
+    found = quality.check_postgres(names)
+    assert {one.table for one in found} == names
+    assert rows(found, "lake.bars_1m") == 30
+    assert broken(found) == {}
     assert not pages.exists()
+    assert not (quality.folder / "outcomes").exists()
     assert "All values are possible" in quality.page.read_text()
-    assert len(list((quality.folder / "outcomes" / "lake" / "bars_1m").glob("*/*"))) == KEPT_RUNS
     connection.execute("update lake.bars_1m set volume = -5")
     assert set(broken(quality.check_postgres(names))) == {"lake.bars_1m"}
-    assert len(list(pages.glob("*/*"))) == KEPT_RUNS
-    put_session(connection)
-    assert broken(quality.check_postgres()) == {}
     assert "validations/lake/bars_1m" in quality.page.read_text()
+
+
+def test_pages_are_there_for_every_table_and_none_leads_nowhere(
+    connection: psycopg.Connection[Any], quality: Quality, dbt: Dbt
+) -> None:
+    put_session(connection)
+    dbt("run")
+    shutil.rmtree(quality.folder, ignore_errors=True)
+    for _ in range(KEPT_RUNS + 2):
+        quality.check_postgres()
+        put_session(connection, revised_at=datetime.now(UTC))
+    quality.check_marts(everything=True)
+    pages = quality.folder / "pages"
+    suites = {page.stem for page in (pages / "expectations").rglob("*.html")}
+    assert {"bars_1m", "intraday_ohlcv"} <= suites
+    assert len(list((pages / "validations" / "lake" / "bars_1m").glob("*/*"))) == KEPT_RUNS
+    for page in (quality.page, *pages.rglob("*.html")):
+        for link in re.findall(r'href="([^"#]+)"', page.read_text()):
+            if ".html" in link and not link.startswith(("http", "..//")):
+                assert (page.parent / unquote(link)).resolve().exists(), f"{page.relative_to(quality.folder)}: {link}"
 
 
 def test_what_no_trigger_saw_is_looked_at_before_anything_is_built_anew(

@@ -177,7 +177,7 @@
             {%- for name in names %}
             and built.{{ name }} = earliest.{{ name }}
             {%- endfor %}
-        order by built.bar_at desc
+        order by built.bar_at desc, built.bar_number desc
         limit 1
     ) as prior on true;
     delete from {{ relation }}

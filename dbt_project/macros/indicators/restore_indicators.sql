@@ -5,7 +5,7 @@
             from {{ relation }} as built
             where {{ same_series }}
                 and built.bar_at < from_at
-            order by built.bar_at desc
+            order by built.bar_at desc, built.bar_number desc
             limit 1;
             if found then
                 bar_number := prior.bar_number;
@@ -46,7 +46,7 @@
                     from {{ relation }} as built
                     where {{ same_series }}
                         and built.bar_at < from_at
-                    order by built.bar_at desc
+                    order by built.bar_at desc, built.bar_number desc
                     limit {{ closes_back }}
                 ) as last_bars;
                 select
@@ -103,7 +103,7 @@
                     from {{ relation }} as built
                     where {{ same_series }}
                         and built.bar_at < from_at
-                    order by built.bar_at desc
+                    order by built.bar_at desc, built.bar_number desc
                     limit {{ others_back }}
                 ) as last_bars;
                 {%- if is_daily %}
