@@ -31,7 +31,7 @@ MODELS: Final = ("intraday_ohlcv", "intraday_analytics")
 POLL_SECONDS: Final = 0.01
 
 _PR_SET_PDEATHSIG: Final = 1
-_CONTEXT: Final = multiprocessing.get_context("forkserver")
+CONTEXT: Final = multiprocessing.get_context("forkserver")
 
 
 def warm_up(settings: Settings) -> None:
@@ -39,13 +39,13 @@ def warm_up(settings: Settings) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.child_environment().items():
             patch.setenv(name, value)
-        _CONTEXT.set_forkserver_preload(["tests.faults.alert_preloaded"])
+        CONTEXT.set_forkserver_preload(["tests.faults.alert_preloaded"])
         forkserver.ensure_running()
 
 
 def prepare_marts(settings: Settings, log: Path, *selection: str) -> None:
     """Build the models of the marts on a database that has its tables."""
-    process = _CONTEXT.Process(target=_build, args=(settings, log, selection))
+    process = CONTEXT.Process(target=_build, args=(settings, log, selection))
     process.start()
     process.join()
     assert process.exitcode == 0, log.read_text()
@@ -54,7 +54,7 @@ def prepare_marts(settings: Settings, log: Path, *selection: str) -> None:
 def _build(settings: Settings, log: Path, selection: tuple[str, ...]) -> None:
     from orchestration.dbt import Dbt
 
-    _become(settings, log, None)
+    become(settings, log, None)
     Dbt(settings).build(["--exclude-resource-type", "test", *selection], lambda _event: None)
 
 
@@ -62,7 +62,7 @@ def relay(settings: Settings, log: Path, bug: str | None) -> None:
     """Be the relay's process."""
     from orchestration import alert_relay
 
-    _become(settings, log, bug)
+    become(settings, log, bug)
     sys.exit(alert_relay.main())
 
 
@@ -71,7 +71,7 @@ def run(settings: Settings, log: Path, bug: str | None, tell: Connection) -> Non
     from orchestration.dbt import Dbt
     from orchestration.resources import Rules
 
-    _become(settings, log, bug)
+    become(settings, log, bug)
     Dbt(settings).build(["--exclude-resource-type", "test", "--select", *MODELS], lambda _event: None, touched=True)
     tell.send(EVALUATES)
     Rules(settings).evaluate(datetime.now(UTC))
@@ -82,7 +82,8 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _become(settings: Settings, log: Path, bug: str | None) -> None:
+def become(settings: Settings, log: Path, bug: str | None) -> None:
+    """Be a process of a platform from now on, with its log, and a planted bug."""
     die_with_parent()
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
@@ -244,9 +245,14 @@ class Processes:
         """Let no other run be under way, and one come to its end, with everything that changed before."""
         self.has_runs = False
         self.wait_until(lambda: not self._runs, "the end of the runs", 120)
-        last = self._start_run()
-        self.wait_until(lambda: not last.process.is_alive(), "the end of the last run", 120)
-        assert last.process.exitcode == 0, self.tail()
+        self.run_once()
+
+    def run_once(self) -> None:
+        """Have a run come to its end that begins now."""
+        run = self._start_run()
+        self.wait_until(lambda: not run.process.is_alive(), "the end of a run", 120)
+        assert run.process.exitcode == 0, self.tail()
+        run.told.close()
         self.done += 1
 
     def stop(self) -> None:
@@ -261,13 +267,13 @@ class Processes:
         )
 
     def _start_relay(self) -> ForkServerProcess:
-        process = _CONTEXT.Process(target=relay, args=(self.settings, self.folder / "relay.log", self.bug))
+        process = CONTEXT.Process(target=relay, args=(self.settings, self.folder / "relay.log", self.bug))
         process.start()
         return process
 
     def _start_run(self) -> Run:
-        told, tell = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=run, args=(self.settings, self.folder / "run.log", self.bug, tell))
+        told, tell = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=run, args=(self.settings, self.folder / "run.log", self.bug, tell))
         process.start()
         tell.close()
         return Run(process, told)

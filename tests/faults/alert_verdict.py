@@ -1,14 +1,16 @@
 """Whether each alert that ought to be is there and was told, once: by the bars, what is recorded, and what was taken."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
 
+from tests.faults import alert_at_once
 from tests.faults.alert_inbox import Inbox
-from tests.faults.alert_market import WATCHED, Key, Market
+from tests.faults.alert_market import Key, Market
+from tests.faults.alert_rules import WATCHED
 
 _ALERTS: Final = """
 select alert_id::text, rule_name, symbol, interval, bar_at, kind, refers_to::text, revision, is_historical
@@ -35,32 +37,43 @@ class Verdict:
     doubled
         Two alerts that stand for one bar and rule, in the database or for whoever acts once an id; two contents of one id; an
         id that nobody recorded; and a repeat that no kill and no receiver is to blame for.
+    false
+        Alerts that were recorded at once without a reason that the topic has, and such as were taken back without one.
     repeated
         Messages that were taken again with their id, because of a kill or of a receiver that did not say so in time.
     alerts, retractions, taken
         How many were recorded, and how many ids were taken by all receivers.
+    at_once, at_once_retracted
+        How many of them were recorded ahead of the marts, and how many of rules that fire at once were taken back.
     statuses
         How many deliveries are in each.
     """
 
     missed: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
     repeated: int = 0
     alerts: int = 0
     retractions: int = 0
     taken: int = 0
+    at_once: int = 0
+    at_once_retracted: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         counts = (
-            f"{len(self.missed)} missed, {len(self.doubled)} doubled; {self.alerts:,} alerts, {self.retractions:,} retractions, "
+            f"{len(self.missed)} missed, {len(self.doubled)} doubled, {len(self.false)} false; "
+            f"{self.alerts:,} alerts ({self.at_once:,} at once, {self.at_once_retracted:,} of such rules taken back), "
+            f"{self.retractions:,} retractions, "
             f"{self.taken:,} ids taken, {self.repeated} of them again; "
             + ", ".join(f"{number:,} {status}" for status, number in sorted(self.statuses.items()))
         )
-        return "\n".join([counts, *self.missed[:_SHOWN], *self.doubled[:_SHOWN]])
+        return "\n".join([counts, *self.missed[:_SHOWN], *self.doubled[:_SHOWN], *self.false[:_SHOWN]])
 
 
-def judge(market: Market, inboxes: Mapping[str, Inbox], kills: Sequence[float]) -> Verdict:
+def judge(
+    market: Market, inboxes: Mapping[str, Inbox], kills: Sequence[float], watches: Iterable[alert_at_once.Lifetime]
+) -> Verdict:
     """Judge a platform at rest, all of it delivered; ``kills`` are the moments at which relays were killed."""
     verdict = Verdict()
     with psycopg.connect(market.connection.info.dsn, password=market.connection.info.password) as connection:
@@ -76,6 +89,9 @@ def judge(market: Market, inboxes: Mapping[str, Inbox], kills: Sequence[float]) 
     for name, inbox in inboxes.items():
         _judge_inbox(verdict, name, inbox, market.expected(name))
         _judge_repeats(verdict, name, inbox, kills)
+    at_once = alert_at_once.judge(market.tape, watches)
+    verdict.false += at_once.false
+    verdict.at_once, verdict.at_once_retracted = at_once.recorded, at_once.retracted
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""Relays, evaluations, daemons and their sensor killed while bars come and change: no alert missed, no id doubled."""
+"""Relays, evaluations, the watch over prices, daemons and their sensor killed: no alert missed, no id doubled, none false."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,11 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from infra.local.home import Home
+from infra.local.kafka import kafka_service
 from infra.local.postgres import postgres_service
 from infra.local.supervisor import Supervisor
+from ingest.topics import ensure_topics
 from market.settings import Settings, load_settings
 from tests.faults.alert_bugs import BUGS
-from tests.faults.alert_campaign import DAGSTER_KILLS, RELAY_KILLS, RUN_KILLS, Campaign, campaign
+from tests.faults.alert_campaign import DAGSTER_KILLS, RELAY_KILLS, RUN_KILLS, STALLED, WATCH_KILLS, Campaign, campaign
 from tests.faults.alert_dagster import Dagster
 from tests.faults.alert_processes import prepare_marts, warm_up
 from tests.faults.conftest import Extent
@@ -55,6 +57,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
         yield made
 
 
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker of this module's own, with the topics."""
+    home = Home(tmp_path_factory.mktemp("kafka_home"))
+    with ExitStack() as stack:
+        stack.enter_context(home.lock("pytest"))
+        supervisor = Supervisor(home, lambda _: None)
+        stack.callback(supervisor.stop)
+        service, address = kafka_service(home, load_settings())
+        supervisor.start([service])
+        ensure_topics(address)
+        yield address
+
+
 @pytest.fixture
 def settings(prepared: Settings) -> Settings:
     """The database as it was prepared. It has one name for all tests: dbt parses the project for a database."""
@@ -69,27 +85,28 @@ def copy_database(settings: Settings, source: str, target: str) -> None:
         connection.execute(f"create database {target} template {source}".encode())
 
 
-def assert_none_missed_and_none_doubled(fought: Campaign, extent: Extent, dagster: Dagster | None) -> None:
+def assert_none_missed_doubled_or_false(fought: Campaign, extent: Extent, dagster: Dagster | None) -> None:
     verdict = fought.rest(dagster)
     extent.say(f"{sum(fought.kills.values())} kills: {verdict}")
     assert not verdict.missed, f"seed {extent.seed}: {verdict}"
     assert not verdict.doubled, f"seed {extent.seed}: {verdict}"
+    assert not verdict.false, f"seed {extent.seed}: {verdict}"
     assert verdict.alerts, "there was something to be missed"
 
 
-def test_killed_at_random_moments_while_bars_come_and_change(
-    settings: Settings, extent: Extent, tmp_path: Path
+def test_killed_at_random_moments_while_bars_and_trades_come_and_change(
+    settings: Settings, servers: str, extent: Extent, tmp_path: Path
 ) -> None:
     numbers = list(extent.numbers(short=SHORT_KILLS))
-    with campaign(settings, tmp_path, extent.seed) as fought:
+    with campaign(settings, servers, tmp_path, extent.seed) as fought:
         for part, first in enumerate(range(0, len(numbers), KILLS_A_REST), start=1):
             with ExitStack() as stack:
                 dagster = stack.enter_context(fought.dagster()) if part % DAGSTER_EVERY == 2 else None
-                kinds = RELAY_KILLS | (RUN_KILLS if dagster is None else DAGSTER_KILLS)
+                kinds = RELAY_KILLS | WATCH_KILLS | (RUN_KILLS | STALLED if dagster is None else DAGSTER_KILLS)
                 for number in numbers[first : first + KILLS_A_REST]:
                     with extent.round(number):
                         fought.kill(kinds, dagster)
-                assert_none_missed_and_none_doubled(fought, extent, dagster)
+                assert_none_missed_doubled_or_false(fought, extent, dagster)
         extent.say(", ".join(f"{number} {kind}" for kind, number in sorted(fought.kills.items())))
         done, failed = fought.processes.done, fought.processes.failed
         extent.say(f"{done} runs came to their end, {failed} failed; of the sensor {fought.sensors_runs} succeeded")
@@ -97,14 +114,18 @@ def test_killed_at_random_moments_while_bars_come_and_change(
 
 
 @pytest.mark.parametrize("name", BUGS)
-def test_a_planted_bug_is_caught(settings: Settings, extent: Extent, tmp_path: Path, name: str) -> None:
+def test_a_planted_bug_is_caught(settings: Settings, servers: str, extent: Extent, tmp_path: Path, name: str) -> None:
     """Whether a kill meets it is chance: so the oracle is asked every two kills, until it says so."""
     bug = BUGS[name]
-    kinds = {bug.needs: 1.0} if bug.needs else RELAY_KILLS | RUN_KILLS
-    with campaign(settings, tmp_path, extent.seed, name) as fought:
+    kinds = dict.fromkeys(bug.needs, 1.0) or RELAY_KILLS | RUN_KILLS
+    with campaign(settings, servers, tmp_path, extent.seed, name) as fought:
+        fought.tilt = bug.tilt
         for _ in range(MOST_RESTS_OF_A_BUG):
             for _ in range(KILLS_A_REST_OF_A_BUG):
                 fought.kill(kinds)
+                if fought.late and bug.caught_as == "missed":
+                    extent.say(f"caught after {sum(fought.kills.values())} kills: {fought.late}")
+                    return
             verdict = fought.rest()
             if getattr(verdict, bug.caught_as):
                 extent.say(f"caught after {sum(fought.kills.values())} kills: {verdict}")
