@@ -217,6 +217,11 @@ def say_that_it_waits(source: str) -> None:
 def _say_nothing_is_missing(plan: "Plan") -> None:
     lacking = [(plan.too_old, "are too old"), (plan.withheld, "are for other plans only; --again asks once more")]
     said = ", ".join(f"{sum(of.values()):,} {what}" for of, what in lacking if of)
+    if sum(sum(of.values()) for of, _ in lacking) == plan.sessions * len(plan.symbols):
+        typer.echo(
+            f"The source has none of {plan.sessions:,} sessions of {len(plan.symbols):,} symbols: {said}. Nobody was asked."
+        )
+        return
     beyond = f" that the source may have ({said})" if said else ""
     typer.echo(
         f"Nothing is missing of {plan.sessions:,} sessions of {len(plan.symbols):,} symbols{beyond}. Nobody was asked."

@@ -15,8 +15,10 @@ INTERVAL_SECONDS: Final = 3
 """Dagster's daemon looks at its sensors every five seconds: with as many here one tick in two would come a moment too early."""
 RUN_EVERY: Final = timedelta(seconds=30)
 """A run costs some seconds of a core whatever it builds: two a minute keep the marts less than a minute behind."""
-AWAITED_SECONDS: Final = 15
-"""So long after a minute began bars of the one before are expected to end: the feed has passed it by then, or is behind."""
+EXPECTED_FROM: Final = 55
+"""From this second of a minute on bars are expected to end: a tick that begins then goes on until the minute is over."""
+EXPECTED_UNTIL: Final = 15
+"""Until this second of the next: the feed has passed the minute by then, or is behind."""
 LONGEST_TICK_SECONDS: Final = 4.5
 """A tick that goes on looking ends before the daemon's next look."""
 LOOK_EVERY_SECONDS: Final = 0.3
@@ -47,7 +49,7 @@ def touched_sessions(
 
 def is_bar_expected(now: datetime) -> bool:
     """Return whether bars end about now: the shortest is a minute, and what it is made of takes some seconds."""
-    return now.second < AWAITED_SECONDS
+    return now.second >= EXPECTED_FROM or now.second < EXPECTED_UNTIL
 
 
 def _look(instance: dg.DagsterInstance, lake: Lake) -> dg.RunRequest | dg.SkipReason:

@@ -116,7 +116,7 @@ def _row(folder: Path, table: str, outcome: Mapping[str, Any]) -> str:
     verdict = "yes" if outcome["rows"] else "nothing yet"
     if outcome["broken"]:
         verdict = "".join(
-            f"<div><span class=broken>{escape(one['says'])}: not so in {one['rows']:,} rows</span><br>"
+            f"<div><span class=broken>{escape(one['says'])}: not so in {one['rows']:,} row{'s' * (one['rows'] != 1)}</span><br>"
             + "<br>".join(f"<code>{escape(row)}</code>" for row in one["examples"])
             + "</div>"
             for one in outcome["broken"]

@@ -158,6 +158,9 @@ def _sessions(
     if first > today:
         msg = f"The range begins on {first}, which lies in the future. Today is {today}."
         raise UsageError(msg)
+    if last < FIRST_SESSION:
+        msg = f"The range ends on {last}, and the calendar begins with {FIRST_SESSION}. Choose later days."
+        raise UsageError(msg)
     sessions = [session for session in sessions_between(first, last) if session.post_close_at <= now]
     if not sessions:
         msg = f"The exchange had no session from {first} to {last} that is over. Choose days with trading."

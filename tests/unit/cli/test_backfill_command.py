@@ -96,6 +96,15 @@ def test_what_is_for_other_plans_only_is_said_again_and_fails_nothing(
     assert out == f"Nothing is missing of 5 sessions of 2 symbols {beyond}. Nobody was asked.\n"
 
 
+def test_where_the_source_has_none_of_it_nobody_is_told_that_nothing_is_missing(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "withheld_sessions", lambda *_place, **_range: {"SPY": 5, "IBM": 5})
+    _, out, _ = call("--feed", "yahoo", "--symbols", "SPY,IBM")
+    said = "10 are for other plans only; --again asks once more"
+    assert out == f"The source has none of 5 sessions of 2 symbols: {said}. Nobody was asked.\n"
+
+
 def test_a_dry_run_of_asking_again_says_what_that_would_ask_for_and_forgets_nothing(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,21 +7,24 @@ import pytest
 
 from ingest.feeds.csv.history import CsvHistory
 from ingest.history.order import Order
-from market.errors import FeedError
+from market.errors import FeedError, UsageError
 from market.settings import Settings
 
+DAYS = date(2013, 10, 7), date(2013, 10, 11)
 HEADER = "symbol,timestamp,open,high,low,close,volume\n"
 
 
-def order(folder: Path, text: str, symbols: str = "", *, is_folder: bool = False) -> Order:
+def order(
+    folder: Path, text: str, symbols: str = "", *, is_folder: bool = False, days: tuple[date, date] = DAYS
+) -> Order:
     (folder / "bars.csv").write_text(HEADER + text)
     return Order.of(
         Settings(_env_file=None),
         CsvHistory(folder if is_folder else folder / "bars.csv"),
         "1d",
         symbols=symbols,
-        start=date(2013, 10, 7),
-        end=date(2013, 10, 11),
+        start=days[0],
+        end=days[1],
         now=datetime(2026, 1, 2, tzinfo=UTC),
     )
 
@@ -50,3 +53,21 @@ def test_a_file_without_any_symbol_is_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(FeedError, match="name no symbol") as error:
         order(tmp_path, text)
     assert ("line 2: symbol 'C D'" in str(error.value)) == text.startswith("C D")
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        (
+            (date(1980, 1, 5), date(1980, 2, 1)),
+            "ends on 1980-02-01, and the calendar begins with 1990-01-02. Choose later",
+        ),
+        ((date(2026, 1, 3), date(2026, 1, 4)), "begins on 2026-01-03, which lies in the future"),
+        ((date(2025, 12, 27), date(2025, 12, 28)), "no session from 2025-12-27 to 2025-12-28 that is over"),
+    ],
+)
+def test_days_without_a_session_are_refused_with_what_is_wrong(
+    tmp_path: Path, days: tuple[date, date], says: str
+) -> None:
+    with pytest.raises((UsageError, FeedError), match=says):
+        order(tmp_path, "SPY,2013-10-07,1,1,1,1,1\n", days=days)
