@@ -19,8 +19,8 @@ EXPECTED_FROM: Final = 55
 """From this second of a minute on bars are expected to end: a tick that begins then goes on until the minute is over."""
 EXPECTED_UNTIL: Final = 15
 """Until this second of the next: the feed has passed the minute by then, or is behind."""
-LONGEST_TICK_SECONDS: Final = 4.5
-"""A tick that goes on looking ends before the daemon's next look."""
+LONGEST_TICK_SECONDS: Final = 4.0
+"""A tick that goes on looking ends, with all that is written of it, before the daemon's next look: else that is passed over."""
 LOOK_EVERY_SECONDS: Final = 0.3
 
 
@@ -38,12 +38,12 @@ def touched_sessions(
 
     While bars are about to end a tick goes on looking: a bar that ends just after it would wait for the next one.
     """
-    until = time.monotonic() + LONGEST_TICK_SECONDS
+    until = time.monotonic() + LONGEST_TICK_SECONDS - LOOK_EVERY_SECONDS
     found = _look(context.instance, lake)
     while isinstance(found, dg.SkipReason) and is_bar_expected(datetime.now(UTC)) and time.monotonic() < until:
         time.sleep(LOOK_EVERY_SECONDS)
         if lake.has_bars_for_rules():
-            found = _look(context.instance, lake)
+            return _look(context.instance, lake)
     return found
 
 

@@ -5,6 +5,7 @@ pages takes its place, and the newest one of each table is linked from here.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -129,6 +130,6 @@ def _row(folder: Path, table: str, outcome: Mapping[str, Any]) -> str:
 
 def _replace(path: Path, text: str) -> Path:
     """Write a file at once: who reads it meanwhile reads the old one."""
-    new = path.with_suffix(".new")
+    new = path.with_suffix(f".{os.getpid()}.new")  # another look may be writing it, too
     new.write_text(text)
     return new.replace(path)

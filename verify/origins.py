@@ -26,6 +26,8 @@ SIDE: Final = ["origin", "is_vendor_bar"]
 """A source, and whether its bars are a vendor's: one source may have both."""
 GROUP: Final = ["symbol", "session_date", "segment", "interval"]
 """Of such a group of bars a mart shows one source, as ``docs/bars.md`` says."""
+FROM_OPEN: Final = pl.col("segment") != Segment.PRE.value
+"""Whether a bar lies in or after regular hours."""
 _SESSION: Final = ["symbol", "session_date"]
 _FEED: Final = [*_SESSION, "origin"]
 _MINUTE: Final = "1m"
@@ -105,32 +107,33 @@ class RealSymbols:
 
 
 def counted(minutes: pl.DataFrame) -> pl.DataFrame:
-    """Return how many minutes of a session each feed has, and of regular hours, of bars of minutes, one or more a minute."""
+    """Return how many minutes of a session each feed has, all and from the open on, of bars of minutes, one or more a minute."""
     feed = [*_SESSION, pl.col("source").alias("origin")]
-    regular = pl.col("bar_at").filter(pl.col("segment") == Segment.REGULAR.value).n_unique()
-    return minutes.group_by(feed).agg(pl.col("bar_at").n_unique().alias("minutes"), regular.alias("regular"))
+    from_open = pl.col("bar_at").filter(FROM_OPEN).n_unique()
+    return minutes.group_by(feed).agg(pl.col("bar_at").n_unique().alias("minutes"), from_open.alias("from_open"))
 
 
 def taken(feeds: pl.DataFrame) -> pl.DataFrame:
     """Return whose minutes are taken of each session: ``symbol``, ``session_date`` and ``origin``.
 
     The first feed by ``source_priority``. Those that it does not name have one place: of these the first by name that has not
-    markedly fewer minutes than another of them: of regular hours, once one of them has any.
+    markedly fewer minutes than another of them: from the open on, once one of them has any.
 
     Parameters
     ----------
     feeds
-        ``symbol``, ``session_date``, ``origin``, and how many minutes it has: all ``minutes``, and ``regular`` ones.
+        ``symbol``, ``session_date``, ``origin``, and how many minutes it has: all ``minutes``, and those ``from_open`` on.
     """
     if feeds.is_empty():
         return feeds.select(_FEED)
     places = {source: source_rank(source) for source in feeds.get_column("origin").unique()}
     place = pl.col("origin").replace_strict(places, return_dtype=pl.Int64)
     of_one_place = feeds.filter(place == place.min().over(_SESSION))
-    percent = dbt_variables()["vendor_completeness_percent"]
-    have_regular = pl.col("regular").max().over(_SESSION) > 0
-    held = of_one_place.with_columns(pl.when(have_regular).then("regular").otherwise("minutes").alias("held"))
-    has_enough = pl.col("held") * 100 >= pl.col("held").max().over(_SESSION) * percent
+    percent, margin = (dbt_variables()[name] for name in ("vendor_completeness_percent", "feed_margin_minutes"))
+    is_open = pl.col("from_open").max().over(_SESSION) > 0
+    held = of_one_place.with_columns(pl.when(is_open).then("from_open").otherwise("minutes").alias("held"))
+    most = pl.col("held").max().over(_SESSION)
+    has_enough = (pl.col("held") * 100 >= most * percent) | (pl.col("held") + margin > most)
     return preferred(held.filter(has_enough), _SESSION).select(_FEED)
 
 
@@ -194,8 +197,8 @@ class Origins:
         is_vendors = pl.col("is_vendor_bar")
         kept = [self._real.kept(state, in_mart, *self._through) for state in states]
         own = [state.filter(~is_vendors) for state in kept]
-        is_minute, is_regular = pl.col("interval") == _MINUTE, pl.col("segment") == Segment.REGULAR.value
-        numbers = is_minute.sum().alias("minutes"), (is_minute & is_regular).sum().alias("regular")
+        is_minute = pl.col("interval") == _MINUTE
+        numbers = is_minute.sum().alias("minutes"), (is_minute & FROM_OPEN).sum().alias("from_open")
         counts = [state.group_by(_FEED).agg(numbers) for state in own]
         feeds = [one_feed(own[0], counts, in_mart.filter(~is_vendors))]
         feeds += [

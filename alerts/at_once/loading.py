@@ -86,8 +86,8 @@ _COUNTS: Final = f"""
 select newest.symbol, newest.session_date, newest.source, newest.bar_count, case when newest.has_others then (
     select count(*) from lake.bars_1m as bars
     where bars.source = newest.source and bars.symbol = newest.symbol and bars.session_date = newest.session_date
-        and bars.bar_at >= newest.session_date::timestamp at time zone 'UTC' and bars.segment = 'regular'
-) end as regular_count
+        and bars.bar_at >= newest.session_date::timestamp at time zone 'UTC' and bars.segment <> 'pre'
+) end as count_from_open
 from newest
 """  # noqa: S608 - declared names
 _SHOWN: Final = """
@@ -167,15 +167,19 @@ def load_beginning(connection: Any, segments: list[str]) -> Beginning:  # noqa: 
 def load_preference(connection: Any, segments: list[str]) -> Preference:  # noqa: ANN401
     """Return which symbols have bars of sources that are no last resort, and how many of its newest session each source has."""
     variables = dbt_variables()
-    order = Preference(variables["source_priority"], completeness_percent=variables["vendor_completeness_percent"])
+    order = Preference(
+        variables["source_priority"],
+        completeness_percent=variables["vendor_completeness_percent"],
+        margin_minutes=variables["feed_margin_minutes"],
+    )
     counts: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
-    regular: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
-    for symbol, session_date, source, count, regular_count in connection.execute(_COUNTS):
+    from_open: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
+    for symbol, session_date, source, count, count_from_open in connection.execute(_COUNTS):
         counts[symbol, session_date][source] = count
-        regular[symbol, session_date][source] = regular_count or 0
-    for session, of_hours in regular.items():
-        open_places = {order.rank(source)[0] for source, count in of_hours.items() if count}
-        counts[session] |= {source: count for source, count in of_hours.items() if order.rank(source)[0] in open_places}
+        from_open[symbol, session_date][source] = count_from_open or 0
+    for session, known in from_open.items():
+        open_places = {order.rank(source)[0] for source, count in known.items() if count}
+        counts[session] |= {source: count for source, count in known.items() if order.rank(source)[0] in open_places}
     origins = {(symbol, origin) for symbol, *_, origin in _shown(connection)}
     origins |= set(connection.execute(_TRADED, {"segments": segments}))
     real = frozenset(symbol for symbol, source in origins if not order.is_last_resort(source))

@@ -43,15 +43,17 @@ class Preference:
     real
         Symbols that are known to have bars of sources that are no last resort: those after ``*``.
     counts
-        By symbol and session, how many minutes are known of each source: of regular hours, once one of its place has any.
-    completeness_percent
-        A source is passed over where it has fewer minutes than so many percent of what another one of its place has.
+        By symbol and session, how many minutes are known of each source: from the open on, once one of its place has any.
+    completeness_percent, margin_minutes
+        A source is passed over where it has fewer minutes than so many percent of what another one of its place has, and so many
+        minutes less.
     """
 
     order: Sequence[str]
     real: Collection[str] = frozenset()
     counts: Mapping[tuple[str, date], Mapping[str, int]] = field(default_factory=dict)
     completeness_percent: int = 90
+    margin_minutes: int = 5
 
     def rank(self, source: str) -> tuple[int, str]:
         """Return the place of a source, and its name; the least is preferred."""
@@ -61,7 +63,8 @@ class Preference:
         """Return whether another source of the same place is known to have markedly more minutes of the session."""
         counts = self.counts.get((symbol, session_date), {})
         most = max((count for other, count in counts.items() if self._place(other) == self._place(source)), default=0)
-        return counts.get(source, 0) * 100 < most * self.completeness_percent
+        count = counts.get(source, 0)
+        return count * 100 < most * self.completeness_percent and count + self.margin_minutes <= most
 
     def is_last_resort(self, source: str) -> bool:
         """Return whether a source counts only where there is no other."""

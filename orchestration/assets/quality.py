@@ -5,7 +5,15 @@ from typing import Any, Final
 
 import dagster as dg
 
-from market.tables import PG_BARS, PG_CORPORATE_ACTIONS, PG_QUOTES_1M, PG_VENDOR_BARS, TABLES
+from market.tables import (
+    PG_BAR_SESSIONS,
+    PG_BARS,
+    PG_CORPORATE_ACTIONS,
+    PG_QUOTES_1M,
+    PG_VENDOR_BAR_SESSIONS,
+    PG_VENDOR_BARS,
+    TABLES,
+)
 from orchestration.assets.keys import Group, asset_key, table_key
 from orchestration.assets.marts import IS_FINAL
 from quality.checks import Quality
@@ -17,9 +25,17 @@ CHECK: Final = "possible_values"
 
 _KEYS: Final[Mapping[str, dg.AssetKey]] = {table.qualified_name: table_key(table) for table in TABLES}
 AWAITED: Final = tuple(
-    dg.AssetCheckKey(table_key(table), CHECK) for table in (PG_BARS, PG_VENDOR_BARS, PG_CORPORATE_ACTIONS, PG_QUOTES_1M)
+    dg.AssetCheckKey(table_key(table), CHECK)
+    for table in (
+        PG_BARS,
+        PG_BAR_SESSIONS,
+        PG_CORPORATE_ACTIONS,
+        PG_QUOTES_1M,
+        PG_VENDOR_BARS,
+        PG_VENDOR_BAR_SESSIONS,
+    )
 )
-"""Of the tables whose values a build of what is queued takes up, or the rules after it: alerts wait for these."""
+"""Of the tables whose rows a build of what is queued takes up, or the rules after it: alerts wait for these."""
 _SAYS: Final = "Every value that changed is one that its column may have: suites of Great Expectations."
 
 

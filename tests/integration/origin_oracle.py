@@ -27,9 +27,10 @@ def own_feed(segments: Mapping[str, Counter[str]]) -> str:
     """Return whose minutes of a session are taken, by how many of each segment each feed has."""
     best = min(rank(source)[0] for source in segments)
     equals = {source: counts for source, counts in segments.items() if rank(source)[0] == best}
-    is_open = any(counts["regular"] for counts in equals.values())
-    minutes = {source: counts["regular"] if is_open else counts.total() for source, counts in equals.items()}
-    return min(source for source, count in minutes.items() if count * 10 >= max(minutes.values()) * 9)
+    since = {source: counts["regular"] + counts["post"] for source, counts in equals.items()}
+    minutes = since if any(since.values()) else {source: counts.total() for source, counts in equals.items()}
+    most = max(minutes.values())
+    return min(source for source, count in minutes.items() if count * 10 >= most * 9 or count > most - 5)
 
 
 def bounds(session: Session, segment: str) -> tuple[datetime, datetime]:

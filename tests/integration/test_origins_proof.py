@@ -97,6 +97,7 @@ def test_what_dbt_shows_is_what_verify_would_after_any_changes(
         ),
         ({"source_priority": ["yahoo", "*", "simulated"]}, {"marts.intraday_ohlcv", "marts.bar_reconciliation"}),
         ({"source_priority": ["lean", "sample", "*"]}, {"marts.intraday_ohlcv"}),
+        ({"feed_margin_minutes": 7}, {"marts.intraday_ohlcv", "marts.historical_ohlcv", "marts.realtime_prices"}),
     ],
 )
 def test_a_mart_that_was_built_by_another_rule_is_seen(
@@ -118,7 +119,7 @@ def test_a_mart_that_was_built_by_another_rule_is_seen(
             if number < most:
                 put_vendor_bar(connection, source, symbol, DAYS[1], Decimal(9), interval="5m", bar_at=bar_at)
     for minute in range(10):
-        for source, most in (("alpaca", 8), ("yahoo", 10)):
+        for source, most in (("alpaca", 4), ("yahoo", 10)):
             if minute < most:
                 put_bar(connection, source, "GE", second.open_at + minute * timedelta(minutes=1), (Decimal(most),) * 4)
     put_bar(connection, "simulated", "SPY", first.open_at, (Decimal(2),) * 4)

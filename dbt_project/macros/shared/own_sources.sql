@@ -1,8 +1,8 @@
 {#-
   The feed of each symbol and session whose minutes are taken: the first by source_priority; among those of one rank, which are the
   ones that it does not name, the first by name that has not markedly fewer minutes of the session than another of them: one that
-  stopped must not hide one that went on. Of regular hours, once one of them has any: what came before the open would hide the
-  whole morning. `touched` is a relation as in intraday_sessions.
+  stopped must not hide one that went on. From the open on, once one of them has any: what came before it would hide the whole
+  morning. By minutes, too: of two that go on, one is a minute ahead now and then. `touched` is a relation as in intraday_sessions.
 -#}
 {% macro own_sources(touched=none) -%}
 select distinct on (symbol, session_date)
@@ -18,7 +18,7 @@ select distinct on (symbol, session_date)
             select
                 *,
                 case
-                    when max(regular_count) over (partition by symbol, session_date, source_rank) > 0 then regular_count
+                    when max(count_from_open) over (partition by symbol, session_date, source_rank) > 0 then count_from_open
                     else bar_count
                 end as minute_count
             from (
@@ -35,9 +35,9 @@ select distinct on (symbol, session_date)
                                     and bars.session_date = sessions.session_date
                                     and bars.bar_at >= sessions.session_date::timestamp at time zone 'UTC'
                                     and bars.bar_at < sessions.session_date::timestamp at time zone 'UTC' + interval '2 days'
-                                    and bars.segment = 'regular'
+                                    and bars.segment <> 'pre'
                             )
-                    end as regular_count
+                    end as count_from_open
                 from (
                     select
                         symbol,
@@ -58,6 +58,7 @@ select distinct on (symbol, session_date)
         symbol,
         session_date,
         source_rank,
-        minute_count * 100 < most_minutes * {{ var('vendor_completeness_percent') }},
+        minute_count * 100 < most_minutes * {{ var('vendor_completeness_percent') }}
+        and minute_count + {{ var('feed_margin_minutes') }} <= most_minutes,
         source
 {%- endmacro %}
