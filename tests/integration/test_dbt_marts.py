@@ -1,9 +1,7 @@
 """The marts that dbt builds: equal to an independent computation after any changes, incremental or in full."""
 
 import random
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -125,29 +123,6 @@ def test_sessions_that_were_lost_without_a_trace_are_built_again_when_asked_for(
     assert forget_builds(settings, Rebuild()) == 6
     dbt(*RUN_MARTS)
     assert_marts_as_expected(connection, "everything")
-
-
-def test_sessions_are_forgotten_when_no_build_goes_on(
-    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt
-) -> None:
-    """A build removes the rows that it saw: of those that changed meanwhile it would remove none, and add them once more."""
-    put_bar(connection, "lean", "IBM", session_of(HALF_DAY).open_at, (Decimal(2),) * 4)
-    dbt(*RUN_MARTS)
-    built_from = "select distinct built_from from marts.intraday_ohlcv"
-    before = read(connection, built_from)
-    with ThreadPoolExecutor(1) as thread, psycopg.connect(settings.require_database()) as build:
-        build.execute("select pg_advisory_xact_lock(hashtext('marts.intraday_ohlcv'))")
-        forgotten = thread.submit(forget_builds, settings, Rebuild(symbols=("IBM",)))
-        waits = "select from pg_locks where locktype = 'advisory' and not granted"
-        while not read(connection, waits):
-            assert not forgotten.done(), "it did not wait"
-            time.sleep(0.02)
-        assert read(connection, built_from) == before
-        build.rollback()
-        forgotten.result()
-    assert read(connection, built_from) != before
-    dbt(*RUN_MARTS)
-    assert read(connection, built_from) == before
 
 
 def test_sessions_that_nobody_knows_cannot_be_built_again(
