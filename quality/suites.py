@@ -101,8 +101,8 @@ class Suites:
         definition = self._context.validation_definitions.add_or_update(
             gx.ValidationDefinition(name=checked.name, data=rows, suite=suite)
         )
-        given = dict(parameters) or None
         self._looked_at = True
+        given = dict(parameters) or None
         counted = definition.run(batch_parameters=given, result_format="BOOLEAN_ONLY")  # one pass over the rows
         if counted.success:
             return Outcome(checked.name, number_of_rows, len(counted.results), ())

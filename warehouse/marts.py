@@ -89,10 +89,8 @@ def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
     with connect(settings, application_name="tapehouse marts") as connection, _set_up():
         connection.execute("select set_config('tapehouse.is_building', 'on', true)")
         relations = connection.execute(_BUILT_BY_SESSION).fetchall()
-        for (
-            schema,
-            name,
-        ) in relations:  # a build that goes on removes the rows that it saw: rows that change meanwhile would stay
+        # A build that goes on removes the rows that it saw: those that change meanwhile would stay.
+        for schema, name in relations:
             connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [f"{schema}.{name}"])
         known = _known_sessions(connection, relations, values)
         for relation in relations:

@@ -9,10 +9,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from infra.local.home import Home
 from infra.local.kafka import kafka_service
 from infra.local.postgres import postgres_service
-from infra.local.supervisor import Supervisor
 from ingest.topics import ensure_topics
 from market.settings import Settings, load_settings
 from tests.faults.alert_bugs import BUGS
@@ -20,6 +18,7 @@ from tests.faults.alert_campaign import DAGSTER_KILLS, RELAY_KILLS, RUN_KILLS, S
 from tests.faults.alert_dagster import Dagster
 from tests.faults.alert_processes import prepare_marts, warm_up
 from tests.faults.conftest import Extent
+from tests.integration.conftest import running_engine
 from warehouse.schema import migrate
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
@@ -39,20 +38,15 @@ TEMPLATE = "prepared"
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """A PostgreSQL of this module's own, with a database that has its tables and its marts, empty, and a copy of it."""
-    home = Home(tmp_path_factory.mktemp("alerts_home"))
-    with ExitStack() as stack:
-        stack.enter_context(home.lock("pytest"))
-        supervisor = Supervisor(home, lambda _: None)
-        stack.callback(supervisor.stop)
-        service, url = postgres_service(home, load_settings())
-        supervisor.start([service])
-        update = {"home": home.path, "kafka_bootstrap_servers": None, "lake_uri": None, "spark_master": None}
+    home = tmp_path_factory.mktemp("alerts_home")
+    with running_engine(postgres_service, home) as url:
+        update = {"home": home, "kafka_bootstrap_servers": None, "lake_uri": None, "spark_master": None}
         made = load_settings().model_copy(update=update | {"database_url": SecretStr(url)})
         warm_up(made)
         migrate(made)
         is_long = request.config.getoption("fault_rounds", None) is not None
         chosen = [] if is_long else ["--select", "+intraday_analytics"]
-        prepare_marts(made, home.path / "marts.log", *chosen)
+        prepare_marts(made, home / "marts.log", *chosen)
         copy_database(made, DATABASE, TEMPLATE)
         yield made
 
@@ -60,13 +54,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker of this module's own, with the topics."""
-    home = Home(tmp_path_factory.mktemp("kafka_home"))
-    with ExitStack() as stack:
-        stack.enter_context(home.lock("pytest"))
-        supervisor = Supervisor(home, lambda _: None)
-        stack.callback(supervisor.stop)
-        service, address = kafka_service(home, load_settings())
-        supervisor.start([service])
+    with running_engine(kafka_service, tmp_path_factory.mktemp("kafka_home")) as address:
         ensure_topics(address)
         yield address
 

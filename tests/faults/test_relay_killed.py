@@ -13,10 +13,9 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from infra.local.home import Home
 from infra.local.postgres import postgres_service
-from infra.local.supervisor import Supervisor
 from market.settings import CHECKOUT, Settings, load_settings
+from tests.integration.conftest import running_engine
 from tests.integration.outbox_rows import Outbox
 from tests.integration.relays import wait_until
 from tests.receivers import answers, receiving
@@ -32,15 +31,10 @@ APPLICATION = "tapehouse relay"
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A PostgreSQL of this module's own, with its tables."""
-    home = Home(tmp_path_factory.mktemp("relay_home"))
-    with ExitStack() as stack:
-        stack.enter_context(home.lock("pytest"))
-        supervisor = Supervisor(home, lambda _: None)
-        stack.callback(supervisor.stop)
-        service, address = postgres_service(home, load_settings())
-        supervisor.start([service])
+    home = tmp_path_factory.mktemp("relay_home")
+    with running_engine(postgres_service, home) as address:
         made = load_settings().model_copy(
-            update={"home": home.path, "database_url": SecretStr(address), "kafka_bootstrap_servers": None}
+            update={"home": home, "database_url": SecretStr(address), "kafka_bootstrap_servers": None}
         )
         migrate(made)
         yield made

@@ -3,7 +3,7 @@
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -27,7 +27,9 @@ from warehouse.schema import migrate
 Engine = Callable[[Home, Settings], tuple[Service, str]]
 
 
-def run_engine(engine: Engine, folder: Path) -> Iterator[str]:
+@contextmanager
+def running_engine(engine: Engine, folder: Path) -> Iterator[str]:
+    """Run an engine on a home of its own, and yield its address."""
     home = Home(folder)
     with ExitStack() as stack:
         stack.enter_context(home.lock("pytest"))
@@ -53,13 +55,15 @@ def _dbt_does_not_read_the_stack() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap servers of a real broker."""
-    yield from run_engine(kafka_service, tmp_path_factory.mktemp("kafka_home"))
+    with running_engine(kafka_service, tmp_path_factory.mktemp("kafka_home")) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL server."""
-    yield from run_engine(postgres_service, tmp_path_factory.mktemp("postgres_home"))
+    with running_engine(postgres_service, tmp_path_factory.mktemp("postgres_home")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from ingest.replay import replay
 from ingest.topics import end_offsets, ensure_topics
 from market.settings import CHECKOUT, Settings
 from orchestration.dbt import Dbt
-from tests.integration.conftest import run_engine
+from tests.integration.conftest import running_engine
 from verify.laws import verify_all
 from verify.results import LawResult
 from warehouse.connection import connect
@@ -63,7 +63,7 @@ def tape() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker of this module's own: what other tests published would have to be taken in as well."""
-    for servers in run_engine(kafka_service, tmp_path_factory.mktemp("broker")):
+    with running_engine(kafka_service, tmp_path_factory.mktemp("broker")) as servers:
         ensure_topics(servers)
         yield servers
 
