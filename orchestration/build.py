@@ -22,6 +22,7 @@ from orchestration.assets.reports import report
 from orchestration.assets.tiers import tier_assets, tier_checks
 from orchestration.dbt import Dbt
 from orchestration.history_requests import daily_actions, daily_history, history_gaps
+from orchestration.intraday import intraday_marts
 from orchestration.jobs import build_jobs
 from orchestration.operators import Operators, operators
 from orchestration.report_schedule import session_reports
@@ -29,7 +30,6 @@ from orchestration.resources import default_resources
 from orchestration.retention import nightly_retention, run_retention
 from orchestration.schedules import (
     hourly_arrivals,
-    intraday_marts,
     nightly_recompute,
     nightly_tiers,
     nightly_verify,
@@ -89,7 +89,6 @@ def build_definitions(
             session_reports,
             daily_history,
             daily_actions,
-            intraday_marts,
             hourly_arrivals,
             nightly_recompute,
             nightly_verify,
@@ -97,7 +96,7 @@ def build_definitions(
             weekly_full_refresh,
             nightly_retention,
         ],
-        sensors=[lake_progress, touched_sessions, history_gaps, operators],
+        sensors=[lake_progress, touched_sessions, intraday_marts, history_gaps, operators],
         resources={**default_resources(settings), "operators": Operators(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

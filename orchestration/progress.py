@@ -99,11 +99,15 @@ select md5(string_agg(
     where to_regclass('marts.intraday_analytics') is not null
 ) as every
 """
-_BARS_FOR_RULES: Final = """
+_INTRADAY_RULES: Final = """
 select exists (
     select from app.alert_rule_versions as versions
     where versions.interval <> '1d' and (versions.until_at is null or versions.until_at > now())
-) and exists (
+)
+"""
+_BARS_FOR_RULES: Final = f"""
+{_INTRADAY_RULES}
+and exists (
     select from staging.built_tapes as built
     where built.mart = 'intraday_ohlcv' and (
         exists (
@@ -120,7 +124,7 @@ select exists (
     union all
     select from staging.pending_quotes where symbol = '*'
 )
-"""
+"""  # noqa: S608 - a constant of this module
 """What a tape is that passes the end of a bar, :code:`macros/shared/intraday_sessions.sql` says too."""
 _VENDOR_BARS: Final = """
 select source, symbol, interval, (extract(epoch from bar_at) * 1000000)::bigint, open, high, low, close, volume
@@ -297,6 +301,17 @@ def queued_for_rules(settings: Settings) -> str | None:
         If PostgreSQL cannot be reached.
     """
     return _digest(_value(settings, _QUEUED_FOR_RULES))
+
+
+def has_intraday_rules(settings: Settings) -> bool:
+    """Return whether there is a rule about bars within the day.
+
+    Raises
+    ------
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    return bool(_value(settings, _INTRADAY_RULES))
 
 
 def has_bars_for_rules(settings: Settings) -> bool:

@@ -26,6 +26,7 @@ from orchestration.progress import (
     advance_after,
     are_built,
     has_bars_for_rules,
+    has_intraday_rules,
     newest_arrivals,
     newest_changes,
     queued,
@@ -71,6 +72,10 @@ class Lake:
     def queued_for_rules(self) -> str | None:
         """Return what is queued for rules and can be looked at, as a digest; ``None`` if nothing is."""
         return queued_for_rules(self.settings)
+
+    def has_intraday_rules(self) -> bool:
+        """Return whether there is a rule about bars within the day."""
+        return has_intraday_rules(self.settings)
 
     def has_bars_for_rules(self) -> bool:
         """Return whether a bar has ended since the marts were built, and there is a rule about bars within the day."""

@@ -1,4 +1,4 @@
-"""When jobs run: all marts after each close and while the lake moves, the deep path and the proof every night."""
+"""When jobs run: all marts after each close, the deep path and the proof every night."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -14,8 +14,6 @@ from orchestration.partitions import RANGE_TAGS, adjoining, range_of
 from orchestration.resources import Lake
 from orchestration.session_ticks import AFTER_CLOSE_CRON, session_closed_before
 
-INTRADAY_CRON: Final = "*/15 * * * *"
-"""Between two of these runs the sensor ``touched_sessions`` has what changed built."""
 ARRIVALS_CRON: Final = "5 * * * *"
 """Whole sessions are looked through, and nobody decides anything within the hour by how messages came."""
 RECOMPUTE_CRON: Final = "30 20 * * *"
@@ -60,23 +58,6 @@ def session_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.S
         return dg.SkipReason("No session closed in the hour before.")
     day = session.session_date.isoformat()
     return dg.RunRequest(run_key=day, tags={"tapehouse/session_date": day})
-
-
-@dg.schedule(
-    name="intraday_marts",
-    cron_schedule=INTRADAY_CRON,
-    job_name=MARTS,
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Builds and tests all marts while the stream changes what they are made from.",
-)
-def intraday_marts(
-    context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
-) -> dg.RunRequest | dg.SkipReason:
-    """Request a run if the lake has changed since the last one."""
-    newest = lake.newest_changes()
-    if newest is None:
-        return dg.SkipReason("The lake is empty yet.")
-    return follow(context.instance, MARTS, with_queue(newest, lake.queued()))
 
 
 @dg.schedule(

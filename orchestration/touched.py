@@ -36,11 +36,13 @@ def touched_sessions(
 ) -> dg.RunRequest | dg.SkipReason:
     """Request a run if something is queued, and no run is under way that takes it: at once if rules wait for a bar that ended.
 
-    While bars are about to end a tick goes on looking: a bar that ends just after it would wait for the next one.
+    While bars are about to end that rules look at, a tick goes on looking: a bar that ends just after it would wait for the next.
     """
     until = time.monotonic() + LONGEST_TICK_SECONDS - LOOK_EVERY_SECONDS
     found = _look(context.instance, lake)
-    while isinstance(found, dg.SkipReason) and is_bar_expected(datetime.now(UTC)) and time.monotonic() < until:
+    if isinstance(found, dg.RunRequest) or not (is_bar_expected(datetime.now(UTC)) and lake.has_intraday_rules()):
+        return found
+    while is_bar_expected(datetime.now(UTC)) and time.monotonic() < until:
         time.sleep(LOOK_EVERY_SECONDS)
         if lake.has_bars_for_rules():
             return _look(context.instance, lake)

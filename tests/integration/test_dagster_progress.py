@@ -16,6 +16,7 @@ from orchestration.progress import (
     advance_after,
     are_built,
     has_bars_for_rules,
+    has_intraday_rules,
     newest_changes,
     queued_for_rules,
 )
@@ -227,11 +228,14 @@ def test_rules_wait_for_a_bar_once_a_trade_or_a_heartbeat_has_passed_its_end(
     newest_bar(NOON + timedelta(minutes=1))
     assert not has_bars_for_rules(migrated), "there is no rule"
     add_rules(migrated, [Rule("days", "close above 1", interval="1d")], NOON)
+    assert not has_intraday_rules(migrated)
     assert not has_bars_for_rules(migrated), "a rule about days"
     add_rules(migrated, [Rule("minutes", "close above 1", interval="5m")], NOON)
     change_status(migrated, "minutes", PAUSED, NOON)
+    assert not has_intraday_rules(migrated)
     assert not has_bars_for_rules(migrated), "a rule that is paused"
     change_status(migrated, "minutes", ACTIVE, NOON)
+    assert has_intraday_rules(migrated)
     assert has_bars_for_rules(migrated), "a trade of the next minute"
     newest_bar(NOON)
     assert not has_bars_for_rules(migrated), "a trade of the same minute"

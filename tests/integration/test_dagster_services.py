@@ -105,7 +105,6 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
         "daily_actions": "RUNNING",
         "daily_history": "RUNNING",
         "hourly_arrivals": "RUNNING",
-        "intraday_marts": "RUNNING",
         "nightly_recompute": "RUNNING",
         "nightly_retention": "RUNNING",
         "nightly_tiers": "RUNNING",
@@ -116,6 +115,7 @@ def test_the_code_location_loads_and_its_schedules_and_sensor_run(ask: Ask) -> N
     }
     assert sorted((one["name"], one["sensorState"]["status"]) for one in repository["sensors"]) == [
         ("history_gaps", "RUNNING"),
+        ("intraday_marts", "RUNNING"),
         ("lake_progress", "RUNNING"),
         ("operators", "RUNNING"),
         ("touched_sessions", "RUNNING"),

@@ -108,7 +108,6 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
         "daily_actions": ("45 17-20 * * 1-5", "America/New_York"),
         "daily_history": ("45 17-20 * * 1-5", "America/New_York"),
         "hourly_arrivals": ("5 * * * *", None),
-        "intraday_marts": ("*/15 * * * *", None),
         "nightly_recompute": ("30 20 * * *", "America/New_York"),
         "nightly_retention": ("30 3 * * *", None),
         "nightly_tiers": ("0 3 * * *", "America/New_York"),
@@ -119,6 +118,7 @@ def test_jobs_schedules_and_sensors_are_these(definitions: dg.Definitions) -> No
     }
     assert sorted(sensor.name for sensor in repository.sensor_defs) == [
         "history_gaps",
+        "intraday_marts",
         "lake_progress",
         "operators",
         "touched_sessions",

@@ -11,6 +11,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from orchestration.jobs import ARRIVALS
 from orchestration.orphans import PROCESS_TAG
 from orchestration.schedules import (
     BATCHES_TAG,
@@ -18,7 +19,6 @@ from orchestration.schedules import (
     RETRY_AFTER,
     decide,
     hourly_arrivals,
-    intraday_marts,
     session_close,
 )
 from orchestration.session_ticks import AFTER_CLOSE_CRON, newest_end, session_closed_before
@@ -111,25 +111,18 @@ def test_what_failed_for_something_that_is_mended_by_now_is_tried_again_after_a_
 
 
 class LakeAt:
-    """A lake whose newest changes are given."""
+    """A lake whose newest arrivals are given."""
 
     def __init__(self, batches: str | None) -> None:
         self.batches = batches
 
-    def newest_changes(self) -> str | None:
+    def newest_arrivals(self) -> str | None:
         return self.batches
 
-    newest_arrivals = newest_changes
 
-    def queued(self) -> str | None:
-        return None
-
-
-def evaluate(
-    instance: dg.DagsterInstance, batches: str | None, schedule: dg.ScheduleDefinition = intraday_marts
-) -> dg.RunRequest | dg.SkipReason:
+def evaluate(instance: dg.DagsterInstance, batches: str | None) -> dg.RunRequest | dg.SkipReason:
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime(2026, 11, 20, tzinfo=UTC))
-    answer = schedule(context, lake=LakeAt(batches))
+    answer = hourly_arrivals(context, lake=LakeAt(batches))
     assert isinstance(answer, dg.RunRequest | dg.SkipReason)
     return answer
 
@@ -140,57 +133,43 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield local
 
 
-FOLLOWING = pytest.mark.parametrize("schedule", [intraday_marts, hourly_arrivals], ids=lambda schedule: schedule.name)
-"""The schedules that follow the stream."""
+def test_an_empty_lake_asks_for_nothing(instance: dg.DagsterInstance) -> None:
+    assert isinstance(evaluate(instance, None), dg.SkipReason)
 
 
-@FOLLOWING
-def test_an_empty_lake_asks_for_nothing(instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> None:
-    assert isinstance(evaluate(instance, None, schedule), dg.SkipReason)
-
-
-@FOLLOWING
-def test_a_batch_that_a_run_has_seen_asks_for_nothing_and_the_next_one_does(
-    instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition
-) -> None:
-    @dg.job(name=schedule.job_name)
+def test_a_batch_that_a_run_has_seen_asks_for_nothing_and_the_next_one_does(instance: dg.DagsterInstance) -> None:
+    @dg.job(name=ARRIVALS)
     def seen() -> None:
         pass
 
     later = "aaaaaaaa/7 bbbbbbbb/4"
-    first = evaluate(instance, BATCHES, schedule)
+    first = evaluate(instance, BATCHES)
     assert isinstance(first, dg.RunRequest)
     seen.execute_in_process(instance=instance, tags=first.tags)
-    assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
-    assert isinstance(evaluate(instance, later, schedule), dg.RunRequest)
+    assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
+    assert isinstance(evaluate(instance, later), dg.RunRequest)
 
 
-@FOLLOWING
-def test_nothing_is_requested_while_a_run_is_under_way(
-    instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition
-) -> None:
-    instance.add_run(dg.DagsterRun(job_name=schedule.job_name, status=dg.DagsterRunStatus.STARTED))
-    assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
+def test_nothing_is_requested_while_a_run_is_under_way(instance: dg.DagsterInstance) -> None:
+    instance.add_run(dg.DagsterRun(job_name=ARRIVALS, status=dg.DagsterRunStatus.STARTED))
+    assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
 
 
-@FOLLOWING
-def test_a_run_whose_process_was_killed_holds_up_nothing(
-    instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition
-) -> None:
+def test_a_run_whose_process_was_killed_holds_up_nothing(instance: dg.DagsterInstance) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         tags = {PROCESS_TAG: f"{platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"}
-        run = dg.DagsterRun(job_name=schedule.job_name, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        run = dg.DagsterRun(job_name=ARRIVALS, status=dg.DagsterRunStatus.STARTED, tags=tags)
         instance.add_run(run)
-        assert isinstance(evaluate(instance, BATCHES, schedule), dg.SkipReason)
+        assert isinstance(evaluate(instance, BATCHES), dg.SkipReason)
         process.kill()
-    assert isinstance(evaluate(instance, BATCHES, schedule), dg.RunRequest)
+    assert isinstance(evaluate(instance, BATCHES), dg.RunRequest)
     ended = instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.CANCELED
 
 
 def test_these_schedules_run_unless_they_are_turned_off() -> None:
-    assert {schedule.default_status for schedule in (session_close, intraday_marts, hourly_arrivals)} == {
+    assert {schedule.default_status for schedule in (session_close, hourly_arrivals)} == {
         dg.DefaultScheduleStatus.RUNNING
     }
 

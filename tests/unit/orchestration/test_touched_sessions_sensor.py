@@ -57,6 +57,9 @@ class PlayedLake:
     def newest_changes(self) -> str | None:
         return self.batches
 
+    def has_intraday_rules(self) -> bool:
+        return self.for_rules
+
     def has_bars_for_rules(self) -> bool:
         return self.for_rules
 
@@ -64,9 +67,13 @@ class PlayedLake:
 class ComingLake(PlayedLake):
     """A lake in which a bar ends that rules wait for, after so many looks."""
 
-    def __init__(self, *, looks: int) -> None:
+    def __init__(self, *, looks: int, has_rules: bool = True) -> None:
         super().__init__(is_pending=True)
         self.looks = looks
+        self.has_rules = has_rules
+
+    def has_intraday_rules(self) -> bool:
+        return self.has_rules
 
     def has_bars_for_rules(self) -> bool:
         self.looks -= 1
@@ -165,6 +172,14 @@ def test_a_tick_ends_though_no_bar_does(instance: dg.DagsterInstance) -> None:
     instance.add_run(dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.SUCCESS))
     assert isinstance(tick(instance, lake), dg.SkipReason)
     assert lake.looks < 10**9 - 2
+
+
+@pytest.mark.usefixtures("_a_bar_is_expected")
+def test_a_tick_ends_at_once_where_no_rule_is_about_bars_within_the_day(instance: dg.DagsterInstance) -> None:
+    lake = ComingLake(looks=10**9, has_rules=False)
+    instance.add_run(dg.DagsterRun(job_name=TOUCHED_MARTS, status=dg.DagsterRunStatus.SUCCESS))
+    assert isinstance(tick(instance, lake), dg.SkipReason)
+    assert lake.looks == 10**9 - 1, "the look that there is at the beginning"
 
 
 def test_a_tick_goes_on_looking_around_the_end_of_a_minute_and_ends_before_the_next() -> None:
