@@ -130,7 +130,11 @@ def _add_live_feed(home: Home, figures: Figures) -> None:
     if figures.live_feed is None:
         return
     if figures.live_feed.state is FeedState.REFUSED:
-        figures.problems.append(f"The live feed has ended: {figures.live_feed.detail}")
+        why = figures.live_feed.detail.rstrip(".")
+        figures.problems.append(
+            f"The live feed has ended: {why}. Once this is mended, stop the platform and start it again "
+            f"(./run down, ./run up --feed {figures.live_feed.source}): what was missed is fetched then."
+        )
     figures.problems += [f"The live feed: {text}" for text in figures.live_feed.warnings]
 
 

@@ -53,7 +53,11 @@ def test_the_status_says_that_a_feed_was_refused_while_the_platform_runs(tmp_pat
     with home.lock("./run up"):
         home.write_phase(Phase.RUNNING)
         figures = gather(home, settings)
-    assert figures.problems == ["The live feed has ended: Alpaca refuses the keys"]
+    (problem,) = figures.problems
+    assert problem == (
+        "The live feed has ended: Alpaca refuses the keys. Once this is mended, stop the platform and start it again "
+        "(./run down, ./run up --feed alpaca): what was missed is fetched then."
+    )
     assert not figures.is_well
     assert figures.as_json()["live_feed"] == {
         "source": "alpaca",
