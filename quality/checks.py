@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from quality.suites import Suites
 
 OVERLAP: Final = timedelta(hours=1)
-"""How far behind the newest change the next check begins: batches of two topics are not published in the order of their times."""
+"""How far behind the newest change the next check begins: batches of two topics are not published in the order of their times.
+One that others wait for looks at what is queued and at what is newer, and leaves the rest to the next that nobody waits for."""
 
 _APPLICATION: Final = "tapehouse quality"
 
@@ -58,8 +59,8 @@ class Quality:
         Parameters
         ----------
         names
-            Which tables; every one without. A look at some alone is one that others wait for: where all is right it is on no
-            page of Great Expectations.
+            Which tables; every one without. A look at some alone is one that others wait for: it begins where the last one ended
+            that nobody waited for, and where all is right it is on no page of Great Expectations.
         everything
             Whether to look at every row.
 
@@ -103,7 +104,7 @@ class Quality:
         with self._suites() as suites:
             for checked in LAKE:
                 parts, newest = [], None
-                for frame in read_parts(self.settings.lake, checked, _since(checked, marks)):
+                for frame in read_parts(self.settings.lake, checked, _since(checked, marks, OVERLAP)):
                     parts.append(suites().hold_frame(checked, frame))
                     newest = _newest(frame[checked.moment], newest)
                 found.append((joined(parts) if parts else Outcome(checked.name, 0, 0, ()), newest))
@@ -113,7 +114,8 @@ class Quality:
         self, relations: Sequence[Checked], *, everything: bool, in_haste: bool = False
     ) -> list[Outcome]:
         marks = {} if everything else read_marks(self.settings)
-        queries = [checked.query(_since(checked, marks)) for checked in relations]
+        overlap = timedelta() if in_haste else OVERLAP
+        queries = [checked.query(_since(checked, marks, overlap)) for checked in relations]
         found: list[_Found] = []
         with self._suites(in_haste=in_haste) as suites:
             for checked, query, (rows, newest) in zip(relations, queries, self._count(relations, queries), strict=True):
@@ -121,14 +123,15 @@ class Quality:
                 found.append((outcome, newest))
         if in_haste and not all(outcome.holds for outcome, _newest in found):
             return self._check_relations(relations, everything=everything)  # now there is something to show
-        return self._tell(found)
+        return self._tell(found, is_whole=not in_haste)
 
-    def _tell(self, found: Sequence[_Found]) -> list[Outcome]:
-        """Write the pages, remember what was looked at without finding anything, and return the outcomes."""
+    def _tell(self, found: Sequence[_Found], *, is_whole: bool = True) -> list[Outcome]:
+        """Write the pages, remember what was looked at, overlap and all, without finding anything, and return the outcomes."""
         outcomes = [outcome for outcome, _newest in found]
         write_overview(self.folder, outcomes)
-        good = {outcome.table: newest for outcome, newest in found if outcome.holds and newest is not None}
-        move_marks(self.settings, good)
+        if is_whole:
+            good = {outcome.table: newest for outcome, newest in found if outcome.holds and newest is not None}
+            move_marks(self.settings, good)
         return outcomes
 
     def _count(self, relations: Sequence[Checked], queries: Sequence[str]) -> list[tuple[int, datetime | None]]:
@@ -157,8 +160,8 @@ class Quality:
             yield suites
 
 
-def _since(checked: Checked, marks: Mapping[str, datetime]) -> datetime | None:
-    return marks[checked.name] - OVERLAP if checked.name in marks else None
+def _since(checked: Checked, marks: Mapping[str, datetime], overlap: timedelta) -> datetime | None:
+    return marks[checked.name] - overlap if checked.name in marks else None
 
 
 def _newest(moments: pd.Series, newest: datetime | None) -> datetime | None:

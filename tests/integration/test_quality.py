@@ -132,6 +132,29 @@ def test_a_look_that_is_waited_for_writes_pages_of_what_is_broken_alone(
     assert "validations/lake/bars_1m" in quality.page.read_text()
 
 
+def test_a_look_that_is_waited_for_begins_where_the_last_ended_that_was_not(
+    connection: psycopg.Connection[Any], quality: Quality
+) -> None:
+    last = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    put_session(connection, minutes=30, revised_at=last - 20 * MINUTE)
+    put_session(connection, "MSFT", 3, revised_at=last)
+    connection.execute("truncate staging.pending_sessions")
+    assert rows(quality.check_postgres(), "lake.bars_1m") == 30 + 3
+    put_session(connection, "SPY", 2, revised_at=last + MINUTE)
+    connection.execute("truncate staging.pending_sessions")
+    hasty = {"lake.bars_1m"}
+    assert [rows(quality.check_postgres(hasty), "lake.bars_1m") for _ in range(2)] == [3 + 2, 3 + 2]
+    connection.execute(
+        "update lake.bars_1m set volume = -5, revised_at = revised_at where symbol = 'IBM' and volume > 0"
+    )
+    assert rows(quality.check_postgres(hasty), "lake.bars_1m") == 30 + 3 + 2, (
+        "what is queued is looked at however old it is"
+    )
+    connection.execute("truncate staging.pending_sessions")
+    assert broken(quality.check_postgres(hasty)) == {}
+    assert set(broken(quality.check_postgres())) == {"lake.bars_1m"}, "within the hour before"
+
+
 def test_pages_are_there_for_every_table_and_none_leads_nowhere(
     connection: psycopg.Connection[Any], quality: Quality, dbt: Dbt
 ) -> None:
