@@ -147,7 +147,7 @@ def _draw_shades(prices: Any, volumes: Any, series: Series) -> None:  # noqa: AN
 def _draw_alerts(axes: Any, series: Series, places: Sequence[float], alerts: Sequence[Row]) -> None:  # noqa: ANN401
     marks: dict[int, list[bool]] = {}
     for alert in alerts:
-        number = _bar_of(series, alert)
+        number = bar_of(series, alert)
         if number is not None:
             marks.setdefault(number, []).append(bool(alert["is_retracted"]))
     if not marks:
@@ -172,7 +172,7 @@ def _draw_alerts(axes: Any, series: Series, places: Sequence[float], alerts: Seq
             axes.scatter(at, below, marker="x", s=34, color=DOWN, linewidths=0.9, zorder=7)
 
 
-def _bar_of(series: Series, alert: Row) -> int | None:
+def bar_of(series: Series, alert: Row) -> int | None:
     """Return the number of the bar in which an alert is: of days that of its session, of minutes that in which its own begins."""
     if series.interval == "1d":
         days = [bar["session_date"] for bar in series.bars]

@@ -106,9 +106,9 @@ select
 from app.alert_rules as rules
 left join held on held.rule_id = rules.rule_id
 left join marts.alerts as alerts on alerts.rule_id = rules.rule_id
-where rules.status <> 'ended'
 group by rules.rule_id
-order by rules.name
+having rules.status <> 'ended' or bool_or(alerts.session_date = any(%(days)s))
+order by rules.name, rules.created_at
 """
 
 ANOMALIES: Final = """

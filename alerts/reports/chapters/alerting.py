@@ -59,7 +59,7 @@ def verdict(row: Read) -> str:
     if row["held"] or row["fired"] >= TOO_OFTEN * max(row["symbol_sessions"], 1):
         return "fires too often"
     if row["status"] != "active":
-        return str(row["status"])
+        return "deleted" if row["status"] == "ended" else str(row["status"])
     return "never fired" if not row["fired_ever"] else "" if row["fired"] else "silent in this period"
 
 
@@ -67,7 +67,8 @@ def _rule(row: Read) -> Row:
     said = verdict(row)
     condition = f"{row['condition']} ({row['interval']}, {row['symbols']})"
     cells = (row["name"], condition, count(row["fired"]), count(row["retracted"]), count(row["held"]), said)
-    return Row(row["name"], cells, "bad" if said in {"fires too often", "never fired"} else "")
+    key = f"{row['name']}/{row['rule_id']}" if row["status"] == "ended" else row["name"]  # there may be another by now
+    return Row(key, cells, "bad" if said in {"fires too often", "never fired"} else "")
 
 
 def _fired(facts: Facts) -> Table:
@@ -137,7 +138,9 @@ def _state(alert: Read) -> str:
         return "retracted"
     if alert["is_historical"]:
         return "historical"
-    parts = [f"{alert[name]:,} {name}" for name in ("delivered", "pending", "held", "dead") if alert[name]]
+    # Whether it is there by now, or a moment later, is no other figure: else each such moment would make a revision.
+    parts = [f"{sent:,} sent"] if (sent := alert["delivered"] + alert["pending"]) else []
+    parts += [f"{alert[name]:,} {name}" for name in ("held", "dead") if alert[name]]
     return ", ".join(parts) or "recorded"
 
 

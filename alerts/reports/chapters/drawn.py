@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from alerts.reports.charts import candlesticks
+from alerts.reports.charts import bar_of, candlesticks
 from alerts.reports.document import Block, Chapter, Chart, Note, digest
 from alerts.reports.reading import Facts, Series
 from alerts.reports.reading import Row as Read
@@ -43,11 +43,13 @@ def _of(series: Series) -> str:
 
 def _chart(facts: Facts, series: Series, alerts: list[Read], title: str, prefix: str) -> Chart:
     last = series.bars[-1]
-    retracted = sum(alert["is_retracted"] for alert in alerts)
+    drawn = [alert for alert in alerts if bar_of(series, alert) is not None]
+    retracted = sum(alert["is_retracted"] for alert in drawn)
+    elsewhere = f" {len(alerts) - len(drawn):,} more on bars that are not drawn." if len(drawn) < len(alerts) else ""
     low, high = min(bar["low"] for bar in series.bars), max(bar["high"] for bar in series.bars)
     says = (
         f"Candlesticks of {series.symbol}, {_of(series)}: between {price(low)} and {price(high)}, last {price(last['close'])}. "
-        f"{plural(len(alerts), 'alert')}, {retracted:,} retracted."
+        f"{plural(len(drawn), 'alert')}, {retracted:,} retracted.{elsewhere}"
     )
     data = [tuple(bar.values()) for bar in series.bars]
     marks = [(alert["bar_at"], alert["is_retracted"]) for alert in alerts]

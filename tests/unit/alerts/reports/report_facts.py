@@ -103,6 +103,7 @@ def alert(symbol: str, minute: int, *, rule: str = "dip", retracted: bool = Fals
 
 def rule(name: str, **others: Any) -> Row:
     return {
+        "rule_id": f"id of {name}",
         "name": name,
         "condition": "close above 1",
         "interval": "5m",

@@ -85,7 +85,7 @@ def test_every_figure_says_where_it_is_from_and_when_it_was_asked() -> None:
 def test_alerts_are_told_with_their_evidence_and_retractions_with_what_is_now() -> None:
     report = built()
     fired = list(cells(report, "fired").values())
-    assert [row[4] for row in fired] == ["1 delivered", "retracted", "1 delivered"]
+    assert [row[4] for row in fired] == ["1 sent", "retracted", "1 sent"]
     assert fired[0][:3] == ("09:40", "AAA 5m", "dip")
     assert fired[0][3] == "close 10.5 (before 9.75); bar: close 10.5, revision 1; source lean"
     (taken_back,) = cells(report, "retracted").values()
@@ -107,6 +107,7 @@ def test_a_rule_that_fires_all_the_time_leaves_room_for_the_others_and_the_rest_
     [
         ({}, "never fired"),
         ({"status": "paused"}, "paused"),
+        ({"status": "ended", "fired": 1, "fired_ever": 1, "symbol_sessions": 1}, "deleted"),
         ({"fired": 9, "fired_ever": 9, "symbol_sessions": 1}, ""),
         ({"fired": 10, "fired_ever": 10, "symbol_sessions": 1}, "fires too often"),
         ({"fired": 10, "fired_ever": 10, "symbol_sessions": 2}, ""),
@@ -196,6 +197,28 @@ def test_what_changed_is_told_by_row_and_column_and_what_came_and_went_too() -> 
     assert changes["Movers, Gainers: real symbols: NEW"][0] == "not there"
     assert changes["Movers, Gainers: real symbols: DDD"][1] == "not there"
     assert changes["Data quality, By feed: Minutes there"] == ("lean 400", "lean 200")
+
+
+def test_a_message_that_arrives_later_is_no_change_and_one_that_never_does_is() -> None:
+    def of(**state: int) -> Report:
+        return built(alerts=[alert("AAA", 5, **{"delivered": 0, **state})])
+
+    assert changes_between(of(pending=1).figures, of(delivered=1).figures) == ()
+    (change,) = changes_between(of(pending=1).figures, of(dead=1).figures)
+    assert (change.before, change.after) == ("State 1 sent", "State 1 dead")
+
+
+def test_a_deleted_rule_and_one_of_its_name_are_two_rows() -> None:
+    report = built(rules=[rule("dip"), rule("dip", status="ended", rule_id="r1", fired=1, fired_ever=1)])
+    assert {key: row[-1] for key, row in cells(report, "rules").items()} == {"dip": "never fired", "dip/r1": "deleted"}
+
+
+def test_a_chart_says_which_alerts_it_does_not_show() -> None:
+    before_the_open = alert("AAA", -30, retracted=True)
+    report = build_report(facts(alerts=[alert("AAA", 5), before_the_open]), NOW)
+    charts = [block for chapter in report.chapters for block in chapter.blocks if isinstance(block, Chart)]
+    assert charts[0].says.endswith("1 alert, 0 retracted. 1 more on bars that are not drawn.")
+    assert charts[1].says.endswith("0 alerts, 0 retracted.")
 
 
 def test_a_corrected_bar_changes_its_chart() -> None:
