@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from alerts.evaluation.evaluate import Evaluated, evaluate
+from alerts.recent import Recent, recent
 from alerts.reports.made import Made
 from infra.local.processes import dies_with_parent
 from ingest.feeds import FeedRequest, get_feed
@@ -179,6 +180,10 @@ class Rules:
     def evaluate(self, now: datetime) -> Evaluated:
         """Have all rules look at the bars that are queued for them; ``now`` is the time by the wall clock."""
         return evaluate(self.settings, now)
+
+    def recent(self, now: datetime) -> Recent:
+        """Return what the evaluation of a moment recorded, and how messages stand."""
+        return recent(self.settings, now)
 
 
 @dataclass(frozen=True, slots=True)

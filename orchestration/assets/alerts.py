@@ -6,6 +6,7 @@ from typing import Any, Final
 import dagster as dg
 
 from alerts.evaluation.evaluate import Evaluated
+from alerts.recent import Recent
 from orchestration.assets.keys import OWNER, Group, asset_key
 from orchestration.resources import Rules
 
@@ -24,18 +25,28 @@ LOOKED_AT: Final = ("intraday_analytics", "daily_analytics")
 )
 def evaluation(rules: dg.ResourceParam[Rules]) -> dg.MaterializeResult[Any]:
     """Evaluate the rules over what is queued for them."""
-    return evaluation_result(rules.evaluate(datetime.now(UTC)))
+    now = datetime.now(UTC)
+    done = rules.evaluate(now)
+    return evaluation_result(done, rules.recent(now))
 
 
-def evaluation_result(done: Evaluated) -> dg.MaterializeResult[Any]:
-    """Return what an evaluation did as Dagster shows it."""
-    return dg.MaterializeResult(
-        metadata={
-            "rules_evaluated": done.rules,
-            "series": done.series,
-            "fired": done.fired,
-            "retracted": done.retracted,
-            "historical": done.historical,
-            "to_be_sent": done.queued,
-        }
-    )
+def evaluation_result(done: Evaluated, recent: Recent) -> dg.MaterializeResult[Any]:
+    """Return what an evaluation did as Dagster shows it, with the alerts themselves and what became of messages lately."""
+    metadata: dict[str, Any] = {
+        "rules_evaluated": done.rules,
+        "series": done.series,
+        "fired": done.fired,
+        "retracted": done.retracted,
+        "historical": done.historical,
+        "to_be_sent": done.queued,
+        "delivered_in_the_last_hour": recent.delivered,
+        "waiting_to_be_sent": recent.waiting,
+        "all_alerts": dg.MetadataValue.asset(asset_key(Group.MARTS, "alerts")),
+    }
+    if recent.recorded:
+        rows = [
+            dg.TableRecord({name: value if isinstance(value, bool) else str(value) for name, value in row.items()})
+            for row in recent.recorded
+        ]
+        metadata["recorded"] = dg.MetadataValue.table(rows)
+    return dg.MaterializeResult(metadata=metadata)

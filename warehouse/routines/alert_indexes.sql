@@ -8,3 +8,5 @@ create index if not exists alert_rule_versions_interval_idx on app.alert_rule_ve
 create index if not exists alert_rule_versions_at_once_idx on app.alert_rule_versions (rule_id, version) where "trigger" = 'at_once';
 -- Whoever writes quotes asks whether any rule names them.
 create index if not exists alert_rule_versions_quotes_idx on app.alert_rule_versions (rule_id, version) where has_quotes;
+-- What an evaluation has just recorded is shown with its run.
+create index if not exists alerts_recorded_at_idx on app.alerts (recorded_at);
