@@ -11,7 +11,7 @@ import pytest
 from tests.integration.dbt_runs import Dbt
 from tests.integration.indicator_rows import INTRADAY
 from tests.integration.mart_oracle import read, session_of
-from tests.integration.mart_rows import HALF_DAY, SYMBOLS, assert_marts_as_expected, put_bar, put_vendor_bar
+from tests.integration.mart_rows import DAYS, HALF_DAY, SYMBOLS, assert_marts_as_expected, put_bar, put_vendor_bar
 from tests.integration.test_dbt_marts import OHLCV, RUN_MARTS
 
 pytestmark = pytest.mark.integration
@@ -97,3 +97,25 @@ def test_what_a_feed_had_before_the_open_does_not_hide_the_one_that_goes_on_afte
     after_the_close = (SESSION.close_at - SESSION.open_at) // timedelta(minutes=1)
     fill("yahoo", *range(after_the_close, after_the_close + 2))
     assert shown() == {"yahoo"}, "44 of 49: it stopped just before the close"
+
+
+def test_what_is_made_up_is_compared_until_a_real_day_of_the_symbol_comes_whichever_it_is(
+    connection: psycopg.Connection[Any], dbt: Dbt
+) -> None:
+    compared = "select count(*) from marts.bar_reconciliation where interval = '1d'"
+    counted = "select coalesce(sum(prices_differ_bars), 0)::int from marts.data_quality"
+    models = ("run", "--select", "+bar_reconciliation", "+data_quality", "+historical_ohlcv")
+    for minute in range(30):
+        put_bar(connection, "simulated", "SPY", SESSION.open_at + minute * timedelta(minutes=1), (Decimal(5),) * 4)
+    put_vendor_bar(connection, "simulated", "SPY", HALF_DAY, Decimal(7))
+
+    def numbers(*options: str) -> tuple[int, int]:
+        dbt(*models, *options)
+        ((bars,), (quality,)) = (connection.execute(query).fetchone() or (None,) for query in (compared, counted))
+        return bars, quality
+
+    assert numbers() == (1, 1)
+    put_vendor_bar(connection, "lean", "SPY", DAYS[0], Decimal(4))
+    assert numbers() == numbers("--full-refresh") == (0, 0)
+    connection.execute("delete from lake.vendor_bars where source = 'lean'")
+    assert numbers() == numbers("--full-refresh") == (1, 1)

@@ -49,6 +49,15 @@ sessions as (
 
 ),
 
+made_up_symbols as (
+
+    select
+        symbol,
+        is_made_up_daily
+    from {{ ref('int_made_up_symbols') }}
+
+),
+
 with_several_bars as (
 
     select
@@ -122,6 +131,8 @@ final as (
             coalesce(compared.daily_changes, ''),
             -- The days that own minutes come to.
             case when compared.has_daily_bars then symbol_sessions.fingerprint end,
+            -- What is made up is shown as long as nothing real is known of the symbol, on any day.
+            case when compared.has_daily_bars then made_up_symbols.is_made_up_daily end,
             extract(epoch from sessions.open_at),
             extract(epoch from sessions.close_at)
         ) as fingerprint
@@ -131,6 +142,8 @@ final as (
     left join symbol_sessions
         on compared.symbol = symbol_sessions.symbol
         and compared.session_date = symbol_sessions.session_date
+    left join made_up_symbols
+        on compared.symbol = made_up_symbols.symbol
 
 )
 
