@@ -100,11 +100,14 @@ def newest_session(now: datetime) -> Session:
 
 
 def _publish(platform: Settings, session: Session, symbols: Sequence[str]) -> _Clock:
-    """Publish random walks at the pace of the clock, from the open of the session on, and return that clock."""
+    """Publish random walks at the pace of the clock, from the open of the session on, and return that clock.
+
+    It begins with a minute of the wall clock: a market's minutes end with those, and so Dagster's sensors expect it.
+    """
     chance = Random(1)
     cents = dict.fromkeys(symbols, 10_000)
     size = RATE // _PARTS_A_SECOND
-    clock = _Clock(session.open_at.timestamp(), time.time())
+    clock = _Clock(session.open_at.timestamp(), time.time() // 60 * 60 + 60)
     with Publisher(platform.require_kafka()) as publisher:
         for part in range(60 * (WARM_MINUTES + MINUTES) * _PARTS_A_SECOND + _PARTS_A_SECOND):
             if part % (60 * _PARTS_A_SECOND) == 0:
