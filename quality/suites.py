@@ -19,6 +19,8 @@ from quality.site import build_pages, open_context
 from quality.stored import Checked
 
 _DRIVER: Final = "postgresql+psycopg2://"
+_MOST_SET_ASIDE: Final = 1_000_000
+"""Up to so many rows are set aside before they are looked at: each expectation asks for them again."""
 
 
 def build_suite(table: str, columns: Mapping[str, str]) -> gx.ExpectationSuite:
@@ -78,7 +80,9 @@ class Suites:
         # Nothing of the source is written to a file, the password neither; a $ would be taken for a variable's name.
         url = self._settings.require_database().replace("$", "%24")
         address = _DRIVER + url.split("://", 1)[1]
-        source = self._context.data_sources.add_or_update_postgres(name="postgres", connection_string=address)
+        source = self._context.data_sources.add_or_update_postgres(
+            name="postgres", connection_string=address, create_temp_table=number_of_rows <= _MOST_SET_ASIDE
+        )
         asset = source.add_query_asset(name=checked.name, query=query)
         return self._hold(checked, asset.add_batch_definition_whole_table("changed"), {}, number_of_rows)
 
