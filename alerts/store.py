@@ -188,7 +188,7 @@ def stored_rule(settings: Settings, name: str) -> Rule | None:
         return None
     row = dict(zip(found.columns, found.rows[-1], strict=True))
     query = (
-        "select not bool_or(field like '%%!') from app.alert_clauses inner join app.alert_fields "
+        "select not bool_and(field like '%%!') from app.alert_clauses inner join app.alert_fields "
         "on field_number in (left_field, right_field, upper_field) where rule_id = %(rule_id)s"
     )
     ((warm_up,),) = _read(settings, query, {"rule_id": row["rule_id"]}).rows

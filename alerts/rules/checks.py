@@ -4,15 +4,13 @@ What belongs here: what follows from the text and from what is known of fields. 
 """
 
 import math
-from typing import Final
 
-from alerts.rules.compiled import key_of, turned
+from alerts.rules.compiled import compile_condition, is_difference, key_of, turned
 from alerts.rules.condition import EXTREMES, MOVES, RANGES, Clause, Condition, Number, Operand, Operator, Value
-from alerts.rules.fields import ALIASES, ORDERED, PERCENTS, Field, find_field
+from alerts.rules.fields import ALIASES, ORDERED, PERCENTS, bounds_of, find_field
+from alerts.rules.relations import relations_of
 from alerts.rules.spans import Span, Spans, above, below, common
 from market.errors import RuleError
-
-_WHOLE: Final = Span()
 
 
 def check_condition(condition: Condition, *, interval: str, is_edge: bool = True, warm_up: bool = True) -> None:
@@ -27,13 +25,58 @@ def check_condition(condition: Condition, *, interval: str, is_edge: bool = True
     is_always = True
     for clause in condition.clauses:
         for value in (clause.left, *clause.operands):
-            _check_operand(condition, value, interval, warm_up=warm_up)
-        _check_clause(condition, clause)
+            _check_operand(condition, value, interval, warm_up=warm_up and not is_difference(clause))
+        _check_clause(condition, clause, interval)
         is_always &= _narrow(condition, clause, interval, possible)
+    if not is_always and not _is_plain_question(condition):
+        is_always = _check_together(condition, interval, is_edge=is_edge)
     if is_always and is_edge:
         place = condition.clauses[0].place
         reason = "This always holds, so it never begins to. Fire on every bar with --level, or ask for something else."
         raise condition.refuse(reason, place)
+
+
+def check_hysteresis(condition: Condition, *, interval: str, hysteresis: float, is_percent: bool) -> None:
+    """Look whether the value of a clause can go back as far as a hysteresis asks.
+
+    Raises
+    ------
+    RuleError
+        If none can.
+    """
+    relations = relations_of(tuple(compile_condition(condition)), interval)
+    if not relations.can_go_back(hysteresis, is_percent=is_percent):
+        by = f"{hysteresis:g}{' %' if is_percent else ''}"
+        msg = (
+            f"{condition} would fire once and never again: nothing of it ever goes back by {by}. Give a smaller hysteresis, "
+            "or none; what is to fire once has --trigger once."
+        )
+        raise RuleError(msg)
+
+
+def _is_plain_question(condition: Condition) -> bool:
+    """Return whether :func:`_narrow` has said all: of one value and numbers, now and before by themselves."""
+    first = turned(condition.clauses[0])
+    return len(condition.clauses) == 1 and first.operator is not Operator.CROSSES and _asked(first) is not None
+
+
+def _check_together(condition: Condition, interval: str, *, is_edge: bool) -> bool:
+    """Look at all clauses with what is known of fields; return whether it is sure that they never begin to hold.
+
+    Raises
+    ------
+    RuleError
+        If they can never hold.
+    """
+    relations = relations_of(tuple(compile_condition(condition)), interval)
+    place = relations.first_impossible
+    if place is not None:
+        contradicts = relations.can_hold_alone(place)
+        reason = (
+            f"{'This contradicts what stands before it' if contradicts else 'No bar can be like this'}: it never fires."
+        )
+        raise condition.refuse(reason, condition.clauses[place].place)
+    return is_edge and not condition.has_event and not relations.can_begin
 
 
 def _check_operand(condition: Condition, operand: Operand, interval: str, *, warm_up: bool) -> None:
@@ -56,7 +99,7 @@ def _check_operand(condition: Condition, operand: Operand, interval: str, *, war
         raise condition.refuse(reason, operand.place)
 
 
-def _check_clause(condition: Condition, clause: Clause) -> None:
+def _check_clause(condition: Condition, clause: Clause, interval: str) -> None:
     if isinstance(clause.left, Number) and (
         clause.operator in RANGES | MOVES | EXTREMES or isinstance(clause.operands[0], Number)
     ):
@@ -71,13 +114,17 @@ def _check_clause(condition: Condition, clause: Clause) -> None:
             reason = f"{one} of what? A percent is compared with gap or change; else write {one.value:f} * a field."
             raise condition.refuse(reason, one.place)
     left = clause.left
-    same = [one for one in clause.operands if isinstance(one, Value) and one == left]
+    same = [one for one in clause.operands if isinstance(left, Value) and isinstance(one, Value) and _same(one, left)]
     if same and clause.operator not in RANGES:
         reason = f"This compares {left} with itself: it never fires."
         raise condition.refuse(reason, clause.place)
     _check_order(condition, clause)
     if clause.operator in RANGES:
-        _check_range(condition, clause)
+        _check_range(condition, clause, interval)
+
+
+def _same(one: Value, other: Value) -> bool:
+    return (key_of(one), one.factor) == (key_of(other), other.factor)
 
 
 def _check_window(condition: Condition, clause: Clause) -> None:
@@ -107,24 +154,24 @@ def _check_order(condition: Condition, clause: Clause) -> None:
         raise condition.refuse(reason, clause.place)
 
 
-def _check_range(condition: Condition, clause: Clause) -> None:
+def _check_range(condition: Condition, clause: Clause, interval: str) -> None:
     low, high = clause.operands
     place = (low.place[0], high.place[1])
     if isinstance(low, Number) and isinstance(high, Number):
         if low.value > high.value:
             reason = f"The range is empty: {low} is above {high}. Write {high} .. {low}."
             raise condition.refuse(reason, place)
-    elif low == high or _is_empty_order(low, high):
+    elif _is_empty_order(low, high, interval):
         reason = f"The range is empty: {low} is never below {high}."
         raise condition.refuse(reason, place)
 
 
-def _is_empty_order(low: Operand, high: Operand) -> bool:
+def _is_empty_order(low: Operand, high: Operand, interval: str) -> bool:
     if not (isinstance(low, Value) and isinstance(high, Value)):
         return False
-    if (low.name, low.function, low.bars) == (high.name, high.function, high.bars):
-        return low.factor >= high.factor
-    return _is_plain(low) and _is_plain(high) and (high.name, low.name) in ORDERED
+    if key_of(low) == key_of(high):
+        return low.factor > high.factor and _bounds(low, interval).low >= 0  # of what is negative the multiple is less
+    return _is_plain(low) and _is_plain(high) and (key_of(high), key_of(low)) in ORDERED
 
 
 def _narrow(condition: Condition, clause: Clause, interval: str, possible: dict[str, Spans]) -> bool:
@@ -141,7 +188,7 @@ def _narrow(condition: Condition, clause: Clause, interval: str, possible: dict[
         return False
     value, now, before = asked
     key = key_of(value)
-    bounds = _bounds(value, interval)
+    bounds = (_bounds(value, interval),)
     if not common(bounds, now) or (before is not None and not common(bounds, before)):
         raise _never(condition, clause, value, bounds)
     left = common(possible.get(key, bounds), now)
@@ -162,7 +209,8 @@ def _never(condition: Condition, clause: Clause, value: Value, bounds: Spans) ->
     else:
         goes = f"it goes from {low:g} to {high:g}"
     place = (clause.operands[0].place[0], clause.operands[-1].place[1]) if clause.operands else clause.place
-    return condition.refuse(f"{value} is never so: {goes}. It never fires.", place)
+    what = f"A move of {value.name}" if value.function == "difference" else value
+    return condition.refuse(f"{what} is never so: {goes}. It never fires.", place)
 
 
 def _asked(clause: Clause) -> tuple[Value, Spans, Spans | None] | None:
@@ -195,21 +243,17 @@ def _asked(clause: Clause) -> tuple[Value, Spans, Spans | None] | None:
 
 def _asked_of_move(clause: Clause, left: Value, size: float) -> tuple[Value, Spans, None]:
     amount = clause.operands[0]
-    function = "change" if isinstance(amount, Number) and amount.is_percent else "difference"
+    is_percent = isinstance(amount, Number) and amount.is_percent
+    function = "change" if is_percent else "difference"
+    size = size if is_percent else size / float(left.factor)  # a change is the same of any multiple
     value = Value(left.name, function, clause.bars)
     up, down = above(size, inclusive=True), below(-size, inclusive=True)
     spans = {Operator.MOVES_UP: up, Operator.MOVES_DOWN: down}.get(clause.operator, down + up)
     return value, spans, None
 
 
-def _bounds(value: Value, interval: str) -> Spans:
-    if value.function == "difference":
-        return (_WHOLE,)
-    if value.function == "change":
-        return (Span(low=-100.0),)
-    field = find_field(value.name, interval)
-    assert isinstance(field, Field)
-    return (Span(field.lowest, field.highest),)
+def _bounds(value: Value, interval: str) -> Span:
+    return bounds_of(value.name, value.function, interval)
 
 
 def _is_percent(operand: Operand) -> bool:

@@ -6,8 +6,8 @@ What belongs here: what each clause of the language comes to. What does not: the
 from dataclasses import dataclass
 from typing import Final
 
-from alerts.rules.condition import Clause, Condition, Number, Operand, Operator, Value
-from alerts.rules.fields import ALIASES
+from alerts.rules.condition import EXTREMES, MOVES, Clause, Condition, Number, Operand, Operator, Value
+from alerts.rules.fields import ALIASES, never_forgets
 
 ABOVE: Final = "above"
 AT_LEAST: Final = "at_least"
@@ -61,9 +61,17 @@ def turned(clause: Clause) -> Clause:
     return Clause(clause.operands[0], operator, (clause.left,), place=clause.place)
 
 
+def is_difference(clause: Clause) -> bool:
+    """Return whether a clause asks how far a field is from itself on other bars: then where its series began cancels out."""
+    amounts = (one for one in clause.operands if isinstance(one, Number))
+    return clause.operator in EXTREMES or (clause.operator in MOVES and not any(one.is_percent for one in amounts))
+
+
 def _compiled(clause: Clause, ending: str) -> CompiledClause:
     clause = turned(clause)
     left, operator = clause.left, clause.operator
+    if is_difference(clause) and isinstance(left, Value) and never_forgets(left.name):
+        ending = "!"
     if operator in {Operator.MOVES, Operator.MOVES_UP, Operator.MOVES_DOWN}:
         return _move(clause, ending)
     if operator in {Operator.NEW_HIGH, Operator.NEW_LOW}:

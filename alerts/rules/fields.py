@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from alerts.rules.spans import Span
 from market.indicators import indicators
 from market.records import DAILY
 from warehouse.dbt import dbt_variables
@@ -34,6 +35,9 @@ _ORDERS: Final = (
     *(("low", name) for name in ("open", "close", "high")),
     *((name, "high") for name in ("open", "close")),
     *(("bb_lower", "bb_middle"), ("bb_middle", "bb_upper"), ("bb_lower", "bb_upper"), ("low_52w", "high_52w")),
+    *((name, "high_52w") for name in ("low", "open", "close", "high")),  # of 52 weeks, this session included
+    *(("low_52w", name) for name in ("low", "open", "close", "high")),
+    ("spread", "ask"),
 )
 ORDERED: Final = frozenset(_ORDERS)
 """Pairs of fields of which the first is never above the second."""
@@ -97,6 +101,24 @@ def find_field(name: str, interval: str) -> Field | str:
     nearest = difflib.get_close_matches(name, [*known, *ALIASES], n=3, cutoff=0.5)
     hint = f" Did you mean {', '.join(nearest)}?" if nearest else " docs/indicators.md lists the fields."
     return f"There is no field {name}.{hint}"
+
+
+def bounds_of(name: str, function: str, interval: str) -> Span:
+    """Return what a field, or a function of it, can be; the field has to be known."""
+    field = find_field(name, interval)
+    assert isinstance(field, Field)
+    if function == "change":
+        return Span(low=-100.0) if field.lowest >= 0 else Span()
+    if function == "difference":
+        most = field.highest - field.lowest
+        return Span(-most, most)
+    return Span(field.lowest, field.highest)
+
+
+def never_forgets(name: str) -> bool:
+    """Return whether every value of a field depends on where its series begins."""
+    marts = (fields_of(mart_of(interval)) for interval in (INTERVALS[0], DAILY))
+    return any(name in fields and fields[name].stable_from is None for fields in marts)
 
 
 def _field(name: str, stable_from: int | None) -> Field:

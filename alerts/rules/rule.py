@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Final
 
 from alerts.rules.at_once import check_at_once, compile_at_once
-from alerts.rules.checks import check_condition
+from alerts.rules.checks import check_condition, check_hysteresis
 from alerts.rules.compiled import CompiledClause, compile_condition
 from alerts.rules.condition import EXTREMES, Condition, Value, refusal
 from alerts.rules.fields import INTERVALS, QUOTES
@@ -196,6 +196,13 @@ class Rule:
             if self.hysteresis and clause.operator in EXTREMES:
                 reason = "Behind a new high or low there is nothing to go back to: it takes no hysteresis."
                 raise self.condition.refuse(reason, clause.place)
+        if self.hysteresis:
+            check_hysteresis(
+                self.condition,
+                interval=self.interval,
+                hysteresis=self.hysteresis,
+                is_percent=self.is_hysteresis_percent,
+            )
 
 
 def check_expiry(expires_at: datetime | None, now: datetime) -> None:

@@ -168,6 +168,7 @@ KINDS: Final = {
     "moves": (Rule("moves", "close moves up 6 in 2 bars", "IBM"), [6, 9]),
     "percents": (Rule("percents", "close moves down 5 % in 1 bar", "IBM"), [7, 11]),
     "extreme": (Rule("extreme", "close new high of 3", "IBM"), [6, 10]),
+    "sum": (Rule("sum", "obv new high of 3", "IBM"), [6, 9]),
     "at once": (Rule("at once", "price above 100", "IBM", trigger=Trigger.AT_ONCE), [2, 6, 8, 12]),
     "at once below": (Rule("at once below", "99 above price", "IBM", trigger=Trigger.AT_ONCE), [7, 11]),
     "at once both": (

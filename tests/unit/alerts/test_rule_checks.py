@@ -1,6 +1,7 @@
 """Rules that cannot be asked, or can never fire, are refused with the reason and the place."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,39 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
         ("close above 0 * open", "0 is no factor", "0 * open"),
         ("gap moves 2 in 3 bars", "is made of several bars already", "gap"),
         ("close moves up -2 in 3 bars", "A move by -2 is none", "-2"),
+        ("price above close", "compares price with itself", "price above close"),
+        ("price crosses above close", "compares price with itself", "price crosses above close"),
+        ("close above sma_50 and close below sma_50", "This contradicts what stands before it", "close below sma_50"),
+        ("open above close and open below close", "This contradicts", "open below close"),
+        ("low new low of 5 and low new high of 5", "This contradicts", "low new high of 5"),
+        ("close above 9 and high below 8", "This contradicts", "high below 8"),
+        (
+            "macd above 1 and macd_signal above macd and macd_signal below 0.5",
+            "This contradicts",
+            "macd_signal below 0.5",
+        ),
+        ("close outside low .. high", "No bar can be like this: it never fires.", "close outside low .. high"),
+        ("close leaves low .. high", "No bar can be like this", "close leaves low .. high"),
+        ("close enters low .. high", "No bar can be like this", "close enters low .. high"),
+        ("close inside low .. high", "This always holds, so it never begins to", "close inside low .. high"),
+        ("0.5 * close above close", "No bar can be like this", "0.5 * close above close"),
+        ("2 * close above close", "This always holds", "2 * close above close"),
+        ("close above 2 * high", "No bar can be like this", "close above 2 * high"),
+        ("highest(close, 5) below lowest(close, 5)", "No bar can", "highest(close, 5) below lowest(close, 5)"),
+        ("highest(high, 9) below lowest(low, 5)", "No bar can", "highest(high, 9) below lowest(low, 5)"),
+        (
+            "average(close, 5) above 1.1 * highest(close, 5)",
+            "No bar",
+            "average(close, 5) above 1.1 * highest(close, 5)",
+        ),
+        ("average(open, 3) crosses -1", "No bar can be like this", "average(open, 3) crosses -1"),
+        ("rsi_14 crosses 101", "No bar can be like this", "rsi_14 crosses 101"),
+        ("0.5 * spread inside 2 * open .. 0", "No bar can be like this", "0.5 * spread inside 2 * open .. 0"),
+        ("lowest(volume, 1) below average(volume, 1)", "No bar can", "lowest(volume, 1) below average(volume, 1)"),
+        ("spread above ask", "spread is never above ask", "spread above ask"),
+        ("rsi_14 moves 150 in 5 bars", "it goes from -100 to 100", "150"),
+        ("0.5 * rsi_14 moves up 80 in 5 bars", "it goes from -100 to 100", "80"),
+        ("obv moves 5 % in 3 bars", "Take it as it is with --unstable", "obv"),
     ],
 )
 def test_a_condition_that_cannot_be_is_refused(text: str, reason: str, marked: str) -> None:
@@ -65,6 +99,17 @@ def test_a_condition_that_cannot_be_is_refused(text: str, reason: str, marked: s
         "spread below 0",
         "bid above ask",
         "ask below average(ask, 20) and close above bid",
+        "0.5 * macd above macd",
+        "macd_signal inside 2 * macd .. macd",
+        "macd moves down 150 % in 5 bars",
+        "spread moves up 300 % in 5 bars",
+        "close crosses above highest(close, 5)",
+        "average(close, 5) above average(close, 20) and close above highest(high, 5)",
+        "open crosses above close and close moves up 3 % in 5 bars",
+        "close above open and open above 0.999 * high",
+        "0.1 * close above 0.3 * open and close inside 3 * open .. 3 * open",
+        "obv new high of 20",
+        "obv moves 5000 in 3 bars",
     ],
 )
 def test_a_condition_that_can_be_is_taken(text: str) -> None:
@@ -83,6 +128,47 @@ def test_quotes_are_of_bars_within_the_day_and_not_of_at_once() -> None:
 
 def test_a_level_may_always_hold() -> None:
     assert not Rule("r", "close above 0", is_edge=False).is_edge
+    assert not Rule("r", "close inside low .. high", is_edge=False).is_edge
+
+
+def test_the_high_of_a_year_has_this_session_too() -> None:
+    with pytest.raises(RuleError, match="close is never above high_52w: it never fires"):
+        Rule("r", "close crosses above high_52w", interval="1d")
+    assert Rule("r", "high new high of 252", interval="1d")
+
+
+@pytest.mark.parametrize(
+    ("text", "hysteresis", "is_percent", "can_go_back"),
+    [
+        ("close outside 99 .. 101", 2.0, False, False),
+        ("close outside 99 .. 101", 1.0, False, True),
+        ("rsi_14 above 70", 80.0, False, False),
+        ("rsi_14 above 70", 5.0, False, True),
+        ("rsi_14 crosses 70", 80.0, False, False),
+        ("rsi_14 crosses 70", 30.0, False, True),
+        ("rsi_14 inside 10 .. 90", 11.0, False, False),
+        ("rsi_14 inside 10 .. 90", 10.0, False, True),
+        ("close above 100", 150.0, True, False),
+        ("close above 100", 50.0, True, True),
+        ("close above sma_50", 150.0, True, False),
+        ("close below sma_50", 150.0, True, True),
+        ("close moves 3 % in 5 bars", 4.0, False, False),
+        ("close moves 3 % in 5 bars", 2.0, False, True),
+        ("macd above 1", 150.0, True, True),
+        ("macd above macd_signal", 150.0, True, True),
+        ("close above 100 and rsi_14 above 70", 101.0, False, False),
+        ("close above 100 and rsi_14 above 70", 80.0, False, True),
+    ],
+)
+def test_a_hysteresis_that_nothing_ever_goes_back_by_is_refused(
+    text: str, hysteresis: float, is_percent: bool, can_go_back: bool
+) -> None:
+    settings: dict[str, Any] = {"hysteresis": hysteresis, "is_hysteresis_percent": is_percent, "interval": "5m"}
+    if can_go_back:
+        assert Rule("r", text, **settings)
+        return
+    with pytest.raises(RuleError, match="would fire once and never again: nothing of it ever goes back by"):
+        Rule("r", text, **settings)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
         ("low moves up 2.5 in 1 bar", CompiledClause("at_least", Side("difference(low, 1)", 1), Side(None, 2.5))),
         ("close moves 2 in 3 bars", CompiledClause("beyond", Side("difference(close, 3)", 1), Side(None, -2), Side(None, 2))),
         ("close new high of 20", CompiledClause("above", Side("close", 1), Side("highest(close, 20)", 1))),
+        ("obv new high of 20", CompiledClause("above", Side("obv!", 1), Side("highest(obv, 20)!", 1))),
+        ("obv moves up 5 in 3 bars", CompiledClause("at_least", Side("difference(obv, 3)!", 1), Side(None, 5))),
         ("low new low of 20 bars", CompiledClause("below", Side("low", 1), Side("lowest(low, 20)", 1))),
     ],
 )  # fmt: skip
