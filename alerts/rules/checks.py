@@ -4,6 +4,8 @@ What belongs here: what follows from the text and from what is known of fields. 
 """
 
 import math
+from decimal import Decimal
+from typing import Final
 
 from alerts.rules.compiled import compile_condition, is_difference, key_of, turned
 from alerts.rules.condition import EXTREMES, MOVES, RANGES, Clause, Condition, Number, Operand, Operator, Value
@@ -11,6 +13,11 @@ from alerts.rules.fields import ALIASES, ORDERED, PERCENTS, bounds_of, find_fiel
 from alerts.rules.relations import relations_of
 from alerts.rules.spans import Span, Spans, above, below, common
 from market.errors import RuleError
+
+MOST: Final = 10**15
+"""Numbers go from minus this to this: of fields times factors doubles hold more, and nothing that is traded has."""
+FACTORS: Final = (Decimal("1e-9"), Decimal("1e9"))
+"""The least and the greatest factor."""
 
 
 def check_condition(condition: Condition, *, interval: str, is_edge: bool = True, warm_up: bool = True) -> None:
@@ -81,12 +88,18 @@ def _check_together(condition: Condition, interval: str, *, is_edge: bool) -> bo
 
 def _check_operand(condition: Condition, operand: Operand, interval: str, *, warm_up: bool) -> None:
     if isinstance(operand, Number):
+        if abs(operand.value) > MOST:
+            reason = f"{operand.value:.6g} is too much: numbers go from {-MOST:.0e} to {MOST:.0e}."
+            raise condition.refuse(reason, operand.place)
         return
     field = find_field(operand.name, interval)
     if isinstance(field, str):
         raise condition.refuse(field, operand.place)
     if operand.factor <= 0:
         reason = f"{operand.factor:f} is no factor. Multiply by a number above 0."
+        raise condition.refuse(reason, operand.place)
+    if not FACTORS[0] <= operand.factor <= FACTORS[1]:
+        reason = f"{operand.factor:.6g} is no factor: they go from {FACTORS[0]:.0e} to {FACTORS[1]:.0e}."
         raise condition.refuse(reason, operand.place)
     if operand.function and operand.name == "gap":
         reason = "Of gap no window can be taken."

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Final
 
 from alerts.rules.at_once import check_at_once, compile_at_once
-from alerts.rules.checks import check_condition, check_hysteresis
+from alerts.rules.checks import MOST, check_condition, check_hysteresis
 from alerts.rules.compiled import CompiledClause, compile_condition
 from alerts.rules.condition import EXTREMES, Condition, Value, refusal
 from alerts.rules.fields import INTERVALS, QUOTES
@@ -36,8 +36,10 @@ EVERY_GROUP: Final = "*"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}")
 _CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,59}")
-_DURATION: Final = re.compile(r"(\d+)\s*([smhd])")
+_DURATION: Final = re.compile(r"(\d+)\s*([smhd])", re.ASCII)
 _SECONDS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_DAYS: Final = 36_500
+_LONGEST_COOLDOWN_DAYS: Final = 366
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _LONGEST_MESSAGE: Final = 1000
 
@@ -115,6 +117,11 @@ class Rule:
         self._check_segments()
         self._check_repeats()
         check_message(self.message)
+        # Its alerts have one row in the outbox for each channel.
+        object.__setattr__(self, "channels", tuple(dict.fromkeys(self.channels)))
+        if not self.channels:
+            msg = "The rule names no channel: nobody would be told. Name one, or leave --channels out for log."
+            raise RuleError(msg)
         for channel in self.channels:
             if not _CHANNEL.fullmatch(channel):
                 msg = f"{channel!r} is no channel. Use lower-case letters, digits, points, colons, - and _."
@@ -180,8 +187,14 @@ class Rule:
         if self.cooldown_seconds < 0:
             msg = f"A cooldown of {self.cooldown_seconds} s cannot be. Give 0 or more."
             raise RuleError(msg)
-        if not 0 <= self.hysteresis < float("inf"):
-            msg = f"A hysteresis of {self.hysteresis:g} cannot be. Give 0 or more."
+        if self.cooldown_seconds > _LONGEST_COOLDOWN_DAYS * _SECONDS["d"]:
+            days = self.cooldown_seconds / _SECONDS["d"]
+            msg = (
+                f"A cooldown of {days:,.6g} days cannot be: {_LONGEST_COOLDOWN_DAYS}d is the most. Take --trigger once."
+            )
+            raise RuleError(msg)
+        if not 0 <= self.hysteresis <= MOST:
+            msg = f"A hysteresis of {self.hysteresis:g} cannot be. Give from 0 to {MOST:.0e}."
             raise RuleError(msg)
         if self.hysteresis and not self.is_edge:
             msg = "A level fires on every bar that it is true on: hysteresis is for edges. Leave one of both out."
@@ -241,13 +254,18 @@ def parse_duration(text: str) -> int:
     Raises
     ------
     RuleError
-        If it says none.
+        If it says none, or one that is too long.
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         msg = f"{text!r} is no time. Write a whole number and its unit: 90s, 15m, 2h or 1d."
         raise RuleError(msg)
-    return int(found.group(1)) * _SECONDS[found.group(2)]
+    digits, unit = found.groups()
+    most = _LONGEST_DAYS * _SECONDS["d"] // _SECONDS[unit]
+    if len(digits) > len(str(most)) or int(digits) > most:
+        msg = f"{text!r} is too long a time: {most}{unit} is the most."
+        raise RuleError(msg)
+    return int(digits) * _SECONDS[unit]
 
 
 def parse_hysteresis(text: str) -> tuple[float, bool]:
@@ -262,7 +280,7 @@ def parse_hysteresis(text: str) -> tuple[float, bool]:
     is_percent = plain.endswith("%")
     try:
         return float(Decimal(plain.removesuffix("%").strip())), is_percent
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):  # the latter of sNaN
         msg = f"{text!r} is no hysteresis. Write a number, or a number and %: 0.5 or 1 %."
         raise RuleError(msg) from None
 
@@ -277,9 +295,26 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     """
     if _DURATION.fullmatch(text.strip()):
         return now + timedelta(seconds=parse_duration(text))
+    return _moment(text, "a time from now on")
+
+
+def parse_past(text: str, now: datetime) -> datetime:
+    """Return the moment that a text says: a day or a moment in UTC, or a time back from now as ``30d``.
+
+    Raises
+    ------
+    RuleError
+        If it says none.
+    """
+    if _DURATION.fullmatch(text.strip()):
+        return now - timedelta(seconds=parse_duration(text))
+    return _moment(text, "a time back from now")
+
+
+def _moment(text: str, other: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        msg = f"{text!r} is no moment. Write a day, a moment in UTC or a time from now on: 2026-12-31, 2026-12-31T16:00, 30d."
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter of the first and the last day that there is, elsewhere
+        msg = f"{text!r} is no moment. Write a day, a moment in UTC or {other}: 2026-12-31, 2026-12-31T16:00, 30d."
         raise RuleError(msg) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alerts.rules.presets import PRESETS, preset, text_of
-from alerts.rules.rule import Rule, Trigger, check_expiry, parse_duration, parse_expiry, parse_hysteresis
+from alerts.rules.rule import Rule, Trigger, check_expiry, parse_duration, parse_expiry, parse_hysteresis, parse_past
 from alerts.rules.spans import Span
 from market.errors import RuleError
 
@@ -171,6 +171,10 @@ def test_a_hysteresis_that_nothing_ever_goes_back_by_is_refused(
         Rule("r", text, **settings)
 
 
+def test_a_rule_names_each_channel_once() -> None:
+    assert Rule("r", "close above 5", channels=("desk", "log", "desk")).channels == ("desk", "log")
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -179,11 +183,14 @@ def test_a_hysteresis_that_nothing_ever_goes_back_by_is_refused(
         ({"segments": ("post",)}, "No bar of the segment 'post' is looked at"),
         ({"segments": ()}, "No segment is left"),
         ({"cooldown_seconds": -1}, "A cooldown of -1 s cannot be"),
+        ({"cooldown_seconds": 366 * 86400 + 1}, "days cannot be: 366d is the most"),
         ({"hysteresis": -0.5}, "A hysteresis of -0.5 cannot be"),
         ({"hysteresis": 1.0, "is_edge": False}, "hysteresis is for edges"),
         ({"message": "{nothing}"}, "{nothing} is not known"),
         ({"message": ""}, "A message has from 1 to 1000 characters"),
         ({"channels": ("No Channel",)}, "is no channel"),
+        ({"channels": ()}, "The rule names no channel"),
+        ({"hysteresis": 1e16}, "A hysteresis of 1e+16 cannot be"),
         ({"name": "{close}"}, "A rule cannot be called"),
     ],
 )
@@ -260,6 +267,12 @@ def test_what_fires_at_once_is_asked_of_the_extremes(
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400)])
 def test_a_time_is_read(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_a_time_alone_is_back_from_now_where_the_past_is_meant() -> None:
+    assert parse_past("30d", NOW) == datetime(2026, 10, 21, tzinfo=UTC)
+    assert parse_expiry("30d", NOW) == datetime(2026, 12, 20, tzinfo=UTC)
+    assert parse_past("2026-01-05", NOW) == parse_expiry("2026-01-05", NOW) == datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def test_what_is_no_time_or_hysteresis_is_refused() -> None:

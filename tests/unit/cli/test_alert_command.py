@@ -37,12 +37,22 @@ def test_wrong_usage_is_said_before_anybody_is_asked(arguments: tuple[str, ...],
         (("rsi_14 above 100",), "It never fires"),
         (("close above 5", "--expires", "soon"), "is no moment"),
         (("close above 5", "--cooldown", "-1"), "is no time"),
+        (("close above 5", "--cooldown", "999999999d"), "'999999999d' is too long a time: 36500d is the most"),
+        (("close above 5", "--cooldown", "400d"), "A cooldown of 400 days cannot be: 366d is the most"),
+        (("close above 5", "--expires", "99999999d"), "'99999999d' is too long a time"),
+        (("close above 5", "--expires", "9999-12-31T23:59-12:00"), "is no moment"),
+        (("close above 5", "--hysteresis", "1e308 %"), r"A hysteresis of 1e\+308 cannot be. Give from 0 to 1e\+15"),
+        (("close above 5", "--hysteresis", "sNaN"), "is no hysteresis"),
+        ((f"close above {'9' * 308}",), r"1.00000e\+308 is too much: numbers go from -1e\+15 to 1e\+15"),
+        ((f"{'9' * 308} * close above 5",), "is no factor: they go from 1e-9 to 1e"),
+        ((f"0.{'0' * 330}1 * close above 5",), "1e-331 is no factor"),
+        (("close above 5", "--channels", ","), "names no channel"),
         (("close above 5", "--interval", "1d", "--segments", "post"), "a rule on 1d has no segments"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(arguments: tuple[str, ...], why: str) -> None:
     with pytest.raises(RuleError, match=why):
-        run("test", *arguments)
+        run("add", "r", *arguments)
 
 
 def test_the_presets_are_shown_with_their_conditions(capsys: pytest.CaptureFixture[str]) -> None:
