@@ -73,7 +73,7 @@ on conflict (mart, series, "interval", source) do update set from_at = least(pen
 _CHANGE: Final = """
 update app.alert_rules set status = %(status)s, changed_at = %(now)s
 where name = %(name)s and status = any(%(before)s)
-returning rule_id, version
+returning rule_id, version, expires_at
 """
 _CLOSE: Final = """
 update app.alert_rule_versions set until_at = least(until_at, %(now)s) where rule_id = %(rule_id)s and version = %(version)s
@@ -162,7 +162,7 @@ def change_status(settings: Settings, name: str, status: str, now: datetime) -> 
     Raises
     ------
     RuleError
-        If there is no such rule that this could be done to.
+        If there is no such rule that this could be done to, or it has expired and is to be resumed.
     """
     before = {PAUSED: [ACTIVE], ACTIVE: [PAUSED], ENDED: [ACTIVE, PAUSED]}[status]
     with connect(settings, application_name=_APPLICATION) as connection:
@@ -171,6 +171,8 @@ def change_status(settings: Settings, name: str, status: str, now: datetime) -> 
         if found is None:
             msg = f"There is no rule {name!r} that is {' or '.join(before)}. ./run alert list shows all."
             raise RuleError(msg)
+        if status == ACTIVE:
+            check_expiry(found[2], now)
         values = {"rule_id": found[0], "version": found[1], "now": now}
         connection.execute(_RESUME if status == ACTIVE else _CLOSE, values)
         connection.execute(_QUEUE, {"rules": [found[0]], "now": now})

@@ -47,8 +47,8 @@ _WANTS: Final = {
     Action.PAUSE: (1, 1, "pause NAME"),
     Action.RESUME: (1, 1, "resume NAME"),
     Action.DELETE: (1, 1, "delete NAME"),
-    Action.TEST: (0, 1, 'test "rsi_14 below 30"'),
-    Action.BACKTEST: (0, 1, 'backtest "rsi_14 below 30"'),
+    Action.TEST: (0, 1, 'test "rsi_14 below 30", or test NAME'),
+    Action.BACKTEST: (0, 1, 'backtest "rsi_14 below 30", or backtest NAME'),
     Action.HISTORY: (0, 1, "history, or history NAME"),
     Action.PRESETS: (0, 0, "presets"),
     Action.EVALUATE: (0, 0, "evaluate"),
@@ -84,8 +84,10 @@ def alert(
     channels: Annotated[str | None, typer.Option(help="Where alerts go, with commas; log without it.")] = None,
     preset: Annotated[str | None, typer.Option(help="Take the condition and settings of a preset.")] = None,
     level_at: Annotated[str | None, typer.Option("--level-at", help="For a preset that wants one: the level.")] = None,
-    start: Annotated[str | None, typer.Option(help="For backtest: the first day or moment.")] = None,
-    end: Annotated[str | None, typer.Option(help="For backtest: bars that end until this day or moment.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="For backtest: the first day or moment, or 30d: 30 days ago.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="For backtest: bars that end until then; as --start.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="For history: how many rows.")] = 50,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
@@ -127,7 +129,7 @@ def alert(
         case Action.PAUSE | Action.RESUME | Action.DELETE:
             _change(settings, action, given[0], now)
         case Action.TEST:
-            _test(settings, _rule(_TRIED_NAME, given, texts, now), json_output=json_output)
+            _test(settings, _known_or_new(settings, given, texts, now), json_output=json_output)
         case Action.BACKTEST:
             rule = _known_or_new(settings, given, texts, now)
             _backtest(settings, rule, start, end, json_output=json_output)
@@ -199,16 +201,40 @@ def _chosen(texts: dict[str, Any], now: datetime) -> dict[str, Any]:
 def _known_or_new(settings: "Settings", given: "Sequence[str]", texts: dict[str, Any], now: datetime) -> "Rule":
     """Return the rule of a name, if there is one, else the one that the text states."""
     from alerts.store import stored_rule
+    from market.errors import UsageError
 
-    known = stored_rule(settings, given[0]) if given and texts["preset"] is None else None
-    return _rule(_TRIED_NAME, given, texts, now) if known is None else replace(known, **_chosen(texts, now))
+    if not given or texts["preset"] is not None:
+        return _rule(_TRIED_NAME, given, texts, now)
+    known = stored_rule(settings, given[0])
+    if known is not None:
+        return replace(known, **_chosen(texts, now))
+    if " " not in given[0].strip():  # as in no condition
+        msg = f"There is no rule {given[0]!r}. ./run alert list shows all; or give a condition in quotes."
+        raise UsageError(msg)
+    return _rule(_TRIED_NAME, given, texts, now)
 
 
 def _add(settings: "Settings", rule: "Rule", now: datetime) -> None:
     from alerts.store import add_rules
 
+    _check_channels(settings, rule)
     (number,) = add_rules(settings, [rule], now)
     typer.echo(f"Rule {number}, {rule.name}: {rule.condition} on bars of {rule.interval} of {rule.symbols}.")
+
+
+def _check_channels(settings: "Settings", rule: "Rule") -> None:
+    """Refuse a channel that there is not: nothing would ever reach it."""
+    from alerts.delivery.channel_store import channels
+    from market.errors import RuleError
+
+    known = [channel.name for channel in channels(settings)]
+    missing = [name for name in rule.channels if name not in known]
+    if missing:
+        msg = (
+            f"There is no channel {missing[0]!r}. The channels are: {', '.join(known)}. "
+            f"Add it first: ./run alert channel add {missing[0]} URL"
+        )
+        raise RuleError(msg)
 
 
 def _change(settings: "Settings", action: Action, name: str, now: datetime) -> None:
@@ -235,7 +261,8 @@ def _show_rules(settings: "Settings", given: "Sequence[str]", *, json_output: bo
             for name, value in zip(found.columns, row, strict=True):
                 typer.echo(f"{name:<22} {_plain(value)}")
         return
-    brief = ("name", "condition", "symbols", "interval", "trigger", "status", "alerts", "retractions", "newest_at")
+    settings_shown = ("name", "condition", "symbols", "interval", "trigger", "status", "expires_at")
+    brief = (*settings_shown, "alerts", "retractions", "newest_at")
     _print(found, json_output=json_output, shown=None if json_output else brief)
 
 
@@ -255,11 +282,11 @@ def _test(settings: "Settings", rule: "Rule", *, json_output: bool) -> None:
 
 def _backtest(settings: "Settings", rule: "Rule", start: str | None, end: str | None, *, json_output: bool) -> None:
     from alerts.evaluation.backtest import backtest
-    from alerts.rules.rule import parse_expiry
+    from alerts.rules.rule import parse_past
 
     now = datetime.now(UTC)
-    first = parse_expiry(start, now) if start else _EPOCH
-    found = backtest(settings, rule, start=first, end=parse_expiry(end, now) if end else None)
+    first = parse_past(start, now) if start else _EPOCH
+    found = backtest(settings, rule, start=first, end=parse_past(end, now) if end else None)
     _print_tried(found, json_output=json_output)
     if not json_output:
         typer.echo(f"{rule.condition} would have fired {len(found):,} times.")

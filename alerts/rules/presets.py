@@ -27,7 +27,7 @@ PRESETS: Final = (
     ),
     Preset(
         "big-move",
-        "The close is 3 % or more off the mean of the five closes of a minute before it.",
+        "The close of a minute is more than 3 % off the mean of the five closes of a minute before it.",
         "close outside 0.97 * average(close, 5) .. 1.03 * average(close, 5)",
         (("interval", "1m"), ("cooldown_seconds", 300)),
     ),
