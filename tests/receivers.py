@@ -1,14 +1,18 @@
 """Receivers of alerts that behave and misbehave as they are told: HTTP on this machine, each request noted."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Behavior = Callable[[BaseHTTPRequestHandler], None]
+
+HANDSHAKE = (bytes.fromhex("16 03 03 40 00 02 00 3f fc"), b"\0")
+"""How a server begins that shakes hands for TLS: a record of 16,384 bytes that holds its greeting; and a byte of the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +108,25 @@ def trickles(receiver: Receiver) -> Behavior:
             request.wfile.write(b"X")
 
     return behave
+
+
+@contextmanager
+def trickling(beginning: bytes, rest: bytes) -> Iterator[int]:
+    """Yield the port of a server that says the beginning to whom connects, and the rest again and again, for ever."""
+    ends = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError), server.accept()[0] as connection:
+                connection.sendall(beginning)
+                while not ends.wait(0.05):
+                    connection.sendall(rest)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ends.set()
+            with suppress(OSError), socket.create_connection(server.getsockname(), 1):
+                thread.join()  # who never connected lets it wait for somebody

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 
 from alerts.delivery.channels.channel import RefusedError
+from alerts.delivery.channels.deadline import Deadline
 
 Resolve = Callable[[str, int], list[tuple[Any, ...]]]
 
@@ -43,18 +44,22 @@ def _inner_address(address: IPv6Address) -> IPv4Address | None:
 
 
 def connect_checked(
-    host: str, port: int, *, is_private_allowed: bool, timeout_seconds: float, resolve: Resolve = resolve
+    host: str, port: int, limit: Deadline, *, is_private_allowed: bool, resolve: Resolve = resolve
 ) -> socket.socket:
-    """Return a connection to the host, none of whose addresses may be private unless that is allowed.
+    """Return a connection to the host, none of whose addresses may be private unless that is allowed; ``limit`` watches it.
 
     Raises
     ------
     RefusedError
         If one is: for good.
     OSError
-        If the host is not known, or does not answer.
+        If the host is not known, or does not answer in time.
     """
-    found = resolve(host, port)
+    try:
+        found = resolve(host, port)
+    except UnicodeError as failure:  # no host can be called so, as with two dots in a row
+        msg = f"{host} is not the name of a host"
+        raise OSError(msg) from failure
     if not is_private_allowed:
         private = sorted({str(address[0]) for *_, address in found if not is_public(str(address[0]))})
         if private:
@@ -67,7 +72,8 @@ def connect_checked(
     for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(timeout_seconds)
+            limit.watch(connection)
+            connection.settimeout(limit.left())
             connection.connect(address)
         except OSError as failure:
             connection.close()

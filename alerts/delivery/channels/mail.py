@@ -4,6 +4,7 @@ import mimetypes
 import smtplib
 import socket
 import ssl
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from alerts.delivery.channels.addresses import connect_checked
 from alerts.delivery.channels.channel import ChannelSettings, RefusedError
-from alerts.delivery.channels.deadline import deadline
+from alerts.delivery.channels.deadline import Deadline, deadline
 from alerts.delivery.message import Message
 from market.errors import UsageError
 
@@ -56,30 +58,19 @@ class Mail:
 
     def send(self, message: Message, timeout_seconds: float) -> None:
         """Hand the message to the server, which has taken it when it said so for every receiver."""
-        client: smtplib.SMTP | None = None
-
-        def current() -> socket.socket | None:
-            return client.sock if client is not None else None
-
         try:
-            with deadline(timeout_seconds, current):
-                client = self._connect(timeout_seconds)
-                try:
-                    if client.sock is not None:
-                        self._hand_over(client, self._as_mail(message))
-                finally:
-                    client.close()
+            with deadline(timeout_seconds) as limit, closing(self._connected(limit)) as client:
+                self._hand_over(client, self._as_mail(message))
         except smtplib.SMTPException as error:
             raise _refused(error, str(self._parts.hostname)) from error
         except OSError as error:
             msg = f"{self._parts.hostname} did not answer: {str(error) or type(error).__name__}"
             raise RefusedError(msg) from error
 
-    def _connect(self, timeout_seconds: float) -> smtplib.SMTP:
-        host, port = str(self._parts.hostname), self._parts.port or _PORTS[self._parts.scheme]
-        if self._parts.scheme == "smtps":
-            return smtplib.SMTP_SSL(host, port, timeout=timeout_seconds, context=ssl.create_default_context())
-        return smtplib.SMTP(host, port, timeout=timeout_seconds)
+    def _connected(self, limit: Deadline) -> smtplib.SMTP:
+        return _Client(
+            str(self._parts.hostname), self._parts.port or _PORTS[self._parts.scheme], self._parts.scheme, limit
+        )
 
     def _hand_over(self, client: smtplib.SMTP, mail: EmailMessage) -> None:
         if self._parts.scheme == "smtp" and self._starttls == "required":
@@ -104,6 +95,26 @@ class Mail:
         if message.attachment is not None:
             _attach(mail, message.attachment)
         return mail
+
+
+class _Client(smtplib.SMTP):
+    """The library's, with a connection that the deadline watches before the server has said anything."""
+
+    def __init__(self, host: str, port: int, scheme: str, limit: Deadline) -> None:
+        self._is_secure = scheme == "smtps"
+        self._limit = limit
+        super().__init__(host, port)
+
+    def _get_socket(self, host: str, port: int, _timeout: object) -> socket.socket:
+        """Connect; the library's own SMTP over TLS replaces this method, and nothing else."""
+        connection = connect_checked(host, port, self._limit, is_private_allowed=True)
+        if not self._is_secure:
+            return connection
+        with ExitStack() as stack:
+            stack.callback(connection.close)
+            secured = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+            stack.pop_all()
+            return secured
 
 
 def _attach(mail: EmailMessage, path: Path) -> None:

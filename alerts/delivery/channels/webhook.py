@@ -8,10 +8,10 @@ import base64
 import hashlib
 import hmac
 import http.client
-import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from alerts.delivery.channels.addresses import Resolve, connect_checked, resolve
 from alerts.delivery.channels.channel import ChannelSettings, RefusedError
-from alerts.delivery.channels.deadline import deadline
+from alerts.delivery.channels.deadline import Deadline, deadline
 from alerts.delivery.message import Message
 
 SIGNATURE_HEADER: Final = "X-Tapehouse-Signature"
@@ -50,45 +50,37 @@ class Webhook:
         self._parts = urlsplit(settings.url.get_secret_value())
         self._resolve = resolve
         self._clock = clock
-        self._socket: socket.socket | None = None
 
     def send(self, message: Message, timeout_seconds: float) -> None:
         """Post the message; an answer of 2xx has taken it."""
         body = message.body()
         try:
-            with deadline(timeout_seconds, lambda: self._socket):
-                status, retry_after = self._post(body, self._headers(message, body), timeout_seconds)
+            with deadline(timeout_seconds) as limit:
+                status, retry_after = self._post(body, self._headers(message, body), limit)
         except (OSError, http.client.HTTPException) as error:
             msg = f"{self._parts.hostname} did not answer: {str(error) or type(error).__name__}"
             raise RefusedError(msg) from error
-        finally:
-            self._socket = None
         _judge(status, retry_after, str(self._parts.hostname), self._clock())
 
-    def _post(self, body: bytes, headers: dict[str, str], timeout_seconds: float) -> tuple[int, str | None]:
+    def _post(self, body: bytes, headers: dict[str, str], limit: Deadline) -> tuple[int, str | None]:
         is_secure = self._parts.scheme.lower() == "https"
         host, port = str(self._parts.hostname), self._parts.port or (_HTTPS_PORT if is_secure else _HTTP_PORT)
-        self._socket = connect_checked(
-            host,
-            port,
-            is_private_allowed=self._settings.is_private_allowed,
-            timeout_seconds=timeout_seconds,
-            resolve=self._resolve,
-        )
-        try:
+        with ExitStack() as stack:
+            is_allowed = self._settings.is_private_allowed
+            connected = connect_checked(host, port, limit, is_private_allowed=is_allowed, resolve=self._resolve)
+            stack.callback(connected.close)
             if is_secure:
-                self._socket = ssl.create_default_context().wrap_socket(self._socket, server_hostname=host)
-            connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+                connected = ssl.create_default_context().wrap_socket(connected, server_hostname=host)
+                stack.callback(connected.close)
+            connection = http.client.HTTPConnection(host, port)
             if is_secure:
                 connection.default_port = _HTTPS_PORT  # else the Host header names it
-            connection.sock = self._socket
+            connection.sock = connected
             target = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
             connection.request("POST", target, body, headers)
             answer = connection.getresponse()
             answer.read(_READ_BYTES)
             return answer.status, answer.getheader("Retry-After")
-        finally:
-            self._socket.close()
 
     def _headers(self, message: Message, body: bytes) -> dict[str, str]:
         headers = {

@@ -7,6 +7,7 @@ import pytest
 
 from alerts.delivery.channels.addresses import connect_checked, is_public
 from alerts.delivery.channels.channel import RefusedError
+from alerts.delivery.channels.deadline import Deadline
 
 PRIVATE = (
     "127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.5", "169.254.169.254",
@@ -31,10 +32,9 @@ def resolved(*addresses: str) -> Any:
 
 
 def test_a_name_with_one_private_address_among_public_ones_is_refused_for_good() -> None:
+    answer = resolved("8.8.8.8", "127.0.0.1")
     with pytest.raises(RefusedError, match=r"rebind\.example is at 127\.0\.0\.1.*--allow-private") as refused:
-        connect_checked(
-            "rebind.example", 80, is_private_allowed=False, timeout_seconds=1, resolve=resolved("8.8.8.8", "127.0.0.1")
-        )
+        connect_checked("rebind.example", 80, Deadline(1), is_private_allowed=False, resolve=answer)
     assert refused.value.is_final
 
 
@@ -48,6 +48,6 @@ def test_a_name_is_resolved_once_and_that_address_is_connected_to() -> None:
             asked.append(host)
             return resolved("127.0.0.1")(host, port)
 
-        with connect_checked("name.invalid", port, is_private_allowed=True, timeout_seconds=5, resolve=resolve) as made:
+        with connect_checked("name.invalid", port, Deadline(5), is_private_allowed=True, resolve=resolve) as made:
             assert made.getpeername() == ("127.0.0.1", port)
         assert asked == ["name.invalid"]

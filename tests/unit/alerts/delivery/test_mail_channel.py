@@ -21,6 +21,7 @@ from alerts.delivery.channels.channel import ChannelSettings, RefusedError
 from alerts.delivery.channels.mail import Mail
 from alerts.delivery.message import Message, alert_message
 from market.errors import UsageError
+from tests.receivers import HANDSHAKE, trickling
 from tests.unit.alerts.delivery.message_examples import ALERT, DELIVERY
 
 MESSAGE = alert_message(DELIVERY, ALERT)
@@ -183,6 +184,18 @@ def test_a_server_that_says_nothing_is_given_up_after_the_timeout() -> None:
         url = f"smtp://127.0.0.1:{silent.getsockname()[1]}/?from=a@b.c&to=d@e.f"
         started = time.monotonic()
         with pytest.raises(RefusedError):
+            Mail(ChannelSettings("mail", SecretStr(url))).send(MESSAGE, 0.3)
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(("scheme", "said"), [("smtp", (b"", b"220-wait\r\n")), ("smtps", HANDSHAKE)])
+def test_a_server_that_trickles_its_greeting_is_given_up_after_the_timeout(
+    scheme: str, said: tuple[bytes, bytes]
+) -> None:
+    with trickling(*said) as port:
+        url = f"{scheme}://127.0.0.1:{port}/?from=a@b.c&to=d@e.f"
+        started = time.monotonic()
+        with pytest.raises(RefusedError, match=r"no answer within 0\.3 s"):
             Mail(ChannelSettings("mail", SecretStr(url))).send(MESSAGE, 0.3)
         assert time.monotonic() - started < 2
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from alerts.delivery.channels.addresses import resolve
 from alerts.delivery.channels.channel import ChannelSettings, RefusedError
 from alerts.delivery.channels.webhook import Webhook, signature
 from alerts.delivery.message import alert_message
 from market.settings import CHECKOUT
-from tests.receivers import Receiver, answers, closes, hangs, receiving, trickles
+from tests.receivers import HANDSHAKE, Receiver, answers, closes, hangs, receiving, trickles, trickling
 from tests.unit.alerts.delivery.message_examples import ALERT, DELIVERY
 
 MESSAGE = alert_message(DELIVERY, ALERT)
@@ -116,6 +117,28 @@ def test_a_receiver_that_trickles_bytes_is_given_up_after_the_timeout_too() -> N
         receiver.behavior = trickles(receiver)
         started = time.monotonic()
         assert "no answer within 0.3 s" in str(refusal(receiver, 0.3))
+        assert time.monotonic() - started < 2
+
+
+def test_a_name_that_takes_long_to_be_found_leaves_no_more_time_to_a_receiver_that_trickles() -> None:
+    with receiving() as receiver:
+        receiver.behavior = trickles(receiver)
+
+        def slow(host: str, port: int) -> list[tuple[Any, ...]]:
+            receiver.ends.wait(0.5)
+            return resolve(host, port)
+
+        started = time.monotonic()
+        assert "no answer within 0.3 s" in str(refusal(receiver, 0.3, resolve=slow))
+        assert time.monotonic() - started < 2
+        assert receiver.requests == []
+
+
+def test_a_receiver_that_trickles_its_part_of_the_handshake_is_given_up_after_the_timeout() -> None:
+    with trickling(*HANDSHAKE) as port:
+        started = time.monotonic()
+        with pytest.raises(RefusedError, match=r"no answer within 0\.3 s"):
+            webhook(f"https://127.0.0.1:{port}").send(MESSAGE, 0.3)
         assert time.monotonic() - started < 2
 
 
