@@ -1,6 +1,7 @@
 """Receivers of alerts that behave and misbehave as they are told: HTTP on this machine, each request noted."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,11 +58,14 @@ def closes(request: BaseHTTPRequestHandler) -> None:
 
 
 @contextmanager
-def receiving(behavior: Behavior | None = None) -> Iterator[Receiver]:
-    """Yield a receiver that says 200, or behaves as told."""
+def receiving(behavior: Behavior | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """Yield a receiver that says 200, or behaves as told; with ``tls`` it speaks HTTPS."""
     receiver = Receiver(behavior or answers(200))
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -78,6 +82,8 @@ def receiving(behavior: Behavior | None = None) -> Iterator[Receiver]:
             """A client that hangs up is what some tests want."""
 
     server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

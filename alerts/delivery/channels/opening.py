@@ -29,9 +29,13 @@ LIMITS: Final = {
 }
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _NATIVE: Final = re.compile(
-    r"https://(hooks\.slack\.com|(canary\.|ptb\.)?discord(app)?\.com/api/webhooks|[a-z0-9.-]+\.webhook\.office\.com)/"
+    r"https://(hooks\.slack\.com/|(canary\.|ptb\.)?discord(app)?\.com/api/webhooks/"
+    r"|[a-z0-9.-]+\.(logic\.azure|api\.powerplatform)\.(com|us)(:[0-9]+)?/(powerautomate|workflows)/)",
+    re.IGNORECASE,
 )
-"""Addresses as these services hand them out: they are theirs, not plain webhooks."""
+"""Addresses as Slack, Discord and Teams hand them out: they are theirs, not plain webhooks."""
+_ENDED: Final = re.compile(r"[a-z0-9-]+://([^/]*\.)?webhook\.office(365)?\.com(:[0-9]+)?/|msteams://", re.IGNORECASE)
+"""Addresses of the connectors of Teams, which are no more."""
 
 
 def check_settings(settings: ChannelSettings) -> None:
@@ -75,6 +79,12 @@ def open_channel(settings: ChannelSettings, publish: Publish | None) -> Channel:
     UsageError
         If the URL is not one of a channel.
     """
+    if _ENDED.match(settings.url.get_secret_value()):
+        msg = (
+            "Microsoft has ended the connectors of Teams that had such addresses. Make a workflow there (Workflows, in the menu "
+            "of the channel) from a template for when a webhook request is received, and add the address that it gives."
+        )
+        raise UsageError(msg)
     if is_webhook(settings):
         if not urlsplit(settings.url.get_secret_value()).hostname:
             msg = "The address of the webhook has no host. Write it as https://example.com/path."
