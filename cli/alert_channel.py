@@ -147,6 +147,9 @@ def _test(settings: "Settings", name: str) -> None:
         open_channel(channel, alert_publisher(settings)).send(trial_message(uuid4(), name), channel.timeout_seconds)
     except RefusedError as error:
         raise DeliveryError(scrubbed(str(error), channel)) from None
+    except ValueError:  # as of an address that an earlier version did not look at
+        msg = f"The address of {name} cannot be read. Remove the channel, and add it again."
+        raise UsageError(msg) from None
     typer.echo(f"{name} took the message.")
 
 

@@ -55,4 +55,4 @@ def alert_deliveries(
         table.add_row(*("" if row[place] is None else escape(str(row[place])) for place in places))
     console.print(table)
     if any(row[found.columns.index("status")] in {"dead", "held"} for row in found.rows):
-        console.print("Send again: ./run alert resend ID…, or --dead, or --held.", highlight=False)
+        console.print("Send again: ./run alert resend ID…, or --dead or --held with --channel NAME.", highlight=False)

@@ -41,7 +41,7 @@ class Courier:
         """Make the next attempt; return how long to leave the channel alone before the next step, ``None`` if nothing is due."""
         settings = read_channel(self._connection, self._name)
         if settings is None:
-            error = f"There is no channel {self._name}. Add it, and send again: ./run alert resend --dead"
+            error = f"There is no channel {self._name}. Add it, and send again: ./run alert resend --dead --channel {self._name}"
             outbox.give_up_channel(self._connection, self._name, error)
             return None
         with self._connection.transaction():

@@ -174,7 +174,8 @@ def digest_message(
         "",
         *(f"{count.rule_name}: {count.number:,}, of {count.symbols:,} symbols, {_span(count)}" for count in counts),
         "",
-        f"See them: ./run alert deliveries --held --channel {channel}. Send them all the same: ./run alert resend --held.",
+        f"See them: ./run alert deliveries --held --channel {channel}",
+        f"Send them all the same: ./run alert resend --held --channel {channel}",
     ]
     rules = [
         {

@@ -123,7 +123,9 @@ def test_deliveries_of_a_channel_that_there_is_not_are_dead_with_that_reason(
     outbox.alert("nowhere")
     with relaying(settings):
         wait_until(lambda: outbox.statuses() == ["dead"])
-    assert "There is no channel nowhere" in outbox.rows("last_error")[0][0]
+    (said,) = outbox.rows("last_error")[0]
+    assert "There is no channel nowhere" in said
+    assert said.endswith("./run alert resend --dead --channel nowhere")
 
 
 def test_a_retraction_is_sent_after_its_alert_and_never_before(settings: Settings, outbox: Outbox) -> None:

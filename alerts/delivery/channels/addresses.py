@@ -15,6 +15,19 @@ from alerts.delivery.channels.deadline import Deadline
 Resolve = Callable[[str, int], list[tuple[Any, ...]]]
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+"""What stands before an address of IPv4 in one of ISATAP (RFC 5214, 6.1)."""
+
+
+def require_host_name(host: str) -> None:
+    """Look whether a host can be called so, without asking for it.
+
+    Raises
+    ------
+    UnicodeError
+        If not, as with two dots in a row.
+    """
+    host.encode("idna")
 
 
 def resolve(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -32,11 +45,13 @@ def is_public(text: str) -> bool:
         inner = _inner_address(address)
         if inner is not None:
             return is_public(str(inner))
+        if address.is_site_local:
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _inner_address(address: IPv6Address) -> IPv4Address | None:
-    if address in _NAT64:
+    if address in _NAT64 or int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     if address.teredo is not None:
         return address.teredo[1]

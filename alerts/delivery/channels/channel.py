@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from pydantic import SecretStr
 
@@ -104,13 +104,19 @@ def secrets_of(settings: ChannelSettings) -> list[str]:
     """Return every part of the channel's URL that may be a secret, and its signing secret: what no text may show."""
     parts = urlsplit(settings.url.get_secret_value())
     words = [parts.username, parts.password, *parts.path.split("/"), parts.fragment]
-    words += [value for _, value in parse_qsl(parts.query)]
+    words += [part.partition("=")[2] for part in parts.query.split("&")]
     if settings.scheme not in {"http", "https", "smtp", "smtps"}:
         words.append(parts.netloc)
         words += parts.netloc.replace("@", ":").split(":")
     if settings.signing_secret is not None:
         words.append(settings.signing_secret.get_secret_value())
-    found = {form for word in words if word for form in (word, unquote(word)) if len(form) >= _SHORTEST_SECRET}
+    found = {
+        form
+        for word in words
+        if word
+        for form in (word, unquote(word), unquote_plus(word))
+        if len(form) >= _SHORTEST_SECRET
+    }
     return sorted(found, key=len, reverse=True)
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from alerts.delivery.channels.addresses import require_host_name
 from alerts.delivery.channels.channel import Channel, ChannelSettings, Publish
 from alerts.delivery.channels.kafka import KafkaTopic
 from alerts.delivery.channels.log import Log
@@ -78,6 +79,8 @@ def open_channel(settings: ChannelSettings, publish: Publish | None) -> Channel:
     ------
     UsageError
         If the URL is not one of a channel.
+    ValueError
+        If a part of it cannot be read, such as its port.
     """
     if _ENDED.match(settings.url.get_secret_value()):
         msg = (
@@ -86,10 +89,12 @@ def open_channel(settings: ChannelSettings, publish: Publish | None) -> Channel:
         )
         raise UsageError(msg)
     if is_webhook(settings):
-        if not urlsplit(settings.url.get_secret_value()).hostname:
+        parts = urlsplit(settings.url.get_secret_value())
+        if not parts.hostname:
             msg = "The address of the webhook has no host. Write it as https://example.com/path."
             raise UsageError(msg)
-        _ = urlsplit(settings.url.get_secret_value()).port
+        require_host_name(parts.hostname)
+        _ = parts.port
         return Webhook(settings)
     match settings.scheme:
         case "smtp" | "smtps":

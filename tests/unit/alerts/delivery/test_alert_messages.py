@@ -69,5 +69,8 @@ def test_a_digest_counts_by_rule_and_says_how_to_see_them() -> None:
     message = digest_message(DELIVERY, "desk", at, counts, (30, 120))
     assert message.subject == "13 alerts were held back"
     assert "dip: 12, of 3 symbols, the first at 2026-01-05 15:30 UTC, the last at 2026-01-05 15:59 UTC" in message.text
-    assert "./run alert deliveries --held --channel desk" in message.text
+    assert message.text.split("\n")[-2:] == [
+        "See them: ./run alert deliveries --held --channel desk",
+        "Send them all the same: ./run alert resend --held --channel desk",
+    ]
     assert json.loads(message.body())["rules"][0]["held"] == 12

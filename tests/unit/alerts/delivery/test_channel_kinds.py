@@ -51,6 +51,9 @@ def test_the_address_says_which_channel_it_is(url: str, kind: type) -> None:
         (settings("pigeon://roof/secret-token"), "is not the address of a channel"),
         (settings("https:///secret-token"), "no host"),
         (settings("https://host:port/secret-token"), "cannot be read"),
+        (settings("https://exa..mple.com/secret-token"), "cannot be read"),
+        (settings("smtp://exa..mple.com/?from=a@b.c&to=secret-token@e.f"), "cannot be read"),
+        (settings("smtp://host:port/?from=a@b.c&to=secret-token@e.f"), "cannot be read"),
         (settings("json://192.168.1.5/secret-token"), "--allow-private"),
         (settings("ntfy://192.168.1.5/secret-token"), "--allow-private"),
         (settings("ntfy://topic", signing_secret=SecretStr("secret-token")), "Only webhooks"),
@@ -89,6 +92,11 @@ def test_no_error_text_keeps_a_secret() -> None:
         "p@ssword p%40ssword t0ken s3cret whsec https://user:p%40ssword@example.com/hook/t0ken?key=s3cret example.com"
     )
     assert scrubbed(text, channel) == "*** *** *** *** *** *** example.com"
+
+
+def test_a_plus_in_a_secret_hides_none_of_its_forms() -> None:
+    channel = settings("https://example.com/hook?key=s3cret+t0ken%2Bx")
+    assert scrubbed("s3cret+t0ken%2Bx, s3cret+t0ken+x, s3cret t0ken+x", channel) == "***, ***, ***"
 
 
 def test_a_service_is_sent_the_text_with_the_id() -> None:

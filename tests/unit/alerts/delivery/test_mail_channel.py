@@ -10,11 +10,13 @@ from dataclasses import replace
 from email import policy
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from alerts.delivery.channels.channel import ChannelSettings, RefusedError
 from alerts.delivery.channels.mail import Mail
@@ -31,7 +33,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.mails: list[Any] = []
-        self.recipients: list[str] = []
+        self.taken: list[list[str]] = []
         self.answers: dict[str, str] = {}
         self.data_answer = "250 OK"
 
@@ -46,7 +48,7 @@ class Mailbox:
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         if self.data_answer.startswith("250"):
             self.mails.append(email.message_from_bytes(envelope.content, policy=policy.default))
-            self.recipients = envelope.rcpt_tos
+            self.taken.append(list(envelope.rcpt_tos))
         return self.data_answer
 
 
@@ -91,7 +93,7 @@ def test_a_mail_has_text_html_and_an_id_that_is_the_same_at_each_attempt() -> No
     assert first["X-Tapehouse-Delivery"] == str(DELIVERY)
     assert first["Subject"] == MESSAGE.subject
     assert first["To"] == "me@example.com, you@example.com"
-    assert mailbox.recipients == ["me@example.com", "you@example.com"]
+    assert mailbox.taken == [["me@example.com", "you@example.com"]] * 2
     text, page = first.iter_parts()
     assert text.get_content_type() == "text/plain"
     assert text.get_content().splitlines() == MESSAGE.text.splitlines()
@@ -150,10 +152,46 @@ def test_a_mailbox_that_does_not_exist_is_final_and_one_that_is_busy_is_not(answ
     assert answer.partition(" ")[2] in str(error)
 
 
-def test_a_mail_that_one_of_two_receivers_did_not_get_has_not_been_taken() -> None:
+def test_a_mail_that_one_receiver_cannot_take_yet_is_tried_again_for_that_one_only() -> None:
+    to = "me@example.com,you@example.com"
+    message = replace(MESSAGE, delivery_id=uuid4())
     with mail_server() as (mailbox, port):
-        mailbox.answers["you@example.com"] = "451 later"
-        assert "you@example.com: 451 later" in str(refusal(port, to="me@example.com,you@example.com"))
+        mailbox.answers["you@example.com"] = "452 full"
+        for _ in range(3):
+            error = refusal(port, to=to, message=message)
+            assert "you@example.com: 452 full" in str(error)
+            assert (error.is_final, error.concerns_channel) == (False, False)
+        del mailbox.answers["you@example.com"]
+        for _ in range(2):  # once it was taken by all, who sends it again means all
+            send(port, to=to, more="&starttls=never", message=message)
+    assert mailbox.taken == [
+        ["me@example.com"],
+        ["you@example.com"],
+        ["me@example.com", "you@example.com"],
+    ]
+    assert {mail["To"] for mail in mailbox.mails} == {"me@example.com, you@example.com"}
+
+
+@pytest.mark.parametrize("first", ["250 OK", "452 full"])
+def test_a_mail_that_some_took_and_others_never_will_is_taken_and_the_log_names_them(first: str) -> None:
+    """Else who took it would not be told of its retraction."""
+    to = "me@example.com,you@example.com"
+    message = replace(MESSAGE, delivery_id=uuid4())
+    with mail_server() as (mailbox, port), capture_logs() as logs:
+        mailbox.answers["you@example.com"] = "550 no such mailbox" if first.startswith("250") else first
+        if first.startswith("452"):
+            refusal(port, to=to, message=message)
+            mailbox.answers["you@example.com"] = "550 no such mailbox"
+        send(port, to=to, more="&starttls=never", message=message)
+    assert mailbox.taken == [["me@example.com"]]
+    (entry,) = logs
+    assert (entry["event"], entry["refused"]) == ("mail_not_taken_by_all", "you@example.com: 550 no such mailbox")
+
+
+def test_a_plus_in_an_address_stays_one() -> None:
+    with mail_server() as (mailbox, port):
+        send(port, to="me+alerts@example.com,you%2Btoo@example.com", more="&starttls=never")
+    assert mailbox.taken == [["me+alerts@example.com", "you+too@example.com"]]
 
 
 @pytest.mark.parametrize(("answer", "is_final"), [("554 spam", True), ("452 full", False)])
@@ -192,9 +230,20 @@ def test_a_server_that_trickles_its_greeting_is_given_up_after_the_timeout(
         ("smtp://host/?from=a@b.c&to=d@e.f&cc=x", "no option cc"),
         ("smtp://host/?from=a@b.c&to=d@e.f&starttls=maybe", "required, or never"),
         ("smtp://me:secret@host/?from=a@b.c&to=d@e.f&starttls=never", "without TLS"),
+        ("smtp://host/?from=a@b.c%0ABcc:x@y.z&to=d@e.f", "not an address"),
+        ("smtp://host/?from=a@b.c&to=d@e.f,nobody", "'nobody' is not an address"),
+        ("smtp://host/?from=a@b.c&to=d e@f.g", "'d e@f.g' is not an address"),
+        ("smtp://host/?from=a@b.c&to=d@e@f.g", "'d@e@f.g' is not an address"),
     ],
 )
 def test_an_address_that_cannot_be_one_is_refused_without_showing_its_password(url: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason) as refused:
         Mail(ChannelSettings("mail", SecretStr(url)))
     assert "secret" not in str(refused.value)
+
+
+def test_a_sender_may_have_a_name() -> None:
+    with mail_server() as (mailbox, port):
+        url = f"smtp://127.0.0.1:{port}/?from=Tape%20House%20<tape@example.com>&to=me@example.com&starttls=never"
+        Mail(ChannelSettings("mail", SecretStr(url))).send(MESSAGE, 5)
+    assert mailbox.mails[0]["From"] == "Tape House <tape@example.com>"

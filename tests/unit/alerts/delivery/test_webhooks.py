@@ -97,6 +97,11 @@ def test_a_redirect_is_not_followed() -> None:
         assert inside.requests == []
 
 
+def test_a_name_that_no_host_can_have_is_an_answer_that_did_not_come() -> None:
+    with pytest.raises(RefusedError, match="not the name of a host"):
+        webhook("http://exa..mple.com/hook").send(MESSAGE, 5)
+
+
 def test_a_private_address_is_not_connected_to_unless_that_was_allowed() -> None:
     with receiving() as receiver:
         error = refusal(receiver, is_private_allowed=False)
