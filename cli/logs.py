@@ -1,10 +1,7 @@
 """Where the log events of a command go: to standard error, so that its answer on standard output stays clean."""
 
-import sys
-
-import structlog
-
 from market.errors import SettingsError
+from market.logs import log_to_standard_error
 from market.settings import load_settings
 
 
@@ -20,7 +17,4 @@ def configure_logging(*, progress: bool = False) -> None:
         level = load_settings().log_level
     except SettingsError:
         level = "info"  # the command itself reports the bad setting
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning" if level == "info" and not progress else level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_standard_error("warning" if level == "info" and not progress else level)

@@ -3,7 +3,6 @@
 What belongs here: bringing the relay and Kafka together, which do not know each other.
 """
 
-import logging
 import random
 import signal
 import sys
@@ -16,6 +15,7 @@ import structlog
 from alerts.delivery.relay import Outside, Relay, utc_now
 from ingest.publisher import Publisher
 from market.errors import PublishError, SettingsError, TapehouseError
+from market.logs import log_to_standard_error
 from market.settings import Settings, load_settings
 
 CONNECT_SECONDS: Final = 5.0
@@ -106,11 +106,7 @@ def stop_at_signals() -> Event:
 
 def configure_logging(settings: Settings) -> None:
     """Have this process log to standard error, from the level of the settings on."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_standard_error(settings.log_level)
 
 
 if __name__ == "__main__":

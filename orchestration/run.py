@@ -14,6 +14,7 @@ import structlog
 
 from infra.local.home import connected_settings
 from market.errors import ModelsFailedError, ServiceError, TapehouseError
+from market.logs import log_to_standard_error
 from market.settings import Settings, load_settings
 from orchestration.instance import LOCATION, instance_environment, write_instance_config
 
@@ -169,10 +170,7 @@ class _Progress:
 
 
 def _configure_logging(settings: Settings) -> None:
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_standard_error(settings.log_level)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,9 +37,9 @@ def connect(
     url = settings.require_database()
     try:
         parameters = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
+    except psycopg.ProgrammingError:
         msg = "DATABASE_URL cannot be read. Write it as postgresql://user:password@host:port/database."
-        raise SettingsError(msg) from error
+        raise SettingsError(msg) from None  # the driver quotes what it cannot read, which may be the password
     options = f"{parameters.get('options') or ''} -c timezone=UTC".strip()
     if read_only:
         options += " -c default_transaction_read_only=on"

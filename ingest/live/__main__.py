@@ -1,7 +1,6 @@
 """``python -m ingest.live [--feed NAME] [--closed simulated|wait] [--symbols A,B] …``: the process of the live feed."""
 
 import argparse
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from ingest.publisher import Publisher, PublishSummary
 from ingest.topics import ensure_topics
 from market.errors import ServiceError, TapehouseError, UsageError
 from market.instruments import parse_symbols
+from market.logs import log_to_standard_error
 from market.settings import Settings, load_settings
 
 SIMULATED: Final = "simulated"
@@ -202,10 +202,7 @@ def _choice(settings: Settings, arguments: Sequence[str] | None) -> Choice:
 
 
 def _configure_logging(settings: Settings) -> None:
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_standard_error(settings.log_level)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import structlog
 from market import tables
 from market.errors import CheckpointError, ServiceError, TapehouseError, UsageError
 from market.instruments import parse_symbols
+from market.logs import log_to_standard_error
 from market.sessions import Session, sessions_between
 from market.settings import Settings, load_settings
 from spark_jobs.io.checkpoint import checkpoints_of, read_query_id
@@ -239,7 +240,7 @@ def _query_id(settings: Settings, kind: RecordKind) -> str | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the deep path; return the exit code."""
     options = _parser().parse_args(arguments)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    log_to_standard_error()
     signal.signal(signal.SIGTERM, _end)
 
     def write(line: object) -> None:

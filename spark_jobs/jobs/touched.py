@@ -16,6 +16,7 @@ import structlog
 
 from market import tables, topics
 from market.errors import TapehouseError
+from market.logs import log_to_standard_error
 from market.settings import load_settings
 from spark_jobs.io.delta import Lake
 
@@ -57,7 +58,7 @@ def as_json(found: Mapping[str, Mapping[date, int]]) -> str:
 
 def main() -> int:
     """Print what was touched; return the exit code."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    log_to_standard_error()
     try:
         sys.stdout.write(f"{as_json(touched(Lake(load_settings().lake)))}\n")
     except TapehouseError as error:
