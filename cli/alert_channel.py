@@ -124,7 +124,7 @@ def _remove(settings: "Settings", name: str) -> None:
     from alerts.delivery.channel_store import remove_channel
     from market.errors import UsageError
 
-    if not remove_channel(settings, name):
+    if not remove_channel(settings, name, datetime.now(UTC)):
         msg = f"There is no channel {name} that was added. ./run alert channel list shows them."
         raise UsageError(msg)
     typer.echo(f"Removed {name}. What waits for it is given up, and kept: ./run alert deliveries --dead")

@@ -34,12 +34,15 @@ class Courier:
         self._name = channel
         self._outside = outside
         self._publish = publish
+        self._settings: ChannelSettings | None = None
         self._opened: tuple[ChannelSettings, Channel] | None = None
         self._failures = 0
 
     def step(self) -> float | None:
         """Make the next attempt; return how long to leave the channel alone before the next step, ``None`` if nothing is due."""
         settings = read_channel(self._connection, self._name)
+        if settings != self._settings:
+            self._settings, self._failures = settings, 0
         if settings is None:
             error = f"There is no channel {self._name}. Add it, and send again: ./run alert resend --dead --channel {self._name}"
             outbox.give_up_channel(self._connection, self._name, error)
@@ -60,6 +63,10 @@ class Courier:
                 return NO_PAUSE
             outbox.begin(self._connection, due.delivery_id)
         return self._send(settings, due)
+
+    def is_outdated(self) -> bool:
+        """Return whether the channel was removed, or added anew, since the last step: then its pause is over."""
+        return read_channel(self._connection, self._name) != self._settings
 
     def _send(self, settings: ChannelSettings, due: outbox.Due) -> float:
         error = self._attempt(settings, _message(due))

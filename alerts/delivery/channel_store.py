@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from alerts.delivery import outbox
 from alerts.delivery.channels.channel import ChannelSettings
 from alerts.delivery.channels.opening import BUILT_IN, check_settings
 from market.errors import UsageError
@@ -14,16 +15,16 @@ from warehouse.connection import connect
 APPLICATION: Final = "tapehouse channels"
 _COLUMNS: Final = (
     "channel, url, signing_secret, is_private_allowed, rule_limit, channel_limit, digest_seconds, timeout_seconds, "
-    "is_for_operators, is_for_reports"
+    "is_for_operators, is_for_reports, added_at"
 )
 _ADD: Final = f"""
-insert into app.alert_channels ({_COLUMNS}, added_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+insert into app.alert_channels ({_COLUMNS}) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (channel) do nothing
 """  # noqa: S608 - names of columns
 
 
 def add_channel(settings: Settings, channel: ChannelSettings, now: datetime) -> None:
-    """Add a channel.
+    """Add a channel; what waits for one of its name is tried at once.
 
     Raises
     ------
@@ -53,10 +54,11 @@ def add_channel(settings: Settings, channel: ChannelSettings, now: datetime) -> 
                 f"There is a channel {channel.name} already. Remove it first: ./run alert channel remove {channel.name}"
             )
             raise UsageError(msg)
+        _wake(connection, channel.name, now)
 
 
-def remove_channel(settings: Settings, name: str) -> bool:
-    """Remove a channel and return whether it was there; what waits for it dies with that reason, and can be resent.
+def remove_channel(settings: Settings, name: str, now: datetime) -> bool:
+    """Remove a channel and return whether it was there; what waits for it dies at once with that reason, and can be resent.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def remove_channel(settings: Settings, name: str) -> bool:
     """
     with connect(settings, application_name=APPLICATION) as connection:
         removed = connection.execute("delete from app.alert_channels where channel = %s", [name]).rowcount
-        connection.execute("select pg_notify('alert_outbox', '')")
+        _wake(connection, name, now)
         return bool(removed)
 
 
@@ -88,6 +90,12 @@ def read_channel(connection: Any, name: str) -> ChannelSettings | None:  # noqa:
         return BUILT_IN[name]
     row = connection.execute(f"select {_COLUMNS} from app.alert_channels where channel = %s", [name]).fetchone()  # noqa: S608
     return None if row is None else _channel(row)
+
+
+def _wake(connection: Any, name: str, now: datetime) -> None:  # noqa: ANN401
+    """Have the relay look at what waits for a channel, also for a later attempt."""
+    outbox.try_sooner(connection, name, now)
+    connection.execute("select pg_notify(%s, '')", [outbox.WAKES])
 
 
 def _channel(row: tuple[Any, ...]) -> ChannelSettings:

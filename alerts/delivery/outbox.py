@@ -190,5 +190,5 @@ def give_up_channel(connection: Any, channel: str, error: str) -> None:  # noqa:
 
 
 def try_sooner(connection: Any, channel: str, now: datetime) -> None:  # noqa: ANN401
-    """Try at once what failed while a receiver was away that is there again."""
+    """Try at once what waits for a later attempt: the receiver is there again, or the channel is another."""
     connection.execute(_SOONER, {"channel": channel, "now": now})

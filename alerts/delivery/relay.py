@@ -128,7 +128,7 @@ class Relay:
         while not stop.is_set():
             worker.wake.clear()
             while not stop.is_set() and (pause := courier.step()) is not None:
-                stop.wait(pause)
+                _rest(courier, worker, pause, stop)
             if not worker.wake.wait(_IDLE_SECONDS) and self._retire(worker):
                 return True
         return True
@@ -139,6 +139,16 @@ class Relay:
                 return False
             del self._workers[worker.channel]
             return True
+
+
+def _rest(courier: Courier, worker: "_Worker", seconds: float, stop: threading.Event) -> None:
+    """Leave the channel alone for so long, unless it is removed or added anew meanwhile, or there is an end."""
+    ends_at = time.monotonic() + seconds
+    while not stop.is_set() and (left := ends_at - time.monotonic()) > 0:
+        if worker.wake.wait(left):
+            worker.wake.clear()
+            if courier.is_outdated():
+                return
 
 
 class _Worker:

@@ -2,7 +2,8 @@
 
 What belongs here: limits and digests. An alert over a limit becomes ``held`` and is counted in the channel's open digest, which
 is sent once its time has come; so nothing is dropped in silence. Retractions are never held back for a limit: there is at most
-one for an alert that was sent, and who was told the one has to be told the other.
+one for an alert that was sent, and who was told the one has to be told the other. Nor are alerts that were tried before: they may
+have arrived, and a retraction is held back with its alert. A channel that is away is tried once a minute, which bounds them.
 """
 
 from dataclasses import dataclass

@@ -3,9 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+from pydantic import SecretStr
 
+from alerts.delivery.channel_store import add_channel, remove_channel
 from alerts.delivery.channels.channel import ChannelSettings, RefusedError
 from alerts.delivery.message import Message
 from market.settings import Settings
@@ -80,6 +83,41 @@ def test_a_throttled_channel_waits_for_as_long_as_it_was_told(settings: Settings
         assert receiver.requests[1].at - receiver.requests[0].at >= 2
         receiver.behavior = answers(200)
         wait_until(lambda: outbox.statuses() == ["delivered"])
+
+
+def test_a_channel_that_is_added_anew_does_not_wait_for_as_long_as_the_old_one_was_told(
+    settings: Settings, outbox: Outbox
+) -> None:
+    with receiving(answers(429, Retry_After="3600")) as old, receiving() as new, relaying(settings):
+        outbox.channel("hook", old.url)
+        outbox.alert("hook")
+        wait_until(lambda: outbox.rows("last_error")[0][0] is not None)
+        outbox.alert("hook")
+        assert remove_channel(settings, "hook", datetime.now(UTC))
+        wait_until(lambda: outbox.statuses() == ["dead", "dead"], "giving up what waits for a channel that is gone")
+        outbox.channel("hook", old.url)
+        outbox.alert("hook")
+        wait_until(lambda: len(old.requests) == 2)
+        wait_until(lambda: outbox.rows("last_error")[2][0] is not None)
+        outbox.connection.execute("delete from app.alert_channels")
+        added = ChannelSettings("hook", SecretStr(new.url), is_private_allowed=True)
+        add_channel(settings, added, datetime.now(UTC))
+        wait_until(lambda: outbox.statuses() == ["dead", "dead", "delivered"])
+        assert len(old.requests) == 2
+
+
+def test_a_channel_that_was_told_to_wait_does_so_whatever_comes_meanwhile(settings: Settings, outbox: Outbox) -> None:
+    with receiving(answers(429, Retry_After="3")) as receiver, relaying(settings):
+        outbox.channel("hook", receiver.url)
+        outbox.alert("hook")
+        wait_until(lambda: len(receiver.requests) == 1)
+        receiver.behavior = answers(200)
+        for _ in range(5):  # each wakes the relay
+            outbox.alert("hook")
+        wait_until(lambda: outbox.statuses() == ["delivered"] * 6)
+        first, second, *_ = receiver.requests
+        assert second.at - first.at >= 3
+        assert list(dict.fromkeys(receiver.ids)) == outbox.ids("hook")
 
 
 def test_a_message_that_a_receiver_does_not_like_does_not_hold_up_the_next(settings: Settings, outbox: Outbox) -> None:

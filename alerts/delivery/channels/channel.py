@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -81,6 +82,8 @@ class ChannelSettings:
         Whether it is told what is wrong with the platform itself.
     is_for_reports
         Whether reports are sent to it.
+    added_at
+        When it was added: one that was removed and added again is another.
     """
 
     name: str
@@ -93,6 +96,7 @@ class ChannelSettings:
     timeout_seconds: int = 10
     is_for_operators: bool = False
     is_for_reports: bool = False
+    added_at: datetime | None = None
 
     @property
     def scheme(self) -> str:
