@@ -108,12 +108,16 @@ class Service:
                 raise UsageError(msg)
 
     def _rendered(self, message: Message) -> dict[str, str]:
-        """Return what Apprise is told: the text, cut to what the service holds, as HTML where it would take a text for that."""
+        """Return what Apprise is told: the text, as HTML where it would take a text for that.
+
+        What the service does not hold is cut, unless the URL says ``overflow=split``, or ``truncate``.
+        """
         service, last = self._service, f"\nDelivery: {message.delivery_id}"
         title = len(message.subject) + _BREAK_CHARACTERS
         is_title_within = service.overflow_amalgamate_title or service.title_maxlen <= 0
         room = service.body_maxlen - len(last) - (title if is_title_within else 0)
-        text = (message.text if service.body_maxlen < _LEAST_CUT else _cut(message.text, room)) + last
+        is_cut = service.body_maxlen >= _LEAST_CUT and service.overflow_mode == apprise.OverflowMode.UPSTREAM
+        text = (_cut(message.text, room) if is_cut else message.text) + last
         if service.resolve_format(apprise.NotifyFormat.TEXT) != apprise.NotifyFormat.HTML:
             return {"title": message.subject, "body": text, "body_format": "text"}
         body = html.escape(text, quote=False).replace("\n", "<br/>")

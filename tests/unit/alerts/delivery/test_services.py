@@ -216,6 +216,17 @@ def test_what_a_service_cannot_hold_is_cut_before_the_id_and_the_text_says_how_m
     assert note == f"… {len(long.text) - len(kept):,} more characters do not fit."
 
 
+def test_whoever_wants_a_long_text_in_several_messages_gets_all_of_it() -> None:
+    long = alert_message(DELIVERY, replace(ALERT, message="IBM: " + "0123456789" * 240))
+    with receiving() as receiver:
+        discord = settings("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?overflow=split")
+        at(discord, receiver, "notify_url", "d").send(long, 5)
+    contents = [json.loads(request.body)["content"] for request in receiver.requests]
+    assert len(contents) > 1
+    assert contents[-1].endswith(f"Delivery: {DELIVERY}")
+    assert sum(content.count("0123456789") for content in contents) >= 239
+
+
 def test_telegram_shows_a_text_as_it_is() -> None:
     text = "<!channel> <b>x</b> & a < b > c\nsecond line"
     with receiving() as receiver:
