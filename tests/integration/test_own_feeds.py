@@ -109,7 +109,7 @@ def test_what_is_made_up_is_compared_until_a_real_day_of_the_symbol_comes_whiche
         put_bar(connection, "simulated", "SPY", SESSION.open_at + minute * timedelta(minutes=1), (Decimal(5),) * 4)
     put_vendor_bar(connection, "simulated", "SPY", HALF_DAY, Decimal(7))
 
-    def numbers(*options: str) -> tuple[int, int]:
+    def numbers(*options: str) -> tuple[Any, Any]:
         dbt(*models, *options)
         ((bars,), (quality,)) = (connection.execute(query).fetchone() or (None,) for query in (compared, counted))
         return bars, quality

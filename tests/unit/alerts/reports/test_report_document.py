@@ -200,7 +200,7 @@ def test_what_changed_is_told_by_row_and_column_and_what_came_and_went_too() -> 
 
 
 def test_a_message_that_arrives_later_is_no_change_and_one_that_never_does_is() -> None:
-    def of(**state: int) -> Report:
+    def of(**state: Any) -> Report:
         return built(alerts=[alert("AAA", 5, **{"delivered": 0, **state})])
 
     assert changes_between(of(pending=1).figures, of(delivered=1).figures) == ()
