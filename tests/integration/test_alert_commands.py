@@ -96,6 +96,13 @@ def test_deliveries_are_listed_and_dead_ones_are_sent_again(outbox: Outbox, run:
     assert "Give the ids" in str(run("resend").exception)
 
 
+def test_a_channel_whose_address_cannot_be_read_says_so_when_it_is_tried(run: Run, outbox: Outbox) -> None:
+    """As one that was added before addresses were looked at."""
+    outbox.channel("desk", "https://exa..mple.com/t0ken")
+    assert "The address of desk cannot be read" in str(run("channel", "test", "desk").exception)
+    assert "exa..mple.com" in run("channel", "list").output
+
+
 def test_the_role_of_bi_tools_cannot_read_the_channels(outbox: Outbox) -> None:
     outbox.channel("desk", "https://example.com/t0ken")
     outbox.connection.execute(f"create role {ROLE}_of_a_test")
