@@ -22,6 +22,9 @@ AT_ONCE: Final = frozenset(
     {"passes_above", "passes_below", "passes", "breaks_out", "reaches_above", "reaches_below", "reaches_outside"}
 )
 """What a rule with the trigger ``at_once`` asks; its left side is the close, at a factor of 1."""
+_LARGEST: Final = 1e100
+"""No factor counts for more, and no hysteresis."""
+_NEXT_TO_NOTHING: Final = 1e-100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,9 @@ def earlier(values: Doubles, bars: int) -> Doubles:
 
 
 def _change(now: Doubles, before: Doubles) -> Doubles:
+    """Return the percent of the size of what was before; beside next to nothing there is none."""
     with np.errstate(all="ignore"):
-        return np.where(before == 0, np.nan, 100 * (now / before - 1))
+        return np.where(np.abs(before) > _NEXT_TO_NOTHING, 100 * (now / before - 1) * np.sign(before), np.nan)
 
 
 def _window(function: str, values: Doubles, bars: int) -> Doubles:
@@ -116,11 +120,11 @@ def _window(function: str, values: Doubles, bars: int) -> Doubles:
 
 def _sides(clause: Clause, values: Values, back: int) -> tuple[Doubles, Doubles, Doubles]:
     def side(one: Side) -> Doubles:
+        factor = np.nan if one.factor is None else min(max(one.factor, -_LARGEST), _LARGEST)
         if one.field is None:
-            return np.full(1, np.nan if one.factor is None else one.factor)
+            return np.full(1, factor)
         found = values.field(one.field)
-        assert one.factor is not None
-        return one.factor * (earlier(found, back) if back else found)
+        return factor * (earlier(found, back) if back else found)
 
     return side(clause.left), side(clause.right), side(clause.upper)
 
@@ -196,6 +200,7 @@ def _at_once(clause: Clause, values: Values) -> dict[str, Truth]:
 def gone_back(clause: Clause, values: Values, hysteresis: float, *, is_percent: bool) -> Flags:
     """Return on which bars the value is as far on the other side as the hysteresis asks."""
     x, y, z = _sides(clause, values, 0)
+    hysteresis = min(hysteresis, _LARGEST)
     low, high = (hysteresis / 100 * np.abs(end) if is_percent else np.full(1, hysteresis) for end in (y, z))
     with np.errstate(invalid="ignore"):
         under, over = x <= y - low, x >= y + low

@@ -16,6 +16,7 @@ from verify.alert_snapshot import DAILY, Version
 from verify.alert_values import Flags, Values, gone_back, holds, state
 
 _MINUTES: Final = {"1m": 1, "5m": 5, "15m": 15, "1h": 60}
+_LONGEST_COOLDOWN: Final = timedelta(days=36_525)
 _BEFORE_THE_END: Final = frozenset({"once_per_bar", "at_once"})
 _SEGMENTS: Final = {"pre": 0, "regular": 1, "post": 2}
 
@@ -195,7 +196,8 @@ class _Walk:
     def step(self, start: datetime, end: datetime, *, fires: bool, is_back: bool) -> bool:
         """Take a bar in, and return whether there is an alert."""
         version = self._version
-        silent_until = None if self._fired is None else self._fired[1] + timedelta(seconds=version.cooldown_seconds)
+        cooldown = min(timedelta(seconds=min(version.cooldown_seconds, 10**10)), _LONGEST_COOLDOWN)
+        silent_until = None if self._fired is None else self._fired[1] + cooldown
         may = (
             fires
             and (self._is_armed or not version.hysteresis > 0)

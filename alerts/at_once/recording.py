@@ -17,6 +17,7 @@ import structlog
 from alerts.at_once.minutes import Minute, moment_of
 from alerts.at_once.watcher import Fired
 from alerts.evaluation.evaluate import known_fields
+from alerts.evaluation.judging import COOLDOWN
 from alerts.evaluation.recording import alert_statement, hand_over
 from alerts.rules.at_once import INTERVAL
 from market.errors import RefusedValuesError
@@ -29,7 +30,7 @@ _log: Final = structlog.get_logger(__name__)
 _MOST: Final = 1_000
 """So many at a time: whoever sends need not wait for all of them."""
 
-_TABLES: Final = """
+_TABLES: Final = f"""
 with judged_bars as (
     select * from jsonb_to_recordset(%(bars)s::jsonb) as bars (
         symbol text, interval text, bar_at timestamptz, bar_end timestamptz, session_date date, open numeric(18, 6),
@@ -57,11 +58,11 @@ with judged_bars as (
             select from app.alerts as earlier
             where earlier.rule_id = proposed.rule_id and earlier.symbol = proposed.symbol and earlier.interval = proposed.interval
                 and earlier.kind = 'alert' and earlier.rule_version = proposed.version and earlier.bar_at < proposed.bar_at
-                and earlier.triggered_at > proposed.bar_end - versions.cooldown_seconds * interval '1 second'
+                and earlier.triggered_at > proposed.bar_end - {COOLDOWN.format("versions")}
                 and not exists (select from app.alerts as taken_back where taken_back.refers_to = earlier.alert_id)
         ))
 )
-"""
+"""  # noqa: S608 - declared names
 _QUEUE: Final = """
 insert into app.pending_evaluations (mart, series, interval, source, from_at)
 select 'intraday_analytics', symbol, interval, alert_id::text, bar_at from app.alerts where alert_id = any(%(alerts)s)

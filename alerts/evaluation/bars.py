@@ -185,7 +185,8 @@ def _value(name: str, mart: Mart, bases: dict[str, str]) -> str:
         "average": f"case when {is_whole} then sum({base}) {frame} / {bars} end",
         "highest": f"case when {is_whole} then max({base}) {frame} end",
         "lowest": f"case when {is_whole} then min({base}) {frame} end",
-        "change": f"100 * ({base} / nullif({earlier}, 0) - 1)",
+        # Of a value below zero the percent is of its size. Beside next to nothing it is no number.
+        "change": f"case when abs({earlier}) > 1e-100 then 100 * ({base} / {earlier} - 1) * sign({earlier}) end",
         "difference": f"{base} - {earlier}",
     }[function]
 

@@ -6,6 +6,9 @@ value that is not there is null, and so is whatever is asked of it.
 
 from typing import Final
 
+_LARGEST: Final = "1e100"
+"""Factors and hystereses that are beyond it are taken as this: one that no number can hold would stop all rules."""
+
 
 def holds(clause: str, bar: str) -> str:
     """Return the expression that says whether a clause holds on a bar; both are named by their aliases."""
@@ -35,7 +38,8 @@ def held_before(clause: str, bar: str) -> str:
 def has_gone_back(clause: str, bar: str, hysteresis: str, is_percent: str) -> str:
     """Return the expression that says whether the value is as far on the other side as a rule's hysteresis asks."""
     x, y, z = _sides(clause, bar, "now")
-    far = f"(case when {is_percent} then {hysteresis} / 100 * abs({{}}) else {hysteresis} end)".format
+    size = f"least({hysteresis}, {_LARGEST})"
+    far = f"(case when {is_percent} then {size} / 100 * abs({{}}) else {size} end)".format
     under, over = f"{x} <= {y} - {far(y)}", f"{x} >= {y} + {far(y)}"
     out = f"({under} or {x} >= {z} + {far(z)})"
     within = f"({over} and {x} <= {z} - {far(z)})"
@@ -70,7 +74,8 @@ def _at_once(clause: str, bar: str) -> dict[str, str]:
     """Return what the operators of :mod:`alerts.rules.at_once` say: of the extremes of a bar, and of the close before it."""
     _, y, z = _sides(clause, bar, "now")
     before, _, _ = _sides(clause, bar, "before")
-    high, low = (f"({clause}.left_factor * {bar}.{name}::double precision)" for name in ("high", "low"))
+    factor = _bounded(f"{clause}.left_factor")
+    high, low = (f"({factor} * {bar}.{name}::double precision)" for name in ("high", "low"))
     up, down = f"({high} > {y} and {before} <= {y})", f"({low} < {y} and {before} >= {y})"
     out = f"({high} > {z} or {low} < {y})"
     return {
@@ -91,7 +96,12 @@ def _case(clause: str, kinds: dict[str, str]) -> str:
 
 def _sides(clause: str, bar: str, values: str) -> tuple[str, str, str]:
     def side(name: str) -> str:
-        factor, field = f"{clause}.{name}_factor", f"{clause}.{name}_field"
+        factor, field = _bounded(f"{clause}.{name}_factor"), f"{clause}.{name}_field"
         return f"(case when {field} is null then {factor} else {factor} * {bar}.{values}[{field}] end)"
 
-    return f"({clause}.left_factor * {bar}.{values}[{clause}.left_field])", side("right"), side("upper")
+    left = f"({_bounded(f'{clause}.left_factor')} * {bar}.{values}[{clause}.left_field])"
+    return left, side("right"), side("upper")
+
+
+def _bounded(factor: str) -> str:
+    return f"(case when {factor} between -{_LARGEST} and {_LARGEST} then {factor} else sign({factor}) * {_LARGEST} end)"

@@ -32,6 +32,9 @@ _IS_PAST: Final = (
     "{v}.is_newest and {bar_end} <= {v}.rule_created_at and bars.revised_at >= {v}.rule_created_at "
     "and ({v}.until_at is null or bars.revised_at <= {v}.until_at)"
 )
+COOLDOWN: Final = "least({}.cooldown_seconds, 3155760000) * interval '1 second'"
+"""For how long a version is silent, a hundred years at most: beyond what a moment can hold it would stop all rules."""
+
 _IS_SEQUENTIAL: Final = "(rules.trigger = 'once' or rules.cooldown_seconds > 0 or rules.hysteresis > 0)"
 
 _EXPLICIT: Final = """
@@ -87,7 +90,7 @@ begin
         select
             events.rule_id, events.version, events.symbol, events.interval, events.is_past, events.bar_at, events.bar_end,
             events.is_fire, rules.trigger = 'once' as is_once, rules.hysteresis > 0 as has_hysteresis,
-            rules.cooldown_seconds * interval '1 second' as cooldown,
+            {cooldown} as cooldown,
             walk_states.last_bar_at, walk_states.last_end, coalesce(walk_states.is_armed, true) as was_armed,
             row_number() over (
                 partition by events.rule_id, events.version, events.symbol, events.interval, events.is_past
@@ -182,7 +185,7 @@ def _walk(connection: Any, rules: Rules, *, with_state: bool) -> None:  # noqa: 
     if with_state:
         connection.execute("analyze events")
         connection.execute(_STATES.format(versions=rules.versions))
-    connection.execute(_WALK.format(versions=rules.versions))
+    connection.execute(_WALK.format(versions=rules.versions, cooldown=COOLDOWN.format("rules")))
 
 
 def _fired(rules: Rules) -> Iterator[str]:

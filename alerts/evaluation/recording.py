@@ -252,7 +252,7 @@ select
     'pending', 0, %(now)s, %(now)s
 from app.alerts as recorded
 inner join app.alert_rule_versions as versions on versions.rule_id = recorded.rule_id and versions.version = recorded.rule_version
-cross join lateral unnest(versions.channels) as channels (channel)
+cross join lateral (select distinct unnest(versions.channels) as channel) as channels
 where recorded.alert_id = any(%(alerts)s) and not recorded.is_historical
 """
 

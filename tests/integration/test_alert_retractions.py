@@ -1,0 +1,115 @@
+"""What is told and no longer so is taken back, whatever tiers, open bars, the watchlist and pauses do; and nothing else is."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from alerts.evaluation.backtest import backtest
+from alerts.evaluation.evaluate import evaluate
+from alerts.rules.rule import Rule
+from alerts.store import add_rules
+from market.settings import Settings
+from tests.integration.alert_rows import EVENING, LAST, MADE, MARTS, assert_lawful, forget_rules, minutes_of, put_closes
+from tests.integration.dbt_runs import Dbt
+from tests.integration.mart_rows import put_bar
+from tests.integration.quote_rows import publish_quotes
+
+pytestmark = pytest.mark.integration
+
+LONG_AGO: Final = datetime(2013, 1, 1, tzinfo=UTC)
+KINDS: Final = (
+    "select kind, revision, extract(minute from bar_at - %s)::integer from app.alerts order by 3, revision, kind"
+)
+NEXT_BID: Final = """
+insert into lake.quotes_1m (source, symbol, bar_at, session_date, segment, bid, revised_at)
+select source, symbol, %s, session_date, segment, 102, revised_at from lake.quotes_1m where bid = 99
+"""
+GONE: Final = "delete from lake.bars_1m where symbol = 'IBM' and bar_at = %s"
+
+
+@pytest.fixture
+def bare(connection: psycopg.Connection[Any], dbt: Dbt) -> Iterator[psycopg.Connection[Any]]:
+    """No rule and no tier that has moved; the marts are there and empty."""
+    clean = "truncate lake.tiers, lake.quotes_1m, lake.latest_quotes, staging.pending_quotes"
+    connection.execute(clean)
+    forget_rules(connection, dbt)
+    connection.execute("delete from lake.stream_batches where query_id = 'test of quotes'")
+    yield connection
+    connection.execute(clean)
+    connection.execute("delete from lake.stream_batches where query_id = 'test of quotes'")
+
+
+def at(minute: int) -> datetime:
+    return LAST.open_at + timedelta(minutes=minute)
+
+
+def close_at(connection: psycopg.Connection[Any], minute: int, close: int, symbol: str = "IBM") -> None:
+    put_bar(connection, "lean", symbol, at(minute), (Decimal(close),) * 4)
+
+
+def recorded(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    """Return what was recorded: its kind, revision and minute of the session."""
+    return connection.execute(KINDS, [LAST.open_at]).fetchall()
+
+
+EXTREMES: Final = (
+    "update app.alert_rule_versions set cooldown_seconds = 9223372036854775807 where rule_id = 1",
+    "update app.alert_clauses set right_factor = 1.7e308 where rule_id = 1",
+    "update app.alert_clauses set left_factor = -1.7e308 where rule_id = 1",
+    "update app.alert_rule_versions set hysteresis = 1.7e308 where rule_id = 1",
+    "update app.alert_rule_versions set hysteresis = 1.7e308, is_hysteresis_percent = true where rule_id = 1",
+    "update app.alert_rule_versions set channels = '{log,desk,log}' where rule_id = 1",
+)
+
+
+@pytest.mark.parametrize("change", EXTREMES)
+def test_a_rule_that_cannot_be_worked_out_as_it_says_stops_no_other(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, change: str
+) -> None:
+    strange = Rule("strange", "close above average(close, 1)", "IBM", is_edge=True, cooldown_seconds=60, hysteresis=1)
+    add_rules(settings, [strange, Rule("good", "close above 100", "IBM")], MADE)
+    bare.execute(change.encode())
+    put_closes(bare, [99, 98, 101, 99, 102, 99])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "good") == [2, 4]
+    assert_lawful(settings)
+    close_at(bare, 4, 99)
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "good") == [2]
+    assert_lawful(settings)
+
+
+def test_a_move_in_percent_of_a_value_below_zero_goes_the_way_that_the_value_goes(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    rules = [
+        Rule("up", "spread moves up 5 % in 1 bars", "IBM", is_edge=False),
+        Rule("down", "spread moves down 5 % in 1 bars", "IBM", is_edge=False),
+        Rule("either", "spread moves 5 % in 1 bars", "IBM", is_edge=False),
+    ]
+    add_rules(settings, rules, MADE)
+    put_closes(bare, [100] * 7)
+    asks = [
+        "100",
+        "99.9",
+        "99.95",
+        "100.99",
+        "101.5",
+        "101.4",
+        "101",
+    ]  # of a bid of 101: -1, -1.1, -1.05, -0.01, 0.5, 0.4, 0
+    publish_quotes(bare, [(minute + 0.1, "101", ask) for minute, ask in enumerate(asks)])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    expected = {"up": [3, 4], "down": [1, 5], "either": [1, 3, 4, 5]}
+    assert {name: minutes_of(bare, name) for name in expected} == expected
+    assert_lawful(settings)
+    for rule in rules:
+        found = backtest(settings, rule, start=MADE)
+        assert [int((one.bar_at - LAST.open_at).total_seconds() // 60) for one in found] == expected[rule.name]
