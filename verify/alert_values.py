@@ -77,6 +77,13 @@ class Values:
                 self._known[name] = _window(found.group(1), self.field(found.group(2) + ending), int(found.group(3)))
         return self._known[name]
 
+    def is_past_start(self, name: str, place: int) -> bool:
+        """Return whether a field of a bar, and of the one before, owes nothing to where the series begins."""
+        plain = name.removesuffix(UNSTABLE)
+        found = WINDOW.fullmatch(plain)
+        stable_from = self._stable_from.get(found.group(2) if found else plain, 2 if plain == "gap" else 1)
+        return bool(self._numbers[place] > (stable_from or 1) + (int(found.group(3)) if found else 0))
+
     def _plain(self, name: str, *, is_raw: bool) -> Doubles:
         if name == "gap":
             return _change(self._columns["open"], earlier(self._columns["close"], 1))

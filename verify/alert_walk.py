@@ -146,14 +146,17 @@ def alerts_of(version: Version, bars: Bars, since: dict[str, datetime]) -> Itera
 
 
 def is_known(version: Version, bars: Bars, place: int) -> bool:
-    """Return whether all values are there by which a version judges a bar and the one before it."""
+    """Return whether a version can judge a bar: of a series that was cut off the first values are not known."""
     for clause in version.clauses:
+        names = (one.field for one in (clause.left, clause.right, clause.upper) if one.field is not None)
+        if all(bars.values.is_past_start(name, place) for name in names):
+            continue  # what is not there was taken away
         truths = [holds(clause, bars.values)]
         if not version.has_event:
             truths.append(state(clause, bars.values, 1))
-        if not all(bool(truth.yes[place] | truth.no[place]) for truth in truths):
+        if place == 0 or not all(bool(truth.yes[place] | truth.no[place]) for truth in truths):
             return False
-    return place > 0
+    return True
 
 
 def _fires(version: Version, bars: Bars) -> Flags:

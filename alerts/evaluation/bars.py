@@ -90,6 +90,15 @@ def longest_window(fields: Sequence[str]) -> int:
     return max([1, *(int(found.group(3)) for name in fields if (found := _WINDOW.fullmatch(name.removesuffix("!"))))])
 
 
+def known_from(name: str, mart: Mart) -> int:
+    """Return from which bar of a series on a field no longer depends on where the series begins."""
+    plain = name.removesuffix("!")
+    found = _WINDOW.fullmatch(plain)
+    column, back = (found.group(2), int(found.group(3))) if found else (plain, 0)
+    field = fields_of(mart.name).get(column)
+    return back + (1 if field is None or field.stable_from is None else field.stable_from)
+
+
 def bars_query(mart: Mart, fields: Mapping[int, str]) -> str:
     """Return the query of the bars of the changed series with their values.
 

@@ -209,8 +209,9 @@ def _evaluate_mart(connection: Any, mart: str, now: datetime) -> Evaluated:  # n
         return Evaluated()
     connection.execute("analyze changed")
     create_tables(connection)
-    judge(connection, mart, known_fields(connection))
-    counts = record(connection, mart, now)
+    fields = known_fields(connection)
+    judge(connection, mart, fields)
+    counts = record(connection, mart, fields, now)
     connection.execute(
         "drop table changed, fired, events, walk_states, desired, rearmed, judged_bars, places, standing, retracted"
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from alerts.evaluation.bars import DAILY
+from alerts.evaluation.bars import DAILY, MARTS, known_from
 from alerts.evaluation.clauses import held_before, holds
 
 WAKES: Final = "alert_outbox"
@@ -48,21 +48,21 @@ where alerts.bar_at >= places.from_at and alerts.kind = 'alert'
 """
 
 # A bar that its tier keeps no longer is not gone, and where a series was cut off its first values are not known any more: what
-# was true then is left alone.
+# was true then is left alone. What is not known behind them was taken away.
 _IS_UNKNOWN: Final = """
     exists (
         select from lake.tiers where tiers.tier = 'intraday' and tiers.kept_since_at is not null and standing.interval <> '1d'
             and (
                 bars.bar_at is null and standing.session_date < (tiers.kept_since_at at time zone 'UTC')::date
-                or bars.before is null
                 or exists (
                     select from app.alert_clauses as clauses
                     where clauses.rule_id = versions.rule_id and clauses.version = versions.version
-                        and ({holds} is null or not rules_have_event(versions) and {held_before} is null)
+                        and bars.bar_number <= {known_from}
+                        and (bars.before is null or {holds} is null or not versions.has_event and {held_before} is null)
                 )
             )
     )
-""".replace("rules_have_event(versions)", "versions.has_event")
+"""
 
 _RETRACTED: Final = """
 create temporary table retracted on commit drop as
@@ -274,7 +274,7 @@ def note_progress(connection: Any) -> None:  # noqa: ANN401 - psycopg is known t
     connection.execute(_REACHED)
 
 
-def record(connection: Any, mart: str, now: datetime) -> dict[str, int]:  # noqa: ANN401 - psycopg is known to warehouse only
+def record(connection: Any, mart: str, fields: Mapping[int, str], now: datetime) -> dict[str, int]:  # noqa: ANN401
     """Record what is missing and take back what ought not to be, of the bars that changed; return how many of each kind.
 
     Reads the tables of :mod:`alerts.evaluation.judging`, and of :func:`note_progress`, from before them. Whatever is recorded has
@@ -286,8 +286,7 @@ def record(connection: Any, mart: str, now: datetime) -> dict[str, int]:  # noqa
     connection.execute(_STANDING)
     connection.execute("analyze standing")
     connection.execute("analyze desired")
-    unknown = _IS_UNKNOWN.format(holds=holds("clauses", "bars"), held_before=held_before("clauses", "bars"))
-    connection.execute(_RETRACTED.format(unknown=unknown, awaited=_IS_AWAITED))
+    connection.execute(_retracted(mart, fields))
     if mart != DAILY:
         connection.execute(_AWAIT)
     retracted = connection.execute(_retract(), values).fetchall()
@@ -300,6 +299,16 @@ def record(connection: Any, mart: str, now: datetime) -> dict[str, int]:  # noqa
         "historical": sum(is_historical for _, is_historical in fired),
         "queued": sent,
     }
+
+
+def _retracted(mart: str, fields: Mapping[int, str]) -> str:
+    truths = {"holds": holds("clauses", "bars"), "held_before": held_before("clauses", "bars")}
+    numbers = ",".join(str(known_from(name, MARTS[mart])) for _, name in sorted(fields.items()))
+    sides = (f"('{{{numbers}}}'::integer[])[clauses.{side}_field]" for side in ("left", "right", "upper"))
+    return _RETRACTED.format(
+        unknown=_IS_UNKNOWN.format(known_from=f"greatest({', '.join(sides)})", **truths),
+        awaited=_IS_AWAITED,
+    )
 
 
 def _retract() -> str:

@@ -14,6 +14,7 @@ import psycopg
 
 from alerts.store import add_rules
 from market.settings import Settings
+from market.tiers import INTRADAY
 from tests.faults.alert_dagster import Dagster
 from tests.faults.alert_inbox import TIMEOUT_SECONDS, Inbox, inbox
 from tests.faults.alert_market import Market, newest_session
@@ -23,6 +24,7 @@ from tests.faults.alert_tape import Tape, Tilt
 from tests.faults.alert_verdict import Verdict, judge
 from tests.faults.alert_watch import Watches
 from tests.integration.outbox_rows import Outbox
+from warehouse.tiers import move_tiers
 
 RELAY_KILLS: Final = {
     "relay killed": 25.0,
@@ -242,6 +244,8 @@ def campaign(settings: Settings, servers: str, folder: Path, seed: int, bug: str
         tape = Tape(connection, servers, session, random.Random(seed + 10))
         market = Market(connection, random.Random(seed + 1), tape, session)
         connection.execute(_BATCH)
+        # As on a platform that is older than a day: the night has said since when sessions are kept.
+        move_tiers(settings, {INTRADAY.name: market.session.open_at - timedelta(days=30)}, datetime.now(UTC))
         add_rules(settings, [watched.rule for watched in WATCHED], market.session.open_at - timedelta(days=1))
         inboxes = {
             name: stack.enter_context(inbox(seed + number)) for number, name in enumerate((HOOK, OTHER), start=2)

@@ -13,10 +13,14 @@ from alerts.evaluation.evaluate import evaluate
 from alerts.rules.rule import Rule
 from alerts.store import add_rules
 from market.settings import Settings
+from market.tiers import INTRADAY
 from tests.integration.alert_rows import EVENING, LAST, MADE, MARTS, assert_lawful, forget_rules, minutes_of, put_closes
 from tests.integration.dbt_runs import Dbt
-from tests.integration.mart_rows import put_bar
+from tests.integration.mart_oracle import session_of
+from tests.integration.mart_rows import DAYS, put_bar
 from tests.integration.quote_rows import publish_quotes
+from verify.laws import verify_alerts
+from warehouse.tiers import move_tiers
 
 pytestmark = pytest.mark.integration
 
@@ -54,6 +58,80 @@ def close_at(connection: psycopg.Connection[Any], minute: int, close: int, symbo
 def recorded(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     """Return what was recorded: its kind, revision and minute of the session."""
     return connection.execute(KINDS, [LAST.open_at]).fetchall()
+
+
+@pytest.mark.parametrize("moved_to", [None, LONG_AGO])
+def test_a_bar_that_has_vanished_takes_its_alert_back_also_after_a_tier_has_moved(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, moved_to: datetime | None
+) -> None:
+    move_tiers(settings, {INTRADAY.name: moved_to}, EVENING)
+    add_rules(settings, [Rule("r", "close above 100", "IBM")], MADE)
+    put_closes(bare, [99, 101, 99])
+    dbt(*MARTS)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == [1]
+    bare.execute(GONE, [at(1)])
+    dbt(*MARTS, touched=True)
+    done = evaluate(settings, EVENING)
+    assert (done.retracted, done.queued) == (1, 1)
+    assert_lawful(settings)
+
+
+def test_a_value_that_has_vanished_takes_its_alert_back_also_after_a_tier_has_moved(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    move_tiers(settings, {INTRADAY.name: LONG_AGO}, EVENING)
+    rules = [Rule("bid", "bid above 100", "IBM"), Rule("high", "bid new high of 2", "IBM", is_edge=False)]
+    add_rules(settings, rules, MADE)
+    put_closes(bare, [100] * 7)
+    publish_quotes(bare, [(minute + 0.1, "101" if minute == 4 else "99", "102") for minute in range(7)])
+    dbt(*MARTS)
+    evaluate(settings, EVENING)
+    assert (minutes_of(bare, "bid"), minutes_of(bare, "high")) == ([4], [4])
+    bare.execute("delete from lake.quotes_1m where bar_at = %s", [at(4)])
+    bare.execute("truncate staging.pending_quotes")
+    problems = verify_alerts(settings).problems
+    assert "an alert stands where its rule does not fire" in problems, "nobody looks at it"
+    bare.execute("insert into app.pending_evaluations values ('intraday_analytics', 'IBM', '1m', '', %s)", [at(4)])
+    assert evaluate(settings, EVENING).retracted == 2
+    assert_lawful(settings)
+
+
+def test_what_was_cut_off_with_a_tier_is_left_alone(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    rules = [
+        Rule("edge", "close above 100", "IBM"),
+        Rule("mean", "close above average(close, 2)", "IBM", is_edge=False),
+    ]
+    add_rules(settings, rules, MADE)
+    before = session_of(DAYS[-2]).open_at
+    for minute, close in enumerate([99, 101, 99, 99]):
+        at_old = before + timedelta(minutes=minute)
+        put_bar(bare, "lean", "IBM", at_old, (Decimal(close),) * 4, revised_at=LONG_AGO)
+    put_closes(bare, [101, 102, 99, 98])
+    dbt(*MARTS)
+    evaluate(settings, EVENING)
+    query = "select rule_name, bar_at from marts.alerts where not is_retracted order by 1, 2"
+    stood = bare.execute(query).fetchall()
+    assert stood == [
+        ("edge", before + timedelta(minutes=1)),
+        ("edge", at(0)),
+        ("mean", at(0)),
+        ("mean", at(1)),
+    ] or stood == [
+        ("edge", before + timedelta(minutes=1)),
+        ("edge", at(0)),
+        ("mean", before + timedelta(minutes=2)),
+        ("mean", at(0)),
+        ("mean", at(1)),
+    ]
+    move_tiers(settings, {INTRADAY.name: datetime.combine(DAYS[-1], datetime.min.time(), UTC)}, EVENING)
+    dbt(*MARTS)
+    assert bare.execute("select min(session_date) from marts.intraday_analytics").fetchone() == (DAYS[-1],)
+    assert evaluate(settings, EVENING).retracted == 0
+    assert bare.execute(query).fetchall() == stood
+    assert_lawful(settings)
 
 
 EXTREMES: Final = (

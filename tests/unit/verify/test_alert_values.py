@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 
 from verify.alert_snapshot import INTRADAY, Clause, Side, Version
 from verify.alert_values import Values, gone_back, holds
-from verify.alert_walk import Bars, alerts_of
+from verify.alert_walk import Bars, alerts_of, is_known
 
 OPEN = datetime(2013, 12, 2, 14, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -77,3 +78,18 @@ def test_what_no_number_can_hold_counts_as_the_largest() -> None:
     assert holds(huge, values([99, -99])).yes.tolist() == [True, False]
     assert gone_back(above(100), values([99]), 1.7e308, is_percent=True).tolist() == [False]
     assert minutes(replace(PLAIN, cooldown_seconds=2**63 - 1), bars([101, 102])) == [0]
+
+
+@pytest.mark.parametrize(
+    ("field", "stable_from", "known"),
+    [
+        ("close", {}, [False, True, True, True]),
+        ("mean", {"mean": 3}, [False, False, False, True]),
+        ("average(close, 2)", {}, [False, False, False, True]),
+    ],
+)
+def test_only_the_first_values_of_a_series_may_be_cut_off(
+    field: str, stable_from: Mapping[str, int | None], known: list[bool]
+) -> None:
+    on = bars([float("nan")] * 4, stable_from=stable_from)
+    assert [is_known(replace(PLAIN, clauses=(above(100, field),)), on, place) for place in range(4)] == known
