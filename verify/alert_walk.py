@@ -115,7 +115,13 @@ def _end(mart: str, interval: str, row: tuple[Any, ...], bounds: Bounds) -> date
     return min(start + timedelta(minutes=_MINUTES[interval]), ends[_SEGMENTS[row[3]]])
 
 
-def alerts_of(version: Version, bars: Bars, since: dict[str, datetime]) -> Iterator[tuple[str, datetime]]:
+Walks = dict[tuple[str, bool], "_Walk"]
+"""By symbol, and whether it is of the time before the rule."""
+
+
+def alerts_of(
+    version: Version, bars: Bars, since: dict[str, datetime], walks: Walks | None = None
+) -> Iterator[tuple[str, datetime]]:
     """Yield the symbol and bar of each alert that a version ought to have of these bars.
 
     Parameters
@@ -126,13 +132,15 @@ def alerts_of(version: Version, bars: Bars, since: dict[str, datetime]) -> Itera
         The bars of a series.
     since
         By symbol after which moment bars have to end to be of the present; symbols that are not in it are not meant.
+    walks
+        What the versions before left, and this one goes on from.
     """
     fires = _fires(version, bars)
     backs = np.zeros(len(fires), dtype=bool)
     if version.hysteresis > 0:
         for clause in version.clauses:
             backs |= gone_back(clause, bars.values, version.hysteresis, is_percent=version.is_hysteresis_percent)
-    walks: dict[tuple[str, bool], _Walk] = {}
+    walks = {} if walks is None else walks
     for place in np.flatnonzero(fires | backs):
         symbol = bars.symbols[place]
         if symbol not in since or not _is_looked_at(version, bars, int(place)):
@@ -141,6 +149,7 @@ def alerts_of(version: Version, bars: Bars, since: dict[str, datetime]) -> Itera
         if is_past is None:
             continue
         walk = walks.setdefault((symbol, is_past), _Walk(version))
+        walk.go_on_with(version)
         if walk.step(bars.starts[place], bars.ends[place], fires=bool(fires[place]), is_back=bool(backs[place])):
             yield symbol, bars.starts[place]
 
@@ -159,6 +168,16 @@ def is_known(version: Version, bars: Bars, place: int) -> bool:
     return True
 
 
+def fires_still(version: Version, bars: Bars, place: int) -> bool:
+    """Return whether a bar by itself has what a version asks."""
+    return bool(_fires(version, bars)[place])
+
+
+def has_ended(version: Version, bars: Bars, place: int) -> bool:
+    """Return whether nothing more is to come for a bar of what a version looks at."""
+    return bool(bars.is_closed[place] and (bars.is_quoted[place] or not version.has_quotes))
+
+
 def _fires(version: Version, bars: Bars) -> Flags:
     truths = [holds(clause, bars.values) for clause in version.clauses]
     found = np.ones(len(bars.starts), dtype=bool)
@@ -173,8 +192,7 @@ def _fires(version: Version, bars: Bars) -> Flags:
 
 
 def _is_looked_at(version: Version, bars: Bars, place: int) -> bool:
-    has_ended = bars.is_closed[place] and (bars.is_quoted[place] or not version.has_quotes)
-    if not has_ended and version.trigger not in _BEFORE_THE_END:
+    if not has_ended(version, bars, place) and version.trigger not in _BEFORE_THE_END:
         return False
     return bars.mart == DAILY or bars.segments[place] in version.segments
 
@@ -189,12 +207,17 @@ def _is_past(version: Version, bars: Bars, place: int, since: datetime) -> bool 
 
 
 class _Walk:
-    """What a version remembers of a symbol from one bar to the next."""
+    """What a rule remembers of a symbol from one bar to the next."""
 
     def __init__(self, version: Version) -> None:
         self._version = version
         self._fired: tuple[datetime, datetime] | None = None
         self._is_armed = True
+
+    def go_on_with(self, version: Version) -> None:
+        """Let another version go on: what was told counts, and whether a value has gone back meanwhile is taken to be so."""
+        self._is_armed |= version is not self._version
+        self._version = version
 
     def step(self, start: datetime, end: datetime, *, fires: bool, is_back: bool) -> bool:
         """Take a bar in, and return whether there is an alert."""

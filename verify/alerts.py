@@ -13,7 +13,7 @@ from market.indicators import indicators
 from market.tiers import INTRADAY as INTRADAY_TIER
 from verify.alert_snapshot import DAILY, INTRADAY, LONGEST_BAR, Alert, AlertSnapshot, Pending, Version
 from verify.alert_values import UNSTABLE, WINDOW
-from verify.alert_walk import Bars, Quotes, alerts_of, is_known
+from verify.alert_walk import Bars, Quotes, Walks, alerts_of, fires_still, is_known
 from verify.results import Findings, LawResult
 from warehouse.dbt import dbt_variables
 
@@ -43,6 +43,9 @@ class _Proof:
         self._recorded = published.recorded_alerts()
         taken_back = {one.refers_to for one in self._recorded if one.kind == "retraction"}
         self._standing = [one for one in self._recorded if one.kind == "alert" and one.alert_id not in taken_back]
+        self._by_rule: dict[int, list[Version]] = {}
+        for version in self._versions:
+            self._by_rule.setdefault(version.rule_id, []).append(version)
         pending = published.pending_evaluations()
         self._pending = [one for one in pending if one.alert_id is None]
         self._queued = {one.alert_id: one for one in pending if one.alert_id is not None}
@@ -52,7 +55,9 @@ class _Proof:
         self._kept_since = published.kept_since(INTRADAY_TIER.name)
         self._expected: set[Key] = set()
         self._judged: dict[Key, bool] = {}
-        """By place of a standing alert whether its bar is there and its values known."""
+        """By place of a standing alert, if its bar is there, whether it can be judged."""
+        self._fires_still: set[Key] = set()
+        """Places of standing alerts whose bars by themselves have what their rules ask."""
         self._has_ended: dict[Key, bool] = {}
         """By place of a standing alert whether its bar has ended, if it is there."""
         self._series_of: dict[tuple[str, str], set[str]] = {}
@@ -154,24 +159,31 @@ class _Proof:
             self._series_of.setdefault((symbol, bars.interval), set()).add(series)
         behind = _pending_from(self._pending, bars.mart, series, bars.interval)
         by_place = {place: index for index, place in enumerate(zip(bars.symbols, bars.starts, strict=True))}
-        standing: dict[tuple[int, int], list[Alert]] = {}
+        standing: dict[int, list[Alert]] = {}
         for symbol in set(bars.symbols):
             for one in self._standing_at.get((symbol, bars.interval), ()):
                 if (symbol, one.bar_at) in by_place:
-                    standing.setdefault((one.rule_id, one.version), []).append(one)
+                    standing.setdefault(one.rule_id, []).append(one)
         places = ((ticker, bars.interval) for ticker in (*sorted(set(bars.symbols)), _EVERY))
         versions = {(one.rule_id, one.version): one for place in places for one in by_ticker.get(place, ())}.values()
+        walks: dict[int, Walks] = {}
         for version in versions:
             since = self._since(version, set(bars.symbols))
+            ones = standing.get(version.rule_id, ())
             if since:
+                found = alerts_of(version, bars, since, walks.setdefault(version.rule_id, {}))
                 self._expected |= {
                     (version.rule_id, symbol, bars.interval, bar_at)
-                    for symbol, bar_at in alerts_of(version, bars, since)
+                    for symbol, bar_at in found
                     if behind is None or bar_at < behind
                 }
-            for one in standing.get((version.rule_id, version.version), ()):
+            for one in ones:
+                if self._in_force(one) is not version:
+                    continue
                 place = by_place[one.symbol, one.bar_at]
                 self._judged[_key(one)] = is_known(version, bars, place)
+                if fires_still(version, bars, place):
+                    self._fires_still.add(_key(one))
                 self._has_ended[_key(one)] = bool(bars.is_closed[place])
 
     def _since(self, version: Version, symbols: Iterable[str]) -> dict[str, datetime]:
@@ -186,21 +198,33 @@ class _Proof:
             if symbol in wanted and version.watchlist_group in {_EVERY, group}
         }
 
+    def _in_force(self, one: Alert) -> Version | None:
+        """Return the version that the bar of an alert is of, if any."""
+        for version in self._by_rule.get(one.rule_id, ()):
+            if one.triggered_at <= version.created_at:
+                if version.is_newest:
+                    return version
+            elif one.triggered_at > version.since_at and one.triggered_at <= (version.until_at or one.triggered_at):
+                return version
+        return None
+
     def _compare(self) -> None:
         standing = {_key(one): one for one in self._standing}
         for key in sorted(self._expected - standing.keys()):
             self._findings.break_law("an alert is missing", [_named(key)])
         versions = {(version.rule_id, version.version): version for version in self._versions}
-        newest = {version.rule_id: version for version in self._versions if version.is_newest}
         for key, one in standing.items():
-            version = versions.get((one.rule_id, one.version))
-            if version is None:
+            if (one.rule_id, one.version) not in versions:
                 self._findings.break_law("an alert is of no rule", [_shown(one)])
-            elif key not in self._expected and self._is_judged(one, version, newest[one.rule_id]):
+            elif key not in self._expected and self._is_judged(one):
                 self._findings.break_law("an alert stands where its rule does not fire", [_shown(one)])
 
-    def _is_judged(self, one: Alert, version: Version, newest: Version) -> bool:
+    def _is_judged(self, one: Alert) -> bool:
         """Return whether an alert that ought not to be would have been taken back by now."""
+        version = self._in_force(one)
+        is_past = version is not None and one.triggered_at <= version.created_at
+        if version is None or (is_past and version.until_at is not None):
+            return False  # what changed after a rule ended is left alone
         if version.trigger == "at_once" and (self._is_queued(one) or not self._is_decided(one)):
             return False
         mart = DAILY if one.interval == "1d" else INTRADAY
@@ -209,13 +233,10 @@ class _Proof:
             behind = _pending_from(self._pending, mart, name, one.interval)
             if behind is not None and one.bar_at >= behind:
                 return False
-        if one.triggered_at > version.created_at:
-            until = version.until_at
-            since = self._since(version, [one.symbol]).get(one.symbol)
-            if since is None or one.triggered_at <= since or (until is not None and one.triggered_at > until):
-                return False
-        elif newest.until_at is not None or not self._since(newest, [one.symbol]):
-            return False  # what changed after a rule ended, or of a symbol that left the watchlist, is left alone
+        since = self._since(version, [one.symbol]).get(one.symbol)
+        is_meant = since is not None and (is_past or one.triggered_at > since)
+        if not is_meant and _key(one) in self._fires_still:
+            return False  # of a symbol that left the watchlist what was told is judged by its own bar
         if mart == DAILY or self._kept_since is None:
             return True
         is_kept = one.session_date >= self._kept_since.date()

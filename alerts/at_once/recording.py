@@ -57,7 +57,8 @@ with judged_bars as (
         and (versions.cooldown_seconds = 0 or not exists (
             select from app.alerts as earlier
             where earlier.rule_id = proposed.rule_id and earlier.symbol = proposed.symbol and earlier.interval = proposed.interval
-                and earlier.kind = 'alert' and earlier.rule_version = proposed.version and earlier.bar_at < proposed.bar_at
+                and earlier.kind = 'alert' and earlier.bar_at < proposed.bar_at
+                and earlier.triggered_at > versions.rule_created_at
                 and earlier.triggered_at > proposed.bar_end - {COOLDOWN.format("versions")}
                 and not exists (select from app.alerts as taken_back where taken_back.refers_to = earlier.alert_id)
         ))

@@ -37,6 +37,12 @@ COOLDOWN: Final = "least({}.cooldown_seconds, 3155760000) * interval '1 second'"
 
 _IS_SEQUENTIAL: Final = "(rules.trigger = 'once' or rules.cooldown_seconds > 0 or rules.hysteresis > 0)"
 
+IN_FORCE: Final = (
+    "({alert}.triggered_at > versions.since_at and (versions.until_at is null or {alert}.triggered_at <= versions.until_at) "
+    "or {alert}.triggered_at <= versions.rule_created_at and versions.is_newest)"
+)
+"""Whether a bar, by an alert about it, is one that a version looks at."""
+
 _EXPLICIT: Final = """
     select versions.*, tickers.symbol, versions.since_at as pair_since_at
     from {versions} as versions cross join lateral unnest(versions.tickers) as tickers (symbol)
@@ -66,8 +72,8 @@ create temporary table events (
     is_fire boolean
 ) on commit drop;
 create temporary table walk_states (
-    rule_id bigint, version integer, symbol text, interval text, is_past boolean, last_bar_at timestamptz, last_end timestamptz,
-    is_armed boolean
+    rule_id bigint, symbol text, interval text, is_past boolean, last_version integer, last_bar_at timestamptz,
+    last_end timestamptz, is_armed boolean
 ) on commit drop;
 create temporary table desired (
     rule_id bigint, version integer, symbol text, interval text, bar_at timestamptz, is_past boolean
@@ -77,6 +83,8 @@ create temporary table rearmed (
 ) on commit drop;
 """
 
+# Versions of a rule are the times between its pauses, one after the other. What it has told goes on to count; whether a value has
+# gone back while it looked at nothing is not known, and taken to be so.
 _WALK: Final = """
 do $walk$
 declare
@@ -84,6 +92,7 @@ declare
     fired_at timestamptz;
     fired_end timestamptz;
     is_armed boolean;
+    walked_version integer;
     is_open boolean;
 begin
     for event in
@@ -91,25 +100,27 @@ begin
             events.rule_id, events.version, events.symbol, events.interval, events.is_past, events.bar_at, events.bar_end,
             events.is_fire, rules.trigger = 'once' as is_once, rules.hysteresis > 0 as has_hysteresis,
             {cooldown} as cooldown,
-            walk_states.last_bar_at, walk_states.last_end, coalesce(walk_states.is_armed, true) as was_armed,
+            walk_states.last_version, walk_states.last_bar_at, walk_states.last_end,
+            coalesce(walk_states.is_armed, true) as was_armed,
             row_number() over (
-                partition by events.rule_id, events.version, events.symbol, events.interval, events.is_past
+                partition by events.rule_id, events.symbol, events.interval, events.is_past
                 order by events.bar_at, events.is_fire desc
             ) as number
         from events
         inner join {versions} as rules on rules.rule_id = events.rule_id and rules.version = events.version
         left join walk_states
-            on walk_states.rule_id = events.rule_id and walk_states.version = events.version
-            and walk_states.symbol = events.symbol and walk_states.interval = events.interval
-            and walk_states.is_past = events.is_past
-        order by
-            events.rule_id, events.version, events.symbol, events.interval, events.is_past, events.bar_at, events.is_fire desc
+            on walk_states.rule_id = events.rule_id and walk_states.symbol = events.symbol
+            and walk_states.interval = events.interval and walk_states.is_past = events.is_past
+        order by events.rule_id, events.symbol, events.interval, events.is_past, events.bar_at, events.is_fire desc
     loop
         if event.number = 1 then
+            walked_version := event.last_version;
             fired_at := event.last_bar_at;
             fired_end := event.last_end;
             is_armed := event.was_armed;
         end if;
+        is_armed := is_armed or event.version is distinct from walked_version;
+        walked_version := event.version;
         is_open := event.is_fire
             and (is_armed or not event.has_hysteresis)
             and (fired_at is null or not event.is_once)
@@ -184,7 +195,7 @@ def _walk(connection: Any, rules: Rules, *, with_state: bool) -> None:  # noqa: 
         return
     if with_state:
         connection.execute("analyze events")
-        connection.execute(_STATES.format(versions=rules.versions))
+        connection.execute(_STATES.format(versions=rules.versions, in_force=IN_FORCE.format(alert="alerts")))
     connection.execute(_WALK.format(versions=rules.versions, cooldown=COOLDOWN.format("rules")))
 
 
@@ -237,7 +248,7 @@ def _gone_back(rules: Rules, *, with_state: bool) -> str:
     inner join app.alerts on alerts.symbol = changed.symbol and alerts.interval = changed.interval and alerts.kind = 'alert'
     inner join {rules.versions} as versions
         on versions.rule_id = alerts.rule_id and versions.hysteresis > 0
-        and (versions.version = alerts.rule_version or (versions.is_newest and alerts.triggered_at <= versions.rule_created_at))
+        and {IN_FORCE.format(alert="alerts")}
     left join app.alert_rearms using (alert_id)
     where alerts.bar_at < changed.from_at
         and (alert_rearms.rearmed_at is null or alert_rearms.rearmed_at >= changed.from_at)
@@ -266,20 +277,25 @@ where (case when pairs.is_past then not ({present}) and {past} else {present} en
 
 _STATES: Final = """
 insert into walk_states
-select pairs.rule_id, pairs.version, pairs.symbol, pairs.interval, pairs.is_past, last.bar_at, last.triggered_at,
+select pairs.rule_id, pairs.symbol, pairs.interval, pairs.is_past, last.version, last.bar_at, last.triggered_at,
     coalesce(last.rearmed_at < changed.from_at, false)
-from (select distinct rule_id, version, symbol, interval, is_past from events) as pairs
-inner join {versions} as versions on versions.rule_id = pairs.rule_id and versions.version = pairs.version
+from (select distinct rule_id, symbol, interval, is_past from events) as pairs
 inner join (
     select symbol, interval, min(from_at) as from_at from judged_bars group by symbol, interval
 ) as changed on changed.symbol = pairs.symbol and changed.interval = pairs.interval
 cross join lateral (
-    select alerts.bar_at, alerts.triggered_at, alert_rearms.rearmed_at
-    from app.alerts left join app.alert_rearms using (alert_id)
+    select versions.version, alerts.bar_at, alerts.triggered_at, alert_rearms.rearmed_at
+    from app.alerts
+    inner join {versions} as versions on versions.rule_id = alerts.rule_id and {in_force}
+    left join app.alert_rearms using (alert_id)
     where alerts.rule_id = pairs.rule_id and alerts.symbol = pairs.symbol and alerts.interval = pairs.interval
         and alerts.kind = 'alert' and alerts.bar_at < changed.from_at
         and (alerts.triggered_at <= versions.rule_created_at) = pairs.is_past
-        and (pairs.is_past or alerts.rule_version = pairs.version)
+        and (pairs.is_past or versions.watchlist_group is null or exists (
+            select from app.watchlist
+            where watchlist.symbol = alerts.symbol and versions.watchlist_group in ('*', watchlist.symbol_group)
+                and watchlist.added_at < alerts.triggered_at
+        ))
         and not exists (select from app.alerts as taken_back where taken_back.refers_to = alerts.alert_id)
     order by alerts.bar_at desc
     limit 1

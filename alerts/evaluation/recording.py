@@ -11,6 +11,7 @@ from uuid import UUID
 
 from alerts.evaluation.bars import DAILY, MARTS, known_from
 from alerts.evaluation.clauses import held_before, holds
+from alerts.evaluation.judging import IN_FORCE
 
 WAKES: Final = "alert_outbox"
 """The channel of PostgreSQL's notifications that says that something is to be sent."""
@@ -64,16 +65,25 @@ _IS_UNKNOWN: Final = """
     )
 """
 
+# Of a symbol that is not on the watchlist any more nothing new is told. What was told is taken back when its own bar has it no
+# longer, whatever else the rule would make of the bars.
+_FIRES_STILL: Final = """
+    bars.bar_at is not null
+        and not exists (
+            select from app.alert_clauses as clauses
+            where clauses.rule_id = versions.rule_id and clauses.version = versions.version and ({holds}) is not true
+        )
+        and (not versions.is_edge or versions.has_event or exists (
+            select from app.alert_clauses as clauses
+            where clauses.rule_id = versions.rule_id and clauses.version = versions.version and not ({held_before})
+        ))
+"""
+
 _RETRACTED: Final = """
 create temporary table retracted on commit drop as
 select standing.alert_id
 from standing
-inner join app.alert_rule_versions as versions
-    on versions.rule_id = standing.rule_id
-    and (
-        versions.version = standing.rule_version and standing.triggered_at > versions.rule_created_at
-        or versions.is_newest and standing.triggered_at <= versions.rule_created_at
-    )
+inner join app.alert_rule_versions as versions on versions.rule_id = standing.rule_id and {in_force}
 left join judged_bars as bars
     on bars.symbol = standing.symbol and bars.interval = standing.interval and bars.bar_at = standing.bar_at
 where not exists (
@@ -82,9 +92,8 @@ where not exists (
             and desired.interval = standing.interval and desired.bar_at = standing.bar_at
     )
     and (
-        standing.triggered_at <= versions.rule_created_at
-            and (versions.until_at is null or coalesce(bars.revised_at, '-infinity') <= versions.until_at)
-        or standing.triggered_at > versions.since_at and (versions.until_at is null or standing.triggered_at <= versions.until_at)
+        standing.triggered_at > versions.rule_created_at or versions.until_at is null
+        or coalesce(bars.revised_at, '-infinity') <= versions.until_at
     )
     and (
         versions.watchlist_group is null
@@ -93,6 +102,7 @@ where not exists (
             where watchlist.symbol = standing.symbol and versions.watchlist_group in ('*', watchlist.symbol_group)
                 and (watchlist.added_at < standing.triggered_at or standing.triggered_at <= versions.rule_created_at)
         )
+        or not ({fires_still})
     )
     and not {unknown}
     and not ({awaited})
@@ -306,7 +316,9 @@ def _retracted(mart: str, fields: Mapping[int, str]) -> str:
     numbers = ",".join(str(known_from(name, MARTS[mart])) for _, name in sorted(fields.items()))
     sides = (f"('{{{numbers}}}'::integer[])[clauses.{side}_field]" for side in ("left", "right", "upper"))
     return _RETRACTED.format(
+        in_force=IN_FORCE.format(alert="standing"),
         unknown=_IS_UNKNOWN.format(known_from=f"greatest({', '.join(sides)})", **truths),
+        fires_still=_FIRES_STILL.format(**truths),
         awaited=_IS_AWAITED,
     )
 

@@ -360,12 +360,6 @@ def test_a_watchlist_means_the_symbols_that_are_on_it(
     found = bare.execute("select rule_name, symbol from app.alerts order by 1, 2").fetchall()
     assert found == [("r", "IBM"), ("s", "IBM"), ("s", "SPY")]
     assert_lawful(settings)
-    bare.execute("delete from app.watchlist where symbol = 'SPY'")
-    put_closes(bare, [99, 98, 99, 101, 99], "SPY")
-    dbt(*MARTS, touched=True)
-    done = evaluate(settings, EVENING)
-    assert (done.fired, done.retracted) == (0, 0)
-    assert_lawful(settings, "a symbol left the watchlist")
 
 
 def test_an_evaluation_that_is_killed_leaves_all_to_the_next(

@@ -10,8 +10,8 @@ import pytest
 
 from alerts.evaluation.backtest import backtest
 from alerts.evaluation.evaluate import evaluate
-from alerts.rules.rule import Rule
-from alerts.store import add_rules
+from alerts.rules.rule import Rule, Trigger
+from alerts.store import ACTIVE, PAUSED, add_rules, change_status
 from market.settings import Settings
 from market.tiers import INTRADAY
 from tests.integration.alert_rows import EVENING, LAST, MADE, MARTS, assert_lawful, forget_rules, minutes_of, put_closes
@@ -161,6 +161,119 @@ def test_a_rule_that_cannot_be_worked_out_as_it_says_stops_no_other(
     evaluate(settings, EVENING)
     assert minutes_of(bare, "good") == [2]
     assert_lawful(settings)
+
+
+def test_a_symbol_that_left_the_watchlist_keeps_its_alerts_until_their_bars_are_corrected(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    bare.execute("insert into app.watchlist values ('IBM', 'tech', %s)", [MADE])
+    rule = Rule("r", "close above 100", "watchlist", cooldown_seconds=180)
+    forming = Rule("forming", "close above 100", "watchlist", "5m", Trigger.ONCE_PER_BAR, is_edge=False)
+    add_rules(settings, [rule, forming], MADE)
+    put_closes(bare, [99, 101, 99, 101, 99, 101])
+    put_closes(bare, [50] * 9, "SPY")
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert (minutes_of(bare, "r"), minutes_of(bare, "forming")) == ([1, 5], [5])
+    bare.execute("delete from app.watchlist")
+    close_at(bare, 0, 98)
+    close_at(bare, 3, 102)
+    close_at(bare, 6, 99)
+    close_at(bare, 7, 101)
+    dbt(*MARTS, touched=True)
+    done = evaluate(settings, EVENING)
+    assert (done.fired, done.retracted) == (0, 0), "the reasons are still there, and no bar fires any more"
+    assert_lawful(settings, "gone from the list")
+    close_at(bare, 1, 98)
+    dbt(*MARTS, touched=True)
+    verdict = verify_alerts(settings)
+    assert verdict.holds, "what is queued is behind"
+    done = evaluate(settings, EVENING)
+    assert (done.fired, done.retracted, minutes_of(bare, "r")) == (0, 1, [5])
+    assert_lawful(settings, "corrected")
+    bare.execute("insert into app.watchlist values ('IBM', 'tech', %s)", [at(7)])
+    bare.execute(GONE, [at(5)])
+    dbt(*MARTS, touched=True)
+    bare.execute("truncate app.pending_evaluations")
+    assert "an alert stands where its rule does not fire" in verify_alerts(settings).problems, "nobody looks at it"
+    bare.execute("insert into app.pending_evaluations values ('intraday_analytics', 'IBM', '1m', '', %s)", [at(0)])
+    done = evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == [7], "it may fire again since it is back; the one of minute 5 is taken back"
+    assert_lawful(settings, "back on the list")
+
+
+def test_what_fired_before_a_symbol_left_the_watchlist_keeps_nothing_silent_once_it_is_back(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    bare.execute("insert into app.watchlist values ('IBM', 'tech', %s)", [MADE])
+    add_rules(settings, [Rule("r", "close above 100", "watchlist", trigger=Trigger.ONCE)], MADE)
+    put_closes(bare, [99, 101, 99])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    bare.execute("update app.watchlist set added_at = %s", [at(3)])
+    for minute, close in ((3, 99), (4, 101), (5, 99)):
+        close_at(bare, minute, close)
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == [1, 4]
+    assert_lawful(settings)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (Rule("r", "close above 100", "IBM", trigger=Trigger.ONCE), [1]),
+        (Rule("r", "close above 100", "IBM", cooldown_seconds=600), [1, 13]),
+        (Rule("r", "close above 100", "IBM", hysteresis=5), [1, 6]),
+    ],
+    ids=["once", "cooldown", "hysteresis"],
+)
+def test_a_pause_does_not_make_a_rule_forget_what_it_has_told(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, rule: Rule, expected: list[int]
+) -> None:
+    add_rules(settings, [rule], MADE)
+    closes = [99, 101, 99, 99, 99, 99, 101, 99, 99, 99, 99, 99, 99, 101, 99]
+    put_closes(bare, closes[:3])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    change_status(settings, "r", PAUSED, at(3))
+    change_status(settings, "r", ACTIVE, at(4))
+    for minute, close in enumerate(closes):
+        if minute >= 3:
+            close_at(bare, minute, close)
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == expected
+    assert_lawful(settings)
+    bare.execute("insert into app.pending_evaluations values ('intraday_analytics', 'IBM', '1m', '', '-infinity')")
+    evaluate(settings, EVENING)
+    assert recorded(bare) == [("alert", 1, minute) for minute in expected], "the same from the first bar on"
+    assert_lawful(settings, "looked at again")
+    close_at(bare, 1, 98)
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert_lawful(settings, "the first is corrected")
+    assert minutes_of(bare, "r")[0] == 6
+
+
+def test_a_bar_in_which_a_rule_was_paused_and_resumed_is_judged_by_who_is_in_force_at_its_end(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    rule = Rule("r", "close above 100", "IBM", "5m", Trigger.ONCE_PER_BAR, is_edge=False)
+    add_rules(settings, [rule], MADE)
+    put_closes(bare, [99] * 5 + [101])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    change_status(settings, "r", PAUSED, at(6))
+    change_status(settings, "r", ACTIVE, at(7))
+    evaluate(settings, EVENING)
+    assert recorded(bare) == [("alert", 1, 5)]
+    assert_lawful(settings, "resumed")
+    close_at(bare, 9, 99)
+    close_at(bare, 10, 50, "SPY")
+    dbt(*MARTS, touched=True)
+    assert evaluate(settings, EVENING).retracted == 1
+    assert_lawful(settings, "ended")
 
 
 def test_a_move_in_percent_of_a_value_below_zero_goes_the_way_that_the_value_goes(

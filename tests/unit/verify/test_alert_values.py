@@ -9,7 +9,7 @@ import pytest
 
 from verify.alert_snapshot import INTRADAY, Clause, Side, Version
 from verify.alert_values import Values, gone_back, holds
-from verify.alert_walk import Bars, alerts_of, is_known
+from verify.alert_walk import Bars, Walks, alerts_of, is_known
 
 OPEN = datetime(2013, 12, 2, 14, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -64,8 +64,8 @@ def bars(closes: list[float], *, ended: int | None = None, stable_from: Mapping[
     )
 
 
-def minutes(one: Version, on: Bars) -> list[int]:
-    return [(at - OPEN) // MINUTE for _, at in alerts_of(one, on, {"IBM": one.since_at})]
+def minutes(one: Version, on: Bars, walks: Walks | None = None) -> list[int]:
+    return [(at - OPEN) // MINUTE for _, at in alerts_of(one, on, {"IBM": one.since_at}, walks)]
 
 
 def test_a_change_of_a_value_below_zero_goes_the_way_of_the_value() -> None:
@@ -93,3 +93,18 @@ def test_only_the_first_values_of_a_series_may_be_cut_off(
 ) -> None:
     on = bars([float("nan")] * 4, stable_from=stable_from)
     assert [is_known(replace(PLAIN, clauses=(above(100, field),)), on, place) for place in range(4)] == known
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (replace(PLAIN, trigger="once"), []),
+        (replace(PLAIN, cooldown_seconds=240), []),
+        (replace(PLAIN, cooldown_seconds=180), [3]),
+        (replace(PLAIN, hysteresis=5.0), [3]),
+    ],
+)
+def test_versions_go_on_with_what_those_before_have_told(rule: Version, expected: list[int]) -> None:
+    on, walks = bars([101, 99, 99, 101]), Walks()
+    assert minutes(replace(rule, until_at=OPEN + MINUTE, is_newest=False), on, walks=walks) == [0]
+    assert minutes(replace(rule, version=2, since_at=OPEN + 2 * MINUTE), on, walks=walks) == expected
