@@ -4,7 +4,7 @@ What belongs here: which bars a version looks at, and what it does there. What d
 (:mod:`verify.alert_values`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -120,7 +120,7 @@ Walks = dict[tuple[str, bool], "_Walk"]
 
 
 def alerts_of(
-    version: Version, bars: Bars, since: dict[str, datetime], walks: Walks | None = None
+    version: Version, bars: Bars, since: dict[str, datetime], told: Collection[int] = (), walks: Walks | None = None
 ) -> Iterator[tuple[str, datetime]]:
     """Yield the symbol and bar of each alert that a version ought to have of these bars.
 
@@ -132,10 +132,15 @@ def alerts_of(
         The bars of a series.
     since
         By symbol after which moment bars have to end to be of the present; symbols that are not in it are not meant.
+    told
+        Places of the bars that an alert of the rule stands for.
     walks
         What the versions before left, and this one goes on from.
     """
     fires = _fires(version, bars)
+    if version.trigger == "once_per_bar":
+        for ahead in told:  # until its end nobody knows better
+            fires[ahead] |= not has_ended(version, bars, ahead)
     backs = np.zeros(len(fires), dtype=bool)
     if version.hysteresis > 0:
         for clause in version.clauses:
@@ -169,8 +174,9 @@ def is_known(version: Version, bars: Bars, place: int) -> bool:
 
 
 def fires_still(version: Version, bars: Bars, place: int) -> bool:
-    """Return whether a bar by itself has what a version asks."""
-    return bool(_fires(version, bars)[place])
+    """Return whether a bar by itself has what a version asks, or may yet come to have it."""
+    is_ahead = version.trigger == "once_per_bar" and not has_ended(version, bars, place)
+    return is_ahead or bool(_fires(version, bars)[place])
 
 
 def has_ended(version: Version, bars: Bars, place: int) -> bool:

@@ -171,7 +171,8 @@ class _Proof:
             since = self._since(version, set(bars.symbols))
             ones = standing.get(version.rule_id, ())
             if since:
-                found = alerts_of(version, bars, since, walks.setdefault(version.rule_id, {}))
+                told = [by_place[one.symbol, one.bar_at] for one in ones]
+                found = alerts_of(version, bars, since, told, walks.setdefault(version.rule_id, {}))
                 self._expected |= {
                     (version.rule_id, symbol, bars.interval, bar_at)
                     for symbol, bar_at in found

@@ -175,6 +175,10 @@ def judge(
     connection.execute("truncate fired, events, walk_states")
     for statement in _fired(rules):
         connection.execute(statement)
+    ((found,),) = connection.execute(f"select exists (select from {rules.versions} where {_MAY_BE_AHEAD})").fetchall()  # noqa: S608
+    if with_state and found:
+        for statement in _ahead(rules):
+            connection.execute(statement)
     connection.execute(
         "insert into desired select rule_id, version, symbol, interval, bar_at, is_past from fired where not is_sequential"
     )
@@ -226,10 +230,44 @@ where {holds("clauses", "bars")}
 """  # noqa: S608 - declared names
 
 
+_MAY_BE_AHEAD: Final = "trigger = 'once_per_bar'"
+
+
+def has_ended(bar: str, rule: str) -> str:
+    """Return the expression that says whether nothing more is to come for a bar of what a version of a rule looks at."""
+    return f"({bar}.is_closed and ({bar}.is_quoted or not {rule}.has_quotes))"
+
+
+_HAS_ENDED: Final = has_ended("bars", "rules")
 _IS_LOOKED_AT: Final = (
-    "(bars.is_closed and (bars.is_quoted or not rules.has_quotes) or rules.trigger in ('once_per_bar', 'at_once')) "
+    f"({_HAS_ENDED} or rules.trigger in ('once_per_bar', 'at_once')) "
     "and (bars.interval = '1d' or bars.segment = any(rules.segments))"
 )
+
+
+def _ahead(rules: Rules) -> Iterator[str]:
+    """Yield the statements that find what was told of bars that have not ended: it has fired there, whatever holds by now."""
+    present, past = _domain("rules", "bars.bar_end")
+    for scope, on_symbol in _SCOPES:
+        yield f"""
+insert into fired
+select
+    rules.rule_id, rules.version, bars.symbol, bars.interval, bars.series, bars.bar_at, bars.bar_end,
+    not ({present}), {_IS_SEQUENTIAL}
+from judged_bars as bars
+inner join app.alerts
+    on alerts.symbol = bars.symbol and alerts.interval = bars.interval and alerts.bar_at = bars.bar_at and alerts.kind = 'alert'
+inner join ({scope.format(versions=rules.versions)}) as rules
+    on rules.rule_id = alerts.rule_id and rules.interval = bars.interval {on_symbol}
+where rules.{_MAY_BE_AHEAD} and not {_HAS_ENDED} and {_IS_LOOKED_AT}
+    and (({present}) or ({past}))
+    and not exists (select from app.alerts as taken_back where taken_back.refers_to = alerts.alert_id)
+    and not exists (
+        select from fired
+        where fired.rule_id = rules.rule_id and fired.version = rules.version and fired.symbol = bars.symbol
+            and fired.interval = bars.interval and fired.bar_at = bars.bar_at
+    )
+"""  # noqa: S608 - declared names
 
 
 def _domain(rules: str, bar_end: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from alerts.evaluation.bars import DAILY, MARTS, known_from
 from alerts.evaluation.clauses import held_before, holds
-from alerts.evaluation.judging import IN_FORCE
+from alerts.evaluation.judging import IN_FORCE, has_ended
 
 WAKES: Final = "alert_outbox"
 """The channel of PostgreSQL's notifications that says that something is to be sent."""
@@ -67,17 +67,19 @@ _IS_UNKNOWN: Final = """
 
 # Of a symbol that is not on the watchlist any more nothing new is told. What was told is taken back when its own bar has it no
 # longer, whatever else the rule would make of the bars.
-_FIRES_STILL: Final = """
-    bars.bar_at is not null
-        and not exists (
+_FIRES_STILL: Final = f"""
+    bars.bar_at is not null and (
+        versions.trigger = 'once_per_bar' and not {has_ended("bars", "versions")}
+        or not exists (
             select from app.alert_clauses as clauses
-            where clauses.rule_id = versions.rule_id and clauses.version = versions.version and ({holds}) is not true
+            where clauses.rule_id = versions.rule_id and clauses.version = versions.version and ({{holds}}) is not true
         )
         and (not versions.is_edge or versions.has_event or exists (
             select from app.alert_clauses as clauses
-            where clauses.rule_id = versions.rule_id and clauses.version = versions.version and not ({held_before})
+            where clauses.rule_id = versions.rule_id and clauses.version = versions.version and not ({{held_before}})
         ))
-"""
+    )
+"""  # noqa: S608 - declared names
 
 _RETRACTED: Final = """
 create temporary table retracted on commit drop as

@@ -4,7 +4,7 @@ The market knows the bars from having put them; what rules make of them is in :m
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from typing import Any, Final
 import psycopg
 
 from market.sessions import Session, sessions_between
-from tests.faults.alert_rules import WATCHED, Bar, fires
+from tests.faults.alert_rules import WATCHED, Bar, Watched, fires, may_be_told
 from tests.faults.alert_tape import Tape
 from tests.integration.mart_rows import put_bar
 
@@ -76,12 +76,19 @@ class Market:
 
     def expected(self, channel: str | None = None) -> set[Key]:
         """Return for which bars an alert ought to stand, of the rules that go to a channel or of all."""
+        return self._where(fires, channel)
+
+    def may_be_told(self, channel: str | None = None) -> set[Key]:
+        """Return for which other bars an alert may stand, because they have not ended."""
+        return self._where(may_be_told, channel)
+
+    def _where(self, found: Callable[[Watched, dict[int, Bar], int], Iterable[int]], channel: str | None) -> set[Key]:
         return {
             (watched.rule.name, symbol, watched.rule.interval, self._at(minute))
             for watched in WATCHED
             if channel is None or channel in watched.rule.channels
             for symbol, bars, tape in self._series()
-            for minute in fires(watched, bars, tape)
+            for minute in found(watched, bars, tape)
         }
 
     def _series(self) -> Iterator[tuple[str, dict[int, Bar], int]]:

@@ -112,6 +112,18 @@ WATCHED: Final = (
 AT_ONCE: Final = {watched.rule.name: watched for watched in WATCHED if watched.passes is not None}
 
 
+def may_be_told(watched: Watched, bars: Mapping[int, Bar], tape: int) -> set[int]:
+    """Return the bars that have not ended of a rule that does not wait for it: it may have held there, and stands until then."""
+    if watched.rule.trigger is not Trigger.ONCE_PER_BAR:
+        return set()
+    length = _length(watched.rule)
+    return {start for minute in bars if (start := minute // length * length) + length > tape}
+
+
+def _length(rule: Rule) -> int:
+    return int(rule.interval.removesuffix("m"))
+
+
 def fires(watched: Watched, bars: Mapping[int, Bar], tape: int) -> list[int]:
     """Return in which bars a rule ought to fire, as the minutes at which they begin.
 
@@ -125,7 +137,7 @@ def fires(watched: Watched, bars: Mapping[int, Bar], tape: int) -> list[int]:
         What ends by this minute has ended.
     """
     rule = watched.rule
-    length = int(rule.interval.removesuffix("m"))
+    length = _length(rule)
     longer: dict[int, Bar] = {}
     for minute in sorted(bars):
         start, bar = minute // length * length, bars[minute]

@@ -84,10 +84,11 @@ def judge(
     verdict.alerts = sum(row[5] == "alert" for row in recorded.alerts.values())
     verdict.retractions = len(recorded.alerts) - verdict.alerts
     verdict.statuses = Counter(status for *_, status in recorded.outbox)
-    _judge_records(verdict, market.expected(), recorded)
+    _judge_records(verdict, market.expected() | (market.may_be_told() & recorded.standing.keys()), recorded)
     _judge_outbox(verdict, recorded, inboxes)
     for name, inbox in inboxes.items():
-        _judge_inbox(verdict, name, inbox, market.expected(name))
+        told = market.may_be_told(name) & recorded.standing.keys()
+        _judge_inbox(verdict, name, inbox, market.expected(name) | told)
         _judge_repeats(verdict, name, inbox, kills)
     at_once = alert_at_once.judge(market.tape, watches)
     verdict.false += at_once.false
@@ -104,14 +105,18 @@ class _Recorded:
     def retracted(self) -> Counter[str]:
         return Counter(row[6] for row in self.alerts.values() if row[5] == "retraction")
 
+    @property
+    def standing(self) -> Counter[Key]:
+        retracted = self.retracted
+        return Counter(
+            (row[1], row[2], row[3], row[4])
+            for alert_id, row in self.alerts.items()
+            if row[5] == "alert" and not retracted[alert_id]
+        )
+
 
 def _judge_records(verdict: Verdict, expected: set[Key], recorded: _Recorded) -> None:
-    retracted = recorded.retracted
-    standing = Counter(
-        (row[1], row[2], row[3], row[4])
-        for alert_id, row in recorded.alerts.items()
-        if row[5] == "alert" and not retracted[alert_id]
-    )
+    retracted, standing = recorded.retracted, recorded.standing
     verdict.missed += [f"not recorded: {_named(key)}" for key in sorted(expected - set(standing))]
     verdict.missed += [f"not taken back: {_named(key)}" for key in sorted(set(standing) - expected)]
     verdict.doubled += [f"stands {number} times: {_named(key)}" for key, number in standing.items() if number > 1]

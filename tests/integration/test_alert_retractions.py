@@ -163,6 +163,69 @@ def test_a_rule_that_cannot_be_worked_out_as_it_says_stops_no_other(
     assert_lawful(settings)
 
 
+@pytest.mark.parametrize("ends_above", [True, False])
+def test_an_alert_on_a_bar_that_has_not_ended_is_judged_at_its_end(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, *, ends_above: bool
+) -> None:
+    rule = Rule("r", "close above 100", "IBM", "5m", Trigger.ONCE_PER_BAR, cooldown_seconds=3600)
+    add_rules(settings, [rule], MADE)
+    for minute, close in enumerate([99, 99, 99, 99, 99, 101, 99, 102]):
+        close_at(bare, minute, close)
+        dbt(*MARTS, touched=True)
+        evaluate(settings, EVENING)
+        assert recorded(bare) == ([("alert", 1, 5)] if minute >= 5 else []), minute
+        assert_lawful(settings, f"minute {minute}")
+    for minute, close in ((8, 99), (9, 101 if ends_above else 98)):
+        close_at(bare, minute, close)
+    dbt(*MARTS, touched=True)
+    assert evaluate(settings, EVENING).retracted == 0, "more of the bar may come"
+    close_at(bare, 10, 50, "SPY")  # the tape has passed its end
+    dbt(*MARTS, touched=True)
+    assert evaluate(settings, EVENING).retracted == (0 if ends_above else 1)
+    assert recorded(bare) == [("alert", 1, 5), ("retraction", 1, 5)][: 1 if ends_above else 2]
+    assert_lawful(settings, "ended")
+    for minute, close in ((10, 99), (14, 99), (15, 101)):
+        close_at(bare, minute, close)
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == ([5] if ends_above else [15]), "what was taken back keeps nothing silent"
+    assert_lawful(settings, "later")
+
+
+def test_a_bar_whose_quotes_may_still_come_has_not_ended(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    rule = Rule("r", "bid above 100", "IBM", trigger=Trigger.ONCE_PER_BAR, is_edge=False, cooldown_seconds=600)
+    add_rules(settings, [rule], MADE)
+    put_closes(bare, [100] * 3)
+    publish_quotes(bare, [(0.1, "99", None), (1.1, "101", None)])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == [1]
+    bare.execute("update lake.quotes_1m set bid = 100 where bid = 101")  # a later bid of a minute that goes on
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == [1]
+    assert_lawful(settings, "under way")
+    bare.execute(NEXT_BID, [at(2)])
+    evaluate(settings, EVENING)
+    assert minutes_of(bare, "r") == [2], "the minute before has ended: without its alert this one may fire"
+    assert_lawful(settings, "ended")
+
+
+def test_an_alert_on_a_bar_under_way_that_vanishes_is_taken_back(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    rule = Rule("r", "close above 100", "IBM", "5m", Trigger.ONCE_PER_BAR, is_edge=False)
+    add_rules(settings, [rule], MADE)
+    put_closes(bare, [99] * 5 + [101])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+    bare.execute(GONE, [at(5)])
+    dbt(*MARTS, touched=True)
+    assert evaluate(settings, EVENING).retracted == 1
+    assert_lawful(settings)
+
+
 def test_a_symbol_that_left_the_watchlist_keeps_its_alerts_until_their_bars_are_corrected(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
 ) -> None:

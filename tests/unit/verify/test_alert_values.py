@@ -64,8 +64,8 @@ def bars(closes: list[float], *, ended: int | None = None, stable_from: Mapping[
     )
 
 
-def minutes(one: Version, on: Bars, walks: Walks | None = None) -> list[int]:
-    return [(at - OPEN) // MINUTE for _, at in alerts_of(one, on, {"IBM": one.since_at}, walks)]
+def minutes(one: Version, on: Bars, told: tuple[int, ...] = (), walks: Walks | None = None) -> list[int]:
+    return [(at - OPEN) // MINUTE for _, at in alerts_of(one, on, {"IBM": one.since_at}, told, walks)]
 
 
 def test_a_change_of_a_value_below_zero_goes_the_way_of_the_value() -> None:
@@ -93,6 +93,14 @@ def test_only_the_first_values_of_a_series_may_be_cut_off(
 ) -> None:
     on = bars([float("nan")] * 4, stable_from=stable_from)
     assert [is_known(replace(PLAIN, clauses=(above(100, field),)), on, place) for place in range(4)] == known
+
+
+def test_what_was_told_of_a_bar_stands_until_it_has_ended() -> None:
+    forming = replace(PLAIN, trigger="once_per_bar", cooldown_seconds=120)
+    assert minutes(forming, bars([99, 99, 101], ended=1)) == [2]
+    assert minutes(forming, bars([99, 99, 101], ended=1), told=(1,)) == [1], "and keeps the rule silent"
+    assert minutes(forming, bars([99, 99, 101], ended=2), told=(1,)) == [2]
+    assert minutes(PLAIN, bars([99, 99, 101], ended=1), told=(1,)) == []
 
 
 @pytest.mark.parametrize(
