@@ -30,12 +30,14 @@ def marts(
     from market.settings import load_settings
     from orchestration.run import run_jobs
     from quality.checks import Quality
+    from warehouse.dbt_indicators import require_buildable
     from warehouse.marts import Rebuild, forget_builds
 
     chosen = Rebuild(parse_day(start, "--start"), parse_day(end, "--end"), parse_symbols(symbols) if symbols else ())
     if not rebuild and chosen != Rebuild():
         msg = "--start, --end and --symbols go with --rebuild."
         raise UsageError(msg)
+    require_buildable()
     settings = connected_settings(load_settings())
     settings.require_database()
     started = time.monotonic()

@@ -77,8 +77,10 @@ def up(
     stopped.
     """
     from market.settings import load_settings
+    from warehouse.dbt_indicators import require_buildable
 
     settings = load_settings()
+    require_buildable()
     if once:
         from cli.once import OnceOptions, run_once
 

@@ -66,7 +66,7 @@ def bars_to_forget(weight: float) -> int:
     return math.ceil(math.log(FORGOTTEN) / math.log(1 - weight)) if weight < 1 else 1
 
 
-def parse_periods(chosen: Mapping[str, Any]) -> dict[str, list[tuple[float, ...]]]:
+def parse_periods(chosen: object) -> dict[str, list[tuple[float, ...]]]:
     """Return the configured periods by family, each as a tuple.
 
     Parameters
@@ -80,13 +80,16 @@ def parse_periods(chosen: Mapping[str, Any]) -> dict[str, list[tuple[float, ...]
         If a family is missing or unknown, or a period is none.
     """
     families = (*_SINGLE, *_SEVERAL)
+    if not isinstance(chosen, Mapping):
+        msg = f"The variable indicators of dbt_project.yml is {chosen!r}. Give it by indicator: {', '.join(families)}."
+        raise SettingsError(msg)
     unknown = [name for name in chosen if name not in families]
     missing = [name for name in families if name not in chosen]
     if unknown or missing:
         wrong = f"has no indicator {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
         msg = f"The variable indicators of dbt_project.yml {wrong}. The indicators are: {', '.join(families)}."
         raise SettingsError(msg)
-    return {family: [_entry(family, entry) for entry in _list_of(family, chosen[family])] for family in families}
+    return {family: _entries(family, chosen[family]) for family in families}
 
 
 def indicators(chosen: Mapping[str, Any], *, daily: bool = False) -> list[Indicator]:
@@ -110,10 +113,15 @@ def indicators(chosen: Mapping[str, Any], *, daily: bool = False) -> list[Indica
     return [*columns, *(_YEAR if daily else ())]
 
 
-def _list_of(family: str, entries: object) -> Sequence[Any]:
-    if not isinstance(entries, list):
-        msg = f"indicators.{family} of dbt_project.yml is {entries!r}. Give it a list; an empty one for none."
+def _entries(family: str, listed: object) -> list[tuple[float, ...]]:
+    if not isinstance(listed, list):
+        msg = f"indicators.{family} of dbt_project.yml is {listed!r}. Give it a list; an empty one for none."
         raise SettingsError(msg)
+    entries = [_entry(family, entry) for entry in listed]
+    for position, entry in enumerate(entries):
+        if entry in entries[:position]:
+            msg = f"indicators.{family} of dbt_project.yml has {listed[position]!r} twice. Take one of them out."
+            raise SettingsError(msg)
     return entries
 
 
@@ -122,17 +130,22 @@ def _entry(family: str, entry: object) -> tuple[float, ...]:
     values = tuple(entry) if isinstance(entry, list) else (entry,)
     least = 2 if family in _AT_LEAST_TWO else 1
     fits = len(values) == len(names) and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
         if name == "deviations"
         else isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST_BARS
         for name, value in zip(names, values, strict=False)
     )
     if not fits or (family == "macd" and values[0] >= values[1]):
-        bounds = f"whole numbers from {least} to {MOST_BARS:,}"
-        order = "; the fast period has to be the shorter one" if family == "macd" else ""
-        msg = f"indicators.{family} of dbt_project.yml has {entry!r}. It wants {' and '.join(names)}: {bounds}{order}."
+        msg = f"indicators.{family} of dbt_project.yml has {entry!r}. It wants {' and '.join(names)}: {_bounds(family, least)}."
         raise SettingsError(msg)
     return values
+
+
+def _bounds(family: str, least: int) -> str:
+    whole = f"from {least} to {MOST_BARS:,}"
+    if family == "bollinger":
+        return f"a whole number {whole}, and a number above 0"
+    return f"whole numbers {whole}" + ("; the fast period has to be the shorter one" if family == "macd" else "")
 
 
 def _ending_of(periods: Sequence[float]) -> str:

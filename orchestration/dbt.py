@@ -19,6 +19,7 @@ from market.errors import ModelsFailedError, ServiceError
 from market.settings import Settings
 from orchestration.locks import exclusive
 from warehouse.dbt import DBT_PROJECT, dbt_environment
+from warehouse.dbt_indicators import require_buildable
 from warehouse.marts import Rebuild, forget_builds
 
 PARSE_SECONDS: Final = 120.0
@@ -66,6 +67,8 @@ class Dbt:
 
         Raises
         ------
+        SettingsError
+            If a choice in the project cannot be built, or its pages do not follow from the choices.
         ServiceError
             If the project cannot be parsed.
         """
@@ -85,7 +88,7 @@ class Dbt:
         Raises
         ------
         SettingsError
-            If no database is set.
+            If no database is set, a choice in the project cannot be built, or its pages do not follow from the choices.
         ModelsFailedError
             If a model or a test failed.
         ServiceError
@@ -152,6 +155,7 @@ class Dbt:
         on_event: Callable[[Event], None],
         manifest: Any = None,  # noqa: ANN401 - dbt is untyped
     ) -> Any:  # noqa: ANN401
+        require_buildable(self.project)
         from dbt.cli.main import dbtRunner
         from dbt_common.events.functions import msg_to_dict
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from market.errors import SettingsError
 from market.settings import CHECKOUT, Settings
+from warehouse.dbt_choices import read_choices
 
 DBT_PROJECT: Final[Path] = CHECKOUT / "dbt_project"
 """The folder of the dbt project; its ``profiles.yml`` reads the variables of :func:`dbt_environment`."""
@@ -58,6 +58,11 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 
 @cache
 def dbt_variables() -> Mapping[str, Any]:
-    """Return the variables that the dbt project computes with: which source is preferred, when two bars agree."""
-    variables: Mapping[str, Any] = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text())["vars"]
-    return variables
+    """Return the variables that the dbt project computes with: which source is preferred, when two bars agree.
+
+    Raises
+    ------
+    SettingsError
+        If one of them cannot be built.
+    """
+    return read_choices(DBT_PROJECT)

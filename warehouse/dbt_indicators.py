@@ -5,6 +5,7 @@ All of it follows from the variable ``indicators`` of ``dbt_project.yml`` and fr
 """
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +13,11 @@ from typing import Any, Final
 import structlog
 import yaml
 
+from market.errors import SettingsError
 from market.indicators import Indicator, indicators
 from market.settings import CHECKOUT
-from warehouse.dbt import DBT_PROJECT, dbt_variables
+from warehouse.dbt import DBT_PROJECT
+from warehouse.dbt_choices import PROJECT_FILE, read_choices
 from warehouse.ddl import quote_literal
 
 FOLDER: Final[Path] = DBT_PROJECT / "models" / "marts" / "indicators"
@@ -179,6 +182,27 @@ def render_table(chosen: Mapping[str, Any]) -> str:
     )
 
 
+def require_buildable(project: Path = DBT_PROJECT) -> None:
+    """See to it that the choices in a dbt project can be built, and that its pages are those that follow from them.
+
+    Raises
+    ------
+    SettingsError
+        If not: the text says which choice there is instead, or which command writes the pages.
+    """
+    variables = read_choices(project)
+    if not variables:
+        return
+    for path, text in render_pages(variables["indicators"]).items():
+        page = project / path.relative_to(DBT_PROJECT)
+        if not page.is_file() or page.read_text() != text:
+            msg = (
+                f"The indicators in {PROJECT_FILE} are not those of {page.relative_to(project.parent)}: they were changed since "
+                "it was written. Run .venv/bin/python -m warehouse.dbt_indicators, and then this again."
+            )
+            raise SettingsError(msg)
+
+
 def copy_project(chosen: Mapping[str, Any], folder: Path) -> Path:
     """Copy the dbt project into a folder with other periods, and return the copy, where they can be tried.
 
@@ -189,21 +213,26 @@ def copy_project(chosen: Mapping[str, Any], folder: Path) -> Path:
     """
     project = folder / DBT_PROJECT.name
     shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    declared = yaml.safe_load((project / "dbt_project.yml").read_text())
+    declared = yaml.safe_load((project / PROJECT_FILE).read_text())
     declared["vars"]["indicators"] = dict(chosen)
-    (project / "dbt_project.yml").write_text(yaml.safe_dump(declared))
+    (project / PROJECT_FILE).write_text(yaml.safe_dump(declared))
     for path, text in render_pages(chosen).items():
         (project / path.relative_to(DBT_PROJECT)).write_text(text)
     return project
 
 
-def main() -> None:
-    """Write the pages."""
-    chosen = dbt_variables()["indicators"]
+def main() -> int:
+    """Write the pages, and return the exit code: of choices that cannot be built none is written."""
+    try:
+        chosen = read_choices(DBT_PROJECT)["indicators"]
+    except SettingsError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return error.exit_code
     before, _, _ = DEFINITIONS.read_text().partition(TABLE_STARTS)
     for path, text in {**render_pages(chosen), DEFINITIONS: before + TABLE_STARTS + render_table(chosen)}.items():
         path.write_text(text)
         structlog.get_logger(__name__).info("page_written", path=str(path))
+    return 0
 
 
 def _page(
@@ -251,4 +280,4 @@ def _definitions(chosen: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

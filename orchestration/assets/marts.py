@@ -10,7 +10,7 @@ from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_contex
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from pydantic import Field
 
-from market.errors import ImpossibleValuesError, ModelsFailedError, ServiceError, UsageError
+from market.errors import ImpossibleValuesError, ModelsFailedError, ServiceError, SettingsError, UsageError
 from market.instruments import parse_symbols
 from market.tables import PG_BARS, PG_CORPORATE_ACTIONS, PG_VENDOR_BARS
 from orchestration.assets.keys import OWNER, Group, asset_key, table_key
@@ -133,16 +133,16 @@ def mart_assets(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         chosen = get_updated_cli_invocation_params_for_context(context, manifest, Translator())
         indirect = ["--indirect-selection", chosen.indirect_selection] if chosen.indirect_selection else []
         events: list[Event] = []
-        failure: ServiceError | None = None
+        failure: ServiceError | SettingsError | None = None
         try:
             options = ["--exclude-resource-type", "test"] if config.touched else []
             dbt.build([*chosen.selection_args, *indirect, *options], events.append, touched=config.touched)
-        except ServiceError as error:
+        except (ServiceError, SettingsError) as error:
             failure = error
         for event in events:  # what was built before a failure is built, so it is reported all the same
             yield from asset_events(event, context, chosen.manifest, chosen.dagster_dbt_translator)
         if failure is not None:
-            metadata = {IS_FINAL: isinstance(failure, ModelsFailedError)}
+            metadata = {IS_FINAL: isinstance(failure, (ModelsFailedError, SettingsError))}
             raise dg.Failure(str(failure), metadata=metadata, allow_retries=False) from failure
 
     return dbt_models

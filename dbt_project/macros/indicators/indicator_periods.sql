@@ -9,7 +9,7 @@
         {%- do macds.append({'fast': fast, 'slow': slow, 'signal': signal, 'suffix': '' if loop.first else '_%s_%s_%s' % (fast, slow, signal)}) -%}
     {%- endfor -%}
     {%- for period, deviations in chosen.bollinger -%}
-        {%- do bands.append({'period': period, 'deviations': deviations, 'suffix': '' if loop.first else ('_%s_%s' % (period, deviations)) | replace('.', '_')}) -%}
+        {%- do bands.append({'period': period, 'deviations': deviations, 'suffix': '' if loop.first else ('_%s_%g' % (period, deviations)) | replace('.', '_')}) -%}
     {%- endfor -%}
     {%- for period, smooth, signal in chosen.stochastic -%}
         {%- do stochastics.append({'period': period, 'smooth': smooth, 'signal': signal, 'suffix': '' if loop.first else '_%s_%s_%s' % (period, smooth, signal)}) -%}

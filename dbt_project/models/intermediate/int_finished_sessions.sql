@@ -1,5 +1,3 @@
-{{ config(enabled='split_adjusted' in var('daily_prices')) }}
-
 with
 
 breadth as (

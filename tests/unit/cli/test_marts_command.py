@@ -3,10 +3,11 @@
 import functools
 from collections.abc import Callable, Sequence
 from datetime import date
+from pathlib import Path
 
 import pytest
 
-from market.errors import ImpossibleValuesError, ModelsFailedError, UsageError
+from market.errors import ImpossibleValuesError, ModelsFailedError, SettingsError, UsageError
 from market.settings import Settings
 from quality.checks import Quality
 from tests.unit.cli.conftest import CallCommand
@@ -124,3 +125,22 @@ def test_without_a_database_nothing_can_be_built(call: Call, played: Played, mon
     assert code == 2
     assert "PostgreSQL is not running here" in err
     assert played.forgotten == []
+
+
+@pytest.mark.parametrize("arguments", [("marts",), ("marts", "--rebuild"), ("up",), ("up", "--once")])
+def test_a_choice_that_cannot_be_built_is_refused_before_anything_is_done(
+    arguments: tuple[str, ...],
+    call_command: CallCommand,
+    played: Played,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def refuse() -> None:
+        msg = "indicator_segments of dbt_project.yml has 'lunch'."
+        raise SettingsError(msg)
+
+    monkeypatch.setattr("warehouse.dbt_indicators.require_buildable", refuse)
+    code, _, problem = call_command(*arguments)
+    assert (code, problem) == (2, "Error: indicator_segments of dbt_project.yml has 'lunch'.\n")
+    assert (played.forgotten, played.built) == ([], [])
+    assert not (tmp_path / "postgres").exists()

@@ -64,7 +64,7 @@ def test_days_have_the_52_weeks_and_no_session_so_far() -> None:
 
 
 def test_no_name_comes_twice_whatever_the_periods() -> None:
-    found = names(ema=[26, 12, 26], macd=[[12, 26, 9], [5, 35, 5], [12, 35, 9]], bollinger=[[20, 2], [20, 2.5]])
+    found = names(ema=[26, 12], macd=[[12, 26, 9], [5, 35, 5], [12, 35, 9]], bollinger=[[20, 2], [20, 2.5]])
     assert sorted(found) == sorted(set(found))
     assert {"ema_5", "ema_35", "macd_5_35_5", "macd_hist_12_35_9", "bb_upper_20_2_5"} <= set(found)
 
@@ -98,7 +98,13 @@ def test_a_value_is_defined_before_it_is_stable_and_its_start_is_forgotten_then(
         ({"macd": [[26, 12, 9]]}, "the fast period has to be the shorter one"),
         ({"macd": [12, 26, 9]}, "It wants fast and slow and signal"),
         ({"macd": [[]]}, "It wants fast and slow and signal"),
-        ({"bollinger": [[20, -2]]}, r"has \[20, -2\]"),
+        (
+            {"bollinger": [[20, -2]]},
+            r"has \[20, -2\]\. It wants .*: a whole number from 1 to 2,000, and a number above 0\.",
+        ),
+        ({"bollinger": [[20, math.inf]]}, r"has \[20, inf\]"),
+        ({"sma": [20, 50, 20]}, "sma of dbt_project.yml has 20 twice"),
+        ({"bollinger": [[20, 2], [10, 2], [10, 2.0]]}, r"has \[10, 2\.0\] twice"),
         ({"hull": [9]}, "has no indicator 'hull'. The indicators are: sma, ema, rsi"),
     ],
 )

@@ -1,6 +1,5 @@
 {{
     config(
-        enabled='split_adjusted' in var('daily_prices'),
         materialized='view',
         post_hook="{{ create_function_rolling_correlation() }}",
     )

@@ -1,6 +1,5 @@
 {{
     config(
-        enabled='split_adjusted' in var('daily_prices'),
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='append_new_columns',

@@ -1,9 +1,4 @@
-{{
-    config(
-        enabled='split_adjusted' in var('daily_prices'),
-        materialized='view',
-    )
-}}
+{{ config(materialized='view') }}
 
 with
 
