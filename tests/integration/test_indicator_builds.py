@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import psycopg
 import pytest
 import talib
 
+from market.errors import ModelsFailedError
+from market.sessions import sessions_between
 from market.settings import CHECKOUT, Settings
+from orchestration.dbt import Dbt as DbtInDagster
 from tests.integration.dbt_runs import Dbt, dbt_runs
 from tests.integration.indicator_oracle import column
-from tests.integration.indicator_rows import INTRADAY, RUN, differences, fill, walk
+from tests.integration.indicator_rows import INTRADAY, RUN, Day, differences, fill, put_days, walk
 from tests.integration.mart_oracle import read, session_of
 from tests.integration.mart_rows import DAYS, put_bar
 from verify.indicator_marts import indicator_marts
@@ -145,3 +149,65 @@ def test_periods_are_added_and_taken_away_by_configuration_alone(
     rows = read(connection, MINUTES)
     assert "rsi_7" not in rows[0]
     assert np.allclose(column(rows, "sma_200"), talib.SMA(close, 200), rtol=1e-12, equal_nan=True)
+
+
+MOVERS = ("int_daily_bars", "historical_ohlcv", "daily_analytics", "market_breadth", "top_movers")
+CROSSED = "select share_above_average_50, symbols_50, symbols_200 from marts.market_breadth order by session_date desc limit 1"
+
+
+def columns_of_days(connection: psycopg.Connection[Any]) -> set[str]:
+    names = "select attname::text as name from pg_attribute where attrelid = 'marts.daily_analytics'::regclass"
+    return {row["name"] for row in read(connection, f"{names} and attnum > 0 and not attisdropped")}
+
+
+def put_a_year(connection: psycopg.Connection[Any]) -> None:
+    chance, price = random.Random(6), 50.0
+    days: list[Day] = []
+    for session in sessions_between(date(2012, 10, 1), date(2013, 10, 11)):
+        price *= 1 + chance.gauss(0.001, 0.01)
+        days.append((session.session_date, *(f"{price + more:.2f}" for more in (0, 1, -1, 0.5)), 1_000 + len(days)))
+    put_days(connection, "IBM", days)
+
+
+def test_a_period_that_our_views_and_tests_know_is_taken_away_and_users_views_on_them_stay(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt, tmp_path: Path
+) -> None:
+    put_a_year(connection)
+    dbt("run", "--select", *MOVERS)
+    connection.execute("create view public.mine as select symbol, volume_ratio from marts.top_movers")
+    assert None not in {row["volume_ratio"] for row in read(connection, "select volume_ratio from public.mine")}
+    (before,) = read(connection, CROSSED)
+    chosen = {**dbt_variables()["indicators"], "relative_volume": [30], "sma": [20, 200]}
+    with dbt_runs(settings, copy_project(chosen, tmp_path)) as run_without:
+        run_without("build", "--exclude-resource-type", "unit_test", "--select", *MOVERS)
+        assert {"relative_volume_20", "sma_50"}.isdisjoint(columns_of_days(connection))
+        assert "relative_volume_30" in columns_of_days(connection)
+        assert {row["volume_ratio"] for row in read(connection, "select volume_ratio from public.mine")} == {None}
+        (after,) = read(connection, CROSSED)
+        assert after == {**before, "share_above_average_50": None, "symbols_50": None}
+        assert after["symbols_200"] == 1
+    dbt("build", "--exclude-resource-type", "unit_test", "--select", *MOVERS)
+    assert [before] == read(connection, CROSSED)
+    assert "relative_volume_30" not in columns_of_days(connection)
+    connection.execute("drop view public.mine")
+
+
+def test_a_users_view_on_a_column_that_goes_is_named_before_anything_is_built(
+    connection: psycopg.Connection[Any], settings: Settings, dbt: Dbt, tmp_path: Path
+) -> None:
+    put_a_year(connection)
+    dbt("run", "--select", *MOVERS)
+    connection.execute("create view public.mine as select symbol, sma_200, sma_50 from marts.daily_analytics")
+    names = columns_of_days(connection)
+    rows = read(connection, "select * from marts.daily_analytics order by bar_at")
+    chosen = {**dbt_variables()["indicators"], "sma": [20], "rsi": [7]}
+    project = copy_project(chosen, tmp_path)
+    with pytest.raises(ModelsFailedError) as caught:
+        DbtInDagster(settings, project).build(["--select", *MOVERS], lambda _: None)
+    assert "Nothing was built. mine reads sma_200, sma_50 of marts.daily_analytics: not among" in str(caught.value)
+    assert columns_of_days(connection) == names
+    assert read(connection, "select * from marts.daily_analytics order by bar_at") == rows
+    connection.execute("drop view public.mine")
+    DbtInDagster(settings, project).build(["--select", *MOVERS], lambda _: None)
+    assert {"sma_200", "sma_50", "rsi_14"}.isdisjoint(columns_of_days(connection))
+    dbt("run", "--select", *MOVERS)

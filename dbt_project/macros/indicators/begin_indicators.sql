@@ -9,10 +9,7 @@
 {% macro begin_indicators(relation, indicators, series, same_bars, bars, passed, is_daily) -%}
     {%- set names = series | map('first') | list -%}
     {%- if is_incremental() %}
-        {%- for column in adapter.get_columns_in_relation(relation) if column.name not in model.columns %}
-    -- Nothing computes it any more.
-    alter table {{ relation }} drop column {{ adapter.quote(column.name) }};
-        {%- endfor %}
+    {{ drop_gone_columns(model) }};
     {%- endif %}
     {{ create_indicator_function(
         indicators,

@@ -2,6 +2,7 @@
   Views are replaced in place. dbt's own materialization drops the old view with everything that stands on it, so that
   each refresh would take marts.realtime_prices away for a moment, and a user's own views for good. Only where PostgreSQL
   cannot replace a view (a column was removed, renamed or got another type) it is dropped and made anew, in one statement.
+  A column of a mart of indicators that only the old view read goes with it.
 -#}
 {% materialization view, adapter='postgres' %}
     {%- set existing = load_cached_relation(this) -%}
@@ -25,6 +26,10 @@
         end
         $materialization$
     {%- endcall %}
+
+    {% for node in indicator_marts() if node.unique_id in model.depends_on.nodes %}
+        {% call statement('drop_gone_columns') %}{{ drop_gone_columns(node) }}{% endcall %}
+    {% endfor %}
 
     {% set grant_config = config.get('grants') %}
     {% do apply_grants(target_relation, grant_config, should_revoke=should_revoke(existing, full_refresh_mode=True)) %}

@@ -48,9 +48,9 @@ counted as (
         count(*) filter (where is_new_low) as new_lows,
         count(is_new_high) as symbols_52_weeks,
         count(*) filter (where is_above_50) as above_average_50,
-        count(is_above_50) as symbols_50,
+        {{ count_of_compared(50) }},
         count(*) filter (where is_above_200) as above_average_200,
-        count(is_above_200) as symbols_200,
+        {{ count_of_compared(200) }},
         bool_and(is_final) as is_final
     from days
     group by session_date, is_simulated
