@@ -323,18 +323,21 @@ _SESSION: Final = (
     ),
 )
 _DAY: Final = (Indicator("vwap", "bar_vwap as a double: of the whole session.", "usual", 1, 1),)
+_WEEKS: Final = (
+    "52 weeks: the sessions from this one's date less 364 days, the same weekday, to this one, both included"
+)
 _YEAR_LONG: Final = "null while the series is shorter, some 252 bars, and stable from then on"
 _YEAR: Final = (
     Indicator(
         "high_52w",
-        f"Highest high of 52 weeks, this session included; {_YEAR_LONG}.",
+        f"Highest high of {_WEEKS}; {_YEAR_LONG}.",
         "usual",
         None,
         1,
     ),
     Indicator(
         "low_52w",
-        f"Lowest low of 52 weeks, this session included; {_YEAR_LONG}.",
+        f"Lowest low of {_WEEKS}; {_YEAR_LONG}.",
         "usual",
         None,
         1,

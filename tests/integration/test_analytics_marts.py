@@ -258,6 +258,17 @@ def test_the_history_of_a_pair_ends_with_its_newest_correlation(
     assert newest["session_date"] == last["session_date"]
 
 
+@pytest.mark.parametrize("sessions", ["0", "-1", "1", "10001", "2147483647", "null"])
+def test_the_history_of_a_pair_over_a_window_that_is_none_is_refused(
+    connection: psycopg.Connection[Any], dbt: Dbt, sessions: str
+) -> None:
+    dbt("run", "--select", "correlations")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"sessions is {sessions}: .* from 2 to 10000"):
+        read(connection, f"select * from marts.rolling_correlation('PLAIN', 'META', {sessions})")
+    for widest in (2, 10000):
+        read(connection, f"select * from marts.rolling_correlation('PLAIN', 'META', {widest})")
+
+
 def test_a_changed_threshold_needs_no_new_build(
     connection: psycopg.Connection[Any], dbt: Dbt, market: dict[str, list[Day]]
 ) -> None:

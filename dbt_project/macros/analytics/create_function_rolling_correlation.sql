@@ -6,12 +6,19 @@
 {% macro create_function_rolling_correlation() -%}
     create or replace function marts.rolling_correlation(symbol text, other_symbol text, sessions integer default {{ var('correlation_sessions') }})
     returns table (session_date date, correlation double precision, sessions_used integer)
-    language sql
+    language plpgsql
     stable
     parallel safe
     security definer
     set search_path = pg_catalog, pg_temp
     as $body$
+    #variable_conflict use_column
+    begin
+        if rolling_correlation.sessions is null or rolling_correlation.sessions not between 2 and 10000 then
+            raise exception 'sessions is %: give rolling_correlation a number of sessions from 2 to 10000', coalesce(rolling_correlation.sessions::text, 'null')
+                using errcode = 'invalid_parameter_value';
+        end if;
+        return query
         with
 
         calendar as (
@@ -75,7 +82,7 @@
                 and other_return is not null
             window last_sessions as (
                 order by session_number
-                range between greatest(rolling_correlation.sessions, 1) - 1 preceding and current row
+                range between rolling_correlation.sessions - 1 preceding and current row
             )
         )
 
@@ -84,7 +91,8 @@
             {{ whole_correlation('rolled.correlation', 'rolled.sessions_used', 'rolling_correlation.sessions') }},
             rolled.sessions_used::integer
         from rolled
-        order by rolled.session_date
+        order by rolled.session_date;
+    end
     $body$;
     comment on function marts.rolling_correlation(text, text, integer) is
     'How alike the days of two symbols were, session by session: correlation of the returns of so many sessions until each, as in correlations.'

@@ -81,8 +81,8 @@ from (
     ('roc_10', true, 'Rate of change: 100 * (close / the close 10 bars before - 1).', 'TA-Lib, ROC', 11, 11),
     ('realised_volatility_20', true, 'Sample standard deviation of the last 20 log_return_1, for a year: times the root of the bars of 252 sessions; a fraction.', 'Hull, Options, Futures, and Other Derivatives', 21, 21),
     ('relative_volume_20', true, 'volume / the mean volume of the 20 bars before; null if they have none.', 'usual', 21, 21),
-    ('high_52w', true, 'Highest high of 52 weeks, this session included; null while the series is shorter, some 252 bars, and stable from then on.', 'usual', null, 1),
-    ('low_52w', true, 'Lowest low of 52 weeks, this session included; null while the series is shorter, some 252 bars, and stable from then on.', 'usual', null, 1),
+    ('high_52w', true, 'Highest high of 52 weeks: the sessions from this one''s date less 364 days, the same weekday, to this one, both included; null while the series is shorter, some 252 bars, and stable from then on.', 'usual', null, 1),
+    ('low_52w', true, 'Lowest low of 52 weeks: the sessions from this one''s date less 364 days, the same weekday, to this one, both included; null while the series is shorter, some 252 bars, and stable from then on.', 'usual', null, 1),
     ('high_52w_distance', true, 'close / high_52w - 1; a fraction, 0 or below.', 'usual', null, 1),
     ('low_52w_distance', true, 'close / low_52w - 1; a fraction, 0 or above.', 'usual', null, 1)
 ) as listed (indicator, is_daily, definition, source, defined_from_bar, stable_from_bar)
