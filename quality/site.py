@@ -63,4 +63,13 @@ def build_pages(context: Any, folder: Path) -> None:  # noqa: ANN401
             shutil.rmtree(outdated, ignore_errors=True)  # another look may be about to do the same
             shutil.rmtree(pages / "validations" / outdated.relative_to(outcomes), ignore_errors=True)
     context.build_data_docs(build_index=False)  # building it removes the pages of all suites but those of this look
+    _copy_icon(pages)
     write_list(pages / PAGE)  # in the place of the library's, to which its pages lead back
+
+
+def _copy_icon(pages: Path) -> None:
+    """Put the icon where the pages of outcomes look for it: one folder short, for a suite's name with a point is two folders."""
+    icon = Path("static", "images", "favicon.ico")
+    wanted = pages / "validations" / icon
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(pages / icon, wanted)

@@ -170,8 +170,8 @@ def test_pages_are_there_for_every_table_and_none_leads_nowhere(
     assert {"bars_1m", "intraday_ohlcv"} <= suites
     assert len(list((pages / "validations" / "lake" / "bars_1m").glob("*/*"))) == KEPT_RUNS
     for page in (quality.page, *pages.rglob("*.html")):
-        for link in re.findall(r'href="([^"#]+)"', page.read_text()):
-            if ".html" in link and not link.startswith(("http", "..//")):
+        for link in re.findall(r'(?:href|src)="([^"#]+)"', page.read_text()):
+            if not link.startswith(("http", "//", "data:")):
                 assert (page.parent / unquote(link)).resolve().exists(), f"{page.relative_to(quality.folder)}: {link}"
 
 
