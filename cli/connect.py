@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote
 
@@ -15,6 +15,11 @@ SCHEMA: Final = "marts"
 _NOT_SHOWN: Final = "PASSWORD"
 """What stands where a tool wants the password."""
 
+_LOGIN_REMEDY: Final = (
+    "Whoever knows a role's password can change it. ./run down and ./run up give it the one in the file again; on a server of "
+    "your own let a superuser do so: \\password analyst in psql."
+)
+
 
 def connect(
     *,
@@ -26,27 +31,34 @@ def connect(
     """Print how to connect to the marts: psql, JDBC, ODBC, SQLAlchemy, Superset, Metabase, Grafana, Excel.
 
     The role is analyst: it reads the schema marts, all of it and nothing else. Exits 1 if it is not there, or has other rights
-    than that, and says which statements mend it.
+    than that, and says which statements mend it; and if it cannot log in with the password that lies here.
     """
     from infra.local.home import Home, connected_settings
     from market.settings import load_settings
-    from warehouse.analyst import look_at_analyst
+    from warehouse.analyst import ROLE, look_at_analyst
+    from warehouse.connection import login_refusal
 
     settings = connected_settings(load_settings())
     standing = look_at_analyst(settings)
     file = Home(settings.home).analyst_password_file
     secret = file.read_text().strip() if password and file.is_file() else None
     place = str(file) if file.is_file() else None
+    refusal = login_refusal(settings, ROLE, file.read_text().strip()) if standing.exists and place else None
+    problems = [] if refusal is None else [f"it cannot log in with the password in {file}: {refusal}"]
     if json_output:
-        typer.echo(json.dumps(as_json(standing, place, secret), indent=2))
+        typer.echo(json.dumps(as_json(standing, place, secret, problems), indent=2))
     else:
         _show(standing, place, secret)
-    if not standing.is_well:
+        for problem in problems:
+            typer.echo(f"The role {ROLE} is not as it should be: {problem}. {_LOGIN_REMEDY}", err=True)
+    if problems or not standing.is_well:
         raise typer.Exit(1)
 
 
-def as_json(standing: "Standing", password_file: str | None, secret: str | None) -> dict[str, object]:
-    """Return everything for a program; the password only where it was asked for."""
+def as_json(
+    standing: "Standing", password_file: str | None, secret: str | None, problems: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return everything for a program; the password only where it was asked for. Problems are those of the login."""
     from warehouse.analyst import ROLE
 
     answer: dict[str, object] = {
@@ -58,7 +70,7 @@ def as_json(standing: "Standing", password_file: str | None, secret: str | None)
         "password_file": password_file,
         "sslmode": standing.sslmode,
         "lines": lines_of(standing, password_file, secret),
-        "shortcomings": list(standing.shortcomings),
+        "shortcomings": [*standing.shortcomings, *problems],
         "remedy": list(standing.remedy),
     }
     return answer | ({"password": secret} if secret is not None else {})

@@ -53,6 +53,23 @@ def connect(
     return connection
 
 
+def login_refusal(settings: Settings, user: str, password: str) -> str | None:
+    """Return in the server's words why a user cannot log in with a password; ``None`` if they can.
+
+    Raises
+    ------
+    SettingsError
+        If no database is set.
+    """
+    parameters = conninfo_to_dict(settings.require_database()) | {"user": user, "password": password}
+    parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    try:
+        psycopg.connect(make_conninfo("", **parameters)).close()
+    except psycopg.OperationalError as error:
+        return _reason(parameters, error)
+    return None
+
+
 @contextmanager
 def lost_connections() -> Iterator[None]:
     """Turn the driver's errors of a connection that is in use into those of a service: for those who go on with a new one.
@@ -83,13 +100,15 @@ def _first_line(error: psycopg.Error) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _explain(parameters: dict[str, Any], error: psycopg.OperationalError) -> str:
-    where = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
+def _reason(parameters: dict[str, Any], error: psycopg.OperationalError) -> str:
     password = str(parameters.get("password") or "")
     reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no reason given"
-    if password:
-        reason = reason.replace(password, "********")
+    return reason.replace(password, "********") if password else reason
+
+
+def _explain(parameters: dict[str, Any], error: psycopg.OperationalError) -> str:
+    where = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
     return (
         f"PostgreSQL at {where} (database {parameters.get('dbname', '')!s}, user {parameters.get('user', '')!s}) cannot be used: "
-        f"{reason}. See ./run status, and start the platform with ./run up or check DATABASE_URL."
+        f"{_reason(parameters, error)}. See ./run status, and start the platform with ./run up or check DATABASE_URL."
     )

@@ -14,6 +14,7 @@ from market.settings import Settings
 from tests.integration.action_rows import Lake
 from tests.integration.dbt_runs import Dbt, dbt_runs
 from warehouse.analyst import admit_analyst, look_at_analyst
+from warehouse.connection import login_refusal
 from warehouse.schema import migrate
 
 pytestmark = pytest.mark.integration
@@ -313,3 +314,21 @@ def test_where_the_user_may_make_roles_it_is_made_and_other_roles_keep_what_they
     with psycopg.connect(postgres, autocommit=True) as superuser:
         superuser.execute("drop owned by analyst")
         superuser.execute("alter role platform nocreaterole")
+
+
+def test_a_password_and_defaults_that_the_role_changed_are_noticed_and_mended_by_the_next_start(
+    admitted: Settings, analyst: psycopg.Connection[Any]
+) -> None:
+    assert login_refusal(admitted, "analyst", PASSWORD) is None
+    analyst.execute("set default_transaction_read_only = off")
+    analyst.execute("alter role analyst password 'zzz'")
+    analyst.execute(
+        SQL("alter role analyst in database {} set search_path = app").format(Identifier(analyst.info.dbname))
+    )
+    refusal = login_refusal(admitted, "analyst", PASSWORD)
+    assert refusal is not None
+    assert "password authentication failed" in refusal
+    assert PASSWORD not in refusal
+    assert look_at_analyst(admitted).shortcomings == ("its sessions find other tables than those of marts first",)
+    assert admit_analyst(admitted, lambda: PASSWORD, owns_server=True).is_well
+    assert login_refusal(admitted, "analyst", PASSWORD) is None

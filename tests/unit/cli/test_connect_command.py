@@ -30,6 +30,7 @@ def standing(monkeypatch: pytest.MonkeyPatch) -> list[Standing]:
     """What the database says of the role; a test may replace it."""
     said = [PLAIN]
     monkeypatch.setattr("warehouse.analyst.look_at_analyst", lambda _: said[-1])
+    monkeypatch.setattr("warehouse.connection.login_refusal", lambda *_: None)
     return said
 
 
@@ -107,6 +108,24 @@ def test_a_role_that_is_not_as_it_should_be_is_an_error_with_the_statements_that
     assert code == 1
     assert "    alter role analyst …;" in problem
     assert json.loads(call_command("connect", "--json")[1])["remedy"] == ["alter role analyst …;"]
+
+
+def test_a_password_that_does_not_work_is_an_error_that_names_its_file_and_the_remedy(
+    standing: list[Standing], password_file: Path, call_command: CallCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Settings, user: str, password: str) -> str:
+        return f"{user} {'has another one' if password == SECRET else 'was asked for a wrong one'}"
+
+    assert standing[-1].is_well
+    monkeypatch.setattr("warehouse.connection.login_refusal", refuse)
+    code, shown, problem = call_command("connect")
+    assert code == 1
+    assert "SQLAlchemy" in shown
+    assert f"it cannot log in with the password in {password_file}: analyst has another one. " in problem
+    assert "./run down and ./run up give it the one in the file again" in problem
+    code, shown, _ = call_command("connect", "--json")
+    assert code == 1
+    assert "analyst has another one" in json.loads(shown)["shortcomings"][0]
 
 
 @pytest.mark.parametrize("command", ["connect", "docs"])
