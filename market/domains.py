@@ -121,6 +121,7 @@ _BY_NAME: Final = MappingProxyType(
                 "bid_size",
                 "ask_size",
                 "bar_count",
+                "untraded_bars",
                 "session_volume",
                 "session_notional",
                 "split_adjusted_volume",

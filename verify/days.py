@@ -17,7 +17,7 @@ from verify.comparison import compare
 from verify.lake import Lake, schema_of
 from verify.longer_bars import Tapes, after, longer, until
 from verify.mart_schemas import HISTORICAL, MART_SCHEMA, PRICE_SCHEMA, REALTIME
-from verify.origins import FROM_OPEN, RealSymbols, counted, one_feed, preferred, taken
+from verify.origins import NUMBERS, RealSymbols, counted, one_feed, preferred, taken
 from verify.previous_closes import with_previous_closes
 from verify.questions import Published
 from verify.results import Findings
@@ -65,11 +65,7 @@ class DayProof:
         now = longer(newest.filter(_IN_HOURS), DAILY, _DAY_SECONDS, session)
         last = pl.col("close", "bar_at", "segment").filter(pl.col("close").is_not_null()).last()
         first = pl.col("open").drop_nulls().first().alias("first_price")
-        sources = (
-            newest.sort("bar_at")
-            .group_by(pl.col("source").alias("origin"), *_KEY)
-            .agg(last, first, pl.len().alias("minutes"), FROM_OPEN.sum().alias("from_open"))
-        )
+        sources = newest.sort("bar_at").group_by(pl.col("source").alias("origin"), *_KEY).agg(last, first, *NUMBERS)
         sources = sources.rename({"close": "price", "bar_at": "price_at"})
         so_far = now.drop("bar_at", "segment", "interval", "ends_at")
         self._prices.append(sources.join(so_far, on=["origin", *_KEY], how="left"))

@@ -28,6 +28,10 @@ GROUP: Final = ["symbol", "session_date", "segment", "interval"]
 """Of such a group of bars a mart shows one source, as ``docs/bars.md`` says."""
 FROM_OPEN: Final = pl.col("segment") != Segment.PRE.value
 """Whether a bar lies in or after regular hours."""
+HAS_PRICE: Final = pl.col("open").is_not_null()
+"""Whether a bar is one that its source has: without a price, as where all trades were cancelled, it is none."""
+NUMBERS: Final = HAS_PRICE.sum().alias("minutes"), (HAS_PRICE & FROM_OPEN).sum().alias("from_open")
+"""Of a feed's bars of minutes, how many it has, as :func:`taken` asks for."""
 _SESSION: Final = ["symbol", "session_date"]
 _FEED: Final = [*_SESSION, "origin"]
 _MINUTE: Final = "1m"
@@ -107,17 +111,17 @@ class RealSymbols:
 
 
 def counted(minutes: pl.DataFrame) -> pl.DataFrame:
-    """Return how many minutes of a session each feed has, all and from the open on, of bars of minutes, one or more a minute."""
+    """Return how many minutes of a session each feed has, all and from the open on, of its bars of minutes, one a minute."""
     feed = [*_SESSION, pl.col("source").alias("origin")]
-    from_open = pl.col("bar_at").filter(FROM_OPEN).n_unique()
-    return minutes.group_by(feed).agg(pl.col("bar_at").n_unique().alias("minutes"), from_open.alias("from_open"))
+    return minutes.group_by(feed).agg(NUMBERS)
 
 
 def taken(feeds: pl.DataFrame) -> pl.DataFrame:
     """Return whose minutes are taken of each session: ``symbol``, ``session_date`` and ``origin``.
 
-    The first feed by ``source_priority``. Those that it does not name have one place: of these the first by name that has not
-    markedly fewer minutes than another of them: from the open on, once one of them has any.
+    The first feed by ``source_priority`` that has any; what is made up comes behind all others. Those that it does not name
+    have one place: of these the first by name that has not markedly fewer minutes than another of them: from the open on, once
+    one of them has any.
 
     Parameters
     ----------
@@ -128,7 +132,9 @@ def taken(feeds: pl.DataFrame) -> pl.DataFrame:
         return feeds.select(_FEED)
     places = {source: source_rank(source) for source in feeds.get_column("origin").unique()}
     place = pl.col("origin").replace_strict(places, return_dtype=pl.Int64)
-    of_one_place = feeds.filter(place == place.min().over(_SESSION))
+    of_one_place = feeds
+    for worse in (_is_last_resort(feeds, "origin"), pl.col("minutes") == 0, place):
+        of_one_place = of_one_place.filter(worse == worse.min().over(_SESSION))
     percent, margin = (dbt_variables()[name] for name in ("vendor_completeness_percent", "feed_margin_minutes"))
     is_open = pl.col("from_open").max().over(_SESSION) > 0
     held = of_one_place.with_columns(pl.when(is_open).then("from_open").otherwise("minutes").alias("held"))
@@ -197,8 +203,9 @@ class Origins:
         is_vendors = pl.col("is_vendor_bar")
         kept = [self._real.kept(state, in_mart, *self._through) for state in states]
         own = [state.filter(~is_vendors) for state in kept]
-        is_minute = pl.col("interval") == _MINUTE
-        numbers = is_minute.sum().alias("minutes"), (is_minute & FROM_OPEN).sum().alias("from_open")
+        # Days alone have no minutes to be counted: of these one feed is left already.
+        is_counted = HAS_PRICE & (pl.col("interval") == _MINUTE)
+        numbers = is_counted.sum().alias("minutes"), (is_counted & FROM_OPEN).sum().alias("from_open")
         counts = [state.group_by(_FEED).agg(numbers) for state in own]
         feeds = [one_feed(own[0], counts, in_mart.filter(~is_vendors))]
         feeds += [
@@ -210,8 +217,8 @@ class Origins:
             whole, passed = whole_segments(self._coverage, session), self._tapes.passed(session)
         sides = [
             part.group_by(*GROUP, *SIDE).agg(
-                pl.len().alias("count"),
-                pl.col("bar_at").max().alias("newest_at"),
+                HAS_PRICE.sum().alias("count"),
+                pl.col("bar_at").filter(HAS_PRICE).max().alias("newest_at"),
                 pl.col("volume").max(),
                 pl.col("is_given").any(),
             )
@@ -238,8 +245,8 @@ def chosen(sides: pl.DataFrame, whole: pl.DataFrame, over: pl.DataFrame) -> pl.D
     Parameters
     ----------
     sides
-        What one feed, and vendors, have of each group: ``GROUP``, ``SIDE``, ``count``, ``newest_at``, the greatest ``volume``,
-        and ``is_given``.
+        What one feed, and vendors, have of each group: ``GROUP``, ``SIDE``, ``count`` and ``newest_at`` of bars with a price,
+        the greatest ``volume``, and ``is_given``.
     whole
         ``origin``, ``symbol`` and ``segment`` that the heartbeats of a feed cover whole.
     over
@@ -263,7 +270,8 @@ def chosen(sides: pl.DataFrame, whole: pl.DataFrame, over: pl.DataFrame) -> pl.D
     has_more = (pl.col("count_vendor") > pl.col("count")) | (
         is_tie_the_vendors & (pl.col("count_vendor") == pl.col("count"))
     )
-    is_ahead = pl.col("is_over").is_null() & (pl.col("newest_at") > pl.col("newest_at_vendor"))
+    is_newer = (pl.col("newest_at") > pl.col("newest_at_vendor")).fill_null(value=False)
+    is_ahead = pl.col("is_over").is_null() & is_newer
     # Of days the vendor's is shown wherever there is one.
     is_own = (pl.col("is_whole").is_not_null() | is_ahead | ~has_more) & (pl.col("interval") != DAILY)
     is_vendors = pl.col("origin").is_null() | (pl.col("origin_vendor").is_not_null() & ~is_own)

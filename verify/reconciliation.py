@@ -86,7 +86,7 @@ class ReconciliationProof:
             in_hours = newest_revisions(seen[0]).filter(pl.col("segment") == Segment.REGULAR.value)
             self._own_days.append(_of_minutes(longer(in_hours, DAILY, _DAY_SECONDS, session)))
             for feeds, bars in zip(self._feeds, (seen[0], revisions), strict=True):
-                feeds.append(counted(bars))
+                feeds.append(counted(newest_revisions(bars)))
         self._compare(states, in_mart, session)
 
     def check_days(self, versions: pl.DataFrame) -> None:

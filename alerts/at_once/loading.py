@@ -83,12 +83,15 @@ _COUNTS: Final = f"""
         order by sessions.session_date desc limit 1
     ) as found
 )
-select newest.symbol, newest.session_date, newest.source, newest.bar_count, case when newest.has_others then (
-    select count(*) from lake.bars_1m as bars
-    where bars.source = newest.source and bars.symbol = newest.symbol and bars.session_date = newest.session_date
-        and bars.bar_at >= newest.session_date::timestamp at time zone 'UTC' and bars.segment <> 'pre'
-) end as count_from_open
-from newest
+select
+    newest.symbol, newest.session_date, newest.source,
+    case when newest.has_others then counted.count else newest.bar_count end, counted.count_from_open
+from newest cross join lateral (
+    select count(*), count(*) filter (where bars.segment <> 'pre') as count_from_open from lake.bars_1m as bars
+    where newest.has_others and bars.source = newest.source and bars.symbol = newest.symbol
+        and bars.session_date = newest.session_date and bars.open is not null
+        and bars.bar_at >= newest.session_date::timestamp at time zone 'UTC'
+) as counted
 """  # noqa: S608 - declared names
 _SHOWN: Final = """
 with recursive every as (
@@ -174,16 +177,19 @@ def load_preference(connection: Any, segments: list[str]) -> Preference:  # noqa
     )
     counts: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
     from_open: dict[tuple[str, date], dict[str, int]] = defaultdict(dict)
+    without_price: set[tuple[str, date, str]] = set()
     for symbol, session_date, source, count, count_from_open in connection.execute(_COUNTS):
         counts[symbol, session_date][source] = count
-        from_open[symbol, session_date][source] = count_from_open or 0
+        from_open[symbol, session_date][source] = count_from_open
+        if not count:
+            without_price.add((symbol, session_date, source))
     for session, known in from_open.items():
         open_places = {order.rank(source)[0] for source, count in known.items() if count}
         counts[session] |= {source: count for source, count in known.items() if order.rank(source)[0] in open_places}
     origins = {(symbol, origin) for symbol, *_, origin in _shown(connection)}
     origins |= set(connection.execute(_TRADED, {"segments": segments}))
     real = frozenset(symbol for symbol, source in origins if not order.is_last_resort(source))
-    return replace(order, real=real, counts=counts)
+    return replace(order, real=real, counts=counts, without_price=without_price)
 
 
 def _shown(connection: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401

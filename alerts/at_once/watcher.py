@@ -43,7 +43,10 @@ class Preference:
     real
         Symbols that are known to have bars of sources that are no last resort: those after ``*``.
     counts
-        By symbol and session, how many minutes are known of each source: from the open on, once one of its place has any.
+        By symbol and session, how many minutes with a price are known of each source: from the open on, once one of its place
+        has any.
+    without_price
+        Symbol, session and source where another has bars too, and no bar of this one has a price: its trades were all cancelled.
     completeness_percent, margin_minutes
         A source is passed over where it has fewer minutes than so many percent of what another one of its place has, and so many
         minutes less.
@@ -52,6 +55,7 @@ class Preference:
     order: Sequence[str]
     real: Collection[str] = frozenset()
     counts: Mapping[tuple[str, date], Mapping[str, int]] = field(default_factory=dict)
+    without_price: Collection[tuple[str, date, str]] = frozenset()
     completeness_percent: int = 90
     margin_minutes: int = 5
 
@@ -60,8 +64,10 @@ class Preference:
         return self._place(source), source
 
     def is_passed_over(self, source: str, symbol: str, session_date: date) -> bool:
-        """Return whether another source of the same place is known to have markedly more minutes of the session."""
+        """Return whether another source is known to have minutes and this one none, or one of its place markedly more."""
         counts = self.counts.get((symbol, session_date), {})
+        if (symbol, session_date, source) in self.without_price:
+            return any(count and not self.is_last_resort(other) for other, count in counts.items() if other != source)
         most = max((count for other, count in counts.items() if self._place(other) == self._place(source)), default=0)
         count = counts.get(source, 0)
         return count * 100 < most * self.completeness_percent and count + self.margin_minutes <= most

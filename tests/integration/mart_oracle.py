@@ -92,7 +92,9 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
     )
     sources: dict[tuple[str, date], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for minute in minutes:
-        sources[minute["symbol"], minute["session_date"]][minute["source"]][minute["segment"]] += 1
+        sources[minute["symbol"], minute["session_date"]][minute["source"]][minute["segment"]] += (
+            minute["open"] is not None
+        )
     preferred = {key: own_feed(counts) for key, counts in sources.items()}
     own_days = [day for day in own_days if preferred[day["symbol"], day["session_date"]] == day["origin"]]
     own_days = without_last_resort(own_days, real)

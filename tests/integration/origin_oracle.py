@@ -24,9 +24,12 @@ def rank(source: str) -> tuple[int, str]:
 
 
 def own_feed(segments: Mapping[str, Counter[str]]) -> str:
-    """Return whose minutes of a session are taken, by how many of each segment each feed has."""
-    best = min(rank(source)[0] for source in segments)
-    equals = {source: counts for source, counts in segments.items() if rank(source)[0] == best}
+    """Return whose minutes of a session are taken, by how many with a price of each segment each feed has."""
+    has_real = any(source != LAST_RESORT for source in segments)
+    real = {source: counts for source, counts in segments.items() if source != LAST_RESORT or not has_real}
+    known = {source: counts for source, counts in real.items() if counts.total()} or real
+    best = min(rank(source)[0] for source in known)
+    equals = {source: counts for source, counts in known.items() if rank(source)[0] == best}
     since = {source: counts["regular"] + counts["post"] for source, counts in equals.items()}
     minutes = since if any(since.values()) else {source: counts.total() for source, counts in equals.items()}
     most = max(minutes.values())
@@ -129,10 +132,11 @@ def shown_source(group: Group, sides: dict[tuple[bool, str], list[Row]], coverag
         assert found is not None
         return found
     mine, theirs = sides[own], sides[vendor]
-    newest, their_newest = (max(bar["bar_at"] for bar in bars) for bars in (mine, theirs))
+    priced = [bar["bar_at"] for bar in mine if bar["open"] is not None]
+    is_newer = bool(priced) and max(priced) > max(bar["bar_at"] for bar in theirs)
     goes_on = not mine[0]["is_final"]
-    has_more = len(mine) > len(theirs) or (len(mine) == len(theirs) and any(bar["volume"] for bar in mine))
-    if is_covered(coverage, own[1], group) or (goes_on and newest > their_newest) or has_more:
+    has_more = len(priced) > len(theirs) or (len(priced) == len(theirs) and any(bar["volume"] for bar in mine))
+    if is_covered(coverage, own[1], group) or (goes_on and is_newer) or has_more:
         return own
     return vendor
 
@@ -154,7 +158,7 @@ def grouped(candidates: list[Row], real: set[str]) -> dict[Group, dict[tuple[boo
     minutes: dict[tuple[str, date], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for row in candidates:
         if not row["is_vendor_bar"] and row["interval"] == "1m":
-            minutes[row["symbol"], row["session_date"]][row["origin"]][row["segment"]] += 1
+            minutes[row["symbol"], row["session_date"]][row["origin"]][row["segment"]] += row["open"] is not None
     own = {key: own_feed(counts) for key, counts in minutes.items()}
     groups: dict[Group, dict[tuple[bool, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in candidates:

@@ -99,6 +99,41 @@ def test_what_a_feed_had_before_the_open_does_not_hide_the_one_that_goes_on_afte
     assert shown() == {"yahoo"}, "44 of 49: it stopped just before the close"
 
 
+def test_a_feed_whose_trades_were_all_cancelled_hides_none_that_has_some_and_is_not_there(
+    connection: psycopg.Connection[Any], dbt: Dbt, fill: Fill, shown: Shown
+) -> None:
+    """Bars without a price are no minutes of a feed, whatever its rank; a vendor's bars are shown in their place, too."""
+    put_vendor_bar(connection, "sample", "IBM", HALF_DAY, Decimal(9), interval="1m", bar_at=SESSION.open_at)
+    fill("alpaca", *range(30))
+    fill("yahoo", *range(20))
+    assert shown() == {"alpaca"}
+    _cancel(connection, "alpaca")
+    assert shown() == {"yahoo"}
+    fill("lean", *range(25))
+    assert shown() == {"lean"}
+    _cancel(connection, "lean")
+    assert shown() == {"yahoo"}
+    connection.execute("delete from lake.bars_1m where source = 'yahoo'")
+    assert shown() == {"lean", "sample"}, "alone a feed shows that its trades were cancelled, unless a vendor has bars"
+    of_minutes = "select distinct origin from marts.intraday_ohlcv where symbol = 'IBM' and interval = '1m'"
+    assert connection.execute(of_minutes).fetchall() == [("sample",)]
+    there = "select distinct present_minutes, coverage, no_trade_minutes, expected_minutes from marts.data_quality"
+    assert connection.execute(there).fetchall() == [(0, 0.0, 24, 24)]
+    dbt("test", "--select", "data_quality,test_type:generic")
+    incremental = [read(connection, query) for query in (OHLCV, INTRADAY)]
+    dbt("run", "--full-refresh")
+    assert [read(connection, query) for query in (OHLCV, INTRADAY)] == incremental
+
+
+def _cancel(connection: psycopg.Connection[Any], source: str) -> None:
+    connection.execute(
+        "update lake.bars_1m set open = null, high = null, low = null, close = null, vwap = null, volume = 0, notional = 0, "
+        "trade_count = 0, cancelled_trade_count = 3, revision = revision + 1, revised_at = revised_at + interval '1 minute' "
+        "where source = %s",
+        [source],
+    )
+
+
 def test_what_is_made_up_is_compared_until_a_real_day_of_the_symbol_comes_whichever_it_is(
     connection: psycopg.Connection[Any], dbt: Dbt
 ) -> None:

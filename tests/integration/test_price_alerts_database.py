@@ -96,6 +96,16 @@ def test_the_minutes_of_the_newest_session_of_each_source_are_known(bare: psycop
     assert ("SPY", session) not in load_preference(bare, ["regular"]).counts
 
 
+def test_minutes_whose_trades_were_all_cancelled_are_none_of_a_source(bare: psycopg.Connection[Any]) -> None:
+    for minute in range(3):
+        put_bar(bare, "alpaca", "IBM", LAST.open_at + minute * MINUTE, None)
+    put_bar(bare, "yahoo", "IBM", LAST.open_at, (Decimal(99),) * 4)
+    known = load_preference(bare, ["regular"])
+    assert known.counts["IBM", LAST.session_date] == {"alpaca": 0, "yahoo": 1}
+    assert known.is_passed_over("alpaca", "IBM", LAST.session_date)
+    assert not known.is_passed_over("yahoo", "IBM", LAST.session_date)
+
+
 @pytest.mark.parametrize(
     ("module", "statement"),
     [(loading, "_BARS"), (loading, "_MARK"), (recording, "_QUEUE")],

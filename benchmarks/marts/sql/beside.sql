@@ -41,11 +41,11 @@ from marts.intraday_ohlcv
 where interval = '1m';
 
 insert into staging.int_session_gaps (
-    source, symbol, session_date, expected_bars, bar_count, no_trade, halted, feed_down, not_collected,
+    source, symbol, session_date, expected_bars, bar_count, untraded_bars, no_trade, halted, feed_down, not_collected,
     known_through_at, built_from
 )
 select
-    'made-up', symbol, session_date, 390, 380,
+    'made-up', symbol, session_date, 390, 380, 0,
     case
         when random() < 0.2 then tstzmultirange(tstzrange(bar_at, bar_at + interval '10 minutes'))
         else '{}'

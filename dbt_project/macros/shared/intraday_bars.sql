@@ -269,8 +269,9 @@
 
         select
             candidate_bars.*,
-            count(*) over own_side as bar_count,
-            max(bar_at) over own_side as newest_bar_at,
+            -- A bar without a price, as one whose trades were all cancelled, is none that stands against a vendor's.
+            count(open) over own_side as bar_count,
+            max(bar_at) filter (where open is not null) over own_side as newest_bar_at,
             dense_rank() over (
                 partition by symbol, session_date, segment, interval, is_vendor_bar
                 order by {{ source_rank('source') }}, source

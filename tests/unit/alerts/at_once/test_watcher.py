@@ -176,6 +176,19 @@ def test_a_source_that_is_named_before_the_others_counts_whatever_it_has() -> No
     assert [one.minute.source for one in watching.take(messages(*records), NOW)] == ["lean"]
 
 
+@pytest.mark.parametrize(("other", "expected"), [("yahoo", "yahoo"), ("simulated", "lean")])
+def test_a_source_whose_trades_were_all_cancelled_does_not_count_beside_one_that_is_real(
+    other: str, expected: str
+) -> None:
+    watching = watcher(watch())
+    fired(watching, at(0, "99", source="lean"), at(0, "99", source="yahoo"))
+    session = "IBM", OPEN.date()
+    counts = {session: {"lean": 0, other: 2}}
+    watching.prefer(Preference(ORDER, counts=counts, without_price={(*session, "lean")}))
+    records = [at(1, "101", source="lean"), at(1, "101", source="yahoo")]
+    assert [one.minute.source for one in watching.take(messages(*records), NOW)] == [expected]
+
+
 def test_a_simulated_market_does_not_count_where_there_is_a_real_one() -> None:
     made_up = {"source": "simulated"}
     assert fired(watcher(watch()), at(0, "99", **made_up), at(1, "101", **made_up)) == [(1, "101")]
