@@ -6,7 +6,7 @@ Dagster stops a run by an exception in the main thread, anywhere: a thread that 
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -31,11 +31,14 @@ class Watch(Generic[_Progress]):
         How far it is.
     time_is_up
         Whether it is to end because its time is up.
+    is_interrupted
+        Whether it is to end because somebody ended the run: what it came to is reported, and the run fails then.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
     progress: _Progress | None = None
     time_is_up: bool = False
+    is_interrupted: bool = False
 
     def note(self, progress: _Progress) -> None:
         """Say how far the work is."""
@@ -51,26 +54,49 @@ def carry_out(
 ) -> tuple[_Outcome, Watch[_Progress]]:
     """Return what the work came to. ``describe`` makes lines for the log; after ``seconds`` the work is told to stop.
 
+    So it is where somebody ends the run: what was complete by then counts. It is for the caller to say, and then to end by
+    :func:`stopped`.
+
     Raises
     ------
     Failure
-        If the run was stopped, or a source refuses every request: trying again would be no use.
+        If the run was stopped again meanwhile, or a source refuses every request: trying again would be no use.
     """
     watch: Watch[_Progress] = Watch()
+    # Told by itself whether the work began: whoever ends the run may do so in the middle of the thread's start.
+    working: Future[_Outcome] = Future()
+    thread = threading.Thread(target=_carry, args=(working, work, watch), name="collect")
     try:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="collect") as pool:
-            try:
-                working = pool.submit(work, watch)
-                _wait(context, working, watch, describe, seconds)
-                return working.result(), watch
-            finally:
-                watch.stop.set()  # whatever happened here: the thread ends, and is waited for
+        try:
+            thread.start()
+            _wait(context, working, watch, describe, seconds)
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            watch.is_interrupted = True
+        finally:
+            watch.stop.set()  # whatever happened here: the work ends, and is waited for
+            if not working.cancel():
+                wait([working])
+        if working.cancelled():
+            raise stopped()
+        return working.result(), watch
     except SourceError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
-        # Dagster would apply the retry policy: the process would go on and ask, instead of ending.
-        msg = "Stopped; what was answered is in the lake. The next run asks for the rest."
-        raise dg.Failure(msg, allow_retries=False) from interrupt
+        raise stopped() from interrupt
+
+
+def _carry(working: Future[_Outcome], work: Callable[[Watch[_Progress]], _Outcome], watch: Watch[_Progress]) -> None:
+    if not working.set_running_or_notify_cancel():
+        return
+    try:
+        working.set_result(work(watch))
+    except BaseException as error:  # noqa: BLE001 - as a pool does: whoever asks for the result gets it
+        working.set_exception(error)
+
+
+def stopped() -> dg.Failure:
+    """Return how a run ends that somebody ended. Dagster would apply the retry policy: it would go on and ask."""
+    return dg.Failure("Stopped; what was answered is in the lake. The next run asks for the rest.", allow_retries=False)
 
 
 def _wait(

@@ -27,7 +27,7 @@ from orchestration.history_report import (
     wrong_symbols,
 )
 from orchestration.partitions import RANGE_TAGS, SYMBOL_GROUPS, history_key, history_partitions
-from orchestration.stoppable import Watch, carry_out
+from orchestration.stoppable import Watch, carry_out, stopped
 
 RUN_SECONDS = 2400.0
 """After so long a run asks for nothing more: a run may last an hour, and the lake needs some of it."""
@@ -96,8 +96,10 @@ def _collected(series: Series) -> dg.AssetsDefinition:
         if not task.sessions:
             msg = f"No session of {range_text(task.not_over)} is over yet: bars are asked for after the close."
             raise dg.Failure(msg, allow_retries=False)
-        outcome = _fetch(context, history, series, task, now, config=config)
-        yield from _report(context, history, series, source, task=task, outcome=outcome)
+        outcome, watch = _fetch(context, history, series, task, now, config=config)
+        yield from _report(
+            context, history, series, source, task=task, outcome=outcome, is_interrupted=watch.is_interrupted
+        )
 
     return bars
 
@@ -137,13 +139,13 @@ def _fetch(
     now: datetime,
     *,
     config: HistoryConfig,
-) -> Outcome:
+) -> tuple[Outcome, Watch[Progress]]:
     """Collect; a run whose time was up, although it got on, says that there is more.
 
     Raises
     ------
     Failure
-        If it was stopped, or the source refuses every request.
+        If the source refuses every request.
     """
 
     def collect(watch: Watch[Progress]) -> Outcome:
@@ -161,7 +163,7 @@ def _fetch(
     outcome, watch = carry_out(context, collect, _describe, seconds=RUN_SECONDS)
     if watch.time_is_up and outcome.summary.bars:
         context.instance.add_run_tags(context.run_id, {HAS_MORE_TAG: "true"})
-    return outcome
+    return outcome, watch
 
 
 def _describe(done: Progress) -> str:
@@ -177,13 +179,14 @@ def _report(
     *,
     task: Task,
     outcome: Outcome,
+    is_interrupted: bool,
 ) -> Iterator[Any]:
     """Say what became of each partition, and of the run.
 
     Raises
     ------
     Failure
-        If the source did not answer, or the time was up; what is complete is materialized.
+        If the source did not answer, the time was up, or somebody ended the run; what is complete is materialized.
     """
     said = summary_text(source.name, task, outcome)
     context.log.info(said)
@@ -202,6 +205,8 @@ def _report(
         description=wrong or said,
         metadata=run,
     )
+    if is_interrupted:
+        raise stopped()
     quota = outcome.summary.quota
     if silent := unanswered(outcome.summary):
         if quota is None:

@@ -17,7 +17,7 @@ from orchestration.assets.keys import COLLECTED_ACTIONS, OWNER, Group
 from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG
 from orchestration.history_report import allowance
 from orchestration.session_ticks import newest_end
-from orchestration.stoppable import Watch, carry_out
+from orchestration.stoppable import Watch, carry_out, stopped
 
 COMPLETE: Final = "actions_complete"
 """The check that says whether everything that was asked for came and was believed, and nothing is listed no more."""
@@ -94,6 +94,8 @@ def _fetch(context: dg.AssetExecutionContext, actions: Actions, symbols: Sequenc
         return f"{done:,} of {len(symbols):,} symbols asked for."
 
     outcome, watch = carry_out(context, collect, describe, seconds=RUN_SECONDS)
+    if watch.is_interrupted:
+        raise stopped()
     if watch.time_is_up and outcome.found.answered:
         context.instance.add_run_tags(context.run_id, {HAS_MORE_TAG: "true"})
     return outcome

@@ -356,7 +356,7 @@ def test_a_run_whose_time_is_up_keeps_what_came_and_says_that_there_is_more(
 
 
 def test_a_run_that_is_stopped_ends_the_fetch_and_is_not_tried_again(instance: dg.DagsterInstance) -> None:
-    history = PlayedHistory({"IBM": done()})
+    history = PlayedHistory({"IBM": done(), "SPY": SymbolResult(asked=5, collected=3, bars=3)}, {"SPY": [(3, 5)]})
     ended = threading.Event()
 
     def stop_run(stop: threading.Event) -> None:
@@ -367,8 +367,10 @@ def test_a_run_that_is_stopped_ends_the_fetch_and_is_not_tried_again(instance: d
     history.during = stop_run
     result = materialize(instance, history)
     assert not result.success
+    assert failure(result).startswith("Stopped; what was answered is in the lake.")
     assert ended.is_set()
     assert len(history.asked) == 1
+    assert set(materialized(instance)) == {f"{day}|default" for day in DAYS[:3]}, "what was complete by then"
 
 
 def _waits_for(stop: threading.Event) -> None:
