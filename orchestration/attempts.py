@@ -15,6 +15,8 @@ HAS_MORE_TAG: Final = "tapehouse/has_more"
 """The tag that a run gives itself when its time was up before it was done, although it got on."""
 UNANSWERED_TAG: Final = "tapehouse/unanswered"
 """The tag that a run gives itself when the source did not answer all of it: it is worth trying again soon."""
+REFUSED_TAG: Final = "tapehouse/refused"
+"""The tag that a run gives itself when the source refused to be asked, as with a wrong key."""
 ASKED_AT_TAG: Final = "tapehouse/asked_at"
 """The tag of a run that the sensor repeats for a person: when that person asked. It is for the symbols of that moment."""
 
@@ -60,6 +62,7 @@ def _attempt(record: RunRecord, place: tuple[frozenset[str], date, date]) -> Att
         ended_at=_aware(ended) if run.is_finished else None,
         has_more=HAS_MORE_TAG in run.tags,
         unanswered=UNANSWERED_TAG in run.tags,
+        refused=REFUSED_TAG in run.tags,
         failed=run.status is dg.DagsterRunStatus.FAILURE,
         asked_at=asked_at(run.tags) or (None if any(tag in run.tags for tag in _BY_ITSELF) else started_at),
     )

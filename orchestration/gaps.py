@@ -6,8 +6,8 @@ will not have a minute later either. A source that did not answer may do so a fe
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from ingest.history.plan import Missing
@@ -47,10 +47,14 @@ class Attempt:
         Whether it ended only because its time was up: what it left may be asked for at once.
     unanswered
         Whether the source did not answer all of it.
+    refused
+        Whether the source refused to be asked, as with a wrong key.
     failed
         Whether it ended as a failure, whichever. One that somebody ended by hand did not.
     asked_at
         When somebody asked for it by hand, also if this is a repetition of that run; ``None`` if nobody did.
+    is_forgotten
+        Whether what is missing is asked for as if there had been no such run.
     """
 
     run_id: str
@@ -61,12 +65,19 @@ class Attempt:
     ended_at: datetime | None
     has_more: bool = False
     unanswered: bool = False
+    refused: bool = False
     failed: bool = False
     asked_at: datetime | None = None
+    is_forgotten: bool = False
 
     def is_of(self, group: str, day: date) -> bool:
         """Return whether a partition is one of this run's."""
         return group in self.groups and self.first <= day <= self.last
+
+    def is_of_any(self, other: "Attempt") -> bool:
+        """Return whether it is for any partition of another run."""
+        is_of_group = self.groups == other.groups or bool(self.groups & other.groups)
+        return is_of_group and self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +186,38 @@ def _is_due(day: date, runs: Sequence[Attempt], now: datetime) -> bool:
 
 def is_due(found: Sequence[Attempt], now: datetime) -> bool:
     """Return whether something that is missing is to be asked for now, given the runs that were for it."""
-    ends = [run.ended_at for run in found if run.ended_at is not None]
-    if len(ends) < len(found):  # one is under way
-        return False
-    newest_first = sorted(found, key=lambda run: run.started_at, reverse=True)
+    moment = due_at(found)
+    return moment is not None and moment <= now
+
+
+def due_at(found: Sequence[Attempt]) -> datetime | None:
+    """Return from when on something that is missing is asked for again, given its runs; ``None`` while one is under way."""
+    counting = [run for run in found if not run.is_forgotten]
+    ends = [run.ended_at for run in counting if run.ended_at is not None]
+    if len(ends) < len(counting):
+        return None
+    newest_first = sorted(counting, key=lambda run: run.started_at, reverse=True)
     in_vain = list(itertools.takewhile(lambda run: not run.has_more, newest_first))
     if not in_vain:
-        return True
+        return datetime.min.replace(tzinfo=UTC)
     patience = PATIENCE_WITHOUT_ANSWER if in_vain[0].unanswered else PATIENCE
-    return now >= max(ends) + patience[min(len(in_vain), len(patience)) - 1]
+    return max(ends) + patience[min(len(in_vain), len(patience)) - 1]
+
+
+def without_refusals(attempts: Iterable[Attempt], before: datetime) -> list[Attempt]:
+    """Return the runs, of which those that a source refused before a moment are forgotten: it may have another key since."""
+    return [
+        replace(run, is_forgotten=True) if run.refused and run.ended_at is not None and run.ended_at < before else run
+        for run in attempts
+    ]
+
+
+def refused_until(attempts: Sequence[Attempt]) -> datetime | None:
+    """Return when what the newest run was for is asked for again, if its source refused it; ``None`` if none did."""
+    newest = max(attempts, key=lambda run: run.started_at, default=None)
+    if newest is None or not newest.refused or newest.is_forgotten:
+        return None
+    return due_at([run for run in attempts if run.is_of_any(newest)])
 
 
 def newest_of(attempts: Iterable[Attempt], now: datetime) -> str:

@@ -21,7 +21,9 @@ from orchestration.gaps import (
     is_due,
     left_before,
     newest_of,
+    refused_until,
     symbols_by_group,
+    without_refusals,
 )
 from orchestration.history import History, Series
 from orchestration.jobs import COLLECT_ACTIONS, COLLECT_HISTORY, COLLECT_JOBS
@@ -35,6 +37,8 @@ INTERVAL_SECONDS: Final = 60
 MOST_RUNS: Final = 5
 """Runs for one series that are asked for or under way at once: the rest is asked for when they are done."""
 
+_LOADED_AT: Final = datetime.now(UTC)
+"""When Dagster's code server began. It reads keys then: what a source refused before may be answered now."""
 _PARTITIONS: Final = str(SYMBOL_GROUPS.name)
 _NO_SESSION: Final = "No session ended in the hour before."
 _EMPTY: Final = "The watchlist is empty. Add symbols: ./run watchlist add spy ibm"
@@ -108,13 +112,13 @@ def history_gaps(
     context: dg.SensorEvaluationContext, history: dg.ResourceParam[History], actions: dg.ResourceParam[Actions]
 ) -> dg.SensorResult | dg.SkipReason:
     """Request a run for each row of missing sessions of a group. A tick only reads: Dagster carries its result out."""
-    return evaluate(context.instance, history, actions, datetime.now(UTC))
+    return evaluate(context.instance, history, actions, datetime.now(UTC), begun_at=_LOADED_AT)
 
 
 def evaluate(
-    instance: dg.DagsterInstance, history: History, actions: Actions, now: datetime
+    instance: dg.DagsterInstance, history: History, actions: Actions, now: datetime, *, begun_at: datetime
 ) -> dg.SensorResult | dg.SkipReason:
-    """Return what a tick at a moment asks for."""
+    """Return what a tick at a moment asks for; what was refused before ``begun_at`` is asked for at once."""
     watched = history.watchlist()
     new, gone = changed_groups(watched, instance.get_dynamic_partitions(_PARTITIONS))
     requests: list[dg.RunRequest] = []
@@ -125,15 +129,15 @@ def evaluate(
             continue
         sessions = history.wanted_sessions(series, now, now - SENSOR_DELAY)
         missing = history.missing(series, [one.symbol for one in watched], sessions)
-        attempts = attempts_at(instance, series.key, now - LOOK_BACK)
+        attempts = without_refusals(attempts_at(instance, series.key, now - LOOK_BACK), begun_at)
         gaps = gaps_to_fill(watched, missing, sessions, attempts, now)
         older, lacking = _older_gaps(history, series, watched, attempts, now)
         gaps += older
         room = MOST_RUNS - sum(run.ended_at is None for run in attempts)
         requests += [_request(series, gap) for gap in gaps[: max(0, room)]]
-        said.append(f"{series.key.path[-1]}: {_state(len(missing.keys() | lacking), gaps)}")
+        said.append(f"{series.key.path[-1]}: {_state(len(missing.keys() | lacking), len(gaps), attempts)}")
     if watched:
-        found, state = _actions_request(instance, actions, watched, now)
+        found, state = _actions_request(instance, actions, watched, now, begun_at=begun_at)
         requests += found
         said.append(state)
     partitions: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
@@ -152,7 +156,7 @@ def evaluate(
 
 
 def _actions_request(
-    instance: dg.DagsterInstance, actions: Actions, watched: Sequence[Watched], now: datetime
+    instance: dg.DagsterInstance, actions: Actions, watched: Sequence[Watched], now: datetime, *, begun_at: datetime
 ) -> tuple[list[dg.RunRequest], str]:
     """Return a run for the symbols that were not asked for since a session ended, if it is time for one, and the state of things.
 
@@ -163,7 +167,8 @@ def _actions_request(
     name = COLLECTED_ACTIONS.path[-1]
     ended_at = newest_end(now - SENSOR_DELAY)
     due = actions.due(watched, ended_at)
-    attempts = whole_attempts_at(instance, COLLECTED_ACTIONS, COLLECT_ACTIONS, now - LOOK_BACK)
+    every = whole_attempts_at(instance, COLLECTED_ACTIONS, COLLECT_ACTIONS, now - LOOK_BACK)
+    attempts = without_refusals(every, begun_at)
     moments = [max(one.since, ended_at) for one in due]
     ready = [
         moment
@@ -171,7 +176,7 @@ def _actions_request(
         if is_due([run for run in attempts if run.ended_at is None or run.started_at >= moment], now)
     ]
     if not ready:
-        return [], f"{name}: {_state(len(due), ())}"
+        return [], f"{name}: {_state(len(due), 0, attempts)}"
     request = dg.RunRequest(
         run_key=f"{name} of {max(ready).isoformat()} after {newest_of(attempts, now)}", job_name=COLLECT_ACTIONS
     )
@@ -218,9 +223,15 @@ def _refusal(find_source: Callable[..., object], *series: Series) -> str | None:
     return None
 
 
-def _state(symbols: int, gaps: Sequence[Gap]) -> str:
+def _state(symbols: int, gaps: int, attempts: Sequence[Attempt]) -> str:
     if not symbols:
         return "nothing is missing."
-    if not gaps:
-        return f"what is missing of {symbols:,} symbols is being asked for, or was asked for a short while ago."
-    return f"{len(gaps):,} gaps."
+    if gaps:
+        return f"{gaps:,} gaps."
+    if (until := refused_until(attempts)) is not None:
+        return (
+            f"the source refused to be asked for what is missing of {symbols:,} symbols. It is asked again after "
+            f"{until:%Y-%m-%d %H:%M} UTC, after the next start of ./run up, which reads its key anew, or now by Materialize or "
+            "./run backfill."
+        )
+    return f"what is missing of {symbols:,} symbols is being asked for, or was asked for a short while ago."

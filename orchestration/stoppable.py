@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 import dagster as dg
 
 from ingest.history.source import SourceError
+from orchestration.attempts import REFUSED_TAG
 
 _LOG_EVERY_SECONDS: Final = 15.0
 _Progress = TypeVar("_Progress")
@@ -80,6 +81,7 @@ def carry_out(
             raise stopped()
         return working.result(), watch
     except SourceError as error:
+        context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
         raise dg.Failure(str(error), allow_retries=False) from error
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
         raise stopped() from interrupt

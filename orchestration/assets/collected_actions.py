@@ -14,7 +14,7 @@ from market.settings import Settings
 from orchestration.actions import Actions, Outcome
 from orchestration.assets.collected import RUN_SECONDS
 from orchestration.assets.keys import COLLECTED_ACTIONS, OWNER, Group
-from orchestration.attempts import HAS_MORE_TAG, UNANSWERED_TAG
+from orchestration.attempts import HAS_MORE_TAG, REFUSED_TAG, UNANSWERED_TAG
 from orchestration.history_report import allowance
 from orchestration.session_ticks import newest_end
 from orchestration.stoppable import Watch, carry_out, stopped
@@ -120,6 +120,7 @@ def _report(
     run = run_metadata(limit, symbols, outcome) | {"run": said}
     kept = "What it answered is in the lake; the next run asks for the rest."
     if found.refusal is not None:
+        context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
         msg = f"{found.refusal} {kept}"
         raise dg.Failure(msg, metadata=run, allow_retries=False)
     if found.is_stopped:

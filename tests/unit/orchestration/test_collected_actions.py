@@ -29,6 +29,7 @@ from warehouse.watchlist import Watched
 NEW_YORK = ZoneInfo("America/New_York")
 SETTINGS = Settings(_env_file=None)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+BEGUN = LONG_AGO
 SPLIT = Split("yahoo", "IBM", start_of(date(2014, 6, 9)), "2014-06-09", Decimal(2), Decimal(1))
 
 
@@ -193,7 +194,7 @@ def test_an_empty_watchlist_is_refused(instance: dg.DagsterInstance) -> None:
 
 
 def requested(instance: dg.DagsterInstance, actions: PlayedActions, now: datetime) -> list[dg.RunRequest]:
-    found, _ = _actions_request(instance, actions, actions.watchlist(), now)  # type: ignore[arg-type]
+    found, _ = _actions_request(instance, actions, actions.watchlist(), now, begun_at=BEGUN)  # type: ignore[arg-type]
     return found
 
 
@@ -234,7 +235,8 @@ def test_an_answer_holds_until_a_session_has_ended_and_then_for_the_time_of_the_
 def test_a_source_that_cannot_be_asked_is_not_asked(instance: dg.DagsterInstance) -> None:
     actions = PlayedActions()
     actions.refusal = SourceError("No key.")
-    found, said = _actions_request(instance, actions, actions.watchlist(), datetime.now(UTC))  # type: ignore[arg-type]
+    watched, now = actions.watchlist(), datetime.now(UTC)
+    found, said = _actions_request(instance, actions, watched, now, begun_at=BEGUN)  # type: ignore[arg-type]
     assert (found, said) == ([], "No key.")
 
 

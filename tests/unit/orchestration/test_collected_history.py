@@ -21,7 +21,7 @@ from market.settings import Settings
 from orchestration.assets import collected
 from orchestration.assets.collected import collected_bars
 from orchestration.assets.keys import DAILY_BARS
-from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, UNANSWERED_TAG
+from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, REFUSED_TAG, UNANSWERED_TAG
 from orchestration.history import Outcome, Series, series_of
 from orchestration.partitions import SYMBOL_GROUPS, history_key, history_partitions, history_range_tags
 from warehouse.watchlist import Watched
@@ -331,6 +331,20 @@ def test_a_source_that_cannot_be_asked_fails_once_and_says_what_to_do(instance: 
     result = materialize(instance, history)
     assert failure(result) == "alpaca needs a key. Set APCA_API_KEY_ID."
     assert history.asked == []
+
+
+def test_a_run_that_the_source_refuses_while_it_is_asked_says_so_of_itself(instance: dg.DagsterInstance) -> None:
+    def refuse(_stop: threading.Event) -> None:
+        msg = "alpaca refuses the keys."
+        raise SourceError(msg)
+
+    history = PlayedHistory()
+    history.during = refuse
+    result = materialize(instance, history)
+    assert failure(result) == "alpaca refuses the keys."
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[REFUSED_TAG] == "true"
 
 
 def test_a_group_without_symbols_is_refused_and_says_how_to_add_some(instance: dg.DagsterInstance) -> None:

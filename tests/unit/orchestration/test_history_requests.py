@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -13,7 +14,7 @@ from ingest.history.source import SourceError
 from market.sessions import Session, sessions_between
 from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
-from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, UNANSWERED_TAG
+from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, REFUSED_TAG, UNANSWERED_TAG
 from orchestration.gaps import LOOK_BACK
 from orchestration.history import History, Series, series_of
 from orchestration.history_requests import MOST_RUNS, daily_history, evaluate, history_gaps
@@ -88,9 +89,10 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def tick(
-    instance: dg.DagsterInstance, history: PlayedHistory, now: datetime | None = None
+    instance: dg.DagsterInstance, history: PlayedHistory, now: datetime | None = None, begun_at: datetime = EARLIER
 ) -> dg.SensorResult | dg.SkipReason:
-    return evaluate(instance, history, NothingDue(), now or datetime.now(UTC))  # type: ignore[arg-type]
+    moment = now or datetime.now(UTC)
+    return evaluate(instance, history, NothingDue(), moment, begun_at=begun_at)  # type: ignore[arg-type]
 
 
 def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
@@ -158,6 +160,40 @@ def test_what_is_under_way_or_failed_a_moment_ago_is_not_asked_for_and_an_hour_l
     assert [again.run_key for again in later.run_requests or []] == [
         f"daily_bars tech 2026-11-09 2026-11-20 after {run.run_id}"
     ]
+
+
+@pytest.mark.parametrize("tag", [REFUSED_TAG, "other"])
+def test_what_was_refused_is_asked_for_again_at_once_after_a_start_and_until_then_it_is_said_when(
+    instance: dg.DagsterInstance, tag: str
+) -> None:
+    instance.add_dynamic_partitions(GROUPS, ["tech"])
+    history = PlayedHistory({"IBM": "tech"}, {"IBM": [(0, 10)]})
+    for hours in (1, 4):
+        (request,) = cast("dg.SensorResult", tick(instance, history, in_minutes(600))).run_requests or []
+        run = begin(instance, request)
+        instance.add_run_tags(run.run_id, {tag: "true"})
+        instance.report_run_failed(run)
+        said = cast("dg.SkipReason", tick(instance, history)).skip_message or ""
+        assert ("refused" in said) is (tag == REFUSED_TAG)
+        until = f"after {datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%d %H:}"
+        assert (until in said or datetime.now(UTC).minute in {0, 59}) is (tag == REFUSED_TAG)
+        assert ("or now by Materialize or ./run backfill" in said) is (tag == REFUSED_TAG)
+    restarted = tick(instance, history, begun_at=datetime.now(UTC) + timedelta(seconds=1))
+    if tag != REFUSED_TAG:
+        assert isinstance(restarted, dg.SkipReason), "of what failed for another reason nothing is known to be mended"
+        return
+    (again,) = cast("dg.SensorResult", restarted).run_requests or []
+    assert again.run_key != request.run_key, "Dagster starts nothing twice for one key"
+    refused_again = begin(instance, again)
+    instance.add_run_tags(refused_again.run_id, {tag: "true"})
+    instance.report_run_failed(refused_again)
+    assert isinstance(tick(instance, history, begun_at=run_began(instance, refused_again)), dg.SkipReason)
+
+
+def run_began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime:
+    record = instance.get_run_record_by_id(run.run_id)
+    assert record is not None
+    return record.create_timestamp.replace(tzinfo=UTC)
 
 
 def by_hand(
