@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
+from ingest.history.source import QuotaUsedUpError, SourceError
 from ingest.live.connection import Filling
 from ingest.live.reach import Reach
 from ingest.live.source import Filled, Hole
@@ -57,11 +58,15 @@ class Silence:
         return records
 
     def conclude(self) -> Verdict | None:
-        """Return what the silence is, once the history has answered."""
+        """Return what the silence is, once the history has answered.
+
+        One whose history is refused counts as mute: the next connection says whether the keys are; one that stands does not.
+        """
         if self._asked is None or (outcome := self._asked[1].outcome) is None:
             return None
         self._asked = None
-        if self._has_found:
+        is_refused = isinstance(outcome, SourceError) and not isinstance(outcome, QuotaUsedUpError)
+        if self._has_found or is_refused:
             return Verdict.MUTE
         return Verdict.QUIET if isinstance(outcome, Filled) else Verdict.UNKNOWN
 

@@ -180,6 +180,8 @@ class Filling:
         self.answer: Filled | FeedError = Filled(frozenset(hole.symbols) & world.unknown, "unknown")
         if world.history_fails:
             self.answer, self.found = SourceBusyError("no answer"), self.found[: len(self.found) // 2]
+        if world.history_refusal is not None:
+            self.answer, self.found = world.history_refusal, []
 
     @property
     def outcome(self) -> Filled | FeedError | None:
@@ -234,6 +236,7 @@ class World:
     hangs_up_on_too_many: bool = False
     refusal: FeedError | None = None
     history_fails: bool = False
+    history_refusal: FeedError | None = None
     history_is_late_by: timedelta = timedelta(seconds=5)
     broker_is_away: bool = False
     is_lost_after_filling: bool = False

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.history.source import SourceBusyError, SourceError
+from ingest.history.source import QuotaUsedUpError, SourceBusyError, SourceError
 from ingest.live import backoff
 from ingest.live.covered_file import load_covered
 from ingest.live.spans import Spans
+from market.errors import FeedError
 from market.records import Trade
 from market.sessions import Session
 from tests.unit.ingest.live.small_world import (
@@ -87,6 +88,29 @@ def test_a_list_that_hardly_trades_is_not_mute(tmp_path: Path) -> None:
 def test_a_silent_connection_is_left_after_five_minutes_if_the_history_does_not_answer_either(world: World) -> None:
     world.is_mute = world.history_fails = True
     world.history_is_late_by = timedelta(days=1)
+    world.keep()
+    begun = [line.begun_at - START for line in world.lines]
+    assert timedelta(minutes=7) <= begun[1] <= timedelta(minutes=8)
+
+
+def test_a_key_that_is_revoked_is_seen_by_the_first_look_at_a_silence(world: World) -> None:
+    """The connection that stands says nothing of it: the next one does, and it is refused for good."""
+
+    def revoke() -> None:
+        world.is_mute, world.refusal = True, SourceError("The keys are refused.")
+        world.history_refusal = SourceError("403")
+
+    world.at(190, revoke)
+    with pytest.raises(SourceError, match="The keys are refused"):
+        world.keep()
+    assert world.clock.now() - START <= timedelta(seconds=190 + 75)
+
+
+@pytest.mark.parametrize("cause", [QuotaUsedUpError("used up", None), SourceBusyError("no answer")])
+def test_a_history_that_only_does_not_answer_now_leaves_a_silent_connection_alone(
+    world: World, cause: FeedError
+) -> None:
+    world.is_mute, world.history_refusal = True, cause
     world.keep()
     begun = [line.begun_at - START for line in world.lines]
     assert timedelta(minutes=7) <= begun[1] <= timedelta(minutes=8)
