@@ -68,6 +68,7 @@ def examine() -> list[Finding]:
         lambda: _home(home),
         lambda: _permissions(home),
         lambda: _ports(home),
+        lambda: _live_feed(home),
         lambda: _kafka(settings),
         lambda: _database(settings),
     ]
@@ -203,6 +204,20 @@ def _ports(home: Home) -> Iterator[Finding]:
         return
     found = f"port {DAGSTER_PORT} of {HOST} is taken by another program"
     yield Finding("ports", Verdict.WARN, found, "Dagster's pages will be at another port; ./run up says which.")
+
+
+def _live_feed(home: Home) -> Iterator[Finding]:
+    from cli.figures import feed_problems
+    from ingest.live.notice import read_notice
+
+    notice = read_notice(home.path) if home.owner() is not None else None
+    if notice is None:
+        return
+    problems = feed_problems(notice)
+    for problem in problems:
+        yield Finding("live feed", Verdict.WARN, problem)
+    if not problems:
+        yield Finding("live feed", Verdict.OK, f"{notice.source} is {notice.state}")
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:

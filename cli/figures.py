@@ -123,19 +123,26 @@ def gather(home: Home, settings: Settings) -> Figures:
 
 def _add_live_feed(home: Home, figures: Figures) -> None:
     """Add what the live feed says of itself, while there is a platform for it."""
-    from ingest.live.notice import FeedState, read_notice
+    from ingest.live.notice import read_notice
 
     if figures.running:
         figures.live_feed = read_notice(home.path)
-    if figures.live_feed is None:
-        return
-    if figures.live_feed.state is FeedState.REFUSED:
-        why = figures.live_feed.detail.rstrip(".")
-        figures.problems.append(
+    if figures.live_feed is not None:
+        figures.problems += feed_problems(figures.live_feed)
+
+
+def feed_problems(notice: "Notice") -> list[str]:
+    """Return what somebody has to mend of the live feed, with the remedies."""
+    from ingest.live.notice import FeedState
+
+    problems = []
+    if notice.state is FeedState.REFUSED:
+        why = notice.detail.rstrip(".")
+        problems.append(
             f"The live feed has ended: {why}. Once this is mended, stop the platform and start it again "
-            f"(./run down, ./run up --feed {figures.live_feed.source}): what was missed is fetched then."
+            f"(./run down, ./run up --feed {notice.source}): what was missed is fetched then."
         )
-    figures.problems += [f"The live feed: {text}" for text in figures.live_feed.warnings]
+    return problems + [f"The live feed: {text}" for text in notice.warnings]
 
 
 def _database_figures(settings: Settings, figures: Figures) -> "StreamStatus | None":

@@ -73,7 +73,7 @@ def feed_health(settings: Settings, now: datetime) -> Health:
         incident = Incident(
             f"feed:{notice.source}",
             f"The feed {notice.source} is down: it was refused",
-            f"{notice.detail}\nWhen that is mended, start again: ./run up --feed {notice.source}",
+            f"{notice.detail}\nWhen that is mended, start the platform again: ./run down, ./run up --feed {notice.source}",
             notice.since,
             {"since": notice.since.isoformat()},
         )

@@ -201,7 +201,10 @@ class Home:
     def _busy_message(self) -> str:
         owner = self.owner()
         who = f"`{owner.command}` (pid {owner.pid})" if owner else "another process"
-        return f"The home {self.path} is in use by {who}. Stop it with ./run down, or choose another home by TAPEHOUSE_HOME."
+        return (
+            f"The home {self.path} is in use by {who}. ./run status says how it is, its live feed too. Stop it with ./run down, "
+            "also to start it with another feed or key, or choose another home by TAPEHOUSE_HOME."
+        )
 
 
 def connected_settings(settings: Settings) -> Settings:

@@ -27,7 +27,7 @@ from ingest.live.wanted import WantedSymbols
 from ingest.pacing import SystemClock
 from ingest.publisher import Publisher, PublishSummary
 from ingest.topics import ensure_topics
-from market.errors import ServiceError, TapehouseError, UsageError
+from market.errors import ServiceError, SettingsError, TapehouseError, UsageError
 from market.instruments import parse_symbols
 from market.logs import log_to_standard_error
 from market.settings import Settings, load_settings
@@ -39,6 +39,10 @@ FEEDS: Final = (SIMULATED, *LIVE_SOURCE_NAMES, AUTO)
 CONNECT_SECONDS: Final = 3.0
 """Short, because a stop has to wait for it."""
 DELIVERY_SECONDS: Final = 300.0
+_NO_KAFKA: Final = (
+    "KAFKA_BOOTSTRAP_SERVERS is not set. ./run up sets it for the processes that it starts, this one too: name the feed there "
+    "(./run up --feed NAME, after ./run down if the platform runs), or set KAFKA_BOOTSTRAP_SERVERS."
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         _configure_logging(settings)
         choice = _choice(settings, arguments)
+        if settings.kafka_bootstrap_servers is None:
+            raise SettingsError(_NO_KAFKA)
         servers = settings.require_kafka()
         sources = live_sources(choice.feed, settings)
     except TapehouseError as error:

@@ -15,6 +15,7 @@ from cli.checkup import Verdict, examine
 from cli.figures import Figures, gather
 from cli.main import main
 from infra.local.home import Home, Phase, write_json
+from ingest.live.notice import FeedState, NoticeBoard
 from market.errors import ServiceError
 from market.settings import Settings, load_settings
 from tests.unit.cli.conftest import CallCommand
@@ -195,6 +196,23 @@ def test_the_doctor_finds_secrets_that_others_can_read(monkeypatch: pytest.Monke
     (finding,) = [finding for finding in examine() if finding.subject == "permissions"]
     assert finding.verdict is Verdict.FAIL
     assert finding.remedy == f"chmod 600 {password}"
+
+
+@pytest.mark.parametrize("state", [FeedState.LIVE, FeedState.REFUSED])
+def test_the_doctor_says_that_the_feed_of_a_running_platform_is_refused(
+    monkeypatch: pytest.MonkeyPatch, home: Home, state: FeedState
+) -> None:
+    monkeypatch.setenv("TAPEHOUSE_HOME", str(home.path))
+    home.create()
+    NoticeBoard(home.path).tell("alpaca", state, "The keys are refused." if state is FeedState.REFUSED else "")
+    assert not [finding for finding in examine() if finding.subject == "live feed"], "of one that has ended nothing"
+    with home.lock("./run up"):
+        (finding,) = [finding for finding in examine() if finding.subject == "live feed"]
+    if state is FeedState.LIVE:
+        assert (finding.verdict, finding.found) == (Verdict.OK, "alpaca is live")
+    else:
+        assert finding.verdict is Verdict.WARN
+        assert "The keys are refused. Once this is mended" in finding.found
 
 
 def test_the_doctor_reports_a_bad_setting_instead_of_failing(monkeypatch: pytest.MonkeyPatch) -> None:

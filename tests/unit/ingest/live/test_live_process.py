@@ -126,6 +126,19 @@ def test_auto_waits_when_every_source_refuses_and_the_status_says_what_to_do(bro
     assert notice.warnings[1].startswith("yahoo is not asked again before the next session: Yahoo has no stream for us")
 
 
+def test_without_a_broker_the_process_says_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(_env_file=None).model_copy(update={"home": tmp_path, "kafka_bootstrap_servers": None})
+    monkeypatch.setattr(process, "load_settings", lambda: settings)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(process, "_configure_logging", lambda _: None)
+    assert process.main(["--feed", "alpaca", "--symbols", "spy"]) == 2
+    said = capsys.readouterr().out
+    assert "KAFKA_BOOTSTRAP_SERVERS is not set. ./run up sets it for the processes that it starts" in said
+    assert "not running" not in said
+
+
 def test_a_refused_key_ends_the_process_with_a_clear_error(
     broker: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
