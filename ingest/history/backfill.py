@@ -242,7 +242,7 @@ class _UnderWay:
             if symbol not in bad and read.sessions:
                 self._new.append(Collected(symbol, read.sessions))
         for symbol in unknown:
-            self._results[symbol].is_unknown = True
+            self._results[symbol].is_unknown = self._results[symbol].is_read = True
 
     def settle_now_and_then(self) -> None:
         """Settle what was published, if it is time for that, and remember what has arrived."""

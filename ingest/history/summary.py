@@ -13,6 +13,7 @@ from typing import Final
 from ingest.history.source import Problem, QuotaUsedUpError
 
 NOT_KNOWN_TEXT: Final = "the source does not know it; --again asks once more"
+_IN_NO_FILE_TEXT: Final = "no file has it; a run reads them anew: see --symbols and --path, or the mapping of columns"
 _WAS_UNKNOWN: Final = "the source did not know it before, and does now: the next backfill asks for what was missed"
 
 
@@ -44,8 +45,9 @@ class SymbolResult:
     reason
         Why the source did not answer, if it did not.
     is_read, read, there, passed_over
-        Of files: whether the symbol was read, how many bars, how many of these the lake had with the same values, and how many
-        rows were passed over for what reason. ``asked`` are then the sessions with a bar, ``without_bars`` those between.
+        Of files: whether the symbol was looked for in them, how many bars, how many of these the lake had with the same
+        values, and how many rows were passed over for what reason. ``asked`` are then the sessions with a bar,
+        ``without_bars`` those between.
     """
 
     asked: int = 0
@@ -71,7 +73,7 @@ class SymbolResult:
 
     def remarks(self, most_problems: int) -> list[str]:
         """Return what is to be said of it in sentences, with as many problems at most."""
-        found = [NOT_KNOWN_TEXT] if self.is_unknown else []
+        found = [_IN_NO_FILE_TEXT if self.is_read else NOT_KNOWN_TEXT] if self.is_unknown else []
         found += [_WAS_UNKNOWN] if self.was_unknown else []
         found += [self.reason] if self.reason else []
         found += [

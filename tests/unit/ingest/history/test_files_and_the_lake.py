@@ -132,6 +132,9 @@ def test_a_symbol_that_was_unknown_is_read_once_its_file_is_there(tmp_path: Path
     zips = tmp_path / "equity" / "usa" / "daily"
     first = lake.read(source, symbols="IBM")
     assert (first.is_done, first.symbols["IBM"].is_unknown) == (False, True)
+    (said,) = first.symbols["IBM"].remarks(5)
+    assert "a run reads them anew" in said
+    assert "--again" not in said
     (zips / "spy.zip").rename(zips / "ibm.zip")
     assert lake.read(source, symbols="IBM").bars == 1
 
