@@ -43,7 +43,7 @@ def marts(
     started = time.monotonic()
     if rebuild:
         Quality(settings).require_possible()
-        typer.echo(f"Building {forget_builds(settings, chosen):,} sessions again …")
+        typer.echo(f"Building {forget_builds(settings, chosen, _say_that_it_waits):,} sessions again …")
     try:
         failed = run_jobs(settings, ["marts"])
     except KeyboardInterrupt:
@@ -57,3 +57,10 @@ def marts(
         msg = f"The marts are built, but these checks failed: {', '.join(failed)}. ./run quality shows the rows. {seconds:.1f} s."
         raise ImpossibleValuesError(msg)
     typer.echo(f"The marts are built, and every test and check holds. {seconds:.1f} s.")
+
+
+def _say_that_it_waits(mart: str, seconds: float) -> None:
+    typer.echo(
+        f"Another build of the marts is under way; this one goes on when it has ended. Waiting for {mart} since {seconds:.0f} s.",
+        err=True,
+    )

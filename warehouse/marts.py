@@ -1,6 +1,8 @@
 """The marts as others see them than dbt, who builds them: which of their sessions are to be built again."""
 
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +16,8 @@ from market.errors import ServiceError, UsageError
 from market.settings import Settings
 from warehouse.connection import connect
 
+FIRST_WORD_SECONDS: Final = 5.0
+NEXT_WORD_SECONDS: Final = 30.0
 _NOTHING: Final = "00000000-0000-0000-0000-000000000000"
 """The digest of a session that was built from nothing that there is."""
 _CHOSEN: Final = (
@@ -73,10 +77,13 @@ class Rebuild:
         return "".join(f" {part}" for part in (f"of {', '.join(self.symbols)}" if self.symbols else "", days) if part)
 
 
-def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
+def forget_builds(
+    settings: Settings, rebuild: Rebuild, on_wait: Callable[[str, float], None] = lambda _mart, _seconds: None
+) -> int:
     """Let the next run of the models build sessions again, whatever they were built from, and return how many.
 
-    Until then the marts stay as they are. A build that goes on is waited for.
+    Until then the marts stay as they are. A build that goes on is waited for, and ``on_wait`` is told of which mart and for how
+    many seconds so far, after :data:`FIRST_WORD_SECONDS` and then every :data:`NEXT_WORD_SECONDS`.
 
     Raises
     ------
@@ -91,7 +98,7 @@ def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
         relations = connection.execute(_BUILT_BY_SESSION).fetchall()
         # A build that goes on removes the rows that it saw: those that change meanwhile would stay.
         for schema, name in relations:
-            connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [f"{schema}.{name}"])
+            _lock(connection, f"{schema}.{name}", on_wait)
         known = _known_sessions(connection, relations, values)
         for relation in relations:
             query = SQL("update {} set built_from = %(nothing)s where {}")
@@ -106,6 +113,25 @@ def forget_builds(settings: Settings, rebuild: Rebuild) -> int:
         msg = f"The marts have no session{rebuild}, nor has the lake. lake.bar_sessions and lake.vendor_bars say which there are."
         raise UsageError(msg)
     return known
+
+
+def _lock(connection: Connection[Any], mart: str, on_wait: Callable[[str, float], None]) -> None:
+    """Wait for the end of a build of a mart, in turn with other builds, and keep the next from beginning."""
+    done = threading.Event()
+
+    def say() -> None:
+        started, seconds = time.monotonic(), FIRST_WORD_SECONDS
+        while not done.wait(seconds):
+            seconds = NEXT_WORD_SECONDS
+            on_wait(mart, time.monotonic() - started)
+
+    talker = threading.Thread(target=say, name="says-what-is-waited-for", daemon=True)
+    talker.start()
+    try:
+        connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [mart])
+    finally:
+        done.set()
+        talker.join()
 
 
 @contextmanager

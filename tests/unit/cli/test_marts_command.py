@@ -31,7 +31,8 @@ class Played:
             msg = "lake.vendor_bars: low is above 0; not so in 1 row"
             raise ImpossibleValuesError(msg)
 
-    def forget(self, _settings: Settings, rebuild: Rebuild) -> int:
+    def forget(self, _settings: Settings, rebuild: Rebuild, on_wait: Callable[[str, float], None]) -> int:
+        on_wait("marts.intraday_ohlcv", 35.2)
         if rebuild.symbols == ("NOSUCH",):
             msg = f"The marts have no session{rebuild}, nor has the lake."
             raise UsageError(msg)
@@ -69,10 +70,11 @@ def test_the_marts_are_built(call: Call, played: Played) -> None:
 
 
 def test_sessions_are_built_again_when_asked_for(call: Call, played: Played) -> None:
-    code, out, _ = call("--rebuild", "--start", "2013-10-07", "--symbols", "spy,IBM")
+    code, out, err = call("--rebuild", "--start", "2013-10-07", "--symbols", "spy,IBM")
     assert code == 0
     assert played.forgotten == [Rebuild(date(2013, 10, 7), None, ("SPY", "IBM"))]
     assert "Building 3 sessions again" in out
+    assert "Waiting for marts.intraday_ohlcv since 35 s" in err
     assert call("--rebuild")[0] == 0
     assert played.forgotten[1] == Rebuild()
     assert len(played.built) == 2
