@@ -21,6 +21,10 @@ LENGTHS: Final = (
 )
 """How long a bar is; the alias of what has its interval is to be put in."""
 _BAR: Final = ("open", "high", "low", "close", "volume")
+_OF_BARS: Final = (
+    *("symbol", "interval", "bar_at", "session_date", "segment", "is_final", "revision", "origin", "is_vendor_bar"),
+    *("revised_at", "bar_number"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +118,9 @@ def bars_query(mart: Mart, fields: Mapping[int, str]) -> str:
     """
     bases: dict[str, str] = {}
     values = [_value(name, mart, bases) for _, name in sorted(fields.items())]
-    columns = (
-        *("symbol", "interval", "bar_at", "session_date", "segment", "is_final", "revision", "origin", "is_vendor_bar"),
-        *("revised_at", "bar_number", *_BAR),
-    )
-    named = {name for name in fields_of(mart.name) if name in _columns_of(fields)}
-    needed = sorted({*columns, *(named - set(QUOTES)), *_BAR})
+    columns = (*_OF_BARS, *_BAR)
+    named = _named(mart, fields)
+    needed = needed_columns(mart, fields)
     with_quotes = mart.has_quotes and not named.isdisjoint(QUOTES)
     listed = ", ".join(f'"{name}"' for name in needed)
     same = f"{mart.series} = changed.series and interval = changed.interval"
@@ -167,6 +168,16 @@ def _quoted(named: AbstractSet[str]) -> str:
     sides = [side for side in ("bid", "ask") if named & {side, "spread"}]
     columns = [f", {side}s.{side}" for side in sides] + [", asks.ask - bids.bid as spread"] * ("spread" in named)
     return _QUOTED.format(columns="".join(columns), sides="".join(_SIDE.format(side=side) for side in sides))
+
+
+def needed_columns(mart: Mart, fields: Mapping[int, str]) -> list[str]:
+    """Return the columns that :func:`bars_query` reads of a mart: a period that was just added makes one when it is built."""
+    return sorted({*_OF_BARS, *_BAR, *(_named(mart, fields) - set(QUOTES))})
+
+
+def _named(mart: Mart, fields: Mapping[int, str]) -> set[str]:
+    """Return the fields of a mart that are asked for."""
+    return _columns_of(fields) & set(fields_of(mart.name))
 
 
 def _columns_of(fields: Mapping[int, str]) -> set[str]:

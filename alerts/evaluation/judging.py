@@ -11,8 +11,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alerts.evaluation.bars import MARTS, bars_query
+from alerts.evaluation.bars import MARTS, bars_query, needed_columns
 from alerts.evaluation.clauses import has_gone_back, held_before, holds
+from market.errors import NoDataError
+
+_MISSING: Final = """
+select needed.name from unnest(%(names)s::text[]) as needed (name)
+where not exists (
+    select from pg_attribute
+    where attrelid = to_regclass(%(mart)s) and attname = needed.name and attnum > 0 and not attisdropped
+)
+order by needed.name
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +179,13 @@ def judge(
         Where the rules are.
     with_state
         Whether what is recorded of the bars before says how a walk begins; else it begins with nothing.
+
+    Raises
+    ------
+    NoDataError
+        If the mart was not built since a period was added that a rule names.
     """
+    _require_columns(connection, mart, fields)
     connection.execute(f"create temporary table judged_bars on commit drop as {bars_query(MARTS[mart], fields)}")
     connection.execute("analyze judged_bars")
     connection.execute("truncate fired, events, walk_states")
@@ -183,6 +199,17 @@ def judge(
         "insert into desired select rule_id, version, symbol, interval, bar_at, is_past from fired where not is_sequential"
     )
     _walk(connection, rules, with_state=with_state)
+
+
+def _require_columns(connection: Any, mart: str, fields: Mapping[int, str]) -> None:  # noqa: ANN401
+    asked = {"mart": f"marts.{mart}", "names": needed_columns(MARTS[mart], fields)}
+    missing = ", ".join(name for (name,) in connection.execute(_MISSING, asked).fetchall())
+    if missing:
+        msg = (
+            f"marts.{mart} has no {missing} yet, which a rule names: the marts were not built since dbt_project.yml says so. "
+            "./run marts builds them."
+        )
+        raise NoDataError(msg)
 
 
 def _walk(connection: Any, rules: Rules, *, with_state: bool) -> None:  # noqa: ANN401

@@ -12,6 +12,7 @@ from alerts.evaluation.backtest import backtest
 from alerts.evaluation.evaluate import evaluate
 from alerts.rules.rule import Rule, Trigger
 from alerts.store import ACTIVE, PAUSED, add_rules, change_status
+from market.errors import NoDataError
 from market.settings import Settings
 from market.tiers import INTRADAY
 from tests.integration.alert_rows import EVENING, LAST, MADE, MARTS, assert_lawful, forget_rules, minutes_of, put_closes
@@ -367,3 +368,22 @@ def test_a_move_in_percent_of_a_value_below_zero_goes_the_way_that_the_value_goe
     for rule in rules:
         found = backtest(settings, rule, start=MADE)
         assert [int((one.bar_at - LAST.open_at).total_seconds() // 60) for one in found] == expected[rule.name]
+
+
+def test_an_indicator_that_no_build_has_made_yet_is_named_and_what_is_queued_waits_for_it(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
+) -> None:
+    add_rules(settings, [Rule("r", "close above 100 and rsi_14 above 0", "IBM", "1d")], MADE)
+    put_closes(bare, [99, 101])
+    dbt(*MARTS)
+    waiting = "select count(*) from app.pending_evaluations"
+    before = bare.execute(waiting).fetchone()
+    bare.execute("alter table marts.daily_analytics rename column rsi_14 to hidden")
+    try:
+        with pytest.raises(NoDataError, match=r"marts\.daily_analytics has no rsi_14 yet.*\./run marts"):
+            evaluate(settings, EVENING)
+        assert bare.execute(waiting).fetchone() == before != (0,)
+    finally:
+        bare.execute("alter table marts.daily_analytics rename column hidden to rsi_14")
+    evaluate(settings, EVENING)
+    assert bare.execute(waiting).fetchone() == (0,)
