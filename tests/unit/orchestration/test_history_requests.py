@@ -1,85 +1,22 @@
-"""What the sensor and the schedule of history ask for, on Dagster's own record of runs, with a played watchlist and lake."""
+"""What the sensor of history asks for, on Dagster's own record of runs, with a played watchlist and lake."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import cast
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
-from ingest.history.plan import Missing
-from ingest.history.source import SourceError
-from market.sessions import Session, sessions_between
-from market.settings import Settings
 from orchestration.assets.keys import DAILY_BARS, INTRADAY_BARS
 from orchestration.attempts import ASKED_AT_TAG, HAS_MORE_TAG, REFUSED_TAG, UNANSWERED_TAG
 from orchestration.gaps import LOOK_BACK
-from orchestration.history import History, Series, series_of
-from orchestration.history_requests import MOST_RUNS, daily_history, evaluate, history_gaps
+from orchestration.history_requests import MOST_RUNS, evaluate, history_gaps
 from orchestration.partitions import history_range_tags
-from orchestration.session_ticks import AFTER_SESSION_CRON
+from tests.unit.orchestration.played_history import EARLIER, SESSIONS, NothingDue, PlayedHistory
 from warehouse.watchlist import Watched
 
-NEW_YORK = ZoneInfo("America/New_York")
-SESSIONS = list(sessions_between(date(2026, 11, 9), date(2026, 11, 20)))
-EARLIER = datetime(2026, 11, 1, tzinfo=UTC)
 GROUPS = "symbol_groups"
-
-
-class PlayedHistory:
-    """A watchlist and what is missing of its daily bars."""
-
-    series = series_of(Settings(_env_file=None))
-
-    def __init__(self, groups: dict[str, str], missing: Missing | None = None) -> None:
-        self.groups = groups
-        self.lacking = missing or {}
-        self.refused: set[dg.AssetKey] = set()
-        self.since = dict.fromkeys((DAILY_BARS, INTRADAY_BARS), SESSIONS[0].session_date)
-        self.lacking_before: set[str] = set()
-        self.reaches_back_to: date | None = None
-
-    def watchlist(self) -> list[Watched]:
-        return [Watched(symbol, group, EARLIER) for symbol, group in self.groups.items()]
-
-    def source(self, series: Series) -> None:
-        if series.key in self.refused:
-            msg = f"No key for {series.interval}."
-            raise SourceError(msg)
-
-    def wanted_sessions(self, series: Series, now: datetime, until: datetime) -> list[Session]:
-        assert series in self.series
-        assert until < now
-        return [session for session in SESSIONS if session.post_close_at <= until]
-
-    def first_wanted(self, series: Series, now: datetime) -> date:
-        assert now
-        return self.since[series.key]
-
-    def reach(self, series: Series, now: datetime) -> date | None:
-        assert now
-        return self.reaches_back_to if series.key == DAILY_BARS else None
-
-    def missing(self, series: Series, symbols: Sequence[str], sessions: Sequence[Session]) -> Missing:
-        assert sessions
-        found = self.lacking if series.key == DAILY_BARS else {}
-        if sessions[-1].session_date < self.since[DAILY_BARS]:
-            found = {symbol: [(0, len(sessions))] for symbol in self.lacking_before}
-        return {symbol: ranges for symbol, ranges in found.items() if symbol in symbols}
-
-
-class NothingDue:
-    """Corporate actions of which none is due."""
-
-    def source(self) -> None:
-        """It can be asked."""
-
-    def due(self, watched: Sequence[Watched], since: datetime) -> list[Watched]:
-        assert watched
-        assert since.tzinfo is not None
-        return []
 
 
 @pytest.fixture
@@ -360,71 +297,3 @@ def test_a_source_that_cannot_be_asked_is_said_and_the_other_goes_on(instance: d
     answer = tick(instance, history)
     assert isinstance(answer, dg.SkipReason)
     assert answer.skip_message == "No key for 1d. No key for 5m. corporate_actions: nothing is missing."
-
-
-def scheduled(instance: dg.DagsterInstance, moment: str, history: PlayedHistory) -> list[dg.RunRequest]:
-    at = datetime.fromisoformat(moment).replace(tzinfo=NEW_YORK)
-    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
-    answer = daily_history(context, history=history)
-    return answer if isinstance(answer, list) else []
-
-
-@pytest.mark.parametrize(
-    ("day", "hours"),
-    [
-        ("2026-11-25", [20]),  # an ordinary Wednesday: the post segment ends at 20:00
-        ("2026-11-27", [17]),  # the day after Thanksgiving: it ends at 17:00
-        ("2026-11-26", []),  # Thanksgiving
-        ("2026-11-21", []),  # a Saturday
-    ],
-)
-def test_a_session_is_asked_for_once_three_quarters_of_an_hour_after_its_end(
-    instance: dg.DagsterInstance, day: str, hours: list[int]
-) -> None:
-    assert AFTER_SESSION_CRON == "45 17-20 * * 1-5"
-    instance.add_dynamic_partitions(GROUPS, ["default", "tech"])
-    history = PlayedHistory({"IBM": "tech", "SPY": "default"})
-    found = {hour: scheduled(instance, f"{day}T{hour}:45", history) for hour in (17, 18, 19, 20)}
-    assert [hour for hour, requests in found.items() if requests] == hours
-    for hour in hours:
-        assert [request.run_key for request in found[hour]] == [
-            f"{day} daily_bars default",
-            f"{day} daily_bars tech",
-            f"{day} intraday_bars default",
-            f"{day} intraday_bars tech",
-        ]
-        assert {request.tags["dagster/asset_partition_range_end"] for request in found[hour]} == {
-            f"{day}|default",
-            f"{day}|tech",
-        }
-
-
-def test_the_schedule_leaves_out_what_cannot_be_asked_and_groups_that_are_no_partitions_yet(
-    instance: dg.DagsterInstance,
-) -> None:
-    instance.add_dynamic_partitions(GROUPS, ["tech"])
-    history = PlayedHistory({"IBM": "tech", "SPY": "default"})
-    history.refused = {INTRADAY_BARS}
-    found = scheduled(instance, "2026-11-25T20:45", history)
-    assert [request.run_key for request in found] == ["2026-11-25 daily_bars tech"]
-    history.refused = {INTRADAY_BARS, DAILY_BARS}
-    assert scheduled(instance, "2026-11-25T20:45", history) == []
-    assert scheduled(instance, "2026-11-25T20:45", PlayedHistory({})) == []
-
-
-def test_what_is_too_old_since_midnight_is_not_wanted_though_the_newest_session_waits_for_the_schedule() -> None:
-    history = History(Settings.model_validate({}))
-    _, intraday = history.series
-    midnight = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)  # half past midnight in New York
-    found = history.wanted_sessions(intraday, midnight, midnight - timedelta(hours=8))
-    days_back = history.source(intraday).offers["5m"].days_back
-    assert days_back is not None
-    assert found[0].session_date >= date(2026, 11, 20) - timedelta(days=days_back)
-    assert found[-1].session_date == date(2026, 11, 18)
-    earlier = midnight - timedelta(hours=1)
-    assert history.wanted_sessions(intraday, earlier, earlier)[0] not in found[:1]
-
-
-def test_both_run_unless_they_are_turned_off() -> None:
-    assert daily_history.default_status is dg.DefaultScheduleStatus.RUNNING
-    assert history_gaps.default_status is dg.DefaultSensorStatus.RUNNING
