@@ -250,6 +250,14 @@ class AlertSnapshot:
         rows = self._asked("select kept_since_at from lake.tiers where tier = %s", [tier])
         return rows[0][0] if rows else None
 
+    def symbols_before(self, day: date) -> set[str]:
+        """Return the symbols of which the lake has a session before a day."""
+        query = (
+            "select symbol from lake.bar_sessions where session_date < %(day)s and bar_count > 0 "
+            "union select symbol from lake.vendor_bar_sessions where session_date < %(day)s"
+        )
+        return {symbol for (symbol,) in self._asked(query, {"day": day})}
+
     def _is_there(self, relation: str) -> bool:
         return bool(self._asked("select to_regclass(%s) is not null", [relation])[0][0])
 

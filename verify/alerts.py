@@ -53,6 +53,8 @@ class _Proof:
         self._offsets = published.followed_offsets()
         self._watched = published.watched_since()
         self._kept_since = published.kept_since(INTRADAY_TIER.name)
+        self._cut = published.symbols_before(self._kept_since.date()) if self._kept_since is not None else set()
+        """Symbols of which a tier may have cut series off."""
         self._expected: set[Key] = set()
         self._judged: dict[Key, bool] = {}
         """By place of a standing alert, if its bar is there, whether it can be judged."""
@@ -182,7 +184,7 @@ class _Proof:
                 if self._in_force(one) is not version:
                     continue
                 place = by_place[one.symbol, one.bar_at]
-                self._judged[_key(one)] = is_known(version, bars, place)
+                self._judged[_key(one)] = one.symbol not in self._cut or is_known(version, bars, place)
                 if fires_still(version, bars, place):
                     self._fires_still.add(_key(one))
                 self._has_ended[_key(one)] = bool(bars.is_closed[place])

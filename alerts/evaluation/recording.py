@@ -59,6 +59,13 @@ _IS_UNKNOWN: Final = """
                     select from app.alert_clauses as clauses
                     where clauses.rule_id = versions.rule_id and clauses.version = versions.version
                         and bars.bar_number <= {known_from}
+                        and exists (
+                            select session_date from lake.bar_sessions where symbol = standing.symbol and bar_count > 0
+                                and session_date < (tiers.kept_since_at at time zone 'UTC')::date
+                            union all
+                            select session_date from lake.vendor_bar_sessions where symbol = standing.symbol
+                                and session_date < (tiers.kept_since_at at time zone 'UTC')::date
+                        )
                         and (bars.before is null or {holds} is null or not versions.has_event and {held_before} is null)
                 )
             )
