@@ -246,10 +246,15 @@ def _change(settings: "Settings", action: Action, name: str, now: datetime) -> N
 
 
 def _show_rules(settings: "Settings", given: "Sequence[str]", *, json_output: bool) -> None:
-    from alerts.store import read_rules
+    from alerts.evaluation.uncomputed import uncomputed
+    from alerts.store import ACTIVE, Rows, read_rules
     from market.errors import UsageError
 
     found = read_rules(settings, given[0] if given else None, ended=bool(given))
+    problems = uncomputed(settings)
+    number, status = found.columns.index("rule_id"), found.columns.index("status")
+    rows = [(*row, problems.get(row[number]) if row[status] == ACTIVE else None) for row in found.rows]
+    found = Rows((*found.columns, "cannot_fire"), rows)
     if given and not found.rows:
         msg = f"There is no rule {given[0]!r}. ./run alert list shows all."
         raise UsageError(msg)
@@ -264,6 +269,11 @@ def _show_rules(settings: "Settings", given: "Sequence[str]", *, json_output: bo
     settings_shown = ("name", "condition", "symbols", "interval", "trigger", "status", "expires_at")
     brief = (*settings_shown, "alerts", "retractions", "newest_at")
     _print(found, json_output=json_output, shown=None if json_output else brief)
+    if not json_output:
+        name = found.columns.index("name")
+        for row in found.rows:
+            if row[-1] is not None:
+                typer.echo(f"The rule {row[name]} cannot fire. {row[-1]}", err=True)
 
 
 def _test(settings: "Settings", rule: "Rule", *, json_output: bool) -> None:

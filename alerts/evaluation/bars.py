@@ -180,10 +180,15 @@ def _named(mart: Mart, fields: Mapping[int, str]) -> set[str]:
     return _columns_of(fields) & set(fields_of(mart.name))
 
 
+def column_of(field: str) -> str:
+    """Return the column that a field is of: ``close`` of ``average(close, 5)!``."""
+    plain = field.removesuffix("!")
+    found = _WINDOW.fullmatch(plain)
+    return found.group(2) if found else plain
+
+
 def _columns_of(fields: Mapping[int, str]) -> set[str]:
-    found = (_WINDOW.fullmatch(name.removesuffix("!")) for name in fields.values())
-    names = {name.removesuffix("!") for name in fields.values()} | {match.group(2) for match in found if match}
-    return names - {"gap"}  # made of open and close
+    return {column_of(name) for name in fields.values()} - {"gap"}  # made of open and close
 
 
 def _value(name: str, mart: Mart, bases: dict[str, str]) -> str:

@@ -92,3 +92,23 @@ def test_a_rule_is_read_as_it_was_stored(settings: Settings, condition: str, uns
     assert stored.clauses == Rule("r", condition, warm_up=not unstable).clauses
     (line,) = said("list", "--json").splitlines()
     assert json.loads(line)["condition"] == condition
+
+
+def test_a_rule_about_what_is_not_computed_any_more_says_so(
+    database: psycopg.Connection[Any], settings: Settings
+) -> None:
+    rules = [Rule("dip", "rsi_14 below 30", interval="1d"), Rule("rise", "average(close, 5) above 100")]
+    add_rules(settings, rules, NOW)
+    assert "cannot fire" not in said("list")
+    database.execute("update app.alert_fields set field = 'rsi_99' where field = 'rsi_14'")  # as if its period had gone
+    try:
+        why = "rsi_99 is not computed: there is rsi_14. Add its period to the variable indicators"
+        assert f"The rule dip cannot fire. {why}" in said("list")
+        assert "rise cannot fire" not in said("list")
+        assert why in said("show", "dip")
+        listed = [json.loads(line) for line in run("list", "--json").output.splitlines()]
+        assert {row["name"]: row["cannot_fire"] is None for row in listed} == {"dip": False, "rise": True}
+        change_status(settings, "dip", PAUSED, NOW + timedelta(minutes=1))
+        assert "cannot fire" not in said("list"), "nobody waits for it"
+    finally:
+        database.execute("update app.alert_fields set field = 'rsi_14' where field = 'rsi_99'")
