@@ -18,6 +18,7 @@ from market.errors import ImpossibleValuesError
 from market.settings import Settings
 from quality.outcomes import Outcome, joined, refusal_of
 from quality.overview import PAGE, write_overview
+from quality.quick import look
 from quality.stored import LAKE, POSTGRES, Checked, checked_marts, read_parts
 from warehouse.connection import connect
 from warehouse.quality_marks import move_marks, read_marks
@@ -60,7 +61,7 @@ class Quality:
         ----------
         names
             Which tables; every one without. A look at some alone is one that others wait for: it begins where the last one ended
-            that nobody waited for, and where all is right it is on no page of Great Expectations.
+            that nobody waited for, and asks Great Expectations only about what is not right.
         everything
             Whether to look at every row.
 
@@ -72,7 +73,8 @@ class Quality:
             If it cannot be reached.
         """
         chosen = [checked for checked in POSTGRES if names is None or checked.name in names]
-        return self._check_relations(chosen, everything=everything, in_haste=names is not None)
+        quickly = self._look_in_haste(chosen) if names is not None and not everything else None
+        return self._check_relations(chosen, everything=everything) if quickly is None else quickly
 
     def require_possible(self) -> None:
         """Look at every row that the marts are made from, as who is about to build them anew has to.
@@ -110,28 +112,35 @@ class Quality:
                 found.append((joined(parts) if parts else Outcome(checked.name, 0, 0, ()), newest))
         return self._tell(found)
 
-    def _check_relations(
-        self, relations: Sequence[Checked], *, everything: bool, in_haste: bool = False
-    ) -> list[Outcome]:
+    def _check_relations(self, relations: Sequence[Checked], *, everything: bool) -> list[Outcome]:
         marks = {} if everything else read_marks(self.settings)
-        overlap = timedelta() if in_haste else OVERLAP
-        queries = [checked.query(_since(checked, marks, overlap)) for checked in relations]
+        queries = [checked.query(_since(checked, marks, OVERLAP)) for checked in relations]
         found: list[_Found] = []
-        with self._suites(in_haste=in_haste) as suites:
+        with self._suites() as suites:
             for checked, query, (rows, newest) in zip(relations, queries, self._count(relations, queries), strict=True):
                 outcome = suites().hold_query(checked, query, rows) if rows else Outcome(checked.name, 0, 0, ())
                 found.append((outcome, newest))
-        if in_haste and not all(outcome.holds for outcome, _newest in found):
-            return self._check_relations(relations, everything=everything)  # now there is something to show
-        return self._tell(found, is_whole=not in_haste)
+        return self._tell(found)
 
-    def _tell(self, found: Sequence[_Found], *, is_whole: bool = True) -> list[Outcome]:
+    def _look_in_haste(self, relations: Sequence[Checked]) -> list[Outcome] | None:
+        """Return the outcomes if every value is possible, else ``None``: then there is something to show."""
+        marks = read_marks(self.settings)
+        found = []
+        with connect(self.settings, read_only=True, application_name=_APPLICATION) as connection:
+            for checked in relations:
+                outcome = look(connection, checked, _since(checked, marks, timedelta()))
+                if outcome is None:
+                    return None
+                found.append(outcome)
+        write_overview(self.folder, found)
+        return found
+
+    def _tell(self, found: Sequence[_Found]) -> list[Outcome]:
         """Write the pages, remember what was looked at, overlap and all, without finding anything, and return the outcomes."""
         outcomes = [outcome for outcome, _newest in found]
         write_overview(self.folder, outcomes)
-        if is_whole:
-            good = {outcome.table: newest for outcome, newest in found if outcome.holds and newest is not None}
-            move_marks(self.settings, good)
+        good = {outcome.table: newest for outcome, newest in found if outcome.holds and newest is not None}
+        move_marks(self.settings, good)
         return outcomes
 
     def _count(self, relations: Sequence[Checked], queries: Sequence[str]) -> list[tuple[int, datetime | None]]:
@@ -147,7 +156,7 @@ class Quality:
         return counts
 
     @contextmanager
-    def _suites(self, *, in_haste: bool = False) -> Iterator[Callable[[], "Suites"]]:
+    def _suites(self) -> Iterator[Callable[[], "Suites"]]:
         """Yield what opens the suites, once: they are slow to import, and where nothing changed they are not needed."""
         with ExitStack() as stack:
 
@@ -155,7 +164,7 @@ class Quality:
             def suites() -> "Suites":
                 from quality.suites import Suites
 
-                return stack.enter_context(Suites(self.folder, self.settings, in_haste=in_haste))
+                return stack.enter_context(Suites(self.folder, self.settings))
 
             yield suites
 

@@ -17,8 +17,8 @@ KEPT_RUNS: Final = 3
 _IN_MEMORY: Final = {"class_name": "InMemoryStoreBackend"}
 
 
-def open_context(folder: Path, *, keeps_outcomes: bool = True) -> Any:  # noqa: ANN401 - the library's own types follow its releases
-    """Return a context with the outcomes of earlier checks, whose pages are in ``folder``; or one that keeps nothing.
+def open_context(folder: Path) -> Any:  # noqa: ANN401 - the library's own types follow its releases
+    """Return a context with the outcomes of earlier checks, whose pages are in ``folder``.
 
     Suites follow from declarations, and addresses from settings: neither is written to a file, and with them no password.
     """
@@ -36,10 +36,7 @@ def open_context(folder: Path, *, keeps_outcomes: bool = True) -> Any:  # noqa: 
         checkpoint_store_name="checkpoints",
         stores={
             "expectations": {"class_name": "ExpectationsStore", "store_backend": _IN_MEMORY},
-            "outcomes": {
-                "class_name": "ValidationResultsStore",
-                "store_backend": outcomes if keeps_outcomes else _IN_MEMORY,
-            },
+            "outcomes": {"class_name": "ValidationResultsStore", "store_backend": outcomes},
             "checkpoints": {"class_name": "CheckpointStore", "store_backend": _IN_MEMORY},
             "validation_definition_store": {"class_name": "ValidationDefinitionStore", "store_backend": _IN_MEMORY},
         },

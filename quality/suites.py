@@ -45,7 +45,7 @@ def build_suite(table: str, columns: Mapping[str, str]) -> gx.ExpectationSuite:
 
 
 class Suites:
-    """Holds rows against suites, and writes the pages at the end, unless somebody waits for the outcome.
+    """Holds rows against suites, and writes the pages at the end.
 
     Parameters
     ----------
@@ -53,15 +53,12 @@ class Suites:
         Where outcomes and pages are.
     settings
         Says where PostgreSQL is.
-    in_haste
-        Whether somebody waits for the outcome: then it is on no page.
     """
 
-    def __init__(self, folder: Path, settings: Settings, *, in_haste: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder = folder
         self._settings = settings
-        self._context = open_context(folder, keeps_outcomes=not in_haste)
-        self._in_haste = in_haste
+        self._context = open_context(folder)
         self._looked_at = False
 
     def __enter__(self) -> Self:
@@ -72,7 +69,7 @@ class Suites:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the pages, if there is a new outcome."""
-        if self._looked_at and kind is None and not self._in_haste:
+        if self._looked_at and kind is None:
             build_pages(self._context, self._folder)
 
     def hold_query(self, checked: Checked, query: str, number_of_rows: int) -> Outcome:
