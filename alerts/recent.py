@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from alerts.delivery.channels.opening import BUILT_IN
 from market.settings import Settings
 from warehouse.connection import connect
 
@@ -23,7 +24,7 @@ select
         where outbox.channel = channels.channel and outbox.status = 'delivered' and outbox.delivered_at > %(since)s
     )), 0)::bigint,
     (select count(*) from app.alert_outbox where status = 'pending')
-from app.alert_channels as channels
+from (select channel from app.alert_channels union select unnest(%(built_in)s::text[])) as channels (channel)
 """
 
 
@@ -60,5 +61,6 @@ def recent(settings: Settings, now: datetime) -> Recent:
         cursor = connection.execute(_RECORDED, {"now": now, "shown": SHOWN})
         names = [column.name for column in cursor.description or ()]
         recorded = tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
-        ((delivered, waiting),) = connection.execute(_MESSAGES, {"since": now - WINDOW}).fetchall()
+        asked = {"since": now - WINDOW, "built_in": list(BUILT_IN)}
+        ((delivered, waiting),) = connection.execute(_MESSAGES, asked).fetchall()
     return Recent(recorded, delivered, waiting)

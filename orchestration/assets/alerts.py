@@ -7,6 +7,7 @@ import dagster as dg
 
 from alerts.evaluation.evaluate import Evaluated
 from alerts.recent import Recent
+from market.errors import ServiceError
 from orchestration.assets.keys import OWNER, Group, asset_key
 from orchestration.resources import Rules
 
@@ -23,11 +24,15 @@ LOOKED_AT: Final = ("intraday_analytics", "daily_analytics")
     owners=[OWNER],
     description="Has all rules look at the bars that changed: alerts, retractions, and what is to be sent, in one transaction.",
 )
-def evaluation(rules: dg.ResourceParam[Rules]) -> dg.MaterializeResult[Any]:
+def evaluation(context: dg.AssetExecutionContext, rules: dg.ResourceParam[Rules]) -> dg.MaterializeResult[Any]:
     """Evaluate the rules over what is queued for them."""
     now = datetime.now(UTC)
     done = rules.evaluate(now)
-    return evaluation_result(done, rules.recent(now))
+    try:
+        return evaluation_result(done, rules.recent(now))
+    except ServiceError as error:  # what was evaluated is committed: nobody would find it queued again
+        context.log.warning(f"What was recorded cannot be shown: {error}")
+        return evaluation_result(done, Recent((), 0, 0))
 
 
 def evaluation_result(done: Evaluated, recent: Recent) -> dg.MaterializeResult[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from market.sessions import Session, find_session, sessions_between
-from tests.integration.origin_oracle import LAST_RESORT, choose, compare_days, own_feed, without_last_resort
+from tests.integration.origin_oracle import LAST_RESORT, choose, compare_days, own_feed, rank, without_last_resort
 
 Row = dict[str, Any]
 
@@ -25,10 +25,6 @@ def session_of(day: date) -> Session:
     session = find_session(day)
     assert session is not None
     return session
-
-
-def rank(source: str) -> int:
-    return {"lean": 0, "sample": 1, "simulated": 3}.get(source, 2)
 
 
 def combine(minutes: list[Row]) -> Row:
@@ -101,7 +97,7 @@ def expected_bars(connection: psycopg.Connection[Any]) -> tuple[list[Row], list[
     historical = {(day["symbol"], day["session_date"]): day for day in own_days}
     vendor_days = [vendor_day(row) for row in vendor_bars if row["interval"] == "1d"]
     vendor_days = without_last_resort(vendor_days, real)
-    for day in sorted(vendor_days, key=lambda day: (-rank(day["origin"]), day["origin"])):
+    for day in sorted(vendor_days, key=lambda day: rank(day["origin"]), reverse=True):
         historical[day["symbol"], day["session_date"]] = day
     days = list(historical.values())
     return intraday, days, [*compared, *compare_days(days, [*own_days, *vendor_days])]
