@@ -270,10 +270,10 @@ def _show_rules(settings: "Settings", given: "Sequence[str]", *, json_output: bo
     brief = (*settings_shown, "alerts", "retractions", "newest_at")
     _print(found, json_output=json_output, shown=None if json_output else brief)
     if not json_output:
-        name = found.columns.index("name")
+        place = found.columns.index("name")
         for row in found.rows:
             if row[-1] is not None:
-                typer.echo(f"The rule {row[name]} cannot fire. {row[-1]}", err=True)
+                typer.echo(f"The rule {row[place]} cannot fire. {row[-1]}", err=True)
 
 
 def _test(settings: "Settings", rule: "Rule", *, json_output: bool) -> None:
