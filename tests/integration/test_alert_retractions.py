@@ -61,6 +61,14 @@ def recorded(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     return connection.execute(KINDS, [LAST.open_at]).fetchall()
 
 
+def tell_of_a_bar_under_way(bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings) -> None:
+    """Have a rule fire on the second bar of five minutes, of which one minute is there."""
+    add_rules(settings, [Rule("r", "close above 100", "IBM", "5m", Trigger.ONCE_PER_BAR, is_edge=False)], MADE)
+    put_closes(bare, [99] * 5 + [101])
+    dbt(*MARTS, touched=True)
+    evaluate(settings, EVENING)
+
+
 @pytest.mark.parametrize("moved_to", [None, LONG_AGO])
 def test_a_bar_that_has_vanished_takes_its_alert_back_also_after_a_tier_has_moved(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, moved_to: datetime | None
@@ -216,11 +224,7 @@ def test_a_bar_whose_quotes_may_still_come_has_not_ended(
 def test_an_alert_on_a_bar_under_way_that_vanishes_is_taken_back(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
 ) -> None:
-    rule = Rule("r", "close above 100", "IBM", "5m", Trigger.ONCE_PER_BAR, is_edge=False)
-    add_rules(settings, [rule], MADE)
-    put_closes(bare, [99] * 5 + [101])
-    dbt(*MARTS, touched=True)
-    evaluate(settings, EVENING)
+    tell_of_a_bar_under_way(bare, dbt, settings)
     bare.execute(GONE, [at(5)])
     dbt(*MARTS, touched=True)
     assert evaluate(settings, EVENING).retracted == 1
@@ -323,11 +327,7 @@ def test_a_pause_does_not_make_a_rule_forget_what_it_has_told(
 def test_a_bar_in_which_a_rule_was_paused_and_resumed_is_judged_by_who_is_in_force_at_its_end(
     bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings
 ) -> None:
-    rule = Rule("r", "close above 100", "IBM", "5m", Trigger.ONCE_PER_BAR, is_edge=False)
-    add_rules(settings, [rule], MADE)
-    put_closes(bare, [99] * 5 + [101])
-    dbt(*MARTS, touched=True)
-    evaluate(settings, EVENING)
+    tell_of_a_bar_under_way(bare, dbt, settings)
     change_status(settings, "r", PAUSED, at(6))
     change_status(settings, "r", ACTIVE, at(7))
     evaluate(settings, EVENING)
