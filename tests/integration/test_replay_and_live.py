@@ -62,30 +62,29 @@ def test_the_live_market_publishes_at_once_stops_on_sigterm_and_goes_on(topics: 
     )
     environment = {**os.environ, **settings.environment()}
     counts: list[int] = []
-    positions: list[float] = []
+    path = position_file(tmp_path)
     for _ in range(2):
-        before = total(topics)
+        before, saved_at = total(topics), path.stat().st_mtime_ns if path.exists() else None
         process = subprocess.Popen([sys.executable, "-m", "ingest.live"], env=environment, cwd=CHECKOUT)
         try:
-            saved_at = _wait_for_change(position_file(tmp_path), positions[-1] if positions else None, process)
+            _wait_for_change(path, saved_at, process)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) == 0
         counts.append(total(topics) - before)
-        positions.append(saved_at)
-    position = load_position(position_file(tmp_path))
+    position = load_position(path)
     assert position is not None
     assert position.symbols == ("IBM", "SPY")
     assert counts[0] > 50
     assert counts[1] < counts[0] / 2
 
 
-def _wait_for_change(path: Path, last: float | None, process: subprocess.Popen[bytes]) -> float:
+def _wait_for_change(path: Path, saved_at: int | None, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None
-        if path.exists() and path.stat().st_mtime != last:
-            return path.stat().st_mtime
+        if path.exists() and path.stat().st_mtime_ns != saved_at:
+            return
         time.sleep(0.05)
     pytest.fail(f"{path} was not written within a minute")
 
