@@ -17,7 +17,7 @@ import structlog
 from alerts.at_once.minutes import Minute, moment_of
 from alerts.at_once.watcher import Fired
 from alerts.evaluation.evaluate import known_fields
-from alerts.evaluation.judging import COOLDOWN
+from alerts.evaluation.judging import COOLDOWN, IS_WATCHED_SINCE
 from alerts.evaluation.recording import alert_statement, hand_over
 from alerts.rules.at_once import INTERVAL
 from market.errors import RefusedValuesError
@@ -60,6 +60,7 @@ with judged_bars as (
                 and earlier.kind = 'alert' and earlier.bar_at < proposed.bar_at
                 and earlier.triggered_at > versions.rule_created_at
                 and earlier.triggered_at > proposed.bar_end - {COOLDOWN.format("versions")}
+                and {IS_WATCHED_SINCE.format(alert="earlier")}
                 and not exists (select from app.alerts as taken_back where taken_back.refers_to = earlier.alert_id)
         ))
 )

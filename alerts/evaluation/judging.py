@@ -53,6 +53,13 @@ IN_FORCE: Final = (
 )
 """Whether a bar, by an alert about it, is one that a version looks at."""
 
+IS_WATCHED_SINCE: Final = """(versions.watchlist_group is null or exists (
+            select from app.watchlist
+            where watchlist.symbol = {alert}.symbol and versions.watchlist_group in ('*', watchlist.symbol_group)
+                and watchlist.added_at < {alert}.triggered_at
+        ))"""
+"""Whether a symbol was not added to the watchlist since an alert of a rule on it: then that rule begins anew."""
+
 _EXPLICIT: Final = """
     select versions.*, tickers.symbol, versions.since_at as pair_since_at
     from {versions} as versions cross join lateral unnest(versions.tickers) as tickers (symbol)
@@ -226,7 +233,8 @@ def _walk(connection: Any, rules: Rules, *, with_state: bool) -> None:  # noqa: 
         return
     if with_state:
         connection.execute("analyze events")
-        connection.execute(_STATES.format(versions=rules.versions, in_force=IN_FORCE.format(alert="alerts")))
+        of_alert = {"in_force": IN_FORCE.format(alert="alerts"), "is_watched": IS_WATCHED_SINCE.format(alert="alerts")}
+        connection.execute(_STATES.format(versions=rules.versions, **of_alert))
     connection.execute(_WALK.format(versions=rules.versions, cooldown=COOLDOWN.format("rules")))
 
 
@@ -356,11 +364,7 @@ cross join lateral (
     where alerts.rule_id = pairs.rule_id and alerts.symbol = pairs.symbol and alerts.interval = pairs.interval
         and alerts.kind = 'alert' and alerts.bar_at < changed.from_at
         and (alerts.triggered_at <= versions.rule_created_at) = pairs.is_past
-        and (pairs.is_past or versions.watchlist_group is null or exists (
-            select from app.watchlist
-            where watchlist.symbol = alerts.symbol and versions.watchlist_group in ('*', watchlist.symbol_group)
-                and watchlist.added_at < alerts.triggered_at
-        ))
+        and (pairs.is_past or {is_watched})
         and not exists (select from app.alerts as taken_back where taken_back.refers_to = alerts.alert_id)
     order by alerts.bar_at desc
     limit 1

@@ -163,6 +163,27 @@ def test_a_cooldown_counts_from_what_fired_at_once(
     assert_lawful(settings)
 
 
+def test_a_cooldown_begins_anew_for_a_symbol_that_comes_back_to_the_watchlist(
+    bare: psycopg.Connection[Any], dbt: Dbt, settings: Settings, kafka: str
+) -> None:
+    closes = [99, 101, 99, 101, 99, 101]
+    bare.execute("insert into app.watchlist values ('IBM', 'tech', %s)", [MADE])
+    add_rules(settings, [at_once(symbols="watchlist", cooldown_seconds=7200), at_once("all", symbols="all")], MADE)
+    with watching(settings, kafka):
+        publish(kafka, *(trade(price, minute) for minute, price in enumerate(closes[:2])))
+        wait_until(lambda: minutes_recorded(bare, "r") == [1])
+    bare.execute("update app.watchlist set added_at = %s", [LAST.open_at + timedelta(minutes=2)])
+    with watching(settings, kafka):
+        publish(kafka, *(trade(price, minute) for minute, price in enumerate(closes)))
+        wait_until(lambda: minutes_recorded(bare, "all") == [1, 3, 5])
+    assert minutes_recorded(bare, "r") == [1, 3]
+    put_closes(bare, closes)
+    dbt(*MARTS, touched=True)
+    done = evaluate(settings, EVENING)
+    assert (done.fired, done.retracted) == (0, 0)
+    assert_lawful(settings)
+
+
 def test_rules_that_are_added_and_ended_meanwhile_are_heeded(
     bare: psycopg.Connection[Any], settings: Settings, kafka: str
 ) -> None:
