@@ -11,6 +11,7 @@ from alerts.delivery.backoff import MOST_ATTEMPTS, pause_seconds, retry_seconds
 from alerts.delivery.channel_store import read_channel
 from alerts.delivery.channels.channel import Channel, ChannelSettings, Publish, RefusedError, scrubbed
 from alerts.delivery.message import Message, Notice, alert_message, digest_message, notice_message
+from market.errors import UsageError
 
 if TYPE_CHECKING:
     from alerts.delivery.relay import Outside
@@ -107,7 +108,12 @@ class Courier:
     def _attempt(self, settings: ChannelSettings, message: Message) -> RefusedError | None:
         """Send the message, and return why it was not taken, without any secret, or ``None``."""
         try:
-            self._open(settings).send(message, settings.timeout_seconds)
+            channel = self._open(settings)
+        except (UsageError, ValueError) as error:  # stored before such an address was refused
+            remedy = f"Add it anew, and send again: ./run alert resend --dead --channel {self._name}"
+            return RefusedError(f"{scrubbed(str(error), settings)} {remedy}", is_final=True, concerns_channel=False)
+        try:
+            channel.send(message, settings.timeout_seconds)
         except RefusedError as error:
             return RefusedError(
                 scrubbed(str(error), settings),

@@ -166,6 +166,20 @@ def test_deliveries_of_a_channel_that_there_is_not_are_dead_with_that_reason(
     assert said.endswith("./run alert resend --dead --channel nowhere")
 
 
+def test_deliveries_of_a_channel_whose_address_is_refused_by_now_are_dead_with_that_reason(
+    settings: Settings, outbox: Outbox
+) -> None:
+    outbox.channel("old", "https://example.webhook.office.com/webhookb2/t0ken@x/IncomingWebhook/t0ken/y")
+    outbox.alert("old")
+    with relaying(settings):
+        wait_until(lambda: outbox.statuses() == ["dead"])
+    ((attempts, said),) = outbox.rows("attempts, last_error")
+    assert attempts == 1
+    assert said.startswith("Microsoft has ended the connectors of Teams")
+    assert said.endswith("./run alert resend --dead --channel old")
+    assert "t0ken" not in said
+
+
 def test_a_retraction_is_sent_after_its_alert_and_never_before(settings: Settings, outbox: Outbox) -> None:
     with receiving(answers(500)) as receiver, relaying(settings):
         outbox.channel("hook", receiver.url)

@@ -4,6 +4,7 @@ Each connection is cut by a descriptor of our own, made before it connects: TLS 
 own to itself.
 """
 
+import os
 import socket
 import threading
 import time
@@ -51,7 +52,7 @@ class Deadline:
         """
         with self._guard:
             self.left()
-            self._connections.append(connection.dup())
+            self._connections.append(socket.socket(fileno=os.dup(connection.fileno())))  # TLS has no dup of its own
 
     def cut(self) -> None:
         """End it now: whatever waits for one of the connections goes on with an error."""

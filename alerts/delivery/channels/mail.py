@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
+from threading import Lock
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -32,6 +33,8 @@ _MOST_LEFT: Final = 10_000
 _LEFT: Final[dict[tuple[tuple[str, ...], UUID], tuple[str, ...]]] = {}
 """Of deliveries that some receivers took, those who could not yet. A relay that is started anew sends to all once more, with the
 same Message-ID."""
+_GUARD: Final = Lock()
+"""Of those: each channel of mail has a thread of its own."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -92,14 +95,15 @@ class Mail:
         except OSError as error:
             msg = f"{self._parts.hostname} did not answer: {str(error) or type(error).__name__}"
             raise RefusedError(msg) from error
-        left = tuple(address for address, (code, _) in refused.items() if code < _PERMANENT)
+        left = {address: answer for address, answer in refused.items() if answer[0] < _PERMANENT}
+        if never := {address: answer for address, answer in refused.items() if address not in left}:
+            _log.warning("mail_not_taken_by_all", delivery_id=str(message.delivery_id), refused=_answers(never))
+        _remember(mail, tuple(left))
         if left:
-            _remember(mail, left)
-            msg = f"{self._parts.hostname} does not take it yet for {_answers(refused)}; the others have it"
+            msg = (
+                f"{self._parts.hostname} does not take it yet for {_answers(left)}; it is not sent to the others again"
+            )
             raise RefusedError(msg, concerns_channel=False)
-        _LEFT.pop(mail, None)
-        if refused:
-            _log.warning("mail_not_taken_by_all", delivery_id=str(message.delivery_id), refused=_answers(refused))
 
     def _connected(self, limit: Deadline) -> smtplib.SMTP:
         return _Client(str(self._parts.hostname), self._port, self._parts.scheme, limit)
@@ -140,10 +144,13 @@ def _options(query: str) -> dict[str, str]:
 
 
 def _remember(mail: tuple[tuple[str, ...], UUID], left: tuple[str, ...]) -> None:
-    _LEFT.pop(mail, None)
-    while len(_LEFT) >= _MOST_LEFT:
-        _LEFT.pop(next(iter(_LEFT)))
-    _LEFT[mail] = left
+    with _GUARD:
+        _LEFT.pop(mail, None)
+        if not left:
+            return
+        while len(_LEFT) >= _MOST_LEFT:
+            _LEFT.pop(next(iter(_LEFT)))
+        _LEFT[mail] = left
 
 
 class _Client(smtplib.SMTP):

@@ -188,6 +188,18 @@ def test_a_mail_that_some_took_and_others_never_will_is_taken_and_the_log_names_
     assert (entry["event"], entry["refused"]) == ("mail_not_taken_by_all", "you@example.com: 550 no such mailbox")
 
 
+def test_who_will_never_take_a_mail_is_named_also_where_another_cannot_take_it_yet() -> None:
+    to = "me@example.com,you@example.com,they@example.com"
+    message = replace(MESSAGE, delivery_id=uuid4())
+    with mail_server() as (mailbox, port), capture_logs() as logs:
+        mailbox.answers.update({"you@example.com": "452 full", "they@example.com": "550 no such mailbox"})
+        assert "they@example.com" not in str(refusal(port, to=to, message=message))
+        del mailbox.answers["you@example.com"]
+        send(port, to=to, more="&starttls=never", message=message)
+    assert mailbox.taken == [["me@example.com"], ["you@example.com"]]
+    assert [entry["refused"] for entry in logs] == ["they@example.com: 550 no such mailbox"]
+
+
 def test_a_plus_in_an_address_stays_one() -> None:
     with mail_server() as (mailbox, port):
         send(port, to="me+alerts@example.com,you%2Btoo@example.com", more="&starttls=never")
