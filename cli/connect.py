@@ -16,8 +16,8 @@ _NOT_SHOWN: Final = "PASSWORD"
 """What stands where a tool wants the password."""
 
 _LOGIN_REMEDY: Final = (
-    "Whoever knows a role's password can change it. ./run down and ./run up give it the one in the file again; on a server of "
-    "your own let a superuser do so: \\password analyst in psql."
+    "If its password is another one, for whoever knows it can change it: ./run down and ./run up give it the one in the file "
+    "again; on a server of your own let a superuser do so: \\password analyst in psql."
 )
 
 

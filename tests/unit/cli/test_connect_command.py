@@ -122,7 +122,7 @@ def test_a_password_that_does_not_work_is_an_error_that_names_its_file_and_the_r
     assert code == 1
     assert "SQLAlchemy" in shown
     assert f"it cannot log in with the password in {password_file}: analyst has another one. " in problem
-    assert "./run down and ./run up give it the one in the file again" in problem
+    assert "If its password is another one" in problem
     code, shown, _ = call_command("connect", "--json")
     assert code == 1
     assert "analyst has another one" in json.loads(shown)["shortcomings"][0]
