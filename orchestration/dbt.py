@@ -44,6 +44,9 @@ _PASSING: Final = re.compile(
 _LOOK_AT_TOUCHED: Final = {"PGOPTIONS": "-c tapehouse.look=touched"}
 """What PostgreSQL's own client library reads when it connects: a variable of dbt would have the project parsed anew."""
 
+_NOT_BUILT: Final = ("unit_test", "exposure")
+"""Of no use in a build; and where the work before the models fails, dbt cannot say that it skips an exposure, which has no schema."""
+
 _PARSED: Final[dict[str, Any]] = {}
 """Projects as dbt has parsed them, by the hash of all that this depends on."""
 
@@ -98,7 +101,7 @@ class Dbt:
         with exclusive(self.folder / "build.lock", timeout_seconds=BUILD_SECONDS, purpose="building the marts"):
             parsed = self.folder / "parse" / "partial_parse.msgpack"
             reuse = ["--partial-parse-file-path", str(parsed)] if parsed.is_file() else []
-            command = ["build", "--exclude-resource-type", "unit_test", *reuse, *arguments]
+            command = ["build", "--exclude-resource-type", *_NOT_BUILT, *reuse, *arguments]
             if not touched:
                 self._invoke(command, "target", on_event)
                 return

@@ -203,7 +203,7 @@ def test_a_users_view_on_a_column_that_goes_is_named_before_anything_is_built(
     chosen = {**dbt_variables()["indicators"], "sma": [20], "rsi": [7]}
     project = copy_project(chosen, tmp_path)
     with pytest.raises(ModelsFailedError) as caught:
-        DbtInDagster(settings, project).build(["--select", *MOVERS], lambda _: None)
+        DbtInDagster(settings, project).build(["--select", *MOVERS, "exposure:*"], lambda _: None)
     assert "Nothing was built. mine reads sma_200, sma_50 of marts.daily_analytics: not among" in str(caught.value)
     assert columns_of_days(connection) == names
     assert read(connection, "select * from marts.daily_analytics order by bar_at") == rows
