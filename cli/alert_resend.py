@@ -16,7 +16,7 @@ def alert_resend(
 ) -> None:
     """Send deliveries again that were given up, held back or void; each retraction goes with its alert.
 
-    Limits do not hold back what was resent.
+    Limits do not hold back what was resent. What was for a channel that has been removed waits until it is added again.
     """
     from alerts.delivery.ledger import RESENT, resend
     from infra.local.home import connected_settings

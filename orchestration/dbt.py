@@ -45,7 +45,7 @@ _LOOK_AT_TOUCHED: Final = {"PGOPTIONS": "-c tapehouse.look=touched"}
 """What PostgreSQL's own client library reads when it connects: a variable of dbt would have the project parsed anew."""
 
 _NOT_BUILT: Final = ("unit_test", "exposure")
-"""Of no use in a build; and where the work before the models fails, dbt cannot say that it skips an exposure, which has no schema."""
+"""Of no use in a build. Where the work before the models fails, dbt cannot say that it skips an exposure, which has no schema."""
 
 _PARSED: Final[dict[str, Any]] = {}
 """Projects as dbt has parsed them, by the hash of all that this depends on."""

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 
 from market.errors import ServiceError, UsageError
 from market.settings import Settings
-from warehouse.connection import connect
+from warehouse.connection import connect, lost_connections
 
 FIRST_WORD_SECONDS: Final = 5.0
 NEXT_WORD_SECONDS: Final = 30.0
@@ -93,7 +93,7 @@ def forget_builds(
         If the database cannot be reached or was never set up.
     """
     values = {"start": rebuild.start, "end": rebuild.end, "symbols": list(rebuild.symbols) or None, "nothing": _NOTHING}
-    with connect(settings, application_name="tapehouse marts") as connection, _set_up():
+    with connect(settings, application_name="tapehouse marts") as connection, lost_connections(), _set_up():
         connection.execute("select set_config('tapehouse.is_building', 'on', true)")
         relations = connection.execute(_BUILT_BY_SESSION).fetchall()
         # A build that goes on removes the rows that it saw: those that change meanwhile would stay.

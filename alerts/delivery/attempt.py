@@ -144,7 +144,7 @@ class Courier:
         """
         chance, asked = self._outside.chance(), error.retry_after_seconds or 0.0
         delay = max(retry_seconds(attempts, chance), asked)
-        if not error.concerns_channel:
+        if error.is_final or not error.concerns_channel:
             return delay, NO_PAUSE
         self._failures += 1
         return delay, max(pause_seconds(self._failures, chance), asked)

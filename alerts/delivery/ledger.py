@@ -7,6 +7,7 @@ from threading import Event
 from typing import Any, Final
 from uuid import UUID
 
+from alerts.delivery.channels.opening import BUILT_IN
 from alerts.delivery.outbox import WAKES
 from market.errors import UsageError
 from market.settings import Settings
@@ -43,7 +44,7 @@ with chosen as (
     from app.alert_outbox as outbox
     where outbox.status = any(%(statuses)s)
         and (%(ids)s::uuid[] is null or outbox.delivery_id = any(%(ids)s))
-        and (%(channel)s::text is null or outbox.channel = %(channel)s)
+        and outbox.channel = any(%(channels)s)
 ), also as (
     select retracting.delivery_id
     from chosen
@@ -64,10 +65,11 @@ returning outbox.delivery_id
 _RESEND_DIGESTS: Final = """
 update app.alert_digests set status = 'pending', attempts = 1, next_attempt_at = %(now)s
 where status = 'dead' and (%(ids)s::uuid[] is null or digest_id = any(%(ids)s))
-    and (%(channel)s::text is null or channel = %(channel)s)
+    and channel = any(%(channels)s)
 returning digest_id
 """
-_STATUS_OF: Final = "select delivery_id, status from app.alert_outbox where delivery_id = any(%s)"
+_STATUS_OF: Final = "select delivery_id, status, channel from app.alert_outbox where delivery_id = any(%s)"
+_CHANNELS: Final = "select channel from app.alert_channels order by channel"
 _NEWS: Final = """
 select alert_id, kind, rule_name, symbol, "interval", bar_at, is_historical, message, recorded_at
 from app.alerts where recorded_at > %(since)s order by recorded_at, bar_at, symbol, rule_name
@@ -127,26 +129,40 @@ def delivery_counts(settings: Settings) -> Listing:
 def resend(
     settings: Settings, now: datetime, *, ids: Sequence[UUID] | None, statuses: Sequence[str], channel: str | None
 ) -> int:
-    """Have deliveries sent again, each retraction with its alert, and return how many.
+    """Have deliveries sent again, each retraction with its alert, and return how many; none of a channel that there is not.
 
     Raises
     ------
     UsageError
-        If one of the ids is not there, or was not given up: nothing is resent then.
+        If there is no such channel, or one of the ids is not there, or was not given up: nothing is resent then.
     ServiceError
         If the database cannot be reached.
     """
-    values = {"ids": list(ids) if ids is not None else None, "statuses": list(statuses), "channel": channel, "now": now}
     with connect(settings, application_name=_APPLICATION) as connection:
+        known_channels = [*BUILT_IN, *(name for (name,) in connection.execute(_CHANNELS))]
+        if channel is not None and channel not in known_channels:
+            msg = f"There is no channel {channel}: there is {', '.join(known_channels)}. Add it first: ./run alert channel add."
+            raise UsageError(msg)
+        values = {
+            "ids": list(ids) if ids is not None else None,
+            "statuses": list(statuses),
+            "channels": known_channels if channel is None else [channel],
+            "now": now,
+        }
         resent = {row[0] for row in connection.execute(_RESEND, values)}
         if "dead" in statuses:
             resent |= {row[0] for row in connection.execute(_RESEND_DIGESTS, values)}
         missed = [one for one in ids or () if one not in resent]
         if missed:
-            known = dict(connection.execute(_STATUS_OF, [missed]).fetchall())
+            known = {one: said for one, *said in connection.execute(_STATUS_OF, [missed])}
             connection.rollback()
-            status = known.get(missed[0])
-            why = f"is {status}: only {', '.join(RESENT)} ones are sent again" if status else "is not a delivery"
+            status, of_channel = known.get(missed[0], (None, None))
+            if status is None:
+                why = "is not a delivery"
+            elif of_channel not in known_channels:
+                why = f"is for the channel {of_channel}, which there is not: add it first"
+            else:
+                why = f"is {status}: only {', '.join(RESENT)} ones are sent again"
             msg = f"{missed[0]} {why}. ./run alert deliveries shows them; nothing was resent."
             raise UsageError(msg)
         connection.execute("select pg_notify(%s, '')", [WAKES])

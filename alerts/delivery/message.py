@@ -169,10 +169,10 @@ def digest_message(
     """Return what is sent once for all that was held back in a channel; ``limits`` are those of a rule and of the channel."""
     total = sum(count.number for count in counts)
     lines = [
-        f"{total:,} messages of {len(counts):,} rules were held back since {_moment(opened_at)}.",
-        f"This channel is sent at most {limits[0]} alerts an hour of one rule, and {limits[1]} of all; 0 is no limit.",
+        f"Held back since {_moment(opened_at)}, alerts and their retractions: {total:,}; rules: {len(counts):,}.",
+        f"Alerts an hour that this channel is sent at most: {limits[0]} of one rule, {limits[1]} of all; 0 is no limit.",
         "",
-        *(f"{count.rule_name}: {count.number:,}, of {count.symbols:,} symbols, {_span(count)}" for count in counts),
+        *(f"{count.rule_name}: {count.number:,}; symbols: {count.symbols:,}; {_span(count)}" for count in counts),
         "",
         f"See them: ./run alert deliveries --held --channel {channel}",
         f"Send them all the same: ./run alert resend --held --channel {channel}",

@@ -89,6 +89,11 @@ def test_deliveries_are_listed_and_dead_ones_are_sent_again(outbox: Outbox, run:
     assert json.loads(line)["delivery_id"] == first
     assert json.loads(line)["last_error"] == "gone"
     assert "gone" in run("deliveries").output
+    said = str(run("resend", "--dead", "--channel", "desk").exception)
+    assert said.startswith("There is no channel desk: there is log, kafka. Add it first")
+    assert run("resend", "--dead").output.startswith("0 deliveries are sent again.")
+    assert "is for the channel desk, which there is not: add it first" in str(run("resend", first).exception)
+    outbox.channel("desk", "https://example.com/t0ken")
     assert run("resend", "--dead").output.startswith("1 deliveries are sent again.")
     assert outbox.statuses() == ["pending", "pending"]
     assert "only dead, held, void ones" in str(run("resend", first).exception)

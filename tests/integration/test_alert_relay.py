@@ -180,6 +180,17 @@ def test_deliveries_of_a_channel_whose_address_is_refused_by_now_are_dead_with_t
     assert "t0ken" not in said
 
 
+def test_a_channel_that_refuses_for_good_does_not_pause(settings: Settings, outbox: Outbox) -> None:
+    """Each is dead at once, however many come."""
+    with receiving() as receiver:
+        add_channel(settings, ChannelSettings("inside", SecretStr(receiver.url), rule_limit=0), datetime.now(UTC))
+        for _ in range(12):
+            outbox.alert("inside")
+        with relaying(settings):
+            wait_until(lambda: outbox.statuses() == ["dead"] * 12)
+        assert receiver.requests == []
+
+
 def test_a_retraction_is_sent_after_its_alert_and_never_before(settings: Settings, outbox: Outbox) -> None:
     with receiving(answers(500)) as receiver, relaying(settings):
         outbox.channel("hook", receiver.url)

@@ -28,7 +28,7 @@ class RefusedError(DeliveryError):
     is_final
         Whether it would be refused again, however often it is tried.
     concerns_channel
-        Whether others would not be taken either now, as when the receiver is away; else it is about this message.
+        Whether others would not be taken either now, as when the receiver is away: then the channel pauses, unless it is final.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ def test_a_digest_counts_by_rule_and_says_how_to_see_them() -> None:
     counts = [HeldCount("dip", 12, 3, at, at.replace(minute=59)), HeldCount("high", 1, 1, at, at)]
     message = digest_message(DELIVERY, "desk", at, counts, (30, 120))
     assert message.subject == "13 alerts were held back"
-    assert "dip: 12, of 3 symbols, the first at 2026-01-05 15:30 UTC, the last at 2026-01-05 15:59 UTC" in message.text
+    assert "dip: 12; symbols: 3; the first at 2026-01-05 15:30 UTC, the last at 2026-01-05 15:59 UTC" in message.text
     assert message.text.split("\n")[-2:] == [
         "See them: ./run alert deliveries --held --channel desk",
         "Send them all the same: ./run alert resend --held --channel desk",
