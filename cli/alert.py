@@ -291,12 +291,20 @@ def _test(settings: "Settings", rule: "Rule", *, json_output: bool) -> None:
 
 
 def _backtest(settings: "Settings", rule: "Rule", start: str | None, end: str | None, *, json_output: bool) -> None:
-    from alerts.evaluation.backtest import backtest
+    from alerts.evaluation.backtest import backtest_counted
     from alerts.rules.rule import parse_past
+    from market.errors import UsageError
 
     now = datetime.now(UTC)
-    first = parse_past(start, now) if start else _EPOCH
-    found = backtest(settings, rule, start=first, end=parse_past(end, now) if end else None)
+    first, last = (parse_past(text, now) if text else None for text in (start, end))
+    if first is not None and last is not None and last <= first:
+        msg = (
+            f"The period is empty: --end {end} ({_plain(last)} UTC) is not after --start {start} ({_plain(first)} UTC)."
+        )
+        raise UsageError(msg)
+    found, number = backtest_counted(settings, rule, start=first or _EPOCH, end=last)
+    if not number:
+        typer.echo(f"No bar of {rule.interval} of {rule.symbols} is within this period.", err=True)
     _print_tried(found, json_output=json_output)
     if not json_output:
         typer.echo(f"{rule.condition} would have fired {len(found):,} times.")

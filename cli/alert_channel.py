@@ -1,5 +1,6 @@
 """``./run alert channel``: where alerts go."""
 
+import math
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -95,7 +96,7 @@ def alert_channel(
                 is_private_allowed=allow_private,
                 rule_limit=rule_limit,
                 channel_limit=channel_limit,
-                digest_seconds=round(digest_minutes * 60),
+                digest_seconds=_seconds(digest_minutes),
                 timeout_seconds=timeout_seconds,
                 is_for_operators=operators,
                 is_for_reports=reports,
@@ -107,6 +108,16 @@ def alert_channel(
             _remove(settings, given[0])
         case _:
             _list(settings)
+
+
+def _seconds(minutes: float) -> int:
+    """Return the seconds of what ``--digest-minutes`` says; how many there may be the channel says."""
+    from market.errors import UsageError
+
+    if not math.isfinite(minutes * 60):
+        msg = f"--digest-minutes {minutes:g} cannot be. Give the minutes as a number up to 1440, a day."
+        raise UsageError(msg)
+    return round(minutes * 60)
 
 
 def _asked(value: str | None, what: str) -> str | None:

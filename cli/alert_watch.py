@@ -2,25 +2,33 @@
 
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from alerts.delivery.ledger import News
 
+_MOST_MINUTES: Final = 100 * 366 * 24 * 60
+
 
 def alert_watch(
     *,
     historical: Annotated[bool, typer.Option("--historical", help="Those about the past too.")] = False,
-    minutes: Annotated[float, typer.Option(min=0, help="Begin with those of the last minutes.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Begin with those of the last minutes.")] = 0,
 ) -> None:
     """Print every alert and retraction as it comes, whatever channels it goes to, until Ctrl-C."""
     from alerts.delivery.ledger import news
     from cli.signals import setting
     from infra.local.home import connected_settings
+    from market.errors import UsageError
     from market.settings import load_settings
 
+    if not 0 <= minutes <= _MOST_MINUTES:  # nan is neither more nor less
+        msg = (
+            f"--minutes {minutes:g} cannot be. Give the minutes as a number from 0 to {_MOST_MINUTES}, a hundred years."
+        )
+        raise UsageError(msg)
     settings = connected_settings(load_settings())
     settings.require_database()
     stop = Event()

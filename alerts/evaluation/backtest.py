@@ -54,16 +54,18 @@ where every.interval = %(interval)s and (%(symbols)s::text[] is null or every.se
 """
 _WATCHED: Final = "select symbol from app.watchlist where %s in ('*', symbol_group)"
 _COMPANIES: Final = "select distinct company from marts.daily_analytics where symbol = any(%s)"
-_FOUND: Final = """
+_WITHIN: Final = """(%(end)s::timestamptz is null or bars.bar_end <= %(end)s)
+    and (%(symbols)s::text[] is null or bars.symbol = any(%(symbols)s))"""
+_LOOKED_AT: Final = f"select count(*) from judged_bars as bars where {_WITHIN}"  # noqa: S608 - text of our own
+_FOUND: Final = f"""
 select
     bars.symbol, bars.interval, bars.bar_at, bars.close, bars.is_final, bars.is_closed, bars.now, bars.before,
     desired.rule_id is not null
 from judged_bars as bars
 left join desired using (symbol, interval, bar_at)
-where (%(everything)s or desired.rule_id is not null) and (%(end)s::timestamptz is null or bars.bar_end <= %(end)s)
-    and (%(symbols)s::text[] is null or bars.symbol = any(%(symbols)s))
+where (%(everything)s or desired.rule_id is not null) and {_WITHIN}
 order by bars.bar_at, bars.symbol
-"""
+"""  # noqa: S608 - text of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +103,24 @@ def backtest(settings: Settings, rule: Rule, *, start: datetime, end: datetime |
     ServiceError
         If the database cannot be reached, or has no marts yet.
     """
+    return backtest_counted(settings, rule, start=start, end=end)[0]
+
+
+def backtest_counted(
+    settings: Settings, rule: Rule, *, start: datetime, end: datetime | None = None
+) -> tuple[list[Tried], int]:
+    """Return what :func:`backtest` does, and how many bars were looked at."""
     return _tried(settings, rule, start=start, end=end, newest_alone=False)
 
 
 def try_newest(settings: Settings, rule: Rule) -> list[Tried]:
     """Return the newest bar of each symbol, and whether the rule would fire on it; raises as :func:`backtest`."""
-    return _tried(settings, rule, start=None, end=None, newest_alone=True)
+    return _tried(settings, rule, start=None, end=None, newest_alone=True)[0]
 
 
 def _tried(
     settings: Settings, rule: Rule, *, start: datetime | None, end: datetime | None, newest_alone: bool
-) -> list[Tried]:
+) -> tuple[list[Tried], int]:
     clauses = rule.clauses
     fields = dict(enumerate(fields_named(clauses), start=1))
     numbers = {name: number for number, name in fields.items()}
@@ -138,8 +147,9 @@ def _tried(
         judge(connection, mart, fields, _TRIED, with_state=False)
         asked: dict[str, Any] = {"everything": newest_alone, "end": end, "symbols": symbols}
         rows = connection.execute(_FOUND, asked).fetchall()
+        ((number,),) = connection.execute(_LOOKED_AT, asked).fetchall()
         connection.rollback()
-    return [_as_tried(row, list(fields.values())) for row in rows]
+    return [_as_tried(row, list(fields.values())) for row in rows], number
 
 
 def _symbols(connection: Any, rule: Rule) -> list[str] | None:  # noqa: ANN401 - psycopg is known to warehouse only

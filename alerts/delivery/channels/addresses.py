@@ -4,6 +4,7 @@ What belongs here: resolving a name and connecting, with the check between the t
 goes to the very address that was looked at, so that a name whose answer changes in between (DNS rebinding) gains nothing.
 """
 
+import re
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -14,6 +15,8 @@ from alerts.delivery.channels.deadline import Deadline
 
 Resolve = Callable[[str, int], list[tuple[Any, ...]]]
 
+_HOST: Final = re.compile(rb"[a-z0-9_.-]+|[0-9a-f:.]+(%[a-z0-9_.-]+)?", re.IGNORECASE)
+"""What a host is called once it is ASCII, or an address of IPv6."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 """What stands before an address of IPv4 in one of ISATAP (RFC 5214, 6.1)."""
@@ -25,9 +28,12 @@ def require_host_name(host: str) -> None:
     Raises
     ------
     UnicodeError
-        If not, as with two dots in a row.
+        If not, as with two dots in a row, or a space.
     """
-    host.encode("idna")
+    found = host.encode("idna")
+    if host and _HOST.fullmatch(found) is None:
+        msg = f"{host!r} has a character that no host has"
+        raise UnicodeError(msg)
 
 
 def resolve(host: str, port: int) -> list[tuple[Any, ...]]:

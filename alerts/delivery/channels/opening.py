@@ -1,6 +1,7 @@
 """From a channel's settings to the channel: by the scheme of its URL."""
 
 import re
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,6 +38,14 @@ _NATIVE: Final = re.compile(
 """Addresses as Slack, Discord and Teams hand them out: they are theirs, not plain webhooks."""
 _ENDED: Final = re.compile(r"[a-z0-9-]+://([^/]*\.)?webhook\.office(365)?\.com(:[0-9]+)?/|msteams://", re.IGNORECASE)
 """Addresses of the connectors of Teams, which are no more."""
+_SCHEME: Final = re.compile(r"[a-z0-9][a-z0-9+._-]*:", re.IGNORECASE)
+_WITH_HOST: Final = frozenset({"http", "https", "smtp", "smtps"})
+_NUMBER_OF_PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
+"""What is longer, or no number, may be a password of which the host was forgotten."""
+_WRITTEN: Final = (
+    "Write it as https://example.com/path or smtp://user:password@mail.example.com:587/?from=a@example.com&to=b@example.com; "
+    "docs/alerts-delivery.md has the other kinds."
+)
 
 
 def check_settings(settings: ChannelSettings) -> None:
@@ -60,11 +69,40 @@ def check_settings(settings: ChannelSettings) -> None:
     if settings.signing_secret is not None and not is_webhook(settings):
         msg = "Only webhooks (https://…) are signed: leave --secret away."
         raise UsageError(msg)
+    if _SCHEME.match(settings.url.get_secret_value()) is None:
+        is_empty = not settings.url.get_secret_value().strip()
+        msg = f"The address of the channel {'is empty' if is_empty else 'does not begin with a scheme'}. {_WRITTEN}"
+        raise UsageError(msg)
     try:
+        if settings.scheme in _WITH_HOST:
+            _check_port(settings.url.get_secret_value())
         open_channel(settings, None)
-    except ValueError:  # as of a port that is not a number
-        msg = "The address of the channel cannot be read. See docs/alerts-delivery.md for how each kind is written."
+    except UnicodeError:
+        msg = f"The address of the channel cannot be read: no host can be called so. {_WRITTEN}"
         raise UsageError(msg) from None
+    except ValueError:  # as of a bracket that is not closed
+        msg = f"The address of the channel cannot be read. {_WRITTEN}"
+        raise UsageError(msg) from None
+
+
+def _check_port(url: str) -> None:
+    """Refuse a port that is none; it is named where it cannot be a secret.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    ValueError
+        If the URL cannot be read.
+    """
+    parts = urlsplit(url)
+    with suppress(ValueError):
+        if parts.port != 0:
+            return
+    text = parts.netloc.rpartition(":")[2]
+    named = f" {text}" if _NUMBER_OF_PORT.fullmatch(text) else ""
+    msg = f"The address of the channel cannot be read: its port{named} is no number from 1 to 65535. {_WRITTEN}"
+    raise UsageError(msg)
 
 
 def is_webhook(settings: ChannelSettings) -> bool:

@@ -1,5 +1,7 @@
 """``./run alert``: what is refused before the database is asked, and the presets."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from cli.main import app
@@ -60,3 +62,51 @@ def test_the_presets_are_shown_with_their_conditions(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert "sma_50 crosses above sma_200" in said
     assert "price crosses {level}" in said
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-inf", "1e400", "1e308"])
+def test_minutes_that_are_no_number_are_refused(minutes: str) -> None:
+    """They have no seconds, and no moment is so far back."""
+    with pytest.raises(
+        UsageError, match=r"--digest-minutes (nan|-?inf|1e\+308) cannot be. Give the minutes as a number"
+    ):
+        app(["alert", "channel", "add", "desk", "https://a.b/", "--digest-minutes", minutes], standalone_mode=False)
+    with pytest.raises(UsageError, match=r"--minutes (nan|-?inf|1e\+308) cannot be. Give the minutes as a number"):
+        app(["alert", "watch", "--minutes", minutes], standalone_mode=False)
+
+
+@pytest.mark.parametrize("hysteresis", ["nan", "inf", "1e400", "nan %"])
+def test_a_hysteresis_that_is_no_number_is_refused(hysteresis: str) -> None:
+    with pytest.raises(RuleError, match=r"A hysteresis of (nan|inf) cannot be. Give from 0"):
+        run("add", "r", "close above 5", "--hysteresis", hysteresis)
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, datetime | None]]:
+    """Take the place of a backtest of a rule that is not stored, over bars that there are not; say what was asked for."""
+    asked: list[tuple[datetime, datetime | None]] = []
+
+    def count(_settings: object, _rule: object, *, start: datetime, end: datetime | None) -> tuple[list[object], int]:
+        asked.append((start, end))
+        return [], 0
+
+    monkeypatch.setattr("alerts.store.stored_rule", lambda *_: None)
+    monkeypatch.setattr("alerts.evaluation.backtest.backtest_counted", count)
+    return asked
+
+
+@pytest.mark.parametrize(("start", "end"), [("2013-10-08", "2013-10-07"), ("2013-10-08", "2013-10-08"), ("7d", "30d")])
+def test_a_period_that_ends_before_it_begins_is_refused(looked_at: list[object], start: str, end: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"The period is empty: --end {end} \(.* UTC\) is not after --start {start} \("
+    ):
+        run("backtest", "close above 5", "--start", start, "--end", end)
+    assert not looked_at
+
+
+def test_a_period_without_bars_is_told(
+    looked_at: list[tuple[datetime, datetime | None]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("backtest", "close above 5", "--interval", "5m", "--start", "3000-01-01")
+    assert looked_at == [(datetime(3000, 1, 1, tzinfo=UTC), None)]
+    assert "No bar of 5m of all is within this period." in capsys.readouterr().err
