@@ -7,14 +7,14 @@ from alerts.reports.chapters.drawn import charts_chapter
 from alerts.reports.chapters.market import market_chapter, median_change, movers_chapter
 from alerts.reports.chapters.origins import lineage_chapter
 from alerts.reports.chapters.quality import anomalies_chapter, coverage, gaps_chapter, quality_chapter
-from alerts.reports.choice import ranked
+from alerts.reports.choice import not_compared, ranked
 from alerts.reports.document import Report, collect_figures
 from alerts.reports.period import MONTH, SESSION, Period
 from alerts.reports.reading import Facts
-from alerts.reports.wording import moment, percent, plural, populations, share
+from alerts.reports.wording import moment, percent, plural, populations, share, since
 
 _TOLD: int = 3
-"""How many gainers and losers the headline names."""
+"""How many gainers, losers and symbols without a close of the session before the headline names."""
 
 
 def build_report(facts: Facts, now: datetime) -> Report:
@@ -77,6 +77,12 @@ def _headline(facts: Facts) -> tuple[str, ...]:
         for ranking, name in (("gainers", "Up most"), ("losers", "Down most")):
             told = [f"{row['symbol']} {percent(row['change_pct'])}" for row in ranked(moves, ranking)[:_TOLD]]
             lines += [f"{name}: {', '.join(told)}"] if told else []
+        if apart := not_compared(moves):
+            told = [f"{row['symbol']} {since(row)}" for row in apart[:_TOLD]]
+            told += [f"{len(apart) - _TOLD:,} more"] if len(apart) > _TOLD else []
+            lines.append(
+                f"Not counted, for there is no close of the session before, {facts.period.before}: {', '.join(told)}"
+            )
     retracted = sum(alert["is_retracted"] for alert in facts.alerts)
     lines.append(f"{plural(len(facts.alerts), 'alert')} fired, {retracted:,} retracted")
     for is_simulated, _, rows in populations(facts.quality):

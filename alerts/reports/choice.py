@@ -26,6 +26,12 @@ def ranked(moves: Sequence[Row], ranking: str) -> list[Row]:
     return [row for _, row in sorted(measured, key=lambda pair: (-pair[0], pair[1]["symbol"]))]
 
 
+def not_compared(moves: Sequence[Row]) -> list[Row]:
+    """Return the rows without a close of the session before, but with an older one; what is furthest from it first."""
+    rows = [row for row in moves if row["since"] is not None]
+    return sorted(rows, key=lambda row: (-abs(row["change_since_pct"] or 0), row["symbol"]))
+
+
 def charted_symbols(moves: Sequence[Row], alerts: Sequence[Row]) -> tuple[list[str], int]:
     """Return of which symbols there is a chart, and how many with alerts have none for want of room.
 

@@ -1,5 +1,6 @@
 """Making a report: read, build, keep; and handing it to the delivery. What the command line and Dagster call."""
 
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Final
 
@@ -7,9 +8,10 @@ from alerts.notices import Report as Announced
 from alerts.notices import announce_report
 from alerts.reports.build import build_report
 from alerts.reports.made import Made
-from alerts.reports.period import SESSION, period_of
-from alerts.reports.reading import newest_session, read_facts
+from alerts.reports.period import SESSION, Period, period_of
+from alerts.reports.reading import nearest_session, newest_session, read_facts
 from alerts.reports.store import keep
+from market.errors import NoDataError, ServiceError, UsageError
 from market.sessions import EXCHANGE_ZONE
 from market.settings import Settings
 from warehouse.connection import connect
@@ -59,7 +61,21 @@ def make_report(settings: Settings, now: datetime, kind: str = SESSION, day: dat
     """
     if day is None:
         day = newest_session(settings, now.astimezone(EXCHANGE_ZONE).date())
-    facts = read_facts(settings, period_of(kind, day, now))
+    facts = read_facts(settings, _period(settings, kind, day, now))
     folder = settings.home / FOLDER
     report, is_new = keep(folder, build_report(facts, now))
     return Made(report, folder, is_new)
+
+
+def _period(settings: Settings, kind: str, day: date, now: datetime) -> Period:
+    """Return the period; if a day is none, the refusal names the nearest session that has data, as far as that can be asked."""
+    try:
+        return period_of(kind, day, now)
+    except UsageError as error:
+        nearest = None
+        with suppress(NoDataError, ServiceError):
+            nearest = nearest_session(settings, day)
+        if nearest is None:
+            raise
+        msg = f"{error} The nearest session with data is {nearest}: --session {nearest}"
+        raise UsageError(msg) from error

@@ -41,6 +41,13 @@ class Period:
         return [session.session_date for session in self.sessions]
 
     @property
+    def before(self) -> date | None:
+        """The session before the first one, by the calendar; none where the calendar begins."""
+        first = self.sessions[0].session_date
+        earlier = _between(first - _ROUND, first - timedelta(days=1))
+        return earlier[-1].session_date if earlier else None
+
+    @property
     def last(self) -> Session:
         """The newest session."""
         return self.sessions[-1]
@@ -75,13 +82,13 @@ def _session(day: date) -> Session:
         return session
     calendar = all_sessions()
     if not FIRST_SESSION <= day <= calendar[-1].session_date:
-        msg = f"The calendar goes from {FIRST_SESSION} to {calendar[-1].session_date}: {day} is not in it."
+        msg = f"The calendar goes from {FIRST_SESSION} to {calendar[-1].session_date}: {day} is not in it. Ask for one that is."
         raise UsageError(msg)
     before = [one.session_date for one in _between(day - _ROUND, day)]
     after = [one.session_date for one in _between(day, day + _ROUND)]
     beside = [f"the one before is {before[-1]}"] if before else []
     beside += [f"the one after {after[0]}"] if after else []
-    msg = f"{day}, a {day:%A}, is no session of the exchange: {', '.join(beside)}. Ask with --session {(before or after)[-1]}."
+    msg = f"{day}, a {day:%A}, is no session of the exchange: {', '.join(beside)}."
     raise UsageError(msg)
 
 

@@ -1,6 +1,10 @@
-"""The questions that a report asks of the marts, all with the parameters ``days`` (its sessions) and ``priority`` (of sources).
+"""The questions that a report asks of the marts.
 
-What belongs here: SQL. Definitions are those of the marts; for a session the movers are those of ``marts.top_movers``.
+All have the parameters ``days`` (its sessions), ``before`` (the session before them), ``known`` (that and these) and
+``priority`` (of sources).
+
+What belongs here: SQL. Definitions are those of the marts; for a session the movers are those of ``marts.top_movers``,
+but for what has no close of the session before.
 """
 
 from typing import Final
@@ -16,6 +20,20 @@ select greatest(
     (select max(session_date) from marts.data_quality where session_date <= %(today)s)
 )
 """
+NEAREST_SESSION: Final = """
+select session_date
+from (
+    (select session_date from marts.daily_analytics where session_date <= %(day)s order by session_date desc limit 1)
+    union all
+    (select session_date from marts.daily_analytics where session_date > %(day)s order by session_date limit 1)
+    union all
+    (select session_date from marts.data_quality where session_date <= %(day)s order by session_date desc limit 1)
+    union all
+    (select session_date from marts.data_quality where session_date > %(day)s order by session_date limit 1)
+) as sessions
+order by abs(session_date - %(day)s::date), session_date desc
+limit 1
+"""
 HAS_DATA: Final = """
 select exists (select from marts.daily_analytics where session_date = any(%(days)s))
     or exists (select from marts.intraday_analytics where session_date = any(%(days)s))
@@ -25,45 +43,99 @@ BREADTH: Final = (
     "select * from marts.market_breadth where session_date = any(%(days)s) order by is_simulated, session_date"
 )
 
+# A close counts as that of the day before only if it is of the session before, by the calendar, and of the same population.
 SESSIONS: Final = f"""
-select {_IS_SIMULATED.format("origin")} as is_simulated, session_date, sum(volume) as volume,
-    100 * percentile_cont(0.5) within group (order by return_1) as median_change
-from marts.daily_analytics
-where session_date = any(%(days)s)
-group by 1, 2
-order by 1, 2
+with days as (
+    select
+        company, session_date, volume, return_1, is_simulated,
+        lag(session_date) over (partition by is_simulated, company order by bar_at) as day_before
+    from (
+        select *, {_IS_SIMULATED.format("origin")} as is_simulated
+        from marts.daily_analytics
+        where session_date = any(%(days)s) or session_date = %(before)s::date
+    ) as listed
+), compared as (
+    select
+        is_simulated, session_date, volume,
+        case
+            when day_before = (%(known)s::date[])[array_position(%(known)s::date[], session_date) - 1] then return_1
+        end as change
+    from days
+    where session_date = any(%(days)s)
+)
+select
+    is_simulated, session_date, sum(volume) as volume,
+    count(*) filter (where change > 0) as advancing,
+    count(*) filter (where change < 0) as declining,
+    100 * percentile_cont(0.5) within group (order by change) as median_change
+from compared
+group by is_simulated, session_date
+order by is_simulated, session_date
 """  # noqa: S608 - own text
 
-# The change of a period is that of its last close against the close before its first day: for one session it is return_1.
+# The change of a period is that of its last close against the close of the session before it: for one session it is return_1.
+# Of a company without that close it is null; then ``since`` is the day of the close that there is, and ``change_since_pct`` the
+# change against that. Both are null, too, where there is none, or where only one of both is simulated.
 MOVES: Final = f"""
 with days as (
     select
-        symbol, session_date, close, volume, return_1, is_final, origin,
+        symbol, company, bar_at, session_date, close, volume, return_1, is_final, origin,
         (to_jsonb(days) ->> 'relative_volume_20')::double precision as relative_volume_20, -- a period that may not be configured
         {_IS_SIMULATED.format("origin")} as is_simulated
     from marts.daily_analytics as days
     where session_date = any(%(days)s)
+), closes_before as (
+    select distinct company, {_IS_SIMULATED.format("origin")} as is_simulated
+    from marts.daily_analytics
+    where session_date = %(before)s::date
+), moves as (
+    select
+        is_simulated,
+        company,
+        (array_agg(symbol order by bar_at desc))[1] as symbol,
+        (array_agg(close order by bar_at desc))[1] as close,
+        case
+            when count(*) = 1 then 100 * max(return_1)
+            else 100 * (
+                (array_agg(close order by bar_at desc))[1]::double precision
+                * (1 + (array_agg(return_1 order by bar_at))[1])
+                / nullif((array_agg(close order by bar_at))[1], 0) - 1
+            )
+        end as change_pct,
+        sum(volume) as volume,
+        case when count(*) = 1 then max(relative_volume_20) else avg(relative_volume_20) end as volume_ratio,
+        bool_and(is_final) as is_final,
+        string_agg(distinct origin, ', ') as origin,
+        count(*) as sessions,
+        min(bar_at) as first_at,
+        max(bar_at) as last_at
+    from days
+    group by is_simulated, company
+), compared as (
+    select
+        moves.*,
+        closes_before.company is not null as has_close_before,
+        case
+            when closes_before.company is null then (
+                select case when {_IS_SIMULATED.format("earlier.origin")} = moves.is_simulated then earlier.session_date end
+                from marts.daily_analytics as earlier
+                where earlier.company = moves.company and earlier.bar_at < moves.first_at
+                order by earlier.bar_at desc
+                limit 1
+            )
+        end as since
+    from moves
+    left join closes_before
+        on closes_before.company = moves.company and closes_before.is_simulated = moves.is_simulated
 )
 select
-    is_simulated,
-    (array_agg(symbol order by session_date desc))[1] as symbol,
-    (array_agg(close order by session_date desc))[1] as close,
-    case
-        when count(*) = 1 then 100 * max(return_1)
-        else 100 * (
-            (array_agg(close order by session_date desc))[1]::double precision
-            * (1 + (array_agg(return_1 order by session_date))[1])
-            / nullif((array_agg(close order by session_date))[1], 0) - 1
-        )
-    end as change_pct,
-    sum(volume) as volume,
-    case when count(*) = 1 then max(relative_volume_20) else avg(relative_volume_20) end as volume_ratio,
-    bool_and(is_final) as is_final,
-    string_agg(distinct origin, ', ') as origin,
-    count(*) as sessions
-from days
-group by is_simulated, symbol
-order by is_simulated, symbol
+    is_simulated, symbol, close,
+    case when has_close_before then change_pct end as change_pct,
+    since,
+    case when since is not null then change_pct end as change_since_pct,
+    volume, volume_ratio, is_final, origin, sessions
+from compared
+order by is_simulated, symbol, last_at
 """  # noqa: S608 - own text
 
 ALERTS: Final = """

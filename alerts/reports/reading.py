@@ -100,6 +100,21 @@ def newest_session(settings: Settings, today: date) -> date:
     return day
 
 
+def nearest_session(settings: Settings, day: date) -> date | None:
+    """Return the session next to a day of which the marts have anything, the later of two; none if they have nothing.
+
+    Raises
+    ------
+    NoDataError
+        If the marts are not built.
+    ServiceError
+        If PostgreSQL cannot be reached.
+    """
+    with _reading(settings) as connection:
+        found = connection.execute(queries.NEAREST_SESSION, {"day": day}).fetchone()
+    return found[0] if found is not None else None
+
+
 def read_facts(settings: Settings, period: Period) -> Facts:
     """Read what a report of a period says.
 
@@ -110,7 +125,12 @@ def read_facts(settings: Settings, period: Period) -> Facts:
     ServiceError
         If PostgreSQL cannot be reached.
     """
-    values = {"days": period.days, "priority": list(dbt_variables()["source_priority"])}
+    values = {
+        "days": period.days,
+        "before": period.before,
+        "known": [period.before, *period.days],
+        "priority": list(dbt_variables()["source_priority"]),
+    }
     with _reading(settings) as connection:
         ((has_data,),) = connection.execute(queries.HAS_DATA, values).fetchall()
         if not has_data:

@@ -27,6 +27,11 @@ def percent(value: float | None, *, signed: bool = True) -> str:
     return "0.00 %" if text in {"+0.00 %", "-0.00 %"} else text.replace("-", "\N{MINUS SIGN}")
 
 
+def since(row: Row) -> str:
+    """Return the change of what has no close of the session before, with the day that it is measured against."""
+    return f"{percent(row['change_since_pct'])} since {row['since']}"
+
+
 def share(value: float | None) -> str:
     """Return a part of one in percent."""
     return NONE if value is None else f"{100 * value:.2f} %"

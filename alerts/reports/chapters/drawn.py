@@ -6,7 +6,7 @@ from alerts.reports.charts import bar_of, candlesticks
 from alerts.reports.document import Block, Chapter, Chart, Note, digest
 from alerts.reports.reading import Facts, Series
 from alerts.reports.reading import Row as Read
-from alerts.reports.wording import lineage, percent, plural, price
+from alerts.reports.wording import lineage, percent, plural, price, since
 
 _RELATIONS: Final = {"5m": "marts.intraday_analytics", "1d": "marts.daily_analytics"}
 _LEGEND: Final = (
@@ -21,20 +21,27 @@ def charts_chapter(facts: Facts) -> Chapter:
     """Return a chart of each chosen symbol."""
     if not facts.series:
         return Chapter("charts", "Charts", (Note("empty", _NONE),))
-    changes = {row["symbol"]: row["change_pct"] for row in facts.moves}
+    moves = {row["symbol"]: row for row in facts.moves}
     simulated = {row["symbol"] for row in (*facts.moves, *facts.quality) if row["is_simulated"]}
     blocks: list[Block] = [Note("legend", _LEGEND)]
     for number, series in enumerate(facts.series):
         alerts = [alert for alert in facts.alerts if alert["symbol"] == series.symbol]
         made_up = " (simulated)" if series.symbol in simulated else ""
-        change = changes.get(series.symbol)
-        moved = "" if change is None else f", {percent(change)}"
+        moved = _moved(moves.get(series.symbol))
         last = price(series.bars[-1]["close"])
         title = f"{series.symbol}{made_up}, {_of(series)}: {last}{moved}"
         blocks.append(_chart(facts, series, alerts, title, f"chart{number}"))
     if facts.uncharted:
         blocks.append(Note("left_out", f"{plural(facts.uncharted, 'more symbol')} with alerts: no room for a chart."))
     return Chapter("charts", "Charts", tuple(blocks))
+
+
+def _moved(move: Read | None) -> str:
+    if move is None:
+        return ""
+    if move["since"] is not None:
+        return f"; no close of the session before, {since(move)}"
+    return "" if move["change_pct"] is None else f", {percent(move['change_pct'])}"
 
 
 def _of(series: Series) -> str:

@@ -5,7 +5,7 @@ from datetime import date
 from statistics import fmean, median
 from typing import Final
 
-from alerts.reports.choice import SHOWN, ranked
+from alerts.reports.choice import SHOWN, not_compared, ranked
 from alerts.reports.document import Block, Chapter, Column, Note, Row, Table
 from alerts.reports.period import SESSION
 from alerts.reports.reading import Facts
@@ -33,9 +33,11 @@ _NO_DAYS: Final = (
     "No symbol has a day in marts.daily_analytics in this period: only minutes, or nothing, came of it, or the marts were "
     "not built since."
 )
+_APART: Final = 40
+"""How many symbols without a close of the session before are listed."""
 _EMPTY: Final = {
-    "gainers": "No symbol rose against its close before.",
-    "losers": "No symbol fell against its close before.",
+    "gainers": "No symbol rose against its close of the session before.",
+    "losers": "No symbol fell against its close of the session before.",
     "most_active": "No symbol has any volume.",
     "unusual_volume": "No symbol has 20 days before, against which its volume could be held.",
 }
@@ -70,7 +72,28 @@ def movers_chapter(facts: Facts) -> Chapter:
                     empty=_EMPTY[ranking],
                 )
             )
+        if apart := not_compared(moves):
+            blocks.append(_apart(facts, title, apart, is_simulated=is_simulated))
     return Chapter("movers", "Movers", tuple(blocks or [Note("empty", _NO_DAYS)]))
+
+
+def _apart(facts: Facts, title: str, apart: Sequence[Read], *, is_simulated: bool) -> Table:
+    more = f" {len(apart) - _APART:,} more are not listed." if len(apart) > _APART else ""
+    return Table(
+        f"not_compared_{suffix(is_simulated=is_simulated)}",
+        f"No close of the session before: {title.lower()}",
+        columns("Symbol", "Close", "Change", "Since", numbers=("Close", "Change", "Since")),
+        tuple(
+            Row(
+                row["symbol"],
+                (row["symbol"], price(row["close"]), percent(row["change_since_pct"]), row["since"].isoformat()),
+            )
+            for row in apart[:_APART]
+        ),
+        lineage(facts, "marts.daily_analytics"),
+        note=f"There is no close of {facts.period.before}, the session before. The change is that against the close of the day "
+        f"named, so these symbols neither rose nor fell in this report.{more}",
+    )
 
 
 def median_change(moves: Sequence[Read]) -> float | None:
@@ -95,7 +118,7 @@ def _summary(facts: Facts, title: str, moves: Sequence[Read], breadth: Sequence[
         ("advancing", "Advancing", count(sum(change > 0 for change in changes))),
         ("declining", "Declining", count(sum(change < 0 for change in changes))),
         ("unchanged", "Unchanged", count(sum(change == 0 for change in changes))),
-        ("not_compared", "Without a day before", count(len(moves) - len(changes))),
+        ("not_compared", "Without a close of the session before", count(len(moves) - len(changes))),
         ("median", "Median change", percent(median_change(moves))),
         ("mean", "Mean change, all alike", percent(fmean(changes) if changes else None)),
         ("line", "Advance-decline line", count(newest.get("advance_decline_line"))),
@@ -114,7 +137,8 @@ def _summary(facts: Facts, title: str, moves: Sequence[Read], breadth: Sequence[
         (Column("what", ""), Column("value", facts.period.name, is_number=True)),
         tuple(Row(key, (name, value)) for key, name, value in rows),
         lineage(facts, "marts.daily_analytics", "marts.market_breadth"),
-        note="A change is that of the close against the close before the period, adjusted for splits.",
+        note="A change is that of the close against the close of the session before the period, adjusted for splits. The "
+        "advance-decline line is that of marts.market_breadth, which takes the day before of a symbol, whichever session it was.",
     )
 
 
@@ -127,9 +151,8 @@ def _by_session(facts: Facts, title: str, breadth: Sequence[Read], *, is_simulat
             continue
         day: date = row["session_date"]
         counts = counted.get(day, {})
-        up, down, highs, lows = (
-            count(counts.get(name)) for name in ("advancing", "declining", "new_highs", "new_lows")
-        )
+        up, down = count(row["advancing"]), count(row["declining"])
+        highs, lows = count(counts.get("new_highs")), count(counts.get("new_lows"))
         median_change = percent(row["median_change"])
         cells = (f"{day:%a %d %b}", f"{up} / {down}", median_change, f"{highs} / {lows}", count(row["volume"]))
         rows.append(Row(day.isoformat(), cells))

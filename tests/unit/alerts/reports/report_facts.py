@@ -35,13 +35,23 @@ def opening() -> datetime:
 
 
 def move(
-    symbol: str, close: str, change: float | None, volume: int, ratio: float | None, *, simulated: bool = False
+    symbol: str,
+    close: str,
+    change: float | None,
+    volume: int,
+    ratio: float | None,
+    *,
+    simulated: bool = False,
+    since: date | None = None,
 ) -> Row:
+    """Return a move; ``since`` a day, ``change`` is not that of the period."""
     return {
         "is_simulated": simulated,
         "symbol": symbol,
         "close": Decimal(close),
-        "change_pct": change,
+        "change_pct": change if since is None else None,
+        "since": since,
+        "change_since_pct": None if since is None else change,
         "volume": volume,
         "volume_ratio": ratio,
         "is_final": True,

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from alerts.reports.build import build_report
 from alerts.reports.chapters.alerting import SHOWN_OF_RULE, verdict
 from alerts.reports.choice import MOST_CHARTS, charted_symbols
 from alerts.reports.document import Chart, Note, Report, Table, blocks, changes_between
-from tests.unit.alerts.reports.report_facts import NOW, RUN, alert, breadth, facts, gap, move, quality, rule
+from tests.unit.alerts.reports.report_facts import NOW, RUN, alert, breadth, facts, gap, move, quality, rule, series
 
 
 def tables(report: Report) -> dict[str, Table]:
@@ -59,12 +59,51 @@ def test_movers_are_in_order_and_leave_out_what_did_not_move() -> None:
     assert list(cells(report, "unusual_volume_real")) == ["DDD", "AAA", "BBB"]
     assert cells(report, "gainers_real")["DDD"][:3] == ("DDD", "0.012345", "+7.25 %")
     assert cells(report, "gainers_simulated") == {}
-    assert tables(report)["gainers_simulated"].empty == "No symbol rose against its close before."
+    assert tables(report)["gainers_simulated"].empty == "No symbol rose against its close of the session before."
 
 
 def test_equal_movers_are_in_the_order_of_the_alphabet() -> None:
     moves = [move(symbol, "1.00", 1.0, 10, 1.0) for symbol in ("B", "C", "A")]
     assert list(cells(built(moves=moves), "gainers_real")) == ["A", "B", "C"]
+
+
+def test_what_has_no_close_of_the_session_before_is_not_counted_but_named_with_the_day_of_its_change() -> None:
+    old = date(2013, 3, 1)
+    moves = [
+        move("AAA", "10.50", 5.0, 1_000, 2.0),
+        move("EEE", "1.00", None, 400, None),  # its first session: there is nothing to name
+        move("IBM", "181.87", -10.3, 9_000, 1.0, since=old),
+        *(move(f"M{number}", "2.00", 1.0 + number, 10, None, since=old) for number in range(3)),
+        move("ZZZ", "5.00", 50.0, 70, 1.0, simulated=True, since=old),
+    ]
+    report = built(moves=moves, series=[series("IBM"), series("AAA"), series("EEE")])
+    said = {key: row[1] for key, row in cells(report, "summary_real").items()}
+    assert (said["symbols"], said["advancing"], said["declining"], said["not_compared"]) == ("6", "1", "0", "5")
+    assert (said["median"], said["mean"]) == ("+5.00 %", "+5.00 %")
+    assert list(cells(report, "gainers_real")) == ["AAA"]
+    assert cells(report, "losers_real") == {}
+    assert list(cells(report, "most_active_real"))[:2] == ["IBM", "AAA"]
+    assert cells(report, "most_active_real")["IBM"][2] == "\N{EN DASH}"
+    apart = cells(report, "not_compared_real")
+    assert list(apart) == ["IBM", "M2", "M1", "M0"]
+    assert apart["IBM"] == ("IBM", "181.87", "\N{MINUS SIGN}10.30 %", "2013-03-01")
+    assert "no close of 2013-11-27, the session before" in tables(report)["not_compared_real"].note
+    assert list(cells(report, "not_compared_simulated")) == ["ZZZ"]
+    assert report.headline[:3] == (
+        "6 symbols: 1 up, 0 down, median +5.00 %",
+        "Up most: AAA +5.00 %",
+        (
+            "Not counted, for there is no close of the session before, 2013-11-27: IBM \N{MINUS SIGN}10.30 % since 2013-03-01, "
+            "M2 +3.00 % since 2013-03-01, M1 +2.00 % since 2013-03-01, 1 more"
+        ),
+    )
+    titles = [block.title for block in blocks(report.chapters) if isinstance(block, Chart)]
+    assert titles == [
+        "IBM, 5-minute bars: 101.00; no close of the session before, \N{MINUS SIGN}10.30 % since 2013-03-01",
+        "AAA, 5-minute bars: 101.00, +5.00 %",
+        "EEE, 5-minute bars: 101.00",
+    ]
+    assert "not_compared_real" not in tables(built())
 
 
 def test_every_figure_says_where_it_is_from_and_when_it_was_asked() -> None:

@@ -40,6 +40,23 @@ def test_a_period_that_goes_on_has_what_has_begun() -> None:
     assert not period_of(SESSION, date(2026, 7, 8), NOW).is_over(NOW)
 
 
+@pytest.mark.parametrize(
+    ("kind", "day", "before"),
+    [
+        (SESSION, "2013-10-07", "2013-10-04"),  # a Monday
+        (SESSION, "2013-11-29", "2013-11-27"),  # Thanksgiving is between
+        (SESSION, "2001-09-17", "2001-09-10"),  # the longest closing of the calendar
+        (WEEK, "2013-10-10", "2013-10-04"),
+        (WEEK, "2013-01-03", "2012-12-28"),
+        (MONTH, "2013-12-31", "2013-11-29"),
+        (MONTH, "1990-01-31", None),
+    ],
+)
+def test_the_session_before_a_period_is_the_calendar_s(kind: str, day: str, before: str | None) -> None:
+    found = period_of(kind, date.fromisoformat(day), NOW).before
+    assert found == (before and date.fromisoformat(before))
+
+
 def test_a_half_day_is_a_session() -> None:
     assert period_of(SESSION, date(2013, 11, 29), NOW).last.is_half_day
 
