@@ -5,6 +5,7 @@ they are computed, which is dbt's (``dbt_project/macros/indicators``), and which
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +22,7 @@ _SEVERAL: Final = {
     "stochastic": ("period", "smoothing of %K", "period of %D"),
 }
 _AT_LEAST_TWO: Final = frozenset({"realised_volatility"})
+_PERIODS: Final = re.compile(r"(_[0-9]+)+$")
 MOST_BARS: Final = 2_000
 """The longest period: the bars of a period are held while a series is computed."""
 
@@ -111,6 +113,15 @@ def indicators(chosen: Mapping[str, Any], *, daily: bool = False) -> list[Indica
         if family == "adx":
             columns += [_OBV, *(_DAY if daily else _SESSION)]
     return [*columns, *(_YEAR if daily else ())]
+
+
+def family_of(name: str) -> str | None:
+    """Return the indicator of the configuration that a column of such a name is of, whatever its periods; ``None`` if none is."""
+    for family, describe in _FAMILIES.items():
+        periods = range(10, 10 + len(_SEVERAL.get(family, ("period",))))
+        if _PERIODS.sub("", name) in {_PERIODS.sub("", column.name) for column in describe("", *periods)}:
+            return family
+    return None
 
 
 def _entries(family: str, listed: object) -> list[tuple[float, ...]]:

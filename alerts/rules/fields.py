@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final
 
 from alerts.rules.spans import Span
-from market.indicators import indicators
+from market.indicators import family_of, indicators
 from market.records import DAILY
 from warehouse.dbt import dbt_variables
 
@@ -97,6 +97,12 @@ def find_field(name: str, interval: str) -> Field | str:
         return (
             f"{name} is not computed: there is {', '.join(periods)}. Add its period to the variable indicators of "
             "dbt_project/dbt_project.yml."
+        )
+    indicator = family_of(name)
+    if indicator is not None and not dbt_variables()["indicators"][indicator]:
+        return (
+            f"{name} is not computed: the variable indicators of dbt_project/dbt_project.yml has no period of {indicator}. "
+            "Add it there."
         )
     nearest = difflib.get_close_matches(name, [*known, *ALIASES], n=3, cutoff=0.5)
     hint = f" Did you mean {', '.join(nearest)}?" if nearest else " docs/indicators.md lists the fields."
