@@ -7,7 +7,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
@@ -89,7 +90,7 @@ def run_jobs(
 
     lake = Lake(settings)
     definitions = build_definitions(settings=settings)
-    with dg.DagsterInstance.get() as instance:
+    with _kept_record(), dg.DagsterInstance.get() as instance:
         end_runs(instance, find_orphans(instance, served=False))
         failed = []
         for name in names:
@@ -100,6 +101,18 @@ def run_jobs(
                 _wait(lake, Broker(settings).end_offsets(), timeout_seconds)
             failed += _execute(definitions, instance, name, {**this_process(), **batch_tags(lake.newest_changes())})
     return failed
+
+
+@contextmanager
+def _kept_record() -> Iterator[None]:
+    """Say in a sentence that PostgreSQL went away for good while Dagster wrote the record of a run there."""
+    from dagster_postgres.utils import DagsterPostgresException
+
+    try:
+        yield
+    except DagsterPostgresException as error:
+        msg = "PostgreSQL, which keeps the record of the runs, went away. See ./run status; ./run up starts it again."
+        raise ServiceError(msg) from error
 
 
 def _execute(
