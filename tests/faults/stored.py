@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import duckdb
 import psycopg
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from deltalake import DeltaTable
 
 from tests.faults.expected import Place, Row
 
 TOPICS: Final = ("market.trades.v1", "market.quotes.v1", "market.bars.v1")
 _READ_SECONDS: Final = 60.0
+_NOT_YET: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 
 def topic_ranges(servers: str) -> dict[tuple[str, int], tuple[int, int]]:
@@ -25,12 +26,26 @@ def topic_ranges(servers: str) -> dict[tuple[str, int], tuple[int, int]]:
     try:
         metadata = consumer.list_topics(timeout=30).topics
         return {
-            (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
+            (topic, number): _bounds(consumer, TopicPartition(topic, number))
             for topic in TOPICS
             for number in metadata[topic].partitions
         }
     finally:
         consumer.close()
+
+
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """Ask until a broker that has just been started leads the partition."""
+    deadline = time.monotonic() + _READ_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=30)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return low, high
 
 
 def topic_messages(servers: str) -> dict[Place, tuple[bytes | None, bytes | None]]:
