@@ -70,8 +70,9 @@ def running(
     assert after_once.returncode == 0, after_once.stdout + after_once.stderr
     output = tmp_path_factory.mktemp("output") / "up.txt"
     command = [sys.executable, "-m", "cli", "up", "--dagster-port", str(free_port()), "--speed", "60"]
+    busy = environment | {"TAPEHOUSE_TRADES_PER_DAY": "40000"}  # before and after hours, too, one a minute and more
     with output.open("wb") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=busy, stdout=file, stderr=subprocess.STDOUT)
     try:
         wait_until(lambda: "DAGSTER_URL" in home.addresses() or process.poll() is not None, START_SECONDS)
         assert process.poll() is None, output.read_text()
