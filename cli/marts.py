@@ -42,6 +42,7 @@ def marts(
     settings.require_database()
     started = time.monotonic()
     if rebuild:
+        typer.echo("Looking at every row that the marts are made from …")
         Quality(settings).require_possible()
         typer.echo(f"Building {forget_builds(settings, chosen, _say_that_it_waits):,} sessions again …")
     try:

@@ -15,6 +15,8 @@ from alerts.reports.wording import moment, percent, plural, populations, share, 
 
 _TOLD: int = 3
 """How many gainers, losers and symbols without a close of the session before the headline names."""
+_NAMED: int = 10
+"""How many simulated symbols it names that are in no summary."""
 
 
 def build_report(facts: Facts, now: datetime) -> Report:
@@ -67,6 +69,17 @@ def _subtitle(period: Period, now: datetime) -> str:
     return text if period.is_over(now) else f"{text}. Still being traded: figures so far"
 
 
+def _simulated_without_day(facts: Facts) -> list[str]:
+    """Return the symbols with simulated minutes whose days are those of other sources: they have charts and alerts alone."""
+    simulated = {row["symbol"] for row in facts.quality if row["is_simulated"]}
+    return sorted(simulated - {row["symbol"] for row in facts.moves if row["is_simulated"]})
+
+
+def _first(names: list[str], shown: int) -> str:
+    more = [f"{len(names) - shown:,} more"] if len(names) > shown else []
+    return ", ".join([*names[:shown], *more])
+
+
 def _headline(facts: Facts) -> tuple[str, ...]:
     lines = []
     for is_simulated, _, moves in populations(facts.moves):
@@ -78,11 +91,11 @@ def _headline(facts: Facts) -> tuple[str, ...]:
             told = [f"{row['symbol']} {percent(row['change_pct'])}" for row in ranked(moves, ranking)[:_TOLD]]
             lines += [f"{name}: {', '.join(told)}"] if told else []
         if apart := not_compared(moves):
-            told = [f"{row['symbol']} {since(row)}" for row in apart[:_TOLD]]
-            told += [f"{len(apart) - _TOLD:,} more"] if len(apart) > _TOLD else []
-            lines.append(
-                f"Not counted, for there is no close of the session before, {facts.period.before}: {', '.join(told)}"
-            )
+            named = _first([f"{row['symbol']} {since(row)}" for row in apart], _TOLD)
+            lines.append(f"Not counted, for there is no close of the session before, {facts.period.before}: {named}")
+    if unranked := _simulated_without_day(facts):
+        why = "for other sources have real days of them and simulated ones are not shown beside"
+        lines.append(f"In no summary, {why}: {_first(unranked, _NAMED)}")
     retracted = sum(alert["is_retracted"] for alert in facts.alerts)
     lines.append(f"{plural(len(facts.alerts), 'alert')} fired, {retracted:,} retracted")
     for is_simulated, _, rows in populations(facts.quality):

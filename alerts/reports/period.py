@@ -63,8 +63,9 @@ def period_of(kind: str, day: date, now: datetime) -> Period:
     Raises
     ------
     UsageError
-        If the day is no session, where one is asked for, or no session of the period has begun.
+        If the day lies outside the calendar, is no session, where one is asked for, or no session of the period has begun.
     """
+    _require_in_calendar(day)
     if kind == SESSION:
         return _begun(kind, day.isoformat(), [_session(day)], now)
     if kind == WEEK:
@@ -80,16 +81,19 @@ def _session(day: date) -> Session:
     session = find_session(day)
     if session is not None:
         return session
-    calendar = all_sessions()
-    if not FIRST_SESSION <= day <= calendar[-1].session_date:
-        msg = f"The calendar goes from {FIRST_SESSION} to {calendar[-1].session_date}: {day} is not in it. Ask for one that is."
-        raise UsageError(msg)
     before = [one.session_date for one in _between(day - _ROUND, day)]
     after = [one.session_date for one in _between(day, day + _ROUND)]
     beside = [f"the one before is {before[-1]}"] if before else []
     beside += [f"the one after {after[0]}"] if after else []
     msg = f"{day}, a {day:%A}, is no session of the exchange: {', '.join(beside)}."
     raise UsageError(msg)
+
+
+def _require_in_calendar(day: date) -> None:
+    last = all_sessions()[-1].session_date
+    if not FIRST_SESSION.replace(day=1) <= day <= last:
+        msg = f"The calendar goes from {FIRST_SESSION} to {last}: {day} is not in it. Ask for a day that is."
+        raise UsageError(msg)
 
 
 def _between(first: date, last: date) -> list[Session]:
@@ -102,8 +106,5 @@ def _begun(kind: str, name: str, sessions: list[Session], now: datetime) -> Peri
     begun = tuple(session for session in sessions if session.pre_open_at <= now)
     if begun:
         return Period(kind, name, begun, len(sessions) - len(begun))
-    if not sessions:
-        msg = f"There is no session of the exchange in {name}. Ask for a day of another {kind} with --session."
-        raise UsageError(msg)
     msg = f"The {kind} {name} has not begun: it begins on {sessions[0].session_date}. Ask for one that has."
     raise UsageError(msg)

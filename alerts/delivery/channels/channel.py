@@ -1,5 +1,6 @@
 """What a channel is to the relay: something that takes a message, or says why not."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ Publish = Callable[[str, str, bytes, Mapping[str, bytes], float], None]
 
 MASK = "***"
 _SHORTEST_SECRET = 4
+_SHORTEST_OPAQUE = 12
+"""From this length on a run of letters is masked within longer words too: no word of a sentence is made of it by chance."""
 
 
 class RefusedError(DeliveryError):
@@ -125,10 +128,16 @@ def secrets_of(settings: ChannelSettings) -> list[str]:
 
 
 def scrubbed(text: str, settings: ChannelSettings) -> str:
-    """Return the text without anything that may be a secret of the channel."""
+    """Return the text without anything that may be a secret of the channel.
+
+    A few letters alone, as a path ``/priv``, are one only where they stand as a word: the rest of ``private`` would tell nobody
+    what was meant.
+    """
     text = text.replace(settings.url.get_secret_value(), MASK)
     for secret in secrets_of(settings):
-        text = text.replace(secret, MASK)
+        is_word = secret.isalpha() and len(secret) < _SHORTEST_OPAQUE
+        pattern = rf"(?<![^\W\d_]){re.escape(secret)}(?![^\W\d_])" if is_word else re.escape(secret)
+        text = re.sub(pattern, MASK, text)
     return text
 
 

@@ -109,6 +109,12 @@ def test_no_error_text_keeps_a_secret() -> None:
     assert scrubbed(text, channel) == "*** *** *** *** *** *** example.com"
 
 
+def test_letters_of_a_path_are_hidden_as_a_word_and_leave_longer_words_readable() -> None:
+    channel = settings("https://example.com/priv?key=abcdefghijkl&pin=tok3")
+    text = "priv, /priv?x --allow-private; 1priv_ abcdefghijkl xabcdefghijkly xtok3y"
+    assert scrubbed(text, channel) == "***, /***?x --allow-private; 1***_ *** x***y x***y"
+
+
 def test_a_plus_in_a_secret_hides_none_of_its_forms() -> None:
     channel = settings("https://example.com/hook?key=s3cret+t0ken%2Bx")
     assert scrubbed("s3cret+t0ken%2Bx, s3cret+t0ken+x, s3cret t0ken+x", channel) == "***, ***, ***"

@@ -106,6 +106,16 @@ def test_what_has_no_close_of_the_session_before_is_not_counted_but_named_with_t
     assert "not_compared_real" not in tables(built())
 
 
+def test_simulated_symbols_whose_days_are_real_are_named_for_no_summary_has_them() -> None:
+    names = [f"S{number:02}" for number in range(12)]
+    simulated = [quality(name, simulated=True) for name in [*names, "SIM"]]
+    moves = [move("AAA", "10.50", 5.0, 1_000, 2.0), move("SIM", "2.00", 1.0, 10, None, simulated=True)]
+    report = built(quality=[quality("AAA"), *simulated], moves=moves)
+    told = [line for line in report.headline if line.startswith("In no summary")]
+    assert [line.rpartition(": ")[2] for line in told] == [f"{', '.join(names[:10])}, 2 more"]
+    assert not [line for line in built().headline if line.startswith("In no summary")]
+
+
 def test_every_figure_says_where_it_is_from_and_when_it_was_asked() -> None:
     report = built()
     of_lineage = {block.key for block in report.chapters[-1].blocks}
