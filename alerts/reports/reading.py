@@ -134,7 +134,7 @@ def read_facts(settings: Settings, period: Period) -> Facts:
     with _reading(settings) as connection:
         ((has_data,),) = connection.execute(queries.HAS_DATA, values).fetchall()
         if not has_data:
-            raise NoDataError(_no_data(connection, period))
+            raise NoDataError(_no_data(connection, period, settings.daily_history_feed))
         (moment,) = _rows(connection, queries.SNAPSHOT, values)
         moves = _rows(connection, queries.MOVES, values)
         alerts = _rows(connection, queries.ALERTS, values)
@@ -179,10 +179,10 @@ def _rows(connection: Connection, query: str, values: Mapping[str, Any]) -> list
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _no_data(connection: Connection, period: Period) -> str:
+def _no_data(connection: Connection, period: Period, feed: str) -> str:
     ((newest,),) = connection.execute(queries.NEWEST_SESSION, {"today": date.max}).fetchall()
     first, last = period.days[0], period.days[-1]
-    fetch = f"Fetch it: ./run backfill --start {first} --end {last}"
+    fetch = f"Fetch it: ./run backfill --feed {feed or 'yahoo'} --start {first} --end {last}"
     if newest is None:
         return f"There is no data of {period.name}, nor of any session. {fetch}"
     return f"There is no data of {period.name}; the newest session with data is {newest}. {fetch}"

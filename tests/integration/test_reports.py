@@ -318,7 +318,7 @@ def test_a_session_without_data_is_refused_with_what_to_do(days: dict[str, list[
         NoDataError, match="no data of 2012-01-03; the newest session with data is 2013-11-29"
     ) as caught:
         make_report(home, NEXT_DAY, SESSION, date(2012, 1, 3))
-    assert "./run backfill --start 2012-01-03 --end 2012-01-03" in str(caught.value)
+    assert "./run backfill --feed yahoo --start 2012-01-03 --end 2012-01-03" in str(caught.value)
     assert caught.value.exit_code == 2
     assert not (home.home / "reports").exists()
 

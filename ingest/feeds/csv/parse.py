@@ -97,7 +97,7 @@ class RowParser:
         if make is None:
             msg = f"has the kind {_shown(row['kind'])}: it is one of {', '.join(self._makers())}"
             raise RowError(msg)
-        return make(row, _symbol(row["symbol"]), _ts(row["ts"]))
+        return make(row, _symbol(row["symbol"]), _ts(row, "ts"))
 
     def _makers(self) -> Mapping[str, Callable[[Mapping[str, str], str, int], Record]]:
         return {
@@ -135,7 +135,10 @@ class RowParser:
         )
 
     def _heartbeat(self, row: Mapping[str, str], symbol: str, ts: int) -> Heartbeat:
-        return Heartbeat(self._source, symbol, _ts(row.get("since", "")), ts)
+        if "since" not in row:
+            msg = "is a heartbeat, which needs the time that it begins at: give the file a column 'since'"
+            raise RowError(msg)
+        return Heartbeat(self._source, symbol, _ts(row, "since"), ts)
 
     def _halt(self, row: Mapping[str, str], symbol: str, ts: int) -> Halt:
         return Halt(self._source, symbol, ts, _text(row, "reason"))
@@ -175,21 +178,21 @@ def _symbol(text: str) -> str:
     return symbol
 
 
-def _ts(text: str) -> int:
-    text = text.strip()
+def _ts(row: Mapping[str, str], column: str) -> int:
+    text = row[column].strip()
     if _WHOLE.fullmatch(text):
         return int(text)
-    expected = "ISO 8601 with a zone, such as 2013-10-07T13:30:00.123456Z, or UTC epoch microseconds"
+    expected = "a time in ISO 8601 with a zone, such as 2013-10-07T13:30:00.123456Z, or UTC epoch microseconds"
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        msg = f"has the time {_shown(text)}: it is {expected}"
+        msg = f"has the {column} {_shown(text)}: it is {expected}"
         raise RowError(msg) from None
     if moment.tzinfo is None:
-        msg = f"has the time {_shown(text)} without a zone: it is {expected}"
+        msg = f"has the {column} {_shown(text)} without a zone: it is {expected}"
         raise RowError(msg)
     if _TOO_FINE.search(text):
-        msg = f"has the time {_shown(text)}, which is finer than a microsecond: round it"
+        msg = f"has the {column} {_shown(text)}, which is finer than a microsecond: round it"
         raise RowError(msg)
     return (moment - _EPOCH) // _MICROSECOND
 

@@ -148,7 +148,7 @@ BAD_ROWS = {
     "order,SPY,1,10,5,a,,,": "'order'",
     "trade,S PY,1,10,5,a,,,": "'S PY'",
     "trade,,1,10,5,a,,,": "symbol ''",
-    "trade,SPY,yesterday,10,5,a,,,": "'yesterday'",
+    "trade,SPY,yesterday,10,5,a,,,": "ts 'yesterday'",
     "trade,SPY,2013-10-07T09:31:00,10,5,a,,,": "without a zone",
     "trade,SPY,2013-10-07T09:31:00.1234567Z,10,5,a,,,": "finer than a microsecond",
     "trade,SPY,1.5,10,5,a,,,": "'1.5'",
@@ -159,6 +159,7 @@ BAD_ROWS = {
     "trade,SPY,1,10,5.5,a,,,": "'5.5'",
     "trade,SPY,1,10,99999999999999999999,a,,,": "'99999999999999999999'",
     "cancel,SPY,1,,,,,,": "ref_id is empty",
+    "heartbeat,SPY,1,,,,,,": "give the file a column 'since'",
     "trade,SPY,1,10,5": "5 fields where the header has 9",
     'trade,SPY,1,10,5,"a,,,': "not CSV",
 }
@@ -169,6 +170,11 @@ def test_a_row_that_cannot_be_read_is_named_before_anything_is_given(read: Read,
     with pytest.raises(FeedError, match=r"tape\.csv: line 3 ") as caught:
         read("\n".join([HEADER, "trade,SPY,1,10,5,a,,,", row]))
     assert BAD_ROWS[row] in str(caught.value)
+
+
+def test_a_heartbeat_without_its_start_names_the_column(read: Read) -> None:
+    with pytest.raises(FeedError, match=r"line 2 has the since '': it is a time in ISO 8601"):
+        read(f"kind,symbol,ts,price,size,since\nheartbeat,SPY,{OPEN_US},,,")
 
 
 @pytest.mark.parametrize(
